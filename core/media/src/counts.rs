@@ -1,0 +1,178 @@
+//! What a shard counts for the switch's metrics.
+
+use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
+
+/// Why a packet that came was not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum DropReason {
+    /// Not RTP or RTCP, or longer than 200 ms of audio.
+    Malformed,
+    /// A payload type that was not negotiated.
+    UnknownPayload,
+    /// From a source that is not, or not yet, taken for the peer.
+    ForeignSource,
+    /// A copy of a packet seen before.
+    Duplicate,
+    /// Its turn to be played was over.
+    Late,
+    /// Sequence number far from all expected ones.
+    OutOfSequence,
+    /// More audio came than the longest delay holds.
+    Overflow,
+    /// For a leg that is not open, or whose peer is not described yet.
+    NotReady,
+}
+
+impl DropReason {
+    /// Every reason, in the order of [`Counts::dropped`].
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::UnknownPayload,
+        Self::ForeignSource,
+        Self::Duplicate,
+        Self::Late,
+        Self::OutOfSequence,
+        Self::Overflow,
+        Self::NotReady,
+    ];
+
+    /// The reason as a metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownPayload => "unknown_payload",
+            Self::ForeignSource => "foreign_source",
+            Self::Duplicate => "duplicate",
+            Self::Late => "late",
+            Self::OutOfSequence => "out_of_sequence",
+            Self::Overflow => "overflow",
+            Self::NotReady => "not_ready",
+        }
+    }
+}
+
+/// A shard's counts since it began, and what is there now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counts {
+    /// RTP packets taken from peers.
+    pub packets_in: u64,
+    /// RTP packets for peers.
+    pub packets_out: u64,
+    /// Bytes of these, headers of RTP included.
+    pub bytes_in: u64,
+    /// Bytes of these, headers of RTP included.
+    pub bytes_out: u64,
+    /// RTCP packets taken from peers.
+    pub control_in: u64,
+    /// RTCP packets for peers.
+    pub control_out: u64,
+    /// Packets that came and were not used, by [`DropReason::ALL`].
+    pub dropped: [u64; DropReason::ALL.len()],
+    /// RTP packets that sequence numbers show as lost, brought up to date every few seconds.
+    pub lost: u64,
+    /// Seconds from a packet's receive stamp to the hand-over of the first mixed frame that holds it.
+    pub mix_latency: Histogram,
+    /// Legs whose peer's audio is taken now.
+    pub streams_in: usize,
+    /// Legs that audio is sent to now.
+    pub streams_out: usize,
+    /// Mixes with at least one leg.
+    pub mixes: usize,
+    /// Ticks of 20 ms that were left out because the thread came far too late.
+    pub ticks_skipped: u64,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            packets_in: 0,
+            packets_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            control_in: 0,
+            control_out: 0,
+            dropped: [0; DropReason::ALL.len()],
+            lost: 0,
+            mix_latency: Histogram::new(RELAY_BOUNDS),
+            streams_in: 0,
+            streams_out: 0,
+            mixes: 0,
+            ticks_skipped: 0,
+        }
+    }
+}
+
+impl Counts {
+    pub(crate) const fn drop(&mut self, reason: DropReason) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    /// How many packets were dropped for this reason.
+    pub const fn dropped_for(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Adds another shard's counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.packets_in += other.packets_in;
+        self.packets_out += other.packets_out;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.control_in += other.control_in;
+        self.control_out += other.control_out;
+        for (own, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+            *own += theirs;
+        }
+        self.lost += other.lost;
+        self.mix_latency.merge(&other.mix_latency);
+        self.streams_in += other.streams_in;
+        self.streams_out += other.streams_out;
+        self.mixes += other.mixes;
+        self.ticks_skipped += other.ticks_skipped;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_place_and_a_name_of_its_own() {
+        for (at, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
+            assert_eq!(
+                DropReason::ALL
+                    .iter()
+                    .filter(|other| other.name() == reason.name())
+                    .count(),
+                1
+            );
+        }
+    }
+
+    #[test]
+    fn merging_adds_everything() {
+        let mut one = Counts {
+            packets_in: 1,
+            mixes: 2,
+            ..Counts::default()
+        };
+        let mut two = Counts {
+            packets_in: 10,
+            lost: 5,
+            ..Counts::default()
+        };
+        two.drop(DropReason::Late);
+        one.merge(&two);
+        assert_eq!(
+            (
+                one.packets_in,
+                one.mixes,
+                one.lost,
+                one.dropped_for(DropReason::Late)
+            ),
+            (11, 2, 5, 1)
+        );
+    }
+}

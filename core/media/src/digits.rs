@@ -1,0 +1,115 @@
+//! Keys that the peer presses, as RFC 4733 events: one report for each press.
+
+/// The keys by event number (RFC 4733 section 3.2).
+const KEYS: &[u8; 16] = b"0123456789*#ABCD";
+
+#[derive(Debug, Clone, Copy)]
+struct Press {
+    event: u8,
+    timestamp: u32,
+    duration: u16,
+    ended: bool,
+}
+
+/// What is known of the last press.
+#[derive(Debug, Default)]
+pub(crate) struct Digits {
+    last: Option<Press>,
+}
+
+impl Digits {
+    /// Takes the payload of an event packet; returns the key if this is the first that is seen of a press.
+    pub(crate) fn receive(&mut self, timestamp: u32, payload: &[u8]) -> Option<char> {
+        let &[event, flags, high, low, ..] = payload else {
+            return None;
+        };
+        let key = KEYS.get(usize::from(event))?;
+        let press = Press {
+            event,
+            timestamp,
+            duration: u16::from_be_bytes([high, low]),
+            ended: flags & 0x80 != 0,
+        };
+        let Some(last) = self.last else {
+            self.last = Some(press);
+            return Some(char::from(*key));
+        };
+        let later = timestamp.wrapping_sub(last.timestamp).cast_signed();
+        if later < 0 {
+            return None; // a late copy of an earlier press
+        }
+        let ended = press.ended || later == 0 && last.ended;
+        self.last = Some(Press { ended, ..press });
+        let same = later == 0 || continues(&last, &press);
+        (!same).then(|| char::from(*key))
+    }
+
+    /// Forgets the last press: the peer's timestamps start anew.
+    pub(crate) const fn reset(&mut self) {
+        self.last = None;
+    }
+}
+
+/// Whether a press longer than a packet can say goes on (RFC 4733 section 2.5.1.3).
+fn continues(last: &Press, press: &Press) -> bool {
+    !last.ended && last.event == press.event && last.duration >= 0xff00 && {
+        let gap = press
+            .timestamp
+            .wrapping_sub(last.timestamp.wrapping_add(u32::from(last.duration)));
+        gap.cast_signed().unsigned_abs() <= 0x400
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(digits: &mut Digits, key: u8, timestamp: u32, durations: &[(u16, bool)]) -> String {
+        durations
+            .iter()
+            .filter_map(|(duration, end)| {
+                let [high, low] = duration.to_be_bytes();
+                digits.receive(timestamp, &[key, if *end { 0x8a } else { 10 }, high, low])
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_press_of_many_packets_is_reported_once() {
+        let mut digits = Digits::default();
+        let press = [
+            (160, false),
+            (320, false),
+            (480, false),
+            (640, true),
+            (640, true),
+            (640, true),
+        ];
+        assert_eq!(send(&mut digits, 5, 1000, &press), "5");
+        assert_eq!(send(&mut digits, 5, 9000, &press), "5", "the same key again");
+        assert_eq!(send(&mut digits, 11, 17_000, &press), "#");
+        assert_eq!(send(&mut digits, 5, 9000, &[(640, true)]), "", "a late copy");
+    }
+
+    #[test]
+    fn a_press_is_seen_even_if_only_its_end_arrives() {
+        let mut digits = Digits::default();
+        assert_eq!(send(&mut digits, 0, u32::MAX - 5, &[(640, true)]), "0");
+        assert_eq!(send(&mut digits, 1, 700, &[(640, true)]), "1", "across the wrap");
+    }
+
+    #[test]
+    fn a_press_longer_than_the_duration_field_is_one_press() {
+        let mut digits = Digits::default();
+        assert_eq!(send(&mut digits, 9, 0, &[(160, false), (0xffff, false)]), "9");
+        assert_eq!(send(&mut digits, 9, 0xffff, &[(160, false), (320, true)]), "");
+        assert_eq!(send(&mut digits, 9, 0x1_8000, &[(160, false)]), "9");
+    }
+
+    #[test]
+    fn other_events_and_short_payloads_are_not_keys() {
+        let mut digits = Digits::default();
+        assert_eq!(send(&mut digits, 16, 0, &[(160, false)]), "");
+        assert_eq!(digits.receive(0, &[1, 2, 3]), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! A leg: what it takes from its peer, what it sends, and how both take part in a mix.
+
+use std::net::SocketAddr;
+
+use cordboard_model::media::{AudioSetup, LegTotals};
+use cordboard_model::{LegId, MixId, Time};
+
+use crate::inlet::Inlet;
+use crate::outlet::Outlet;
+use crate::random::Random;
+use crate::report::Reports;
+use crate::sequence::Reception;
+use crate::sound::{FRAME, Frame, Gate, Pass};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) id: LegId,
+    pub(crate) mix: MixId,
+    /// The mix that it goes to once its audio has faded out of the present one.
+    pub(crate) next_mix: Option<MixId>,
+    pub(crate) bound: bool,
+    /// It was closed before its port was bound.
+    pub(crate) closed: bool,
+    pub(crate) audio: Option<AudioSetup>,
+    pub(crate) muted: bool,
+    pub(crate) deaf: bool,
+    voice: Gate,
+    ear: Gate,
+    /// Packets of the peer; there is one as soon as the peer is described.
+    pub(crate) inlet: Option<Inlet>,
+    pub(crate) outlet: Outlet,
+    pub(crate) reports: Reports,
+    /// What it adds to the present frame of the mix, if it `speaks`.
+    pub(crate) frame: Frame,
+    pub(crate) speaks: bool,
+    /// What it hears of the present frame.
+    pub(crate) hears: Pass,
+}
+
+impl Leg {
+    pub(crate) fn new(
+        id: LegId,
+        mix: MixId,
+        muted: bool,
+        deaf: bool,
+        now: Time,
+        random: &mut Random,
+    ) -> Self {
+        Self {
+            id,
+            mix,
+            next_mix: None,
+            bound: false,
+            closed: false,
+            audio: None,
+            muted,
+            deaf,
+            voice: Gate::default(),
+            ear: Gate::default(),
+            inlet: None,
+            outlet: Outlet::new(random),
+            reports: Reports::new(now, random),
+            frame: [0; FRAME],
+            speaks: false,
+            hears: Pass::Closed,
+        }
+    }
+
+    /// The peer is described, or described anew.
+    pub(crate) fn describe(&mut self, audio: AudioSetup) {
+        match &mut self.inlet {
+            Some(inlet) => inlet.signal(audio.remote),
+            None => self.inlet = Some(Inlet::new(audio.remote)),
+        }
+        if self
+            .audio
+            .as_ref()
+            .is_none_or(|before| before.format != audio.format)
+        {
+            self.outlet.restart();
+        }
+        self.audio = Some(audio);
+    }
+
+    /// Whether the mix may hear the peer from now on.
+    pub(crate) fn may_speak(&self) -> bool {
+        !self.muted && self.next_mix.is_none() && self.receives()
+    }
+
+    /// Whether packets of the peer are taken.
+    pub(crate) fn receives(&self) -> bool {
+        self.bound && self.audio.as_ref().is_some_and(|audio| audio.direction.receive)
+    }
+
+    /// Where audio goes, if the peer is to get any.
+    pub(crate) fn sends_to(&self) -> Option<SocketAddr> {
+        let sends = self.bound && self.audio.as_ref().is_some_and(|audio| audio.direction.send);
+        let to = self.inlet.as_ref()?.latch.destination();
+        (sends && usable(to)).then_some(to)
+    }
+
+    /// Where reports go.
+    pub(crate) fn reports_to(&self) -> Option<SocketAddr> {
+        let to = self.inlet.as_ref()?.control_destination()?;
+        (self.bound && usable(to)).then_some(to)
+    }
+
+    /// Whether its audio is in its mix.
+    pub(crate) const fn is_heard(&self) -> bool {
+        self.voice.is_open()
+    }
+
+    /// Whether nothing of it is in its mix any more, so that it may change to another at once.
+    pub(crate) const fn detached(&self) -> bool {
+        !self.voice.is_open() && !self.ear.is_open()
+    }
+
+    /// Prepares the leg's part of the next frame; says whether the peer began or stopped to talk.
+    pub(crate) fn prepare(&mut self, arrivals: &mut Vec<Time>) -> Option<bool> {
+        self.hears = self
+            .ear
+            .step(!self.deaf && self.next_mix.is_none() && self.sends_to().is_some());
+        let may_speak = self.may_speak();
+        let pass = self.voice.step(may_speak);
+        let inlet = self.inlet.as_mut()?;
+        if pass == Pass::Closed {
+            self.speaks = false;
+            return None;
+        }
+        let (heard, mut change) = inlet.take(&mut self.frame, arrivals);
+        self.speaks = heard;
+        if heard {
+            pass.shape(&mut self.frame);
+        }
+        if pass == Pass::Closing {
+            change = inlet.stop();
+        }
+        change
+    }
+
+    /// What the leg moved so far.
+    pub(crate) fn totals(&self) -> LegTotals {
+        let (packets_in, late) = self
+            .inlet
+            .as_ref()
+            .map_or((0, 0), |inlet| (inlet.packets, inlet.late));
+        let reception = self.inlet.as_ref().and_then(|inlet| inlet.reception.as_ref());
+        LegTotals {
+            packets_in,
+            packets_out: self.outlet.packets,
+            lost: reception.map_or(0, Reception::lost),
+            late,
+            jitter_ms: reception.map_or(0.0, |reception| reception.jitter() as f32 / 8.0),
+        }
+    }
+}
+
+/// Whether packets can go there; a peer on hold may name no address (RFC 3264 section 8.4).
+fn usable(to: SocketAddr) -> bool {
+    to.port() != 0 && !to.ip().is_unspecified()
+}

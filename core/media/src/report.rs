@@ -1,0 +1,134 @@
+//! When a leg reports by RTCP, and what the peer's reports say.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cordboard_model::{LegId, Time};
+
+use crate::outlet::Outlet;
+use crate::output::Outbox;
+use crate::random::Random;
+use crate::rtcp::{self, Block, Item, Sent};
+use crate::sequence::Reception;
+
+/// Mean time between two reports; each interval is half to one and a half of it (RFC 3550 section 6.2).
+const INTERVAL_MS: u64 = 5000;
+
+/// What the peer reports about the stream that it gets from us.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PeerReport {
+    /// Packets lost since the beginning, as the peer counts.
+    pub lost: u32,
+    /// Interarrival jitter in milliseconds.
+    pub jitter_ms: f32,
+    /// Round-trip time, if the peer has answered one of our reports.
+    pub round_trip: Option<Duration>,
+}
+
+/// One leg's reports.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    due: Time,
+    sent_packets: u64,
+    /// The peer's last sender report: source, middle of its NTP time, and when it came.
+    sender: Option<(u32, u32, Time)>,
+    pub(crate) peer: Option<PeerReport>,
+}
+
+impl Reports {
+    pub(crate) fn new(now: Time, random: &mut Random) -> Self {
+        Self {
+            due: next_due(now, random),
+            sent_packets: 0,
+            sender: None,
+            peer: None,
+        }
+    }
+
+    pub(crate) fn due(&self, now: Time) -> bool {
+        now >= self.due
+    }
+
+    /// Takes a packet from the peer; `false` if it is not RTCP.
+    pub(crate) fn receive(&mut self, bytes: &[u8], ssrc: u32, stamp: Time) -> bool {
+        rtcp::read(bytes, |item| match item {
+            Item::Sender { ssrc, middle } => self.sender = Some((ssrc, middle, stamp)),
+            Item::Block(block) if block.ssrc == ssrc => self.peer = Some(peer_report(&block, stamp)),
+            Item::Block(_) | Item::Goodbye { .. } => {}
+        })
+    }
+
+    /// Writes the next report; returns how many packets are newly known to be lost.
+    pub(crate) fn send(
+        &mut self,
+        now: Time,
+        reception: Option<&mut Reception>,
+        outlet: &Outlet,
+        to: (LegId, SocketAddr, bool),
+        random: &mut Random,
+        outbox: &mut Outbox,
+    ) -> u64 {
+        self.due = next_due(now, random);
+        let mut newly_lost = 0;
+        let block = reception.map(|reception| {
+            let interval = reception.interval();
+            newly_lost = interval.newly_lost;
+            let (last_report, delay) = self.echo(reception.ssrc(), now);
+            Block {
+                ssrc: reception.ssrc(),
+                fraction_lost: interval.fraction_lost,
+                total_lost: interval.total_lost.min(0x7f_ffff) as u32,
+                highest: interval.highest,
+                jitter: interval.jitter,
+                last_report,
+                delay,
+            }
+        });
+        let sent = (outlet.packets > self.sent_packets).then(|| Sent {
+            at: now,
+            timestamp: outlet.timestamp(),
+            packets: outlet.packets as u32,
+            bytes: outlet.payload_bytes as u32,
+        });
+        self.sent_packets = outlet.packets;
+        let (leg, destination, leaving) = to;
+        outbox.push(leg, true, destination, |bytes| {
+            rtcp::write(bytes, outlet.ssrc, sent, block, &outlet.cname, leaving);
+        });
+        newly_lost
+    }
+
+    /// Which sender report the peer can measure its round trip by.
+    fn echo(&self, ssrc: u32, now: Time) -> (u32, u32) {
+        match self.sender {
+            Some((from, middle, came)) if from == ssrc => {
+                (middle, (now.since(came).as_micros() * 65_536 / 1_000_000) as u32)
+            }
+            _ => (0, 0),
+        }
+    }
+}
+
+fn peer_report(block: &Block, stamp: Time) -> PeerReport {
+    let round_trip = (block.last_report != 0).then(|| {
+        let now = rtcp::middle(rtcp::ntp(stamp));
+        now.wrapping_sub(block.last_report).wrapping_sub(block.delay)
+    });
+    // Clocks that disagree by a little give a negative time; what is over a minute is nonsense.
+    let round_trip = round_trip.map(|units| if units.cast_signed() < 0 { 0 } else { units });
+    PeerReport {
+        lost: block.total_lost,
+        jitter_ms: block.jitter as f32 / 8.0,
+        round_trip: round_trip
+            .filter(|units| *units < 60 << 16)
+            .map(|units| Duration::from_micros(u64::from(units) * 1_000_000 / 65_536)),
+    }
+}
+
+const fn interval_ms(random: &mut Random) -> u64 {
+    random.between(INTERVAL_MS / 2, INTERVAL_MS * 3 / 2)
+}
+
+fn next_due(now: Time, random: &mut Random) -> Time {
+    now + Duration::from_millis(interval_ms(random))
+}

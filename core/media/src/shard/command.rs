@@ -1,0 +1,164 @@
+//! What the engine asks of a shard, and what the shell answers about ports.
+
+use std::time::Duration;
+
+use cordboard_model::media::{AudioSetup, MediaCommand, MediaEvent};
+use cordboard_model::{LegId, MixId, Time};
+
+use super::Shard;
+use super::tick::TICK;
+use crate::leg::Leg;
+use crate::output::PortRequest;
+use crate::sound::{FRAME, Pass};
+
+impl Shard {
+    /// Takes a command. One for a leg that does not exist is ignored: it may have failed to open.
+    pub fn command(&mut self, command: MediaCommand, now: Time) {
+        match command {
+            MediaCommand::Open {
+                leg,
+                mix,
+                local,
+                audio,
+                muted,
+                deaf,
+            } => {
+                if self.index.contains_key(&leg) {
+                    self.events.push_back(MediaEvent::Failed {
+                        leg,
+                        reason: "the leg is open already".to_owned(),
+                    });
+                    return;
+                }
+                self.ports.push_back(PortRequest::Bind { leg, local });
+                let leg = Leg::new(leg, mix, muted, deaf, now, &mut self.random);
+                self.open(leg, audio);
+            }
+            MediaCommand::Modify { leg, audio } => {
+                if let Some(leg) = self.leg_mut(leg) {
+                    leg.describe(audio);
+                }
+            }
+            MediaCommand::Gate { leg, muted, deaf } => {
+                if let Some(leg) = self.leg_mut(leg) {
+                    (leg.muted, leg.deaf) = (muted, deaf);
+                }
+            }
+            MediaCommand::Move { leg, mix } => self.redirect(leg, mix),
+            MediaCommand::Close { leg } => self.close(leg, now),
+        }
+    }
+
+    /// The answer to [`PortRequest::Bind`]: the RTP port, or why there is none.
+    pub fn bound(&mut self, leg: LegId, port: Result<u16, String>, now: Time) {
+        let Some(key) = self.index.get(&leg).copied() else {
+            self.ports.push_back(PortRequest::Release { leg });
+            return;
+        };
+        match port {
+            Ok(port) => {
+                self.legs[key].bound = true;
+                self.events.push_back(MediaEvent::Opened { leg, port });
+                self.next_tick.get_or_insert(next_tick(now));
+                if self.legs[key].closed {
+                    self.close(leg, now);
+                }
+            }
+            Err(reason) => {
+                self.remove(key);
+                self.events.push_back(MediaEvent::Failed { leg, reason });
+            }
+        }
+    }
+
+    fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+        self.index.get(&leg).map(|key| &mut self.legs[*key])
+    }
+
+    fn open(&mut self, mut leg: Leg, audio: Option<AudioSetup>) {
+        if let Some(audio) = audio {
+            leg.describe(audio);
+        }
+        let (id, mix) = (leg.id, leg.mix);
+        let key = self.legs.insert(leg);
+        self.index.insert(id, key);
+        self.mixes.entry(mix).or_default().members.push(key);
+    }
+
+    fn redirect(&mut self, leg: LegId, mix: MixId) {
+        let Some(key) = self.index.get(&leg).copied() else {
+            return;
+        };
+        let leg = &mut self.legs[key];
+        leg.next_mix = (mix != leg.mix).then_some(mix);
+        if leg.detached() {
+            self.change_mix(key);
+        }
+    }
+
+    /// Puts a leg into the mix that it is bound for.
+    pub(super) fn change_mix(&mut self, key: usize) {
+        let leg = &mut self.legs[key];
+        let Some(mix) = leg.next_mix.take() else { return };
+        let before = std::mem::replace(&mut leg.mix, mix);
+        self.leave_mix(key, before);
+        self.mixes.entry(mix).or_default().members.push(key);
+    }
+
+    fn leave_mix(&mut self, key: usize, mix: MixId) {
+        if let Some(members) = self.mixes.get_mut(&mix).map(|mix| &mut mix.members) {
+            members.retain(|member| *member != key);
+            if members.is_empty() {
+                self.mixes.remove(&mix);
+            }
+        }
+    }
+
+    fn close(&mut self, leg: LegId, now: Time) {
+        let Some(key) = self.index.get(&leg).copied() else {
+            return;
+        };
+        if !self.legs[key].bound {
+            // Each Open is answered, so the end waits for the port.
+            self.legs[key].closed = true;
+            return;
+        }
+        self.fade_away(key);
+        self.send_report(key, now, true);
+        let totals = self.legs[key].totals();
+        self.remove(key);
+        self.ports.push_back(PortRequest::Release { leg });
+        self.events.push_back(MediaEvent::Closed { leg, totals });
+    }
+
+    /// Leaves the fading end of a leg's audio to its mix.
+    fn fade_away(&mut self, key: usize) {
+        let leg = &mut self.legs[key];
+        let mut frame = [0; FRAME];
+        let before = self.mixed.len();
+        if leg.is_heard()
+            && let Some(inlet) = &mut leg.inlet
+            && inlet.take(&mut frame, &mut self.mixed).0
+            && let Some(mix) = self.mixes.get_mut(&leg.mix)
+        {
+            Pass::Closing.shape(&mut frame);
+            mix.leave_tail(&frame);
+        }
+        self.mixed.truncate(before);
+    }
+
+    fn remove(&mut self, key: usize) {
+        let leg = self.legs.remove(key);
+        self.index.remove(&leg.id);
+        self.leave_mix(key, leg.mix);
+        if self.legs.is_empty() {
+            self.next_tick = None;
+        }
+    }
+}
+
+/// The first tick after `now`; all ticks are at whole multiples of their length.
+fn next_tick(now: Time) -> Time {
+    let length = TICK.as_nanos() as u64;
+    Time(now.0 / length * length) + Duration::from_nanos(length)
+}

@@ -1,0 +1,78 @@
+//! Packets that come.
+
+use std::net::SocketAddr;
+
+use cordboard_model::media::MediaEvent;
+use cordboard_model::{LegId, Time};
+
+use super::Shard;
+use crate::counts::DropReason;
+use crate::inlet::Arrival;
+use crate::rtp::is_rtcp;
+
+impl Shard {
+    /// Takes a datagram that came on a leg's RTP port; RTCP is told from RTP here, too (RFC 5761).
+    ///
+    /// `stamp` is when the kernel received it, `now` when the shell read it.
+    pub fn packet(&mut self, leg: LegId, source: SocketAddr, bytes: &[u8], stamp: Time, now: Time) {
+        if is_rtcp(bytes) {
+            self.control_packet(leg, source, bytes, stamp, now);
+        } else if let Err(reason) = self.receive(leg, source, bytes, stamp.min(now)) {
+            self.counts.drop(reason);
+        }
+    }
+
+    /// Takes a datagram that came on a leg's RTCP port.
+    pub fn control_packet(&mut self, leg: LegId, source: SocketAddr, bytes: &[u8], stamp: Time, now: Time) {
+        if let Err(reason) = self.receive_control(leg, source, bytes, stamp.min(now)) {
+            self.counts.drop(reason);
+        }
+    }
+
+    fn receive(
+        &mut self,
+        id: LegId,
+        source: SocketAddr,
+        bytes: &[u8],
+        stamp: Time,
+    ) -> Result<(), DropReason> {
+        let key = self.index.get(&id).ok_or(DropReason::NotReady)?;
+        let leg = &mut self.legs[*key];
+        let next_tick = self.next_tick.ok_or(DropReason::NotReady)?;
+        let listen = leg.may_speak();
+        let receives = leg.receives();
+        let (Some(inlet), Some(audio)) = (&mut leg.inlet, &leg.audio) else {
+            return Err(DropReason::NotReady);
+        };
+        let arrival = Arrival {
+            source,
+            stamp,
+            next_tick,
+        };
+        let key = inlet.receive(bytes, arrival, audio, listen, &mut self.counts)?;
+        if let Some(digit) = key.filter(|_| receives) {
+            self.events.push_back(MediaEvent::Digit { leg: id, digit });
+        }
+        Ok(())
+    }
+
+    fn receive_control(
+        &mut self,
+        leg: LegId,
+        source: SocketAddr,
+        bytes: &[u8],
+        stamp: Time,
+    ) -> Result<(), DropReason> {
+        let key = self.index.get(&leg).ok_or(DropReason::NotReady)?;
+        let leg = &mut self.legs[*key];
+        let inlet = leg.inlet.as_mut().ok_or(DropReason::NotReady)?;
+        if !inlet.admit_control(source) {
+            return Err(DropReason::ForeignSource);
+        }
+        if !leg.reports.receive(bytes, leg.outlet.ssrc, stamp) {
+            return Err(DropReason::Malformed);
+        }
+        self.counts.control_in += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The tick: every 20 ms each mix is added up and each leg gets its share.
+
+use std::time::Duration;
+
+use cordboard_model::Time;
+use cordboard_model::media::MediaEvent;
+
+use super::Shard;
+use crate::g711;
+use crate::mix::Mix;
+
+/// Time between two frames.
+pub(super) const TICK: Duration = Duration::from_millis(20);
+/// Ticks that are made up for when the thread comes late; more are left out.
+const MAX_CATCH_UP: u32 = 10;
+
+impl Shard {
+    /// Does what is due.
+    pub fn timeout(&mut self, now: Time) {
+        let mut done = 0;
+        while let Some(due) = self.next_tick.filter(|due| *due <= now) {
+            if done < MAX_CATCH_UP {
+                self.tick(now);
+            } else {
+                self.counts.ticks_skipped += 1;
+                self.legs.iter_mut().for_each(|(_, leg)| leg.outlet.skip());
+            }
+            done += 1;
+            if self.next_tick.is_some() {
+                self.next_tick = Some(due + TICK);
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Time) {
+        let mut mixes = std::mem::take(&mut self.mixes);
+        for mix in mixes.values_mut() {
+            self.tick_mix(mix, now);
+        }
+        self.mixes = mixes;
+        while let Some(key) = self.moving.pop() {
+            self.change_mix(key);
+        }
+    }
+
+    fn tick_mix(&mut self, mix: &mut Mix, now: Time) {
+        let mixed_before = self.mixed.len();
+        for key in &mix.members {
+            let leg = &mut self.legs[*key];
+            if let Some(on) = leg.prepare(&mut self.mixed) {
+                self.events.push_back(MediaEvent::Talking { leg: leg.id, on });
+            }
+            if leg.next_mix.is_some() && leg.detached() {
+                self.moving.push(*key);
+            }
+        }
+        mix.add_up(&self.legs, &mut self.round);
+        if self.round.is_silent() {
+            self.mixed.truncate(mixed_before);
+        }
+        for key in &mix.members {
+            self.serve(*key);
+            if self.legs[*key].reports.due(now) {
+                self.send_report(*key, now, false);
+            }
+        }
+    }
+
+    /// Sends a leg its share of the present round.
+    fn serve(&mut self, key: usize) {
+        let leg = &mut self.legs[key];
+        let (Some(to), Some(audio)) = (leg.sends_to(), &leg.audio) else {
+            leg.outlet.skip();
+            return;
+        };
+        let codec = audio.format.codec;
+        let heard = self.round.heard_by(leg, codec);
+        let (codes, silent) = heard.map_or((g711::silence(codec), true), |codes| (codes, false));
+        let (packets, bytes) = leg
+            .outlet
+            .send(codes, silent, &audio.format, (leg.id, to), &mut self.outbox);
+        self.counts.packets_out += packets;
+        self.counts.bytes_out += bytes;
+    }
+
+    /// Sends a leg's report; `leaving` says that it is the last.
+    pub(super) fn send_report(&mut self, key: usize, now: Time, leaving: bool) {
+        let leg = &mut self.legs[key];
+        let Some(to) = leg.reports_to() else { return };
+        let reception = leg.inlet.as_mut().and_then(|inlet| inlet.reception.as_mut());
+        let to = (leg.id, to, leaving);
+        self.counts.lost += leg.reports.send(
+            now,
+            reception,
+            &leg.outlet,
+            to,
+            &mut self.random,
+            &mut self.outbox,
+        );
+        self.counts.control_out += 1;
+    }
+}

@@ -1,0 +1,174 @@
+//! Frames of samples: sums, soft limiting, fades and level.
+
+/// Samples in a frame: 20 ms at 8 kHz.
+pub(crate) const FRAME: usize = 160;
+/// A frame of 16-bit samples.
+pub(crate) type Frame = [i16; FRAME];
+/// The sum of frames, before limiting.
+pub(crate) type Sum = [i32; FRAME];
+
+/// Up to here the limiter changes nothing.
+const KNEE: i32 = 24_576;
+/// What lies between the knee and the largest sample.
+const HEADROOM: i32 = 32_767 - KNEE;
+
+/// Whether a leg passes audio, faded over one frame when that changes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gate {
+    open: bool,
+}
+
+/// What a gate does to one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Everything passes.
+    Open,
+    /// Nothing passes.
+    Closed,
+    /// Fades in.
+    Opening,
+    /// Fades out.
+    Closing,
+}
+
+impl Gate {
+    /// Moves the gate towards `open` and says what that means for this frame.
+    pub(crate) const fn step(&mut self, open: bool) -> Pass {
+        let pass = match (self.open, open) {
+            (true, true) => Pass::Open,
+            (false, false) => Pass::Closed,
+            (false, true) => Pass::Opening,
+            (true, false) => Pass::Closing,
+        };
+        self.open = open;
+        pass
+    }
+
+    pub(crate) const fn is_open(self) -> bool {
+        self.open
+    }
+}
+
+impl Pass {
+    /// Applies the fade to a frame.
+    pub(crate) fn shape(self, frame: &mut Frame) {
+        let len = FRAME as i32;
+        match self {
+            Self::Open => {}
+            Self::Closed => frame.fill(0),
+            Self::Opening => {
+                for (at, sample) in (0..).zip(frame) {
+                    *sample = (i32::from(*sample) * at / len) as i16;
+                }
+            }
+            Self::Closing => {
+                for (at, sample) in (0..).zip(frame) {
+                    *sample = (i32::from(*sample) * (len - at) / len) as i16;
+                }
+            }
+        }
+    }
+}
+
+/// Adds a frame to a sum.
+pub(crate) fn add(sum: &mut Sum, frame: &Frame) {
+    for (total, sample) in sum.iter_mut().zip(frame) {
+        *total += i32::from(*sample);
+    }
+}
+
+/// The sum as 16-bit samples.
+pub(crate) fn limit(sum: &Sum, out: &mut Frame) {
+    let peak = sum.iter().fold(0, |peak, sample| peak.max(sample.abs()));
+    if peak <= KNEE {
+        for (sample, total) in out.iter_mut().zip(sum) {
+            *sample = *total as i16;
+        }
+    } else {
+        for (sample, total) in out.iter_mut().zip(sum) {
+            *sample = soften(*total);
+        }
+    }
+}
+
+/// The sum without one leg's own frame, as 16-bit samples.
+pub(crate) fn limit_without(sum: &Sum, own: &Frame, out: &mut Frame) {
+    let mut rest = *sum;
+    for (total, sample) in rest.iter_mut().zip(own) {
+        *total -= i32::from(*sample);
+    }
+    limit(&rest, out);
+}
+
+/// A curve without corners that never reaches the largest sample: slope one at the knee, falling above.
+fn soften(total: i32) -> i16 {
+    let magnitude = total.abs();
+    if magnitude <= KNEE {
+        return total as i16;
+    }
+    let above = i64::from(magnitude - KNEE);
+    let headroom = i64::from(HEADROOM);
+    let softened = KNEE + (headroom * above / (headroom + above)) as i32;
+    (softened * total.signum()) as i16
+}
+
+/// The largest magnitude in a frame and the mean of all magnitudes.
+pub(crate) fn level(frame: &Frame) -> (u16, u16) {
+    let mut peak = 0;
+    let mut total = 0u32;
+    for sample in frame {
+        let magnitude = sample.unsigned_abs();
+        peak = peak.max(magnitude);
+        total += u32::from(magnitude);
+    }
+    (peak, (total / FRAME as u32) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limiter_is_monotonous_and_never_wraps() {
+        let mut last = i16::MIN;
+        for total in (-400_000..400_000).step_by(13) {
+            let out = soften(total);
+            assert!(out >= last, "{total}");
+            assert!(i32::from(out).signum() * total.signum() >= 0);
+            last = out;
+        }
+        assert_eq!(soften(KNEE), KNEE as i16);
+        assert!(soften(400_000) > 32_000);
+    }
+
+    #[test]
+    fn a_gate_fades_for_one_frame_and_starts_where_it_was() {
+        let mut gate = Gate::default();
+        let mut frame = [1000; FRAME];
+        let pass = gate.step(true);
+        pass.shape(&mut frame);
+        assert_eq!((frame[0], pass), (0, Pass::Opening));
+        assert!(
+            frame
+                .windows(2)
+                .all(|pair| pair[1] >= pair[0] && pair[1] - pair[0] <= 7)
+        );
+        assert_eq!(gate.step(true), Pass::Open);
+        let mut frame = [1000; FRAME];
+        gate.step(false).shape(&mut frame);
+        assert_eq!(frame[0], 1000);
+        assert!(frame[FRAME - 1] < 10);
+        assert_eq!(gate.step(false), Pass::Closed);
+    }
+
+    #[test]
+    fn the_own_frame_is_taken_out_exactly() {
+        let (own, other) = ([30_000; FRAME], [20_000; FRAME]);
+        let mut sum = [0; FRAME];
+        add(&mut sum, &own);
+        add(&mut sum, &other);
+        let mut heard = [0; FRAME];
+        limit_without(&sum, &own, &mut heard);
+        assert_eq!(heard, other);
+    }
+}
