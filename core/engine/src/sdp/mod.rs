@@ -1,0 +1,9 @@
+//! Session descriptions (RFC 8866) and the offer/answer model (RFC 3264).
+
+mod negotiate;
+mod offer_answer;
+mod session;
+
+pub use negotiate::{Capabilities, Origin};
+pub use offer_answer::{Negotiated, accept_answer, answer, offer};
+pub use session::{Attribute, Connection, Media, RtpMap, Session};

@@ -1,0 +1,62 @@
+//! Digest access authentication (RFC 7616 as RFC 8760 uses it in SIP, RFC 2617 and 2069 for older phones).
+
+mod credentials;
+mod nonce;
+mod verify;
+
+use super::write::quote_display;
+use crate::config::DigestAlgorithm;
+
+pub use credentials::Credentials;
+pub use nonce::{NONCE_LIFE, NonceState, Nonces};
+pub use verify::{Ha1, ha1_md5, ha1_sha256, same_resource, verify};
+
+impl DigestAlgorithm {
+    /// The algorithm of this name, in any case.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Md5, Self::Sha256]
+            .into_iter()
+            .find(|algorithm| name.eq_ignore_ascii_case(algorithm.name()))
+    }
+
+    /// The name in a challenge.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Sha256 => "SHA-256",
+        }
+    }
+}
+
+/// The challenges for a WWW-Authenticate or Proxy-Authenticate header, one value each, in the order of
+/// `algorithms`; phones take the first that they know. `stale` says that only the nonce was too old.
+pub fn challenges(realm: &str, nonce: &str, stale: bool, algorithms: &[DigestAlgorithm]) -> Vec<String> {
+    let realm = quote_display(realm);
+    let stale = if stale { ", stale=true" } else { "" };
+    let value = |algorithm: &DigestAlgorithm| {
+        format!(
+            "Digest realm={realm}, nonce=\"{nonce}\"{stale}, algorithm={}, qop=\"auth\"",
+            algorithm.name()
+        )
+    };
+    algorithms.iter().map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_challenge_per_algorithm() {
+        let both = [DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+        let expect = [
+            r#"Digest realm="a\"b", nonce="n", stale=true, algorithm=SHA-256, qop="auth""#,
+            r#"Digest realm="a\"b", nonce="n", stale=true, algorithm=MD5, qop="auth""#,
+        ];
+        assert_eq!(challenges("a\"b", "n", true, &both), expect);
+        assert_eq!(
+            challenges("r", "n", false, &both[1..]),
+            [r#"Digest realm="r", nonce="n", algorithm=MD5, qop="auth""#]
+        );
+    }
+}

@@ -1,0 +1,133 @@
+//! Nonces that carry their own proof: nothing is remembered for strangers.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cordboard_model::Time;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// How long a nonce may be used.
+pub const NONCE_LIFE: Duration = Duration::from_secs(300);
+
+const STAMP: usize = 8;
+/// 128 bits of the HMAC; the whole nonce is then 24 bytes, 32 characters.
+const PROOF: usize = 16;
+
+/// Makes nonces and knows its own again. Whoever holds the key can make them, so it is drawn at random at start.
+#[derive(Clone)]
+pub struct Nonces {
+    mac: Hmac<Sha256>,
+}
+
+/// What a nonce is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonceState {
+    /// Ours, and not too old.
+    Fresh,
+    /// Ours, but older than [`NONCE_LIFE`]: challenge again with `stale`, the phone need not ask its user.
+    Stale,
+    /// Not ours.
+    Forged,
+}
+
+impl Nonces {
+    /// With a secret key.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self {
+            mac: Hmac::new_from_slice(&key).expect("HMAC takes keys of every length"),
+        }
+    }
+
+    /// A nonce of this moment, 32 characters.
+    pub fn issue(&self, now: Time) -> String {
+        let stamp = now.0.to_be_bytes();
+        let proof = self.proof(&stamp).finalize().into_bytes();
+        let mut nonce = [0; STAMP + PROOF];
+        nonce[..STAMP].copy_from_slice(&stamp);
+        nonce[STAMP..].copy_from_slice(&proof[..PROOF]);
+        URL_SAFE_NO_PAD.encode(nonce)
+    }
+
+    /// Whether a nonce is ours and still good. One from the future (the clock was set back) is stale.
+    pub fn check(&self, nonce: &str, now: Time) -> NonceState {
+        let mut bytes = [0; STAMP + PROOF];
+        if !matches!(URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes), Ok(len) if len == bytes.len()) {
+            return NonceState::Forged;
+        }
+        let (stamp, proof) = bytes.split_at(STAMP);
+        if self.proof(stamp).verify_truncated_left(proof).is_err() {
+            return NonceState::Forged;
+        }
+        let issued = Time(stamp.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+        if issued > now || now.since(issued) > NONCE_LIFE {
+            NonceState::Stale
+        } else {
+            NonceState::Fresh
+        }
+    }
+
+    fn proof(&self, stamp: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(stamp);
+        mac
+    }
+}
+
+impl fmt::Debug for Nonces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonces")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_fresh_for_its_life_and_then_stale() {
+        let nonces = Nonces::new([7; 32]);
+        let start = Time::from_unix_seconds(1_800_000_000);
+        let nonce = nonces.issue(start);
+        assert_eq!(nonce.len(), 32);
+        assert_eq!(nonces.check(&nonce, start), NonceState::Fresh);
+        assert_eq!(nonces.check(&nonce, start + NONCE_LIFE), NonceState::Fresh);
+        assert_eq!(
+            nonces.check(&nonce, start + NONCE_LIFE + Duration::from_nanos(1)),
+            NonceState::Stale
+        );
+        assert_eq!(
+            nonces.check(&nonce, start - Duration::from_nanos(1)),
+            NonceState::Stale
+        );
+    }
+
+    #[test]
+    fn no_other_text_is_ours() {
+        let nonces = Nonces::new([7; 32]);
+        let now = Time::from_unix_seconds(1_800_000_000);
+        let nonce = nonces.issue(now);
+        for at in 0..nonce.len() {
+            let mut forged = nonce.clone().into_bytes();
+            forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(
+                nonces.check(std::str::from_utf8(&forged).unwrap(), now),
+                NonceState::Forged,
+                "{at}"
+            );
+        }
+        for text in [
+            "",
+            "x",
+            &nonce[1..],
+            &format!("{nonce}A"),
+            &format!("{nonce}="),
+            &Nonces::new([8; 32]).issue(now),
+            "ä",
+        ] {
+            assert_eq!(nonces.check(text, now), NonceState::Forged, "{text}");
+        }
+    }
+}

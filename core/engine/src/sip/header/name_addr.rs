@@ -1,0 +1,209 @@
+//! From, To, Contact, Route and their like: a display name, a URI, parameters.
+
+use std::borrow::Cow;
+
+use super::params::Params;
+use crate::sip::grammar::{is_space, quoted_len, trim, trim_start, unquote};
+use crate::sip::message::Malformed;
+use crate::sip::uri::{Uri, scheme_len};
+
+const FAULT: Malformed = Malformed::new("address");
+
+/// One address: `"Display" <uri>;params`, `words <uri>;params` or `uri;params`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameAddr<'a> {
+    /// The display name as on the wire: a quoted string with its quotes, or bare words.
+    pub display_raw: Option<&'a str>,
+    /// The URI as on the wire, without its brackets.
+    pub uri: &'a str,
+    params: Params<'a>,
+}
+
+impl<'a> NameAddr<'a> {
+    /// Reads one address (not a whole list).
+    ///
+    /// # Errors
+    /// A quote or bracket without end, white space in the URI, no scheme, a display name with
+    /// characters that must be quoted, a bare URI with a `?`, or parameters that cannot be read.
+    pub fn parse(value: &'a str) -> Result<Self, Malformed> {
+        let value = trim(value);
+        let display_len = if value.starts_with('"') {
+            quoted_len(value).ok_or(FAULT)?
+        } else {
+            value
+                .bytes()
+                .position(|b| matches!(b, b'<' | b'"'))
+                .filter(|at| value.as_bytes()[*at] == b'<')
+                .unwrap_or(0)
+        };
+        let (display, rest) = value.split_at(display_len);
+        let (display, rest) = (trim(display), trim_start(rest));
+        if !display.is_empty() && !display.starts_with('"') && !are_words(display) {
+            // `sip:a@b;x=<c>` ends here too: a bracket outside quotes has no place in a parameter.
+            return Err(FAULT);
+        }
+        let (uri, params) = match rest.strip_prefix('<') {
+            Some(rest) => {
+                let end = memchr::memchr(b'>', rest.as_bytes()).ok_or(FAULT)?;
+                (&rest[..end], &rest[end + 1..])
+            }
+            // The question mark, comma and semicolon of a bare URI would be ambiguous (RFC 3261 section 20.10).
+            None if display.is_empty() => rest.split_at(rest.find([';', ' ', '\t']).unwrap_or(rest.len())),
+            None => return Err(FAULT),
+        };
+        let bare = !rest.starts_with('<');
+        if !is_uri(uri) || bare && uri.contains(['?', ',']) {
+            return Err(FAULT);
+        }
+        Ok(Self {
+            display_raw: (!display.is_empty()).then_some(display),
+            uri,
+            params: Params::parse(params)?,
+        })
+    }
+
+    /// The display name as it is meant: without quotes, escapes undone; `None` if there is none or it is empty.
+    pub fn display(&self) -> Option<Cow<'a, str>> {
+        self.display_raw.map(unquote).filter(|name| !name.is_empty())
+    }
+
+    /// The URI, read.
+    ///
+    /// # Errors
+    /// As [`Uri::parse`].
+    pub fn parsed_uri(&self) -> Result<Uri<'a>, Malformed> {
+        Uri::parse(self.uri)
+    }
+
+    /// The tag of this side of the dialog.
+    pub fn tag(&self) -> Option<&'a str> {
+        self.params.get("tag").filter(|tag| !tag.is_empty())
+    }
+
+    /// The preference of a contact in thousandths, 0 to 1000; `None` if it has none or it cannot be read.
+    pub fn q(&self) -> Option<u16> {
+        let text = self.params.get("q")?;
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        if !matches!(whole, "0" | "1") || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let part = part
+            .bytes()
+            .chain(std::iter::repeat(b'0'))
+            .take(3)
+            .fold(0, |n, b| n * 10 + u16::from(b - b'0'));
+        Some(if whole == "1" { 1000 } else { 0 } + part).filter(|q| *q <= 1000)
+    }
+
+    /// The value of a header parameter as on the wire (a quoted string with its quotes); empty where it has none.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params.get(name)
+    }
+
+    /// The header parameters (not those of the URI) in their order.
+    pub fn params(&self) -> Params<'a> {
+        self.params
+    }
+}
+
+/// Wider than `*(token LWS)`: phones send UTF-8, brackets and `@` in bare display names. What
+/// separates addresses and parameters must be quoted.
+fn are_words(text: &str) -> bool {
+    !text.bytes().any(|b| {
+        b < b' ' && !is_space(b) || matches!(b, b'"' | b'\\' | b',' | b';' | b':' | b'<' | b'>' | 0x7f)
+    })
+}
+
+/// Whether this has a scheme and no character that ends a URI.
+fn is_uri(text: &str) -> bool {
+    scheme_len(text).is_some_and(|len| len + 1 < text.len())
+        && !text
+            .bytes()
+            .any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, display: Option<&str>, uri: &str, params: &str) {
+        let address = NameAddr::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(address.display().as_deref(), display, "{text}");
+        assert_eq!(address.uri, uri, "{text}");
+        assert_eq!(address.params().text(), params, "{text}");
+    }
+
+    #[test]
+    fn addresses_are_read_in_all_three_forms() {
+        check("sip:a@b", None, "sip:a@b", "");
+        check("sip:a@b;tag=x", None, "sip:a@b", ";tag=x");
+        check("<sip:a@b;lr>;tag=x", None, "sip:a@b;lr", ";tag=x");
+        check("caller<sip:a@b>;tag=323", Some("caller"), "sip:a@b", ";tag=323");
+        check(
+            "Anna von  Ü <sip:a@b> ; x = 1",
+            Some("Anna von  Ü"),
+            "sip:a@b",
+            "; x = 1",
+        );
+        check(
+            r#""A \"Q\" \\ ☃"<sips:a@[::1]:5>"#,
+            Some(r#"A "Q" \ ☃"#),
+            "sips:a@[::1]:5",
+            "",
+        );
+        check(r#""" <sip:a@b>"#, None, "sip:a@b", "");
+        check(
+            "<tel:+49-30;phone-context=x>",
+            None,
+            "tel:+49-30;phone-context=x",
+            "",
+        );
+        check(
+            r#"sip:a@b;+sip.instance="<urn:uuid:1>""#,
+            None,
+            "sip:a@b",
+            r#";+sip.instance="<urn:uuid:1>""#,
+        );
+        check("<sip:a@b?Subject=x>", None, "sip:a@b?Subject=x", "");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let texts = [
+            "",
+            "*",
+            "a",
+            "sip:",
+            ":a@b",
+            "<sip:a@b",
+            "sip:a@b>",
+            "\"Joe <sip:a@b>",
+            "Bell, A <sip:a@b>",
+            "<sip:a@b>;;;",
+            "<sip:a@b>x",
+            "\"T\" < sip:a@b >",
+            "<<sip:a@b>>",
+            "sip:a@b?Route=x",
+            "\"A\" sip:a@b",
+            "a\"b\" <sip:a@b>",
+            "<>",
+            "1a:b",
+            "\"a\"\"b\" <sip:a@b>",
+        ];
+        for text in texts {
+            assert!(NameAddr::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn preference_is_read_in_thousandths() {
+        let q = |text: &str| NameAddr::parse(&format!("<sip:a@b>;q={text}")).unwrap().q();
+        assert_eq!(
+            [q("0.33"), q("1"), q("1.000"), q("0"), q("0.005")],
+            [Some(330), Some(1000), Some(1000), Some(0), Some(5)]
+        );
+        assert_eq!([q("1.001"), q("2"), q("0.1234"), q("-1"), q("x")], [None; 5]);
+        assert_eq!(NameAddr::parse("<sip:a@b>").unwrap().q(), None);
+    }
+}

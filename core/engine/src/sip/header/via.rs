@@ -1,0 +1,146 @@
+//! Via: the hop that a response goes back to.
+
+use std::net::IpAddr;
+
+use super::params::Params;
+use crate::sip::grammar::{is_token, is_token_byte, trim, trim_start};
+use crate::sip::message::Malformed;
+use crate::sip::uri::host_port;
+
+const FAULT: Malformed = Malformed::new("via");
+
+/// One element of a Via header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Via<'a> {
+    /// The transport as written (`UDP`, `WSS` ...).
+    pub transport: &'a str,
+    /// The host of sent-by, an IPv6 address with its brackets.
+    pub host: &'a str,
+    /// The port of sent-by.
+    pub port: Option<u16>,
+    params: Params<'a>,
+}
+
+impl<'a> Via<'a> {
+    /// Reads one element (not a whole list) of a Via header.
+    ///
+    /// # Errors
+    /// It is not `SIP/2.0/transport host[:port]` and parameters.
+    pub fn parse(value: &'a str) -> Result<Self, Malformed> {
+        let rest = part(trim(value), "SIP")
+            .and_then(|rest| part(rest, "2.0"))
+            .ok_or(FAULT)?;
+        let end = rest.bytes().position(|b| !is_token_byte(b)).ok_or(FAULT)?;
+        let (transport, rest) = rest.split_at(end);
+        if transport.is_empty() || !rest.starts_with([' ', '\t']) {
+            return Err(FAULT);
+        }
+        let end = rest.find(';').unwrap_or(rest.len());
+        let (host, port) = host_port(trim(&rest[..end])).ok_or(FAULT)?;
+        let params = Params::parse(&rest[end..]).map_err(|_| FAULT)?;
+        Ok(Self {
+            transport,
+            host,
+            port,
+            params,
+        })
+    }
+
+    /// The branch, which names the transaction.
+    pub fn branch(&self) -> Option<&'a str> {
+        self.params.get("branch")
+    }
+
+    /// Where the request came from, as the next hop saw it.
+    pub fn received(&self) -> Option<IpAddr> {
+        let text = self.params.get("received")?;
+        text.strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(text)
+            .parse()
+            .ok()
+    }
+
+    /// `None` if there is no `rport`, `Some(None)` if it is there to be filled in (RFC 3581), else its value.
+    #[allow(clippy::option_option)]
+    pub fn rport(&self) -> Option<Option<u16>> {
+        self.params.get("rport").map(|port| port.parse().ok())
+    }
+
+    /// The address that the sender wants the response sent to.
+    pub fn maddr(&self) -> Option<&'a str> {
+        self.params.get("maddr")
+    }
+
+    /// The value of a parameter as on the wire; empty where it has none.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params.get(name)
+    }
+
+    /// The parameters in their order.
+    pub fn params(&self) -> Params<'a> {
+        self.params
+    }
+}
+
+/// What follows `word` and a slash, with white space around either.
+fn part<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let end = text.find('/')?;
+    let (found, rest) = (trim(&text[..end]), &text[end + 1..]);
+    (is_token(found) && found.eq_ignore_ascii_case(word)).then(|| trim_start(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_via_is_read_with_white_space_wherever_it_may_be() {
+        let via =
+            Via::parse("SIP  / 2.0  / TCP     spindle.example.com   ;  branch  =   z9hG4bK9ikj8  ").unwrap();
+        assert_eq!(
+            (via.transport, via.host, via.port),
+            ("TCP", "spindle.example.com", None)
+        );
+        assert_eq!(
+            (via.branch(), via.rport(), via.received()),
+            (Some("z9hG4bK9ikj8"), None, None)
+        );
+        let via =
+            Via::parse("SIP/2.0/UDP [2001:db8::9:1] : 5070;rport;received=[2001:db8::9:255];maddr=10.0.0.1")
+                .unwrap();
+        assert_eq!(
+            (via.host, via.port, via.rport()),
+            ("[2001:db8::9:1]", Some(5070), Some(None))
+        );
+        assert_eq!(via.received(), "2001:db8::9:255".parse().ok());
+        assert_eq!(via.maddr(), Some("10.0.0.1"));
+        assert_eq!(
+            Via::parse("SIP/2.0/UDP a;rport=5").unwrap().rport(),
+            Some(Some(5))
+        );
+    }
+
+    #[test]
+    fn what_is_no_via_is_refused() {
+        let texts = [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ",
+            "SIP/3.0/UDP a",
+            "HTTP/2.0/UDP a",
+            "SIP/2.0 a",
+            "SIP/2.0/ a",
+            "SIP/2.0/UDP a b",
+            "SIP/2.0/UDP a:0x5",
+            "SIP/2.0/UDP a:70000",
+            "SIP/2.0/UDP a;;",
+            "SIP/2.0/UDP a;branch=",
+            "SIP/2.0/UDP [::1",
+            "SIP/2.0/UDPa",
+        ];
+        for text in texts {
+            assert_eq!(Via::parse(text), Err(FAULT), "{text}");
+        }
+    }
+}

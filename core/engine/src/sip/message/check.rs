@@ -1,0 +1,158 @@
+//! The door: is a message fit to be acted on?
+//!
+//! What two readers could understand differently is refused here, once, so that nothing behind has to
+//! think of it.
+
+use super::{Malformed, Message, Refusal, Start, Version};
+use crate::sip::grammar::is_space;
+use crate::sip::header::{NameAddr, Via};
+use crate::sip::name::Name;
+use crate::sip::uri::Uri;
+
+/// Headers that a message has at most one of.
+const SINGLE: &[Name] = &[
+    Name::From,
+    Name::To,
+    Name::CallId,
+    Name::CSeq,
+    Name::MaxForwards,
+    Name::ContentLength,
+    Name::ContentType,
+    Name::ContentDisposition,
+    Name::Date,
+    Name::Event,
+    Name::Expires,
+    Name::MimeVersion,
+    Name::MinExpires,
+    Name::MinSe,
+    Name::Organization,
+    Name::Priority,
+    Name::RAck,
+    Name::ReferTo,
+    Name::ReferredBy,
+    Name::Replaces,
+    Name::ReplyTo,
+    Name::RetryAfter,
+    Name::RSeq,
+    Name::Server,
+    Name::SessionExpires,
+    Name::SipIfMatch,
+    Name::Subject,
+    Name::SubscriptionState,
+    Name::Timestamp,
+    Name::UserAgent,
+];
+
+const fn set(names: &[Name]) -> u128 {
+    let (mut bits, mut at) = (0, 0);
+    while at < names.len() {
+        bits |= 1 << names[at] as u32;
+        at += 1;
+    }
+    bits
+}
+
+const SINGLE_BITS: u128 = set(SINGLE);
+
+const fn refusal(status: u16, phrase: &'static str, reason: &'static str) -> Refusal {
+    Refusal {
+        status,
+        phrase,
+        reason,
+    }
+}
+
+const fn bad(reason: &'static str) -> Refusal {
+    refusal(400, "Bad Request", reason)
+}
+
+impl Message {
+    /// Whether a request may be acted on: its line, the headers that every request must have, no header
+    /// twice that may be there once, and nothing that two readers could understand differently.
+    ///
+    /// # Errors
+    /// The answer that the request gets: 400, 416 or 505. It can be built by
+    /// [`respond`](crate::sip::write::respond) if there is a Via that can be read; without one it is dropped.
+    pub fn check_request(&self) -> Result<(), Refusal> {
+        let Start::Request { version, method, .. } = self.start else {
+            return Err(bad("not_a_request"));
+        };
+        self.check_common()?;
+        match version {
+            Version::Sip2 => {}
+            Version::Padded => return Err(bad("request_line")),
+            Version::Unknown => return Err(refusal(505, "Version Not Supported", "version")),
+        }
+        let cseq = self.cseq()?;
+        if cseq.method != method || self.cseq_method_text() != self.method_text() {
+            return Err(bad("cseq_method"));
+        }
+        if let Some(hops) = self.max_forwards() {
+            hops?;
+        }
+        self.check_request_uri()
+    }
+
+    /// Whether a response may be acted on.
+    ///
+    /// # Errors
+    /// What is wrong; a response is never answered, so it is dropped.
+    pub fn check_response(&self) -> Result<(), Malformed> {
+        if self.is_request() {
+            return Err(Malformed::new("not_a_response"));
+        }
+        self.check_common()?;
+        self.cseq().map(drop)
+    }
+
+    /// What requests and responses have in common.
+    fn check_common(&self) -> Result<(), Malformed> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut seen = 0u128;
+        for header in &self.headers {
+            let bit = 1u128 << header.name as u32;
+            if seen & bit & SINGLE_BITS != 0 {
+                return Err(Malformed::new("duplicate_header"));
+            }
+            seen |= bit;
+        }
+        for element in self.values(Name::Via) {
+            let via = Via::parse(element)?;
+            // The cookie alone names no transaction (RFC 4475 section 3.2.1).
+            if via
+                .branch()
+                .is_some_and(|branch| branch.is_empty() || branch.eq_ignore_ascii_case("z9hG4bK"))
+            {
+                return Err(Malformed::new("branch"));
+            }
+        }
+        self.via()?;
+        check_side(&self.from()?, Malformed::new("from"))?;
+        check_side(&self.to()?, Malformed::new("to"))?;
+        let call_id = self.call_id();
+        if call_id.is_empty() || call_id.bytes().any(|b| is_space(b) || b == b',') {
+            return Err(Malformed::new("call_id"));
+        }
+        Ok(())
+    }
+
+    fn check_request_uri(&self) -> Result<(), Refusal> {
+        let uri = Uri::parse(self.request_uri()).map_err(|_| bad("request_uri"))?;
+        if !uri.is_sip() && !uri.scheme().eq_ignore_ascii_case("tel") {
+            return Err(refusal(416, "Unsupported URI Scheme", "scheme"));
+        }
+        // Headers have no place in a Request-URI (RFC 3261 section 19.1.1).
+        if uri.is_sip() && !uri.headers_text().is_empty() {
+            return Err(bad("request_uri"));
+        }
+        Ok(())
+    }
+}
+
+/// From and To may have any scheme, but a SIP URI must be a good one.
+fn check_side(side: &NameAddr<'_>, fault: Malformed) -> Result<(), Malformed> {
+    side.parsed_uri().map_err(|_| fault)?;
+    Ok(())
+}

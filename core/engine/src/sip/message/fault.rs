@@ -1,0 +1,41 @@
+//! What can be wrong with a message, as closed sets of labels.
+
+use thiserror::Error;
+
+/// A text that cannot be read. Whoever sent it is at fault; the reason is a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the peer sent a malformed message ({reason}); nothing was done with it, look at the peer")]
+pub struct Malformed {
+    /// One of a closed set of labels: what could not be read.
+    pub reason: &'static str,
+}
+
+impl Malformed {
+    /// The fault with this label.
+    pub(crate) const fn new(reason: &'static str) -> Self {
+        Self { reason }
+    }
+}
+
+/// Why a request is refused: the answer that it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the request is refused with {status} {phrase} ({reason})")]
+pub struct Refusal {
+    /// The status code of the answer.
+    pub status: u16,
+    /// Its reason phrase.
+    pub phrase: &'static str,
+    /// One of a closed set of labels: what is wrong.
+    pub reason: &'static str,
+}
+
+impl From<Malformed> for Refusal {
+    /// A part that cannot be read is the client's fault: 400.
+    fn from(fault: Malformed) -> Self {
+        Self {
+            status: 400,
+            phrase: "Bad Request",
+            reason: fault.reason,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Cutting messages out of a stream (RFC 3261 section 18.3, keep-alives of RFC 5626 section 3.5.1).
+
+use memchr::memmem;
+
+use super::Malformed;
+use super::lines::Lines;
+use super::parse::{MAX_HEAD, content_length};
+use crate::sip::grammar::{is_token_byte, trim};
+use crate::sip::name::Name;
+
+/// What stands at the beginning of a stream's buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framed {
+    /// Not yet a whole message: read more.
+    Incomplete,
+    /// So many bytes of empty lines between messages: 4 are a ping, to be answered with one CRLF; 2 are nothing.
+    KeepAlive(usize),
+    /// A message of so many bytes.
+    Message(usize),
+}
+
+/// Measures the first message in the buffer; `max` is the most bytes that a whole message may have.
+///
+/// # Errors
+/// What stands there is no message, is too large, or has no Content-Length that can be relied on. The
+/// place of the next message is then unknown, so the connection must be closed.
+pub fn frame(buffer: &[u8], max: usize) -> Result<Framed, Malformed> {
+    match buffer {
+        [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => return Ok(Framed::Incomplete),
+        [b'\r', b'\n', b'\r', b'\n', ..] => return Ok(Framed::KeepAlive(4)),
+        [b'\r', b'\n', ..] => return Ok(Framed::KeepAlive(2)),
+        // Seen at once, so that a TLS hello or a stray binary does not wait for 64 KiB.
+        [first, ..] if !is_token_byte(*first) => return Err(Malformed::new("request_line")),
+        _ => {}
+    }
+    let most = max.min(MAX_HEAD);
+    let Some(end) = memmem::find(&buffer[..buffer.len().min(most)], b"\r\n\r\n") else {
+        return if buffer.len() < most {
+            Ok(Framed::Incomplete)
+        } else {
+            Err(Malformed::new("head_too_large"))
+        };
+    };
+    let body = end + 4;
+    let length = content_length(lengths(&buffer[..body]))?.ok_or(Malformed::new("no_content_length"))?;
+    match body.checked_add(length) {
+        Some(whole) if whole <= max => Ok(if buffer.len() < whole {
+            Framed::Incomplete
+        } else {
+            Framed::Message(whole)
+        }),
+        _ => Err(Malformed::new("too_large")),
+    }
+}
+
+/// The values of the Content-Length headers; one that is not UTF-8 is empty, which is no number.
+fn lengths(head: &[u8]) -> impl Iterator<Item = &str> {
+    Lines::new(head).skip(1).filter_map(|line| {
+        let line = &head[line.start..line.end];
+        let colon = memchr::memchr(b':', line)?;
+        let name = trim(std::str::from_utf8(&line[..colon]).ok()?);
+        let value = || trim(std::str::from_utf8(&line[colon + 1..]).unwrap_or_default());
+        (Name::of(name) == Name::ContentLength).then(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\n";
+
+    #[test]
+    fn a_message_is_whole_when_its_body_is() {
+        let stream = format!("{HEAD}abcOPTIONS");
+        for cut in 1..HEAD.len() + 3 {
+            assert_eq!(
+                frame(&stream.as_bytes()[..cut], 1000),
+                Ok(Framed::Incomplete),
+                "{cut}"
+            );
+        }
+        for cut in HEAD.len() + 3..stream.len() {
+            assert_eq!(
+                frame(&stream.as_bytes()[..cut], 1000),
+                Ok(Framed::Message(HEAD.len() + 3)),
+                "{cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn empty_lines_are_keep_alives() {
+        for text in ["", "\r", "\r\n", "\r\n\r"] {
+            assert_eq!(frame(text.as_bytes(), 1000), Ok(Framed::Incomplete), "{text:?}");
+        }
+        assert_eq!(frame(b"\r\n\r\n", 1000), Ok(Framed::KeepAlive(4)));
+        assert_eq!(frame(b"\r\n\r\n\r\n", 1000), Ok(Framed::KeepAlive(4)));
+        assert_eq!(frame(b"\r\nO", 1000), Ok(Framed::KeepAlive(2)));
+    }
+
+    #[test]
+    fn content_length_is_found_in_every_spelling() {
+        for line in [
+            "l:3",
+            "CONTENT-LENGTH \t: 3 ",
+            "Content-Length:\r\n 003",
+            "X: y\r\nl: 3\r\nContent-Length: 3",
+        ] {
+            let text = format!("OPTIONS sip:a SIP/2.0\r\n{line}\r\n\r\nabc");
+            assert_eq!(
+                frame(text.as_bytes(), 1000),
+                Ok(Framed::Message(text.len())),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_framed_is_refused() {
+        let cases = [
+            ("OPTIONS sip:a SIP/2.0\r\n\r\n", "no_content_length"),
+            ("OPTIONS sip:a SIP/2.0\r\nX: l: 3\r\n\r\n", "no_content_length"),
+            (
+                "OPTIONS sip:a SIP/2.0\r\nl: 3\r\nl: 4\r\n\r\nabcd",
+                "content_length",
+            ),
+            ("OPTIONS sip:a SIP/2.0\r\nl: -3\r\n\r\nabcd", "content_length"),
+            (
+                "OPTIONS sip:a SIP/2.0\r\nl: 99999999999999999999999\r\n\r\nabcd",
+                "too_large",
+            ),
+            ("OPTIONS sip:a SIP/2.0\r\nl: 1000\r\n\r\n", "too_large"),
+            ("\x16\x03\x01", "request_line"),
+            ("\nOPTIONS", "request_line"),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(
+                frame(text.as_bytes(), 1000),
+                Err(Malformed::new(reason)),
+                "{text}"
+            );
+        }
+        let endless = vec![b'a'; MAX_HEAD];
+        assert_eq!(frame(&endless[..MAX_HEAD - 1], 1 << 20), Ok(Framed::Incomplete));
+        assert_eq!(frame(&endless, 1 << 20), Err(Malformed::new("head_too_large")));
+    }
+}

@@ -1,0 +1,85 @@
+//! The lines of a head, folded ones as one.
+
+use memchr::{memchr, memchr_iter};
+
+/// A line of the head without its CRLF, folded lines included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Whether line breaks stand between `start` and `end`.
+    pub(super) folded: bool,
+}
+
+/// The lines from the start of the buffer to the empty line that ends the head.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    buffer: &'a [u8],
+    at: usize,
+    end: Option<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) const fn new(buffer: &'a [u8]) -> Self {
+        Self {
+            buffer,
+            at: 0,
+            end: None,
+        }
+    }
+
+    /// Where the body begins, once the empty line was reached.
+    pub(super) const fn body(&self) -> Option<usize> {
+        self.end
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        if self.end.is_some() {
+            return None;
+        }
+        let start = self.at;
+        let mut end = line_end(self.buffer, start)?;
+        if end == start {
+            self.end = Some(start + 2);
+            return None;
+        }
+        let mut folded = false;
+        while matches!(self.buffer.get(end + 2), Some(b' ' | b'\t')) {
+            folded = true;
+            end = line_end(self.buffer, end + 2)?;
+        }
+        self.at = end + 2;
+        Some(Line { start, end, folded })
+    }
+}
+
+/// Where the CRLF stands that ends the line at `start`. A lone LF ends nothing: what one reader takes for
+/// the end of a header and another does not is how headers are smuggled.
+fn line_end(buffer: &[u8], start: usize) -> Option<usize> {
+    let mut from = start;
+    loop {
+        let at = from + memchr(b'\n', buffer.get(from..)?)?;
+        if at > start && buffer[at - 1] == b'\r' {
+            return Some(at - 1);
+        }
+        from = at + 1;
+    }
+}
+
+/// Whether the head holds a line break that is not CRLF, or a NUL.
+pub(super) fn has_stray_bytes(head: &[u8]) -> bool {
+    let line_feeds = memchr_iter(b'\n', head);
+    let returns = memchr_iter(b'\r', head).count();
+    let mut pairs = 0;
+    for at in line_feeds {
+        if at == 0 || head[at - 1] != b'\r' {
+            return true;
+        }
+        pairs += 1;
+    }
+    returns != pairs || memchr(0, head).is_some()
+}

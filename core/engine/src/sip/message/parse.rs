@@ -1,0 +1,197 @@
+//! From bytes to the index of a message.
+
+use bytes::Bytes;
+
+use super::lines::{Line, Lines, has_stray_bytes};
+use super::{Framing, Header, Malformed, Message, Span, Start, Version};
+use crate::sip::grammar::{clamped_number, is_token, trim, trim_start};
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+
+/// The most bytes that start line and headers may have together.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The most header lines that a message may have.
+pub const MAX_LINES: usize = 256;
+
+/// What a usual INVITE has, so that the index is allocated once.
+const USUAL_LINES: usize = 32;
+
+impl Message {
+    /// Reads one message. What cannot even be answered is an error; what can is left to
+    /// [`Message::check_request`] and [`Message::check_response`], without which no message may be used.
+    ///
+    /// # Errors
+    /// There is no start line or no end of the head, the head is not UTF-8 or over [`MAX_HEAD`] bytes
+    /// or [`MAX_LINES`] lines, or on a stream the length is not the one that Content-Length says.
+    pub fn parse(raw: Bytes, framing: Framing) -> Result<Self, Malformed> {
+        let mut raw = skip_empty_lines(raw);
+        let mut lines = Lines::new(&raw[..raw.len().min(MAX_HEAD)]);
+        let first = lines.next().ok_or(no_end(&raw))?;
+        let mut headers = Vec::with_capacity(USUAL_LINES);
+        let (mut folded, mut fault) = (Vec::new(), None);
+        for line in lines.by_ref() {
+            if headers.len() == MAX_LINES {
+                return Err(Malformed::new("too_many_headers"));
+            }
+            if line.folded {
+                folded.push(line);
+            }
+            match header(&raw, line) {
+                Some(header) => headers.push(header),
+                None => fault = fault.or(Some(Malformed::new("header_line"))),
+            }
+        }
+        let body = lines.body().ok_or(no_end(&raw))?;
+        let head = std::str::from_utf8(&raw[..body]).map_err(|_| Malformed::new("not_utf8"))?;
+        let start = start_line(head, first)?;
+        if first.folded || has_stray_bytes(head.as_bytes()) {
+            fault = Some(Malformed::new("line_break"));
+        }
+        if !folded.is_empty() {
+            raw = unfold(&raw, &folded);
+        }
+        let mut message = Self {
+            raw,
+            start,
+            headers,
+            body,
+            fault,
+        };
+        message.cut(framing)?;
+        Ok(message)
+    }
+
+    /// Cuts off what follows the body.
+    fn cut(&mut self, framing: Framing) -> Result<(), Malformed> {
+        let rest = self.raw.len() - self.body;
+        let length = content_length(self.headers(Name::ContentLength));
+        match (framing, length) {
+            (Framing::Datagram, Ok(None)) => {}
+            (Framing::Datagram, Ok(Some(length))) if length <= rest => self.raw.truncate(self.body + length),
+            (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::new("content_length"))),
+            (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
+            (Framing::Stream, _) => return Err(Malformed::new("content_length")),
+        }
+        Ok(())
+    }
+}
+
+/// What the Content-Length headers say together.
+pub(super) fn content_length<'a>(values: impl Iterator<Item = &'a str>) -> Result<Option<usize>, Malformed> {
+    let mut length = None;
+    for text in values {
+        let number = clamped_number(text).and_then(|n| usize::try_from(n).ok());
+        let number = number.ok_or(Malformed::new("content_length"))?;
+        if length.is_some_and(|length| length != number) {
+            return Err(Malformed::new("content_length"));
+        }
+        length = Some(number);
+    }
+    Ok(length)
+}
+
+/// Empty lines before the start line are to be ignored (RFC 3261 section 7.5).
+fn skip_empty_lines(raw: Bytes) -> Bytes {
+    let pairs = raw.chunks_exact(2).take_while(|pair| pair == b"\r\n").count();
+    if pairs == 0 { raw } else { raw.slice(pairs * 2..) }
+}
+
+/// Why the head has no end.
+fn no_end(raw: &[u8]) -> Malformed {
+    Malformed::new(if raw.len() > MAX_HEAD {
+        "head_too_large"
+    } else {
+        "no_end_of_head"
+    })
+}
+
+fn span(start: usize, end: usize) -> Span {
+    let place = |at: usize| u32::try_from(at).expect("a head has at most 64 KiB");
+    Span {
+        start: place(start),
+        end: place(end),
+    }
+}
+
+/// The part of `outer` without white space around it, as a span of the head; `from` is where `outer` begins.
+fn trimmed(outer: &[u8], from: usize) -> Span {
+    let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let skipped = outer.iter().take_while(|b| space(b)).count();
+    let kept = outer[skipped..]
+        .iter()
+        .rposition(|b| !space(b))
+        .map_or(0, |last| last + 1);
+    span(from + skipped, from + skipped + kept)
+}
+
+fn header(raw: &[u8], line: Line) -> Option<Header> {
+    let bytes = &raw[line.start..line.end];
+    let colon = memchr::memchr(b':', bytes)?;
+    let text = trimmed(&bytes[..colon], line.start);
+    let name = std::str::from_utf8(&raw[text.start as usize..text.end as usize]).ok()?;
+    let known = Name::of(name);
+    if text.start as usize != line.start || known == Name::Other && !is_token(name) {
+        return None;
+    }
+    Some(Header {
+        name: known,
+        text,
+        value: trimmed(&bytes[colon + 1..], line.start + colon + 1),
+    })
+}
+
+/// A copy of the message with spaces in place of the line breaks inside headers.
+fn unfold(raw: &[u8], folded: &[Line]) -> Bytes {
+    let mut copy = raw.to_vec();
+    for byte in folded.iter().flat_map(|line| line.start..line.end) {
+        if matches!(copy[byte], b'\r' | b'\n') {
+            copy[byte] = b' ';
+        }
+    }
+    copy.into()
+}
+
+fn start_line(head: &str, line: Line) -> Result<Start, Malformed> {
+    let text = &head[line.start..line.end];
+    if text.get(..4).is_some_and(|t| t.eq_ignore_ascii_case("SIP/")) {
+        return status_line(text).ok_or(Malformed::new("status_line"));
+    }
+    request_line(text).ok_or(Malformed::new("request_line"))
+}
+
+/// White space in the wrong places is left in the URI, where the check finds it.
+fn request_line(text: &str) -> Option<Start> {
+    let (token, rest) = text.split_once(' ').filter(|(token, _)| is_token(token))?;
+    let version_at = token.len() + 1 + trim(rest).rfind(' ')? + 1 + (rest.len() - trim_start(rest).len());
+    let version = &text[version_at..];
+    if !version.get(..4)?.eq_ignore_ascii_case("SIP/") {
+        return None;
+    }
+    Some(Start::Request {
+        method: Method::of(token),
+        token: span(0, token.len()),
+        uri: span(token.len() + 1, version_at - 1),
+        version: match version {
+            _ if version.eq_ignore_ascii_case("SIP/2.0") => Version::Sip2,
+            _ if version.ends_with([' ', '\t', '\r', '\n']) => Version::Padded,
+            _ => Version::Unknown,
+        },
+    })
+}
+
+fn status_line(text: &str) -> Option<Start> {
+    let rest = text
+        .get(7..)
+        .filter(|_| text[..7].eq_ignore_ascii_case("SIP/2.0"))?
+        .strip_prefix(' ')?;
+    let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+    let digits = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
+    let status = code
+        .parse()
+        .ok()
+        .filter(|status| digits && (100..700).contains(status))?;
+    Some(Start::Response {
+        status,
+        reason: span(text.len() - reason.len(), text.len()),
+    })
+}

@@ -1,0 +1,361 @@
+//! SIP and SIPS URIs (RFC 3261 section 19.1); other schemes are kept as they are.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::grammar::trim;
+use super::message::Malformed;
+
+const FAULT: Malformed = Malformed::new("uri");
+
+/// A URI, borrowed from the message it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uri<'a> {
+    text: &'a str,
+    scheme: &'a str,
+    user: Option<&'a str>,
+    password: Option<&'a str>,
+    /// The host as written, an IPv6 address with its brackets; empty for other schemes than sip and sips.
+    pub host: &'a str,
+    /// The port, if one is written.
+    pub port: Option<u16>,
+    params: &'a str,
+    headers: &'a str,
+}
+
+impl<'a> Uri<'a> {
+    /// Reads a URI.
+    ///
+    /// # Errors
+    /// There is no scheme, or it is sip or sips and what follows breaks their grammar.
+    pub fn parse(text: &'a str) -> Result<Self, Malformed> {
+        let colon = scheme_len(text).ok_or(FAULT)?;
+        let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
+        if rest.is_empty()
+            || rest
+                .bytes()
+                .any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
+        {
+            return Err(FAULT);
+        }
+        let mut uri = Self {
+            text,
+            scheme,
+            user: None,
+            password: None,
+            host: "",
+            port: None,
+            params: "",
+            headers: "",
+        };
+        if uri.is_sip() {
+            uri.read_sip(rest).ok_or(FAULT)?;
+        } else {
+            let end = rest.find(';').unwrap_or(rest.len());
+            uri.params = &rest[end..];
+            uri.user = scheme.eq_ignore_ascii_case("tel").then_some(&rest[..end]);
+        }
+        Ok(uri)
+    }
+
+    fn read_sip(&mut self, rest: &'a str) -> Option<()> {
+        let rest = match rest.split_once('@') {
+            Some((userinfo, rest)) => {
+                let (user, password) = userinfo
+                    .split_once(':')
+                    .map_or((userinfo, None), |(u, p)| (u, Some(p)));
+                if user.is_empty()
+                    || !is_escaped(user, is_user_byte)
+                    || !is_escaped(password.unwrap_or(""), is_user_byte)
+                {
+                    return None;
+                }
+                (self.user, self.password) = (Some(user), password);
+                rest
+            }
+            None => rest,
+        };
+        // A second at sign would leave open which host is meant.
+        if !is_escaped(rest, |b| {
+            b.is_ascii_graphic() && !matches!(b, b'@' | b',' | b'\\')
+        }) {
+            return None;
+        }
+        let (rest, headers) = rest
+            .find('?')
+            .map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
+        let (hostport, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        (self.host, self.port) = host_port(hostport)?;
+        (self.params, self.headers) = (params, headers);
+        params
+            .split(';')
+            .skip(1)
+            .all(|param| !param.is_empty() && !param.starts_with('='))
+            .then_some(())
+    }
+
+    /// The whole URI as written.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The scheme as written.
+    pub fn scheme(&self) -> &'a str {
+        self.scheme
+    }
+
+    /// Whether the scheme is sip or sips.
+    pub fn is_sip(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case("sip") || self.is_sips()
+    }
+
+    /// Whether the scheme is sips.
+    pub fn is_sips(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case("sips")
+    }
+
+    /// The user part with its escapes undone; the number of a tel URI.
+    pub fn user(&self) -> Option<Cow<'a, str>> {
+        self.user.map(decoded)
+    }
+
+    /// The user part as written; the number of a tel URI.
+    pub fn user_raw(&self) -> Option<&'a str> {
+        self.user
+    }
+
+    /// The password as written.
+    pub fn password(&self) -> Option<&'a str> {
+        self.password
+    }
+
+    /// The host as an address, if it is one.
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        self.host
+            .strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(self.host)
+            .parse()
+            .ok()
+    }
+
+    /// The port that is meant: the written one, or the one of scheme and transport.
+    pub fn port_or_default(&self) -> u16 {
+        let transport = self.param("transport").unwrap_or("");
+        let by_transport = [
+            ("tls", 5061),
+            ("ws", if self.is_sips() { 443 } else { 80 }),
+            ("wss", 443),
+        ];
+        let default = by_transport
+            .iter()
+            .find(|(name, _)| transport.eq_ignore_ascii_case(name))
+            .map(|(_, port)| *port);
+        self.port
+            .or(default)
+            .unwrap_or(if self.is_sips() { 5061 } else { 5060 })
+    }
+
+    /// The URI parameters in their order: name and value as written.
+    pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
+        self.params.split(';').skip(1).map(|p| {
+            p.split_once('=')
+                .map_or((p, None), |(name, value)| (name, Some(value)))
+        })
+    }
+
+    /// The value of a URI parameter as written; empty where it has none.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        self.params()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.unwrap_or_default())
+    }
+
+    /// What follows the question mark, as written; empty where there is none.
+    pub fn headers_text(&self) -> &'a str {
+        self.headers
+    }
+
+    /// The headers after the question mark: name and value as written, escapes in place.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.headers
+            .split('&')
+            .filter(|h| !h.is_empty())
+            .map(|h| h.split_once('=').unwrap_or((h, "")))
+    }
+
+    /// Whether both name the same resource by the rules of RFC 3261 section 19.1.4; other schemes are
+    /// compared byte for byte.
+    pub fn equals(&self, other: &Uri<'_>) -> bool {
+        if !self.is_sip() || !other.is_sip() {
+            return self.text == other.text;
+        }
+        self.is_sips() == other.is_sips()
+            && same(self.user, other.user, Case::Counts)
+            && same(self.password, other.password, Case::Counts)
+            && same_host(self, other)
+            && self.port == other.port
+            && self.params_cover(other)
+            && other.params_cover(self)
+            && self.headers_cover(other)
+            && other.headers_cover(self)
+    }
+
+    /// Whether each parameter of ours is the same in `other`, or is missing there and may be.
+    fn params_cover(&self, other: &Uri<'_>) -> bool {
+        self.params().all(
+            |(name, value)| match other.params().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
+                Some((_, theirs)) => same(value, theirs, Case::Folds),
+                None => !["user", "ttl", "method", "maddr", "transport"]
+                    .iter()
+                    .any(|n| name.eq_ignore_ascii_case(n)),
+            },
+        )
+    }
+
+    fn headers_cover(&self, other: &Uri<'_>) -> bool {
+        self.headers().all(|(name, value)| {
+            other
+                .headers()
+                .any(|(n, v)| n.eq_ignore_ascii_case(name) && same(Some(value), Some(v), Case::Counts))
+        })
+    }
+}
+
+impl fmt::Display for Uri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+/// Length of the scheme that `text` begins with, its colon not counted.
+pub(crate) fn scheme_len(text: &str) -> Option<usize> {
+    let end = text
+        .bytes()
+        .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')))?;
+    (text.as_bytes()[end] == b':' && text.as_bytes()[0].is_ascii_alphabetic()).then_some(end)
+}
+
+/// Reads `host` or `host:port`.
+pub(crate) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let host_len = if text.starts_with('[') {
+        text.find(']')? + 1
+    } else {
+        text.bytes().position(|b| !is_host_byte(b)).unwrap_or(text.len())
+    };
+    let (host, rest) = text.split_at(host_len);
+    let host_is_good = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty(),
+    };
+    let port = match trim(rest) {
+        "" => None,
+        rest => Some(port_number(trim(rest.strip_prefix(':')?))?),
+    };
+    host_is_good.then_some((host, port))
+}
+
+/// A port from 1 to 65535 in decimal digits.
+fn port_number(text: &str) -> Option<u16> {
+    let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port != 0)
+}
+
+/// The underscore is no part of a host name, but container names have it.
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// The hash sign should be escaped, but phones that dial `#31#` do not.
+const fn is_user_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')'
+        )
+        || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#')
+}
+
+/// Whether all bytes are allowed ones or whole escapes.
+fn is_escaped(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'%' if escape_at(bytes, at).is_some() => at += 3,
+            b'%' => return false,
+            byte if allowed(byte) => at += 1,
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// The byte that the escape at this place stands for.
+fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let (high, low) = (digit(bytes.get(at + 1)?)?, digit(bytes.get(at + 2)?)?);
+    u8::try_from(high << 4 | low).ok()
+}
+
+/// The text with its escapes undone; bytes that are not UTF-8 become replacement characters.
+pub(crate) fn decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let escape = if bytes[at] == b'%' {
+            escape_at(bytes, at)
+        } else {
+            None
+        };
+        out.push(escape.unwrap_or(bytes[at]));
+        at += if escape.is_some() { 3 } else { 1 };
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Counts,
+    Folds,
+}
+
+/// Compares as RFC 3261 section 19.1.4 wants it: an escape equals its character unless that is a reserved one.
+fn same(a: Option<&str>, b: Option<&str>, case: Case) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => units(a, case).eq(units(b, case)),
+        (a, b) => a == b,
+    }
+}
+
+fn units(text: &str, case: Case) -> impl Iterator<Item = (u8, bool)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let byte = *bytes.get(at)?;
+        let escape = if byte == b'%' { escape_at(bytes, at) } else { None };
+        at += if escape.is_some() { 3 } else { 1 };
+        let meant = escape.unwrap_or(byte);
+        let folded = if case == Case::Folds {
+            meant.to_ascii_lowercase()
+        } else {
+            meant
+        };
+        Some((folded, escape.is_some() && b";/?:@&=+$,".contains(&meant)))
+    })
+}
+
+fn same_host(a: &Uri<'_>, b: &Uri<'_>) -> bool {
+    match (a.host_ip(), b.host_ip()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a.host.eq_ignore_ascii_case(b.host),
+    }
+}
+
+#[cfg(test)]
+#[path = "uri_tests.rs"]
+mod tests;

@@ -1,0 +1,165 @@
+//! Tables for URIs: what is read, what is refused, what is equal.
+
+use super::*;
+
+#[test]
+fn the_parts_of_a_sip_uri_are_read() {
+    let uri =
+        Uri::parse("sips:al%69ce:se:cret@[2001:db8::10]:5070;transport=tcp;lr?Subject=x%20y&a=").unwrap();
+    assert_eq!(
+        (uri.scheme(), uri.user().as_deref(), uri.user_raw()),
+        ("sips", Some("alice"), Some("al%69ce"))
+    );
+    assert_eq!(
+        (uri.password(), uri.host, uri.port),
+        (Some("se:cret"), "[2001:db8::10]", Some(5070))
+    );
+    assert_eq!(uri.host_ip(), "2001:db8::10".parse().ok());
+    assert_eq!(
+        uri.params().collect::<Vec<_>>(),
+        [("transport", Some("tcp")), ("lr", None)]
+    );
+    assert_eq!(
+        (uri.param("TRANSPORT"), uri.param("lr"), uri.param("x")),
+        (Some("tcp"), Some(""), None)
+    );
+    assert_eq!(
+        uri.headers().collect::<Vec<_>>(),
+        [("Subject", "x%20y"), ("a", "")]
+    );
+}
+
+#[test]
+fn odd_but_valid_uris_are_read() {
+    let cases = [
+        (
+            "sip:user;par=u%40example.net@example.com",
+            Some("user;par=u@example.net"),
+            "example.com",
+        ),
+        (
+            "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com",
+            Some("1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"),
+            "example.com",
+        ),
+        (
+            "sip:null-%00-null@example.com",
+            Some("null-\0-null"),
+            "example.com",
+        ),
+        ("sip:#31#0301@10.0.0.1", Some("#31#0301"), "10.0.0.1"),
+        ("SIP:pbx_1:5060", None, "pbx_1"),
+        ("tel:+4930123;phone-context=x", Some("+4930123"), ""),
+        ("isbn:2983792873", None, ""),
+    ];
+    for (text, user, host) in cases {
+        let uri = Uri::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!((uri.user().as_deref(), uri.host), (user, host), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_uri_is_refused() {
+    let texts = [
+        "",
+        "sip",
+        "sip:",
+        ":a",
+        "1x:a",
+        "sip:@b",
+        "sip:a@",
+        "sip:a@b@c",
+        "sip:a b@c",
+        "<sip:a@b>",
+        "sip:a@b:0",
+        "sip:a@b:65536",
+        "sip:a@b:",
+        "sip:a@b:+5",
+        "sip:a@2001:db8::10",
+        "sip:a@[2001:db8::10",
+        "sip:a@[zz]",
+        "sip:a%4@b",
+        "sip:a%zz@b",
+        "sip:a@b;;lr",
+        "sip:a@b;",
+        "sip:a@b;=x",
+        "sip:a@b,c",
+        "sip:ä@b",
+        "sip:a@b\u{0}",
+        "sip:\"a\"@b",
+        "sip:;lr",
+    ];
+    for text in texts {
+        assert_eq!(Uri::parse(text), Err(FAULT), "{text}");
+    }
+}
+
+/// The pairs of RFC 3261 section 19.1.4 and some of our own.
+#[test]
+fn equality_is_that_of_rfc_3261() {
+    let equal = [
+        (
+            "sip:%61lice@atlanta.com;transport=TCP",
+            "sip:alice@AtLanTa.CoM;Transport=tcp",
+        ),
+        ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+        (
+            "sip:carol@chicago.com;security=on",
+            "sip:carol@chicago.com;newparam=5",
+        ),
+        (
+            "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+            "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+        ),
+        (
+            "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+            "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+        ),
+        ("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0::1]"),
+        ("isbn:1", "isbn:1"),
+    ];
+    let different = [
+        (
+            "SIP:ALICE@AtLanTa.CoM;Transport=udp",
+            "sip:alice@AtLanTa.CoM;Transport=UDP",
+        ),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+        (
+            "sip:carol@chicago.com",
+            "sip:carol@chicago.com?Subject=next%20meeting",
+        ),
+        ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+        (
+            "sip:carol@chicago.com;security=on",
+            "sip:carol@chicago.com;security=off",
+        ),
+        ("sip:a@b", "sips:a@b"),
+        ("sip:a%3Bb@c", "sip:a;b@c"),
+        ("sip:b", "sip:a@b"),
+        ("isbn:1", "isbn:2"),
+    ];
+    for (pairs, expect) in [(&equal[..], true), (&different[..], false)] {
+        for (a, b) in pairs {
+            let (a, b) = (Uri::parse(a).unwrap(), Uri::parse(b).unwrap());
+            assert_eq!((a.equals(&b), b.equals(&a)), (expect, expect), "{a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn the_default_port_follows_scheme_and_transport() {
+    let cases = [
+        ("sip:a@b", 5060),
+        ("sips:a@b", 5061),
+        ("sip:a@b;transport=TLS", 5061),
+        ("sip:a@b;transport=ws", 80),
+        ("sip:a@b;transport=wss", 443),
+        ("sips:a@b;transport=ws", 443),
+        ("sip:a@b:7;transport=tls", 7),
+    ];
+    for (text, port) in cases {
+        assert_eq!(Uri::parse(text).unwrap().port_or_default(), port, "{text}");
+    }
+}

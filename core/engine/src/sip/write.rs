@@ -1,0 +1,190 @@
+//! Writing messages: one buffer, headers in the order they are given, nothing that could break out of a value.
+
+mod phrase;
+mod respond;
+
+use std::fmt::{self, Display, Write as _};
+
+use bytes::Bytes;
+
+use super::message::Message;
+use super::name::Name;
+
+pub use phrase::default_phrase;
+pub use respond::respond;
+
+/// What most messages need without a body.
+const USUAL_SIZE: usize = 1024;
+
+/// Builds one message.
+#[derive(Clone)]
+pub struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    /// Begins a request.
+    pub fn request(method: &str, uri: &str) -> Self {
+        Self::start(format_args!("{method} {uri} SIP/2.0"))
+    }
+
+    /// Begins a response.
+    pub fn response(status: u16, phrase: &str) -> Self {
+        Self::start(format_args!("SIP/2.0 {status} {phrase}"))
+    }
+
+    /// Begins a piece of a head, such as the [shared tail](Self::body) of many copies.
+    pub fn part() -> Self {
+        Self {
+            out: Vec::with_capacity(USUAL_SIZE),
+        }
+    }
+
+    fn start(line: fmt::Arguments<'_>) -> Self {
+        let mut writer = Self::part();
+        writer.clean(line);
+        writer.line_end();
+        writer
+    }
+
+    /// Adds a header. CR, LF and NUL in the value become spaces, so that no value adds another header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Display) -> Self {
+        self.add(name, value);
+        self
+    }
+
+    /// As [`Writer::header`], in place.
+    pub fn add(&mut self, name: &str, value: impl Display) {
+        self.clean(format_args!("{name}: {value}"));
+        self.line_end();
+    }
+
+    /// Adds each header of this name as it stands in `message`.
+    #[must_use]
+    pub fn copy(mut self, message: &Message, name: Name) -> Self {
+        for value in message.headers(name) {
+            self.add(name.text(), value);
+        }
+        self
+    }
+
+    /// Ends the message with a body; Content-Type is left out where `content_type` is empty.
+    pub fn body(mut self, content_type: &str, body: &[u8]) -> Bytes {
+        if !content_type.is_empty() {
+            self.add("Content-Type", content_type);
+        }
+        self.add("Content-Length", body.len());
+        self.line_end();
+        self.out.extend_from_slice(body);
+        self.out.into()
+    }
+
+    /// Ends the message without a body.
+    pub fn finish(self) -> Bytes {
+        self.body("", b"")
+    }
+
+    /// The head so far, without the empty line: a tail with more headers, the empty line and the body follows.
+    pub fn into_head(self) -> Bytes {
+        self.out.into()
+    }
+
+    fn clean(&mut self, text: fmt::Arguments<'_>) {
+        Clean(&mut self.out)
+            .write_fmt(text)
+            .expect("a Vec takes every write");
+    }
+
+    fn line_end(&mut self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+impl fmt::Debug for Writer {
+    /// Only the start line: credentials stand in headers.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = self.out.split(|b| *b == b'\r').next().unwrap_or_default();
+        write!(f, "Writer({})", String::from_utf8_lossy(line))
+    }
+}
+
+/// Writes into the buffer with spaces in place of what ends a line.
+struct Clean<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Clean<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let start = self.0.len();
+        self.0.extend_from_slice(text.as_bytes());
+        if memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_some() {
+            for byte in &mut self.0[start..] {
+                if matches!(*byte, b'\r' | b'\n' | 0) {
+                    *byte = b' ';
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A display name as a quoted string: quotes and backslashes escaped, control characters dropped.
+pub fn quote_display(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 2);
+    out.push('"');
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::header::NameAddr;
+
+    #[test]
+    fn a_message_is_written_in_the_order_it_was_given() {
+        let text = Writer::request("MESSAGE", "sip:a@b")
+            .header("X", 5)
+            .body("text/plain", b"h\0\r\ni");
+        assert_eq!(
+            text,
+            "MESSAGE sip:a@b SIP/2.0\r\nX: 5\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nh\0\r\ni"
+        );
+        assert_eq!(
+            Writer::response(200, "OK").finish(),
+            "SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(Writer::part().header("A", "b").into_head(), "A: b\r\n");
+    }
+
+    #[test]
+    fn no_value_adds_a_line() {
+        let text = Writer::request("A\r\nB: c", "sip:\n")
+            .header("X\r\nY", "1\r\nZ: 2\0")
+            .finish();
+        assert_eq!(
+            text,
+            "A  B: c sip:  SIP/2.0\r\nX  Y: 1  Z: 2 \r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn display_names_survive_quoting() {
+        for name in [r#"Ännä "Q" ☃"#, r"back\slash\", "a, b; <c>", "☃"] {
+            let text = format!("{} <sip:a@b>", quote_display(name));
+            assert_eq!(NameAddr::parse(&text).unwrap().display().as_deref(), Some(name));
+        }
+        assert_eq!(quote_display("a\r\nb\u{7}\u{85}c"), "\"abc\"");
+    }
+
+    #[test]
+    fn debug_shows_the_start_line_only() {
+        let writer = Writer::request("REGISTER", "sip:b").header("Authorization", "Digest secret");
+        assert_eq!(format!("{writer:?}"), "Writer(REGISTER sip:b SIP/2.0)");
+    }
+}
