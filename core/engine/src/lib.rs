@@ -1,1 +1,31 @@
-//! placeholder while the workspace is laid out.
+//! Every decision of Cordboard as pure state machines: SIP transactions and dialogs, registrations,
+//! calls, conferences and the messages in them.
+//!
+//! The engine has no socket, no clock, no thread and no file. A shell tells it what happened and what
+//! time it is, and then does what the engine says:
+//!
+//! > Mutate with [`Engine::handle`] or [`Engine::timeout`], then drain [`Engine::output`] until it is
+//! > empty and ask [`Engine::next_timeout`] when to come back; only then mutate again.
+//!
+//! The same inputs, times and seed give the same outputs, byte for byte.
+
+#![forbid(unsafe_code)]
+
+mod arena;
+mod auth;
+mod call;
+mod conference;
+pub mod config;
+pub mod counts;
+mod directory;
+mod door;
+mod engine;
+pub mod io;
+mod pager;
+mod registration;
+pub mod sdp;
+pub mod sip;
+mod timer;
+mod wire;
+
+pub use engine::Engine;

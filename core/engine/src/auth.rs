@@ -1,0 +1,201 @@
+//! Who sent a request: digest authentication (RFC 7616, RFC 8760) without state for strangers.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::config::{Account, DigestAlgorithm};
+use crate::engine::Engine;
+use crate::io::Flow;
+use crate::sip::digest::{Credentials, Ha1, NonceState, challenges, same_resource, verify};
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::uri::Uri;
+
+/// Nonces whose counters are kept at once; with more, the oldest is forgotten and its next use is
+/// answered by a fresh challenge.
+const COUNTED_NONCES: usize = 100_000;
+
+/// Who is behind a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// The digest proved this credential.
+    User(usize),
+    /// The request came from a trusted network; the credential that its From names, if it is one.
+    Trusted(Option<usize>),
+}
+
+impl Identity {
+    pub(crate) const fn credential(self) -> Option<usize> {
+        match self {
+            Self::User(place) => Some(place),
+            Self::Trusted(place) => place,
+        }
+    }
+
+    pub(crate) const fn trusted(self) -> bool {
+        matches!(self, Self::Trusted(_))
+    }
+}
+
+/// A request that is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// 401 with a new nonce.
+    Challenge { stale: bool },
+    /// 403: proven, but not the one it claims to be.
+    Forbidden,
+}
+
+/// The highest counter seen of each nonce that has proved somebody: a replay has none higher.
+#[derive(Debug, Default)]
+pub(crate) struct NonceCounts {
+    highest: HashMap<String, u32>,
+    order: VecDeque<String>,
+}
+
+impl NonceCounts {
+    /// Whether this use is new.
+    fn advance(&mut self, nonce: &str, count: u32) -> bool {
+        if let Some(highest) = self.highest.get_mut(nonce) {
+            let new = count > *highest;
+            *highest = count.max(*highest);
+            return new;
+        }
+        if self.order.len() >= COUNTED_NONCES
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.highest.remove(&oldest);
+        }
+        self.highest.insert(nonce.to_owned(), count);
+        self.order.push_back(nonce.to_owned());
+        true
+    }
+}
+
+impl Engine {
+    /// Finds out who sent a request. Changes nothing for a stranger.
+    pub(crate) fn authenticate(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        account: &Account,
+    ) -> Result<Identity, Denial> {
+        let from = request.from().ok();
+        let from_user = from
+            .as_ref()
+            .and_then(|from| Uri::parse(from.uri).ok())
+            .and_then(|uri| uri.user());
+        let claimed = from_user
+            .as_deref()
+            .and_then(|user| self.directory.find(account.id, user));
+        if self.directory.trusts(flow.peer.ip()) {
+            return Ok(Identity::Trusted(claimed));
+        }
+        let mut denial = Denial::Challenge { stale: false };
+        for value in request.headers(Name::Authorization) {
+            let Ok(credentials) = Credentials::parse(value) else {
+                continue;
+            };
+            if credentials.realm != account.realm {
+                continue;
+            }
+            match self.prove(&credentials, request, account) {
+                Ok(place) => {
+                    let impostor = claimed.is_some_and(|claimed| {
+                        self.directory.credential(claimed).owner != self.directory.credential(place).owner
+                    });
+                    return if impostor {
+                        Err(Denial::Forbidden)
+                    } else {
+                        Ok(Identity::User(place))
+                    };
+                }
+                Err(reason) => denial = reason,
+            }
+        }
+        Err(denial)
+    }
+
+    fn prove(
+        &mut self,
+        credentials: &Credentials<'_>,
+        request: &Message,
+        account: &Account,
+    ) -> Result<usize, Denial> {
+        let refused = Denial::Challenge { stale: false };
+        let known = self.directory.find(account.id, &credentials.username());
+        let algorithm = credentials.algorithm().ok_or(refused)?;
+        let ha1 = known.and_then(|place| {
+            let credential = self.directory.credential(place);
+            match algorithm {
+                DigestAlgorithm::Md5 => credential.ha1_md5.map(Ha1::Md5),
+                DigestAlgorithm::Sha256 => credential.ha1_sha256.map(Ha1::Sha256),
+            }
+        });
+        let offered = self.config.digests.contains(&algorithm);
+        // An unknown name costs the same hashing as a known one.
+        let checked = ha1.unwrap_or(match algorithm {
+            DigestAlgorithm::Md5 => Ha1::Md5([0; 16]),
+            DigestAlgorithm::Sha256 => Ha1::Sha256([0; 32]),
+        });
+        let ours = |host: &str| self.is_our_host(host);
+        let proven = verify(credentials, checked, request.method_text())
+            && same_resource(credentials.uri, request.request_uri(), ours);
+        let (Some(place), Some(_), true, true) = (known, ha1, offered, proven) else {
+            self.wire.counts.reject("bad_credentials");
+            return Err(refused);
+        };
+        match self.nonces.check(credentials.nonce, self.wire.now) {
+            NonceState::Fresh => {}
+            NonceState::Stale => return Err(Denial::Challenge { stale: true }),
+            NonceState::Forged => return Err(refused),
+        }
+        match credentials.nc {
+            Some(count) if !self.nonce_counts.advance(credentials.nonce, count) => {
+                self.wire.counts.reject("nonce_replayed");
+                Err(Denial::Challenge { stale: true })
+            }
+            _ => Ok(place),
+        }
+    }
+
+    /// Whether a host in a URI is this switch: one of its domains or addresses.
+    fn is_our_host(&self, host: &str) -> bool {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        self.config
+            .accounts
+            .iter()
+            .any(|account| account.realm.eq_ignore_ascii_case(host))
+            || address.is_ok_and(|address| {
+                self.config.public_ip.contains(&address)
+                    || self
+                        .config
+                        .listeners
+                        .iter()
+                        .any(|listener| listener.address.ip() == address)
+            })
+    }
+
+    /// Answers a request that was not let in. No state is made: a challenge can be repeated at will.
+    pub(crate) fn deny(&mut self, request: &Message, flow: Flow, account: &Account, denial: Denial) {
+        match denial {
+            Denial::Forbidden => {
+                self.wire.counts.reject("not_the_user");
+                self.respond_stateless(request, flow, 403, "Forbidden", |response| response);
+            }
+            Denial::Challenge { stale } => {
+                let nonce = self.nonces.issue(self.wire.now);
+                let values = challenges(&account.realm, &nonce, stale, &self.config.digests);
+                self.wire
+                    .counts
+                    .reject(if stale { "stale_nonce" } else { "unauthorised" });
+                self.respond_stateless(request, flow, 401, "Unauthorized", |mut response| {
+                    for value in values {
+                        response = response.header("WWW-Authenticate", value);
+                    }
+                    response
+                });
+            }
+        }
+    }
+}

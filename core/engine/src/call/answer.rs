@@ -1,0 +1,139 @@
+//! Answering an INVITE: the 200, its repeats, its ACK.
+
+use cordboard_model::Time;
+
+use crate::arena::Key;
+use crate::call::{Place, Stage, Unacknowledged};
+use crate::door::{ACCEPT, ALLOW};
+use crate::engine::Engine;
+use crate::io::Packet;
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::transaction::response_flow;
+use crate::sip::write::respond;
+use crate::timer::{PATIENCE, T1, T2, Timer};
+
+impl Engine {
+    /// Answers the caller: everything that the call needs is there.
+    pub(crate) fn answer(&mut self, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let (Some(request), Some(transaction)) = (call.request.take(), call.invite.take()) else {
+            return;
+        };
+        let body = if request.body_slice().is_empty() {
+            self.make_offer(key)
+        } else {
+            match self.answer_offer(key, &request) {
+                Ok(text) => text,
+                Err(refusal) => {
+                    self.wire.counts.reject(refusal.reason);
+                    self.restore_invite(key, transaction, request);
+                    return self.refuse_call(key, refusal.status, refusal.phrase, None);
+                }
+            }
+        };
+        self.invites.remove(&transaction);
+        self.accept(key, transaction, &request, &body);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.stage = Stage::Answered;
+            if let Place::Conference(place) = call.place {
+                self.enter(key, place);
+            }
+        }
+    }
+
+    fn restore_invite(&mut self, key: Key, transaction: Key, request: Message) {
+        if let Some(call) = self.calls.get_mut(key) {
+            call.invite = Some(transaction);
+            call.request = Some(request);
+        }
+    }
+
+    /// Sends a 200 with a description to an INVITE, first or later, and repeats it until the ACK.
+    pub(crate) fn accept(&mut self, key: Key, transaction: Key, request: &Message, body: &str) {
+        let (Some(call), Some(way)) = (self.calls.get(key), self.transactions.flow(transaction)) else {
+            return;
+        };
+        let mut response = respond(request, way.peer, 200, "OK", Some(&call.dialog.local_tag));
+        for route in request.headers(Name::RecordRoute) {
+            response = response.header("Record-Route", route);
+        }
+        let packet = Packet::whole(
+            response
+                .header("Contact", &call.dialog.contact)
+                .header("Allow", ALLOW)
+                .header("Accept", format_args!("application/sdp, {ACCEPT}"))
+                .header("Server", &self.product)
+                .body("application/sdp", body.as_bytes()),
+        );
+        self.transactions
+            .respond(transaction, 200, packet.clone(), &mut self.wire);
+        let cseq = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let now = self.wire.now;
+        let flow = response_flow(request, way);
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.unacknowledged = Some(Unacknowledged {
+            packet,
+            flow,
+            cseq,
+            interval: T1,
+            repeat_at: now + T1,
+            give_up_at: now + PATIENCE,
+        });
+        self.wire.timers.arm(now + T1, Timer::Answer(key));
+    }
+
+    pub(crate) fn answer_timer(&mut self, key: Key, at: Time) {
+        let now = self.wire.now;
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let Some(waiting) = call
+            .unacknowledged
+            .as_mut()
+            .filter(|waiting| waiting.repeat_at == at)
+        else {
+            return;
+        };
+        if now >= waiting.give_up_at {
+            *self.wire.counts.timeouts.entry("ack").or_default() += 1;
+            return self.hang_up(key, "no_ack", Some("SIP;cause=408;text=\"No ACK\""));
+        }
+        waiting.interval = (waiting.interval * 2).min(T2);
+        waiting.repeat_at = (now + waiting.interval).min(waiting.give_up_at);
+        let (repeat_at, flow, packet) = (waiting.repeat_at, waiting.flow, waiting.packet.clone());
+        self.wire.counts.retransmissions_out += 1;
+        self.wire.timers.arm(repeat_at, Timer::Answer(key));
+        self.wire.send(flow, packet);
+    }
+
+    pub(crate) fn on_call_ack(&mut self, key: Key, ack: &Message) {
+        let number = ack.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if call
+            .unacknowledged
+            .as_ref()
+            .is_none_or(|waiting| waiting.cseq != number)
+        {
+            return;
+        }
+        call.unacknowledged = None;
+        if call.stage == Stage::Answered {
+            call.stage = Stage::Up;
+        }
+        if call.offered
+            && let Err(refusal) = self.take_answer(key, ack)
+        {
+            self.wire.counts.reject(refusal.reason);
+            return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
+        }
+        self.greet(key);
+        self.flush(key);
+    }
+}

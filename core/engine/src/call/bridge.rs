@@ -1,0 +1,481 @@
+//! Calls between users: every phone of the called party rings, the first answer wins, the media of
+//! both sides meets in a mix of two.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use cordboard_model::hook::conference::Role;
+use cordboard_model::{MixId, ShardId};
+
+use crate::arena::Key;
+use crate::call::incoming::{Caller, accepted};
+use crate::call::outbox::Outbox;
+use crate::call::{Call, Place, Stage};
+use crate::door::ALLOW;
+use crate::engine::Engine;
+use crate::io::{Flow, Packet, Transport};
+use crate::sdp::Origin;
+use crate::sip::dialog::{Dialog, address_in};
+use crate::sip::grammar::List;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::registrar::Binding;
+use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::write::respond;
+use crate::timer::{RINGING, Timer};
+
+/// A call between users.
+#[derive(Debug)]
+pub(crate) struct Bridge {
+    caller: Key,
+    /// Who calls, as the called phones are shown it.
+    from_name: String,
+    from_uri: String,
+    to_uri: String,
+    mix: MixId,
+    shard: ShardId,
+    /// The contacts to try, until the caller's leg is open.
+    contacts: Vec<Binding>,
+    /// Phones that ring.
+    forks: Vec<Key>,
+    /// The phone that answered.
+    winner: Option<Key>,
+    /// The best of the refusals (RFC 3261 section 16.7: the lowest class; a 6xx before all).
+    best: Option<(u16, String)>,
+    ringing: bool,
+}
+
+impl Engine {
+    pub(crate) fn call_user(
+        &mut self,
+        transaction: Key,
+        request: Message,
+        caller: Caller,
+        place: usize,
+        number: String,
+    ) {
+        let contacts = self.contacts_of(place);
+        if contacts.is_empty() {
+            return self.refuse_in(
+                transaction,
+                &request,
+                480,
+                "Temporarily Unavailable",
+                "not_registered",
+            );
+        }
+        if let Some(refusal) = self.unacceptable_offer(&request, caller.flow) {
+            return self.refuse_in(
+                transaction,
+                &request,
+                refusal.status,
+                refusal.phrase,
+                refusal.reason,
+            );
+        }
+        self.trying(transaction, &request);
+        let realm = caller.account.realm.clone();
+        let from_user = match caller.identity.credential() {
+            Some(place) => self.directory.credential(place).username.clone(),
+            None => "anonymous".to_owned(),
+        };
+        let (mix, shard) = (MixId(self.number()), self.quiet_shard());
+        let bridge = self.bridges.insert_with(|key| Bridge {
+            caller: key, // until the call itself is there, two lines below
+            from_name: String::new(),
+            from_uri: format!("sip:{from_user}@{realm}"),
+            to_uri: format!("sip:{number}@{realm}"),
+            mix,
+            shard,
+            contacts,
+            forks: Vec::new(),
+            winner: None,
+            best: None,
+            ringing: false,
+        });
+        let leg = self.new_leg(mix, shard, false, false);
+        let place = Place::Bridge(bridge);
+        let Some(call) = self.open_call(transaction, request, &caller, place, leg, number, false) else {
+            self.bridges.remove(bridge);
+            return;
+        };
+        let name = self
+            .calls
+            .get(call)
+            .map(|call| call.name.clone())
+            .unwrap_or_default();
+        if let Some(bridge) = self.bridges.get_mut(bridge) {
+            (bridge.caller, bridge.from_name) = (call, name);
+        }
+        self.open_leg(call);
+    }
+
+    /// Where a user or device can be reached now: a user by all devices, a device by itself.
+    pub(crate) fn contacts_of(&self, place: usize) -> Vec<Binding> {
+        let credential = self.directory.credential(place);
+        let devices = if credential.username == credential.owner {
+            self.directory.devices(place)
+        } else {
+            &[place][..]
+        };
+        let now = self.wire.now;
+        let mut contacts: Vec<Binding> = devices
+            .iter()
+            .flat_map(|device| {
+                self.registrar
+                    .contacts(&self.directory.address_of_record(*device), now)
+            })
+            .filter(|binding| reachable(binding))
+            .cloned()
+            .collect();
+        contacts.sort_by_key(|binding| std::cmp::Reverse(binding.q));
+        contacts
+    }
+
+    pub(crate) fn bridge_leg_opened(&mut self, bridge_key: Key, key: Key) {
+        let Some(bridge) = self.bridges.get_mut(bridge_key) else {
+            return;
+        };
+        if bridge.caller != key {
+            return self.ring(bridge_key, key);
+        }
+        let contacts = std::mem::take(&mut bridge.contacts);
+        if let Some(caller) = self.calls.get_mut(key) {
+            caller.stage = Stage::Ringing;
+        }
+        self.wire
+            .timers
+            .arm(self.wire.now + RINGING, Timer::Ringing(bridge_key));
+        let forks: Vec<Key> = contacts
+            .iter()
+            .filter_map(|contact| self.open_fork(bridge_key, contact))
+            .collect();
+        for fork in forks {
+            self.open_leg(fork);
+        }
+    }
+
+    /// Makes the call to one contact.
+    fn open_fork(&mut self, bridge_key: Key, contact: &Binding) -> Option<Key> {
+        let secret = self.wire.token();
+        let call_id = self.wire.token();
+        let session = self.wire.random() >> 2;
+        let (mix, shard) = self
+            .bridges
+            .get(bridge_key)
+            .map(|bridge| (bridge.mix, bridge.shard))?;
+        let leg = self.new_leg(mix, shard, false, false);
+        let sent_by = self.sent_by(contact.flow);
+        let bridge = self.bridges.get_mut(bridge_key)?;
+        let dialog = Dialog {
+            call_id: format!("{call_id}@{}", sent_by.ip()),
+            local_tag: String::new(),
+            remote_tag: String::new(),
+            local_uri: bridge.from_uri.clone(),
+            local_name: Some(bridge.from_name.clone()),
+            remote: format!("<{}>", bridge.to_uri),
+            target: contact.contact.clone(),
+            route: routes(&contact.path),
+            local_cseq: 0,
+            remote_cseq: None,
+            contact: String::new(),
+            flow: contact.flow,
+            sent_by,
+        };
+        let number = bridge.to_uri.clone();
+        let key = self.calls.insert_with(|key| Call {
+            dialog: Dialog {
+                local_tag: format!("{}.{secret}", key.text()),
+                ..dialog
+            },
+            stage: Stage::Opening,
+            place: Place::Bridge(bridge_key),
+            invite: None,
+            request: None,
+            dialling: None,
+            ack: None,
+            unacknowledged: None,
+            leg,
+            origin: Origin::new(session),
+            offered: false,
+            user: None,
+            name: String::new(),
+            number,
+            role: Role::Member,
+            trusted: false,
+            abandoned: false,
+            greeting: None,
+            accepts: None,
+            outbox: Outbox::default(),
+            pending: VecDeque::new(),
+            allowance: (f64::from(self.config.message_rate) * 2.0, self.wire.now),
+        });
+        bridge.forks.push(key);
+        let user = bridge
+            .from_uri
+            .trim_start_matches("sip:")
+            .split('@')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let contact = self.contact(&user, contact.flow, false);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.dialog.contact = contact;
+        }
+        Some(key)
+    }
+
+    /// Sends the INVITE to one contact.
+    fn ring(&mut self, bridge: Key, key: Key) {
+        let offer = self.make_offer(key);
+        let product = self.product.clone();
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.stage = Stage::Ringing;
+        let flow = call.dialog.next_flow();
+        let transaction = self.transactions.open_client(
+            Method::Invite,
+            flow,
+            Owner::Invite(key),
+            &mut self.wire,
+            |branch| {
+                let invite = call.dialog.request(Method::Invite, branch, None);
+                let invite = invite.header("Allow", ALLOW).header("User-Agent", product);
+                Packet::whole(invite.body("application/sdp", offer.as_bytes()))
+            },
+        );
+        call.dialling = Some(transaction);
+        debug_assert!(self.bridges.get(bridge).is_some());
+    }
+
+    /// What an INVITE of ours came to.
+    pub(crate) fn invite_outcome(&mut self, key: Key, transaction: Key, outcome: Outcome<'_>) {
+        match outcome {
+            Outcome::Response(response) if response.status() < 200 => {
+                self.callee_rings(key, transaction, response)
+            }
+            Outcome::Response(response) if response.status() < 300 => self.callee_answered(key, response),
+            Outcome::Response(response) => self.fork_failed(key, response.status(), response.reason()),
+            Outcome::Silence => self.fork_failed(key, 408, "Request Timeout"),
+        }
+    }
+
+    fn callee_rings(&mut self, key: Key, transaction: Key, response: &Message) {
+        let Some(call) = self.calls.get(key) else { return };
+        if call.abandoned {
+            self.transactions.cancel(transaction, &mut self.wire);
+            return;
+        }
+        let Place::Bridge(bridge) = call.place else { return };
+        let Some(bridge) = self.bridges.get_mut(bridge) else {
+            return;
+        };
+        if response.status() == 100 || bridge.ringing {
+            return;
+        }
+        bridge.ringing = true;
+        let Some(caller) = self.calls.get(bridge.caller) else {
+            return;
+        };
+        let (Some(transaction), Some(request)) = (caller.invite, &caller.request) else {
+            return;
+        };
+        let Some(flow) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let mut ringing = respond(request, flow.peer, 180, "Ringing", Some(&caller.dialog.local_tag));
+        for route in request.headers(crate::sip::name::Name::RecordRoute) {
+            ringing = ringing.header("Record-Route", route);
+        }
+        let packet = Packet::whole(ringing.header("Contact", &caller.dialog.contact).finish());
+        self.transactions
+            .respond(transaction, 180, packet, &mut self.wire);
+    }
+
+    fn callee_answered(&mut self, key: Key, response: &Message) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if call.ack.is_some() {
+            return self.late_answer(response);
+        }
+        let Place::Bridge(bridge_key) = call.place else {
+            return;
+        };
+        call.dialling = None;
+        call.dialog.established_by(response);
+        call.accepts = accepted(response);
+        let branch = format!("z9hG4bK{:016x}", self.wire.random());
+        let cseq = call.dialog.local_cseq;
+        let ack = Packet::whole(
+            call.dialog
+                .request_again(Method::Ack, cseq, &branch, None)
+                .finish(),
+        );
+        call.ack = Some(ack.clone());
+        call.stage = Stage::Up;
+        let (flow, abandoned) = (call.dialog.next_flow(), call.abandoned);
+        *self.wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
+        self.wire.send(flow, ack);
+        let taken = self
+            .bridges
+            .get(bridge_key)
+            .is_none_or(|bridge| bridge.winner.is_some());
+        if abandoned || taken {
+            return self.hang_up(key, "answered_elsewhere", None);
+        }
+        if let Err(refusal) = self.take_answer(key, response) {
+            self.wire.counts.reject(refusal.reason);
+            self.record_failure(bridge_key, 488, "Not Acceptable Here");
+            return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
+        }
+        let Some(bridge) = self.bridges.get_mut(bridge_key) else {
+            return;
+        };
+        bridge.winner = Some(key);
+        let caller = bridge.caller;
+        let others: Vec<Key> = bridge.forks.iter().copied().filter(|fork| *fork != key).collect();
+        for other in others {
+            self.hang_up(other, "answered_elsewhere", None);
+        }
+        self.answer(caller);
+        self.flush(key);
+    }
+
+    /// The 2xx to our INVITE came again: its ACK was lost.
+    pub(crate) fn late_answer(&mut self, response: &Message) {
+        let from = response.from().ok();
+        let tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
+        let call = Key::read(tag)
+            .and_then(|(key, _)| self.calls.get(key))
+            .filter(|call| call.dialog.local_tag == tag);
+        match call.and_then(|call| Some((call.dialog.next_flow(), call.ack.clone()?))) {
+            Some((flow, ack)) => self.wire.send(flow, ack),
+            None => self.wire.counts.reject("stray_response"),
+        }
+    }
+
+    fn fork_failed(&mut self, key: Key, status: u16, phrase: &str) {
+        let Some(call) = self.forget(key, "not_answered") else {
+            return;
+        };
+        if let Place::Bridge(bridge) = call.place {
+            // A challenge is not the caller's business: it could not answer it.
+            match status {
+                401 | 407 => self.record_failure(bridge, 480, "Temporarily Unavailable"),
+                _ => self.record_failure(bridge, status, phrase),
+            }
+        }
+        self.leave(key, &call);
+    }
+
+    fn record_failure(&mut self, bridge: Key, status: u16, phrase: &str) {
+        let Some(bridge) = self.bridges.get_mut(bridge) else {
+            return;
+        };
+        let rank = |status: u16| if status >= 600 { 0 } else { status };
+        if bridge
+            .best
+            .as_ref()
+            .is_none_or(|(best, _)| rank(status) < rank(*best))
+        {
+            bridge.best = Some((status, phrase.to_owned()));
+        }
+    }
+
+    /// The phones have rung long enough.
+    pub(crate) fn ringing_timer(&mut self, key: Key) {
+        let Some(bridge) = self.bridges.get(key).filter(|bridge| bridge.winner.is_none()) else {
+            return;
+        };
+        *self.wire.counts.timeouts.entry("C").or_default() += 1;
+        let (caller, forks) = (bridge.caller, bridge.forks.clone());
+        self.record_failure(key, 480, "No Answer");
+        for fork in forks {
+            self.hang_up(fork, "no_answer", None);
+        }
+        self.refuse_call(caller, 480, "No Answer", None);
+    }
+
+    /// Gives up a call to a phone that has not answered. It stays until the phone's last word: an
+    /// answer may be on its way, and wants its ACK and its BYE.
+    pub(crate) fn abandon(&mut self, key: Key) -> bool {
+        let Some(call) = self.calls.get_mut(key) else {
+            return false;
+        };
+        let Some(transaction) = call.dialling else {
+            return false;
+        };
+        if !call.abandoned {
+            call.abandoned = true;
+            self.transactions.cancel(transaction, &mut self.wire);
+        }
+        true
+    }
+
+    /// One side of a call between users is gone.
+    pub(crate) fn bridge_side_ended(&mut self, bridge_key: Key, key: Key, call: &Call) {
+        let Some(bridge) = self.bridges.get_mut(bridge_key) else {
+            return;
+        };
+        bridge.forks.retain(|fork| *fork != key);
+        let ends = if bridge.caller == key {
+            true
+        } else if bridge.winner == Some(key) {
+            let caller = bridge.caller;
+            self.bridges.remove(bridge_key);
+            return self.hang_up(caller, "peer", None);
+        } else {
+            bridge.forks.is_empty() && bridge.winner.is_none()
+        };
+        if !ends {
+            return;
+        }
+        let Some(bridge) = self.bridges.remove(bridge_key) else {
+            return;
+        };
+        for fork in bridge.forks {
+            self.hang_up(fork, "peer", None);
+        }
+        if bridge.caller != key {
+            let (status, phrase) = bridge.best.unwrap_or((480, "Temporarily Unavailable".into()));
+            self.refuse_call(bridge.caller, status, &phrase, None);
+        }
+        debug_assert!(call.place == Place::Bridge(bridge_key));
+    }
+
+    /// The other side of a call between users.
+    pub(crate) fn other_side(&self, bridge: Key, key: Key) -> Option<Key> {
+        let bridge = self.bridges.get(bridge)?;
+        if bridge.caller == key {
+            bridge.winner
+        } else {
+            Some(bridge.caller)
+        }
+    }
+}
+
+/// The values of a stored Path, as a route set.
+fn routes(path: &str) -> Vec<String> {
+    List::new(path).map(str::to_owned).collect()
+}
+
+/// Whether there is a way to a contact: over TCP and TLS a connection can be made anew, a WebSocket's
+/// other end cannot be called.
+fn reachable(binding: &Binding) -> bool {
+    binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
+}
+
+/// The flow to a contact outside any dialog.
+pub(crate) fn contact_flow(binding: &Binding) -> Flow {
+    if binding.flow.transport != Transport::Udp {
+        return binding.flow;
+    }
+    let first = List::new(&binding.path).next().map(str::to_owned);
+    let route: Option<SocketAddr> = first.and_then(|first| address_in(first.trim_matches(['<', '>'])));
+    match route.or_else(|| address_in(&binding.contact).filter(|peer| peer.ip() == binding.flow.peer.ip())) {
+        Some(peer) => Flow { peer, ..binding.flow },
+        None => binding.flow,
+    }
+}

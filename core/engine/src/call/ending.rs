@@ -1,0 +1,127 @@
+//! How calls end: BYE from either side, CANCEL, refusal, the switch going down.
+
+use crate::arena::Key;
+use crate::call::{Call, Place, Stage};
+use crate::engine::{Engine, Subject};
+use crate::io::Packet;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::transaction::Owner;
+use crate::sip::write::respond;
+
+/// The Reason of the BYEs that end a drain (RFC 3326).
+const SHUTDOWN: &str = "SIP;cause=503;text=\"The switch is shutting down\"";
+
+impl Engine {
+    pub(crate) fn on_bye(&mut self, key: Key, transaction: Key, request: &Message) {
+        self.respond_with(transaction, request, 200, "OK", |response| response);
+        if let Some(call) = self.forget(key, "peer") {
+            self.refuse_invite(&call, 487, "Request Terminated", None);
+            self.leave(key, &call);
+        }
+    }
+
+    /// The caller took its INVITE back.
+    pub(crate) fn cancelled(&mut self, key: Key) {
+        self.refuse_call(key, 487, "Request Terminated", None);
+    }
+
+    /// Ends a call that is not answered yet: a caller hears the status, a callee is cancelled.
+    pub(crate) fn refuse_call(&mut self, key: Key, status: u16, phrase: &str, reason: Option<&str>) {
+        if self.abandon(key) {
+            return;
+        }
+        let Some(call) = self.forget(key, "refused") else {
+            return;
+        };
+        self.refuse_invite(&call, status, phrase, reason);
+        self.leave(key, &call);
+    }
+
+    /// Ends a call from our side, whatever its stage.
+    pub(crate) fn hang_up(&mut self, key: Key, why: &'static str, reason: Option<&str>) {
+        if self.abandon(key) {
+            return;
+        }
+        let Some(mut call) = self.forget(key, why) else {
+            return;
+        };
+        match call.stage {
+            Stage::Answered | Stage::Up => self.bye(&mut call, reason),
+            _ => self.refuse_invite(&call, 503, "Service Unavailable", reason),
+        }
+        self.leave(key, &call);
+    }
+
+    /// Every call that is still up at the end of a drain.
+    pub(crate) fn hang_up_all(&mut self) {
+        for key in self.calls.keys() {
+            self.hang_up(key, "shutdown", Some(SHUTDOWN));
+        }
+    }
+
+    pub(crate) fn bye(&mut self, call: &mut Call, reason: Option<&str>) {
+        let flow = call.dialog.next_flow();
+        self.transactions
+            .open_client(Method::Bye, flow, Owner::Farewell, &mut self.wire, |branch| {
+                let writer = call.dialog.request(Method::Bye, branch, None);
+                Packet::whole(match reason {
+                    Some(reason) => writer.header("Reason", reason).finish(),
+                    None => writer.finish(),
+                })
+            });
+    }
+
+    /// Takes a call out of every table but those of its place.
+    pub(crate) fn forget(&mut self, key: Key, why: &'static str) -> Option<Call> {
+        let mut call = self.calls.remove(key)?;
+        *self.wire.counts.calls_ended.entry(why).or_default() += 1;
+        self.close_leg(&call.leg);
+        if let Some(invite) = call.invite {
+            self.invites.remove(&invite);
+        }
+        // Its messages that wait for a verdict: RFC 3261 section 15.1.2 wants an answer to each.
+        for (ticket, decided) in std::mem::take(&mut call.pending) {
+            let waiting = match (decided, self.subjects.remove(&ticket)) {
+                (Some((message, _)), _) | (None, Some(Subject::Message(message))) => message,
+                _ => continue,
+            };
+            self.respond_with(
+                waiting.transaction,
+                &waiting.request,
+                487,
+                "Request Terminated",
+                |response| response,
+            );
+        }
+        Some(call)
+    }
+
+    /// The final answer to an INVITE that is still open.
+    fn refuse_invite(&mut self, call: &Call, status: u16, phrase: &str, reason: Option<&str>) {
+        let (Some(transaction), Some(request)) = (call.invite, &call.request) else {
+            return;
+        };
+        let Some(flow) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let mut response = respond(request, flow.peer, status, phrase, Some(&call.dialog.local_tag));
+        if let Some(reason) = reason {
+            response = response.header("Reason", reason);
+        }
+        if status == 503 {
+            response = response.header("Retry-After", 10);
+        }
+        let packet = Packet::whole(response.header("Server", &self.product).finish());
+        self.transactions
+            .respond(transaction, status, packet, &mut self.wire);
+    }
+
+    /// Tells the conference or the other side that this call is gone.
+    pub(crate) fn leave(&mut self, key: Key, call: &Call) {
+        match call.place {
+            Place::Conference(place) => self.left(key, place, call.stage),
+            Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! An INVITE outside any dialog: who calls whom, and may they.
+
+use std::collections::VecDeque;
+
+use cordboard_model::hook::conference::Role;
+
+use crate::arena::Key;
+use crate::auth::Identity;
+use crate::call::outbox::Outbox;
+use crate::call::{Call, Leg, Place, Stage};
+use crate::config::Account;
+use crate::directory::Destination;
+use crate::engine::Engine;
+use crate::io::{Flow, Packet};
+use crate::sdp::Origin;
+use crate::sip::dialog::Dialog;
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::uri::Uri;
+use crate::sip::write::respond;
+
+/// A caller who was let in at the door, before the callee is known.
+pub(crate) struct Caller {
+    pub(crate) flow: Flow,
+    pub(crate) identity: Identity,
+    pub(crate) account: Account,
+}
+
+impl Engine {
+    pub(crate) fn on_invite(&mut self, request: Message, flow: Flow) {
+        if self.draining {
+            self.wire.counts.reject("draining");
+            return self.respond_stateless(&request, flow, 503, "Shutting Down", |response| {
+                response.header("Retry-After", 30)
+            });
+        }
+        let Ok(uri) = Uri::parse(request.request_uri()) else {
+            self.wire.counts.reject("bad_uri");
+            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
+        };
+        let (domain, dialled) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
+        let account = self.directory.account(&domain).clone();
+        let identity = match self.authenticate(&request, flow, &account) {
+            Ok(identity) => identity,
+            Err(denial) => return self.deny(&request, flow, &account, denial),
+        };
+        let Some(transaction) = self.open_server(&request, flow) else {
+            return;
+        };
+        if self.calls.len() >= self.config.limits.calls {
+            return self.refuse_in(transaction, &request, 503, "Too Many Calls", "too_many_calls");
+        }
+        // A PIN may follow the number: 3001*1234.
+        let (number, pin) = match dialled.split_once('*') {
+            Some((number, pin)) => (number.to_owned(), Some(pin.to_owned())),
+            None => (dialled, None),
+        };
+        let caller = Caller {
+            flow,
+            identity,
+            account,
+        };
+        match self.directory.destination(caller.account.id, &number) {
+            Some(Destination::Conference(place, role)) => {
+                self.call_conference(transaction, request, caller, place, role, number, pin.as_deref());
+            }
+            Some(Destination::User(place)) => self.call_user(transaction, request, caller, place, number),
+            None => self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination"),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // each is a different fact about one call, used once
+    fn call_conference(
+        &mut self,
+        transaction: Key,
+        request: Message,
+        caller: Caller,
+        place: usize,
+        role: Role,
+        number: String,
+        pin: Option<&str>,
+    ) {
+        let config = &self.config.conferences[place];
+        let entrance = match role {
+            Role::Member => &config.member,
+            Role::Moderator => &config.moderator,
+        };
+        let admitted =
+            entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
+        let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
+        let full = self
+            .conferences
+            .get(&place)
+            .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
+        if !admitted {
+            self.joined("refused", caller.flow);
+            return self.refuse_in(
+                transaction,
+                &request,
+                403,
+                "Dial The Number, An Asterisk And The PIN",
+                "wrong_pin",
+            );
+        }
+        if full {
+            self.joined("full", caller.flow);
+            return self.refuse_in(transaction, &request, 486, "Conference Full", "conference_full");
+        }
+        if let Some(refusal) = self.unacceptable_offer(&request, caller.flow) {
+            return self.refuse_in(
+                transaction,
+                &request,
+                refusal.status,
+                refusal.phrase,
+                refusal.reason,
+            );
+        }
+        self.trying(transaction, &request);
+        let (mix, shard) = self.conference_mix(place);
+        let leg = self.new_leg(mix, shard, muted, deaf);
+        let Some(call) = self.open_call(
+            transaction,
+            request,
+            &caller,
+            Place::Conference(place),
+            leg,
+            number,
+            true,
+        ) else {
+            return;
+        };
+        if let Some(call) = self.calls.get_mut(call) {
+            call.role = role;
+        }
+        self.ask_to_join(call, place);
+    }
+
+    /// 100 Trying, so that the caller stops repeating while plugins and shards are asked.
+    pub(crate) fn trying(&mut self, transaction: Key, request: &Message) {
+        let Some(flow) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let response = respond(request, flow.peer, 100, "Trying", None).finish();
+        self.transactions
+            .respond(transaction, 100, Packet::whole(response), &mut self.wire);
+    }
+
+    /// Makes the call of an INVITE that we take.
+    #[allow(clippy::too_many_arguments)] // each is a different fact about one call, used once
+    pub(crate) fn open_call(
+        &mut self,
+        transaction: Key,
+        request: Message,
+        caller: &Caller,
+        place: Place,
+        leg: Leg,
+        number: String,
+        focus: bool,
+    ) -> Option<Key> {
+        let secret = self.wire.token();
+        let sent_by = self.sent_by(caller.flow);
+        let contact = self.contact(&number, caller.flow, focus);
+        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by)?;
+        dialog.contact = contact;
+        dialog.local_uri = format!("sip:{number}@{}", caller.account.realm);
+        let credential = caller
+            .identity
+            .credential()
+            .map(|place| self.directory.credential(place));
+        let shown = request
+            .from()
+            .ok()
+            .and_then(|from| from.display().map(|name| name.into_owned()));
+        let name = shown
+            .filter(|name| !name.trim().is_empty())
+            .or_else(|| credential.map(|credential| credential.display_name.clone()))
+            .unwrap_or_default();
+        let user = credential.map(|credential| credential.owner.clone());
+        let accepts = accepted(&request);
+        let origin = Origin::new(self.wire.random() >> 2);
+        let (trusted, now) = (caller.identity.trusted(), self.wire.now);
+        let allowance = (f64::from(self.config.message_rate) * 2.0, now);
+        let call = self.calls.insert_with(|key| {
+            dialog.local_tag = format!("{}.{secret}", key.text());
+            Call {
+                dialog,
+                stage: Stage::Deciding,
+                place,
+                invite: Some(transaction),
+                request: Some(request),
+                dialling: None,
+                ack: None,
+                unacknowledged: None,
+                leg,
+                origin,
+                offered: false,
+                user,
+                name,
+                number,
+                role: Role::Member,
+                trusted,
+                abandoned: false,
+                greeting: None,
+                accepts,
+                outbox: Outbox::default(),
+                pending: VecDeque::new(),
+                allowance,
+            }
+        });
+        self.invites.insert(transaction, call);
+        Some(call)
+    }
+
+    /// The call that an INVITE transaction of a peer made.
+    pub(crate) fn call_of_invite(&self, transaction: Key) -> Option<Key> {
+        self.invites.get(&transaction).copied()
+    }
+}
+
+/// What a peer's Accept lists, in lower case; `None` where it says nothing (then anything may be sent).
+pub(crate) fn accepted(message: &Message) -> Option<String> {
+    let all: Vec<&str> = message.values(Name::Accept).collect();
+    (!all.is_empty()).then(|| all.join(",").to_ascii_lowercase())
+}

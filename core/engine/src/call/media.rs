@@ -1,0 +1,196 @@
+//! The media of a call: a leg on a shard, and the session descriptions that say how it is reached.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use cordboard_model::media::{AudioSetup, MediaCommand, MediaEvent};
+use cordboard_model::{LegId, MixId, ShardId};
+
+use crate::arena::Key;
+use crate::call::{Leg, Place, Stage};
+use crate::engine::Engine;
+use crate::io::{Flow, address_of_family};
+use crate::sdp::{Capabilities, Origin, Session, accept_answer, answer, offer};
+use crate::sip::message::{Message, Refusal};
+use crate::sip::name::Name;
+
+impl Engine {
+    /// The shard with the fewest legs.
+    pub(crate) fn quiet_shard(&self) -> ShardId {
+        let place = self
+            .shard_load
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, load)| **load)
+            .map_or(0, |(place, _)| place);
+        ShardId(u16::try_from(place).unwrap_or_default())
+    }
+
+    pub(crate) fn new_leg(&mut self, mix: MixId, shard: ShardId, muted: bool, deaf: bool) -> Leg {
+        let id = LegId(self.number());
+        Leg {
+            id,
+            mix,
+            shard,
+            port: None,
+            audio: None,
+            muted,
+            deaf,
+        }
+    }
+
+    /// Asks the shard for a port; the call goes on when it has answered.
+    pub(crate) fn open_leg(&mut self, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.stage = Stage::Opening;
+        let peer = call.dialog.flow.peer.ip();
+        let leg = call.leg.clone();
+        let local = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
+        self.legs.insert(leg.id, key);
+        self.shard_load[usize::from(leg.shard.0)] += 1;
+        let command = MediaCommand::Open {
+            leg: leg.id,
+            mix: leg.mix,
+            local,
+            audio: None,
+            muted: leg.muted,
+            deaf: leg.deaf,
+        };
+        self.media(leg.shard, command);
+    }
+
+    pub(crate) fn close_leg(&mut self, leg: &Leg) {
+        if self.legs.remove(&leg.id).is_some() {
+            let load = &mut self.shard_load[usize::from(leg.shard.0)];
+            *load = load.saturating_sub(1);
+            self.media(leg.shard, MediaCommand::Close { leg: leg.id });
+        }
+    }
+
+    pub(crate) fn on_media(&mut self, event: MediaEvent) {
+        match event {
+            MediaEvent::Opened { leg, port } => self.leg_opened(leg, port),
+            MediaEvent::Failed { leg, .. } => {
+                if let Some(key) = self.legs.remove(&leg) {
+                    self.wire.counts.reject("no_media_port");
+                    self.refuse_call(key, 503, "No Media Port", None);
+                }
+            }
+            // Keys and talking are for conference control; the totals are in the shard's own counts.
+            MediaEvent::Digit { .. } | MediaEvent::Talking { .. } | MediaEvent::Closed { .. } => {}
+        }
+    }
+
+    fn leg_opened(&mut self, leg: LegId, port: u16) {
+        let Some(key) = self.legs.get(&leg).copied() else {
+            return;
+        };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.leg.port = Some(port);
+        match call.place {
+            Place::Conference(_) => self.answer(key),
+            Place::Bridge(bridge) => self.bridge_leg_opened(bridge, key),
+        }
+    }
+
+    /// Sets how the leg's audio travels.
+    pub(crate) fn set_audio(&mut self, key: Key, audio: AudioSetup) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if call.leg.audio.as_ref() == Some(&audio) {
+            return;
+        }
+        call.leg.audio = Some(audio.clone());
+        let (leg, shard) = (call.leg.id, call.leg.shard);
+        self.media(shard, MediaCommand::Modify { leg, audio });
+    }
+
+    /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none.
+    pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow) -> Option<Refusal> {
+        if request.body_slice().is_empty() {
+            return None;
+        }
+        if !is_sdp(request) {
+            return Some(Refusal {
+                status: 415,
+                phrase: "Unsupported Media Type",
+                reason: "unsupported_body",
+            });
+        }
+        let anywhere = SocketAddr::new(flow.peer.ip(), 9);
+        let answered = read_sdp(request)
+            .and_then(|session| answer(&session, &Capabilities::default(), anywhere, &mut Origin::new(0)));
+        answered.err()
+    }
+
+    /// Answers an offer of the peer: the text of ours, the audio set.
+    pub(crate) fn answer_offer(&mut self, key: Key, message: &Message) -> Result<String, Refusal> {
+        let session = read_sdp(message)?;
+        let local = self.rtp_address(key);
+        let Some(call) = self.calls.get_mut(key) else {
+            return Ok(String::new());
+        };
+        let negotiated = answer(&session, &Capabilities::default(), local, &mut call.origin)?;
+        self.set_audio(key, negotiated.audio);
+        Ok(negotiated.answer_text)
+    }
+
+    /// Our offer.
+    pub(crate) fn make_offer(&mut self, key: Key) -> String {
+        let local = self.rtp_address(key);
+        let Some(call) = self.calls.get_mut(key) else {
+            return String::new();
+        };
+        call.offered = true;
+        offer(&Capabilities::default(), local, &mut call.origin)
+    }
+
+    /// Takes the peer's answer to our offer.
+    pub(crate) fn take_answer(&mut self, key: Key, message: &Message) -> Result<(), Refusal> {
+        let session = read_sdp(message)?;
+        let Some(call) = self.calls.get_mut(key) else {
+            return Ok(());
+        };
+        call.offered = false;
+        let ours = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
+        let audio = accept_answer(&ours, &session, &Capabilities::default())?;
+        self.set_audio(key, audio);
+        Ok(())
+    }
+
+    /// Where the media of this call is reached.
+    fn rtp_address(&self, key: Key) -> SocketAddr {
+        let call = self.calls.get(key);
+        let peer = call.map_or(Ipv4Addr::LOCALHOST.into(), |call| call.dialog.flow.peer.ip());
+        let ip = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
+        SocketAddr::new(ip, call.and_then(|call| call.leg.port).unwrap_or(9))
+    }
+}
+
+/// Whether a message carries a session description.
+pub(crate) fn is_sdp(message: &Message) -> bool {
+    let kind = message.header(Name::ContentType).unwrap_or_default();
+    kind.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .eq_ignore_ascii_case("application/sdp")
+}
+
+const BAD_SDP: Refusal = Refusal {
+    status: 400,
+    phrase: "Bad Session Description",
+    reason: "bad_sdp",
+};
+
+fn read_sdp(message: &Message) -> Result<Session<'_>, Refusal> {
+    if !is_sdp(message) {
+        return Err(BAD_SDP);
+    }
+    let text = std::str::from_utf8(message.body_slice()).map_err(|_| BAD_SDP)?;
+    Session::parse(text).map_err(|_| BAD_SDP)
+}

@@ -1,0 +1,142 @@
+//! Calls: one dialog, one media leg, one place where it belongs.
+
+pub(crate) mod answer;
+pub(crate) mod bridge;
+pub(crate) mod ending;
+pub(crate) mod incoming;
+pub(crate) mod media;
+pub(crate) mod offer;
+pub(crate) mod outbox;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cordboard_model::hook::conference::Role;
+use cordboard_model::hook::message::MessageVerdict;
+use cordboard_model::media::AudioSetup;
+use cordboard_model::{LegId, MixId, ShardId, Ticket, Time};
+
+use self::outbox::Outbox;
+use crate::arena::Key;
+use crate::conference::message::PendingMessage;
+use crate::engine::Engine;
+use crate::io::{Flow, Packet, address_of_family};
+use crate::sdp::Origin;
+use crate::sip::dialog::Dialog;
+use crate::sip::message::Message;
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The plugins are asked whether it may join.
+    Deciding,
+    /// The shard is asked for a port.
+    Opening,
+    /// We called: the peer has not answered. They called: somebody's phones ring.
+    Ringing,
+    /// Our 2xx is out, its ACK awaited.
+    Answered,
+    /// Both sides have what they need.
+    Up,
+}
+
+/// Where a call belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a conference, by the conference's place in the configuration.
+    Conference(usize),
+    /// One side of a call between users.
+    Bridge(Key),
+}
+
+/// The media of a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Leg {
+    pub(crate) id: LegId,
+    pub(crate) mix: MixId,
+    pub(crate) shard: ShardId,
+    /// Our RTP port, when the shard has named it.
+    pub(crate) port: Option<u16>,
+    /// What holds on it now.
+    pub(crate) audio: Option<AudioSetup>,
+    pub(crate) muted: bool,
+    pub(crate) deaf: bool,
+}
+
+/// A 2xx that is repeated until its ACK comes (RFC 3261 section 13.3.1.4).
+#[derive(Debug, Clone)]
+pub(crate) struct Unacknowledged {
+    pub(crate) packet: Packet,
+    pub(crate) flow: Flow,
+    pub(crate) cseq: u32,
+    pub(crate) interval: Duration,
+    pub(crate) repeat_at: Time,
+    pub(crate) give_up_at: Time,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) dialog: Dialog,
+    pub(crate) stage: Stage,
+    pub(crate) place: Place,
+    /// The transaction of the peer's INVITE while it is not answered.
+    pub(crate) invite: Option<Key>,
+    /// That INVITE.
+    pub(crate) request: Option<Message>,
+    /// The transaction of our INVITE while it is not answered.
+    pub(crate) dialling: Option<Key>,
+    /// The ACK of our accepted INVITE, for repeats of the 2xx.
+    pub(crate) ack: Option<Packet>,
+    pub(crate) unacknowledged: Option<Unacknowledged>,
+    pub(crate) leg: Leg,
+    /// What we have said about our media (RFC 3264).
+    pub(crate) origin: Origin,
+    /// The last thing that we said is an offer, and the answer to it has not come.
+    pub(crate) offered: bool,
+    /// The user name that was proven, or that a trusted peer named.
+    pub(crate) user: Option<String>,
+    /// The name that the others see where a request carries none.
+    pub(crate) name: String,
+    /// What was dialled.
+    pub(crate) number: String,
+    pub(crate) role: Role,
+    pub(crate) trusted: bool,
+    /// Our INVITE was given up: whatever answer comes ends the call.
+    pub(crate) abandoned: bool,
+    /// A text for this participant alone, sent when the call is up.
+    pub(crate) greeting: Option<String>,
+    /// What the peer's Accept header lists, where it sent one.
+    pub(crate) accepts: Option<String>,
+    pub(crate) outbox: Outbox,
+    /// This sender's messages whose verdict is awaited, in the order in which they came.
+    pub(crate) pending: VecDeque<(Ticket, Option<(Box<PendingMessage>, MessageVerdict)>)>,
+    /// Messages per second: what is left of the allowance, and when it was counted.
+    pub(crate) allowance: (f64, Time),
+}
+
+impl Engine {
+    /// Our address in Via and Contact on a listener, the family of the peer preferred.
+    pub(crate) fn sent_by(&self, flow: Flow) -> SocketAddr {
+        let address = self.config.listeners[usize::from(flow.listener)].address;
+        if address.ip().is_unspecified() {
+            let ip = address_of_family(&self.config.public_ip, flow.peer.ip()).unwrap_or(address.ip());
+            return SocketAddr::new(ip, address.port());
+        }
+        address
+    }
+
+    /// The value of our Contact towards a flow.
+    pub(crate) fn contact(&self, user: &str, flow: Flow, focus: bool) -> String {
+        let address = self.sent_by(flow);
+        let transport = match flow.transport {
+            crate::io::Transport::Udp => String::new(),
+            other => format!(";transport={}", other.name()),
+        };
+        format!(
+            "<sip:{user}@{address}{transport}>{}",
+            if focus { ";isfocus" } else { "" }
+        )
+    }
+}

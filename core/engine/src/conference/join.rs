@@ -1,0 +1,104 @@
+//! Coming and going: the plugins decide who may join, the roster knows who is in.
+
+use cordboard_model::Ask;
+use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict};
+
+use crate::arena::Key;
+use crate::call::Stage;
+use crate::engine::{Engine, Subject};
+use crate::io::Flow;
+
+/// The longest greeting and display name that a plugin may give, in bytes.
+const MAX_TEXT: usize = 1024;
+
+impl Engine {
+    pub(crate) fn joined(&mut self, outcome: &'static str, flow: Flow) {
+        *self
+            .wire
+            .counts
+            .joins
+            .entry((flow.transport.name(), outcome))
+            .or_default() += 1;
+    }
+
+    /// Asks the policy plugins, if there are any, whether this call may join.
+    pub(crate) fn ask_to_join(&mut self, key: Key, place: usize) {
+        let Some(rule) = self.config.hooks.conference_policy else {
+            return self.open_leg(key);
+        };
+        let conference = self.view(place);
+        let Some(call) = self.calls.get(key) else { return };
+        let ask = Ask::Join(JoinAsk {
+            conference,
+            number: call.number.clone(),
+            user: call.user.clone(),
+            display_name: call.name.clone(),
+            transport: call.dialog.flow.transport.name(),
+            role: call.role,
+        });
+        let ticket = self.ticket();
+        self.ask(ticket, rule, ask, Subject::Join(key));
+    }
+
+    pub(crate) fn join_decided(&mut self, key: Key, verdict: JoinVerdict) {
+        let Some(call) = self.calls.get_mut(key) else {
+            self.wire.counts.stale_verdicts += 1; // the caller has hung up meanwhile
+            return;
+        };
+        match verdict {
+            JoinVerdict::Admit(Admission {
+                muted,
+                deaf,
+                role,
+                display_name,
+                greeting,
+            }) => {
+                call.leg.muted = muted.unwrap_or(call.leg.muted);
+                call.leg.deaf = deaf.unwrap_or(call.leg.deaf);
+                call.role = role.unwrap_or(call.role);
+                call.greeting = greeting.filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
+                if let Some(name) = display_name.filter(|name| name.len() <= MAX_TEXT) {
+                    call.name = name;
+                }
+                self.open_leg(key);
+            }
+            JoinVerdict::Refuse { code, reason } => {
+                let code = if (400..700).contains(&code) { code } else { 403 };
+                let flow = call.dialog.flow;
+                self.joined("refused", flow);
+                let header = format!(
+                    "SIP;cause={code};text={}",
+                    crate::sip::write::quote_display(&reason)
+                );
+                self.refuse_call(key, code, &reason, Some(&header));
+            }
+        }
+    }
+
+    /// The call was answered: it is a participant now.
+    pub(crate) fn enter(&mut self, key: Key, place: usize) {
+        let Some(conference) = self.conferences.get_mut(&place) else {
+            return;
+        };
+        conference.arriving = conference.arriving.saturating_sub(1);
+        conference.members.push(key);
+        if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
+            self.joined("joined", flow);
+        }
+    }
+
+    /// The call is over, whether it had come in or not.
+    pub(crate) fn left(&mut self, key: Key, place: usize, stage: Stage) {
+        let Some(conference) = self.conferences.get_mut(&place) else {
+            return;
+        };
+        if matches!(stage, Stage::Answered | Stage::Up) {
+            conference.members.retain(|member| *member != key);
+        } else {
+            conference.arriving = conference.arriving.saturating_sub(1);
+        }
+        if conference.occupants() == 0 {
+            self.conferences.remove(&place);
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! A message inside a call: checked, shown to the plugins once, relayed to everybody else.
+
+use bytes::Bytes;
+use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::{Ask, Ticket, Time};
+
+use crate::arena::Key;
+use crate::call::outbox::Outgoing;
+use crate::call::{Call, Place};
+use crate::door::ACCEPT;
+use crate::engine::{Engine, Subject};
+use crate::io::Output;
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::write::quote_display;
+
+/// The headers that travel with a message, beside its Content-Type.
+const RELAYED: [Name; 4] = [
+    Name::Subject,
+    Name::ContentDisposition,
+    Name::ContentLanguage,
+    Name::Date,
+];
+
+/// A message whose verdict is awaited.
+#[derive(Debug)]
+pub(crate) struct PendingMessage {
+    pub(crate) sender: Key,
+    pub(crate) transaction: Key,
+    pub(crate) request: Message,
+    pub(crate) stamp: Time,
+    pub(crate) accepted: Time,
+}
+
+/// Why a message is refused at once.
+struct Refused {
+    status: u16,
+    phrase: &'static str,
+    outcome: &'static str,
+}
+
+impl Engine {
+    pub(crate) fn on_call_message(&mut self, key: Key, transaction: Key, request: Message, stamp: Time) {
+        if let Err(refused) = self.message_allowed(key, &request) {
+            *self
+                .wire
+                .counts
+                .messages
+                .entry(("in", "conference", refused.outcome))
+                .or_default() += 1;
+            let Refused { status, phrase, .. } = refused;
+            return self.respond_with(transaction, &request, status, phrase, |response| match status {
+                415 => response.header("Accept", ACCEPT),
+                503 => response.header("Retry-After", 1),
+                403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
+                _ => response,
+            });
+        }
+        let Some(call) = self.calls.get(key) else { return };
+        let accepted = self.wire.now;
+        let ask = self
+            .config
+            .hooks
+            .message_filter
+            .map(|rule| (rule, self.message_ask(call, &request)));
+        let message = PendingMessage {
+            sender: key,
+            transaction,
+            request,
+            stamp,
+            accepted,
+        };
+        let ticket = self.ticket();
+        if let Some(call) = self.calls.get_mut(key) {
+            call.pending.push_back((ticket, None));
+        }
+        match ask {
+            Some((rule, ask)) => self.ask(
+                ticket,
+                rule,
+                Ask::Message(ask),
+                Subject::Message(Box::new(message)),
+            ),
+            None => self.message_decided(ticket, message, MessageVerdict::Pass),
+        }
+    }
+
+    /// The rules that hold before any plugin is asked, cheapest first.
+    fn message_allowed(&mut self, key: Key, request: &Message) -> Result<(), Refused> {
+        let refused = |status, phrase, outcome| {
+            Err(Refused {
+                status,
+                phrase,
+                outcome,
+            })
+        };
+        let kind = request.header(Name::ContentType).unwrap_or_default();
+        if request.body_slice().is_empty() || !relayed_type(kind) {
+            return refused(415, "Unsupported Media Type", "unsupported");
+        }
+        if request.body_slice().len() > self.config.max_message {
+            return refused(413, "Request Entity Too Large", "too_large");
+        }
+        let (rate, now) = (f64::from(self.config.message_rate), self.wire.now);
+        let Some(call) = self.calls.get_mut(key) else {
+            return refused(481, "Gone", "gone");
+        };
+        if let Place::Conference(place) = call.place
+            && !self.config.conferences[place].chat
+        {
+            return refused(403, "Chat Is Disabled", "disabled");
+        }
+        if rate > 0.0 && !call.trusted {
+            let (left, at) = call.allowance;
+            let left = (left + now.since(at).as_secs_f64() * rate).min(rate * 2.0);
+            call.allowance = (left.max(1.0) - 1.0, now);
+            if left < 1.0 {
+                call.allowance = (left, now);
+                return refused(503, "Too Many Messages", "rate_limited");
+            }
+        }
+        if call.pending.len() >= self.config.limits.dialog_queue {
+            return refused(503, "Too Many Messages", "queue_full");
+        }
+        Ok(())
+    }
+
+    fn message_ask(&self, call: &Call, request: &Message) -> MessageAsk {
+        MessageAsk {
+            conference: match call.place {
+                Place::Conference(place) => Some(self.view(place)),
+                Place::Bridge(_) => None,
+            },
+            user: call.user.clone(),
+            display_name: sender_name(call, request),
+            transport: call.dialog.flow.transport.name(),
+            content_type: request.header(Name::ContentType).unwrap_or_default().to_owned(),
+            body: request.body(),
+        }
+    }
+
+    /// A verdict is here. One sender's messages are relayed in the order in which they came, so it may
+    /// have to wait for those before it.
+    pub(crate) fn message_decided(
+        &mut self,
+        ticket: Ticket,
+        message: PendingMessage,
+        verdict: MessageVerdict,
+    ) {
+        let sender = message.sender;
+        let Some(call) = self.calls.get_mut(sender) else {
+            self.wire.counts.stale_verdicts += 1;
+            return;
+        };
+        if let Some(entry) = call.pending.iter_mut().find(|(waiting, _)| *waiting == ticket) {
+            entry.1 = Some((Box::new(message), verdict));
+        }
+        while let Some(call) = self.calls.get_mut(sender) {
+            if call.pending.front().is_none_or(|(_, decided)| decided.is_none()) {
+                break;
+            }
+            if let Some((_, Some((message, verdict)))) = call.pending.pop_front() {
+                self.apply_verdict(&message, verdict);
+            }
+        }
+    }
+
+    fn apply_verdict(&mut self, message: &PendingMessage, verdict: MessageVerdict) {
+        let Some(call) = self.calls.get(message.sender) else {
+            return;
+        };
+        let request = &message.request;
+        let kind = request.header(Name::ContentType).unwrap_or_default();
+        let name = sender_name(call, request);
+        let outcome = match verdict {
+            MessageVerdict::Reject { code, reason } => {
+                let code = if (400..700).contains(&code) { code } else { 403 };
+                *self
+                    .wire
+                    .counts
+                    .messages
+                    .entry(("in", "conference", "rejected"))
+                    .or_default() += 1;
+                let header = format!("SIP;cause={code};text={}", quote_display(&reason));
+                return self.respond_with(message.transaction, request, code, &reason, |response| {
+                    response.header("Reason", header)
+                });
+            }
+            MessageVerdict::Drop => "dropped",
+            MessageVerdict::Reply { content_type, body } => {
+                self.accept_message(message);
+                let name = self.conference_name(message.sender);
+                let tail = tail(&content_type, &[], &body);
+                self.post(
+                    message.sender,
+                    Outgoing {
+                        tail,
+                        name,
+                        queued: self.wire.now,
+                        again: false,
+                    },
+                );
+                *self
+                    .wire
+                    .counts
+                    .messages
+                    .entry(("in", "conference", "replied"))
+                    .or_default() += 1;
+                return;
+            }
+            MessageVerdict::Pass => {
+                self.relay(message, kind, &name, request.body_slice());
+                "relayed"
+            }
+            MessageVerdict::Rewrite(new) => {
+                let kind = new.content_type.as_deref().unwrap_or(kind);
+                let name = new.display_name.as_deref().unwrap_or(&name);
+                self.relay(
+                    message,
+                    kind,
+                    name,
+                    new.body.as_deref().unwrap_or(request.body_slice()),
+                );
+                "rewritten"
+            }
+        };
+        if outcome == "dropped" {
+            self.accept_message(message);
+        }
+        *self
+            .wire
+            .counts
+            .messages
+            .entry(("in", "conference", outcome))
+            .or_default() += 1;
+    }
+
+    fn accept_message(&mut self, message: &PendingMessage) {
+        self.respond_with(
+            message.transaction,
+            &message.request,
+            202,
+            "Accepted",
+            |response| response,
+        );
+    }
+
+    /// One copy for each of the others; the sender's answer waits for none of theirs.
+    fn relay(&mut self, message: &PendingMessage, kind: &str, name: &str, body: &[u8]) {
+        let tail = tail(kind, &essential_headers(&message.request), body);
+        self.accept_message(message);
+        let recipients = self.others(message.sender);
+        let mut copies = 0;
+        for recipient in recipients {
+            if self
+                .calls
+                .get(recipient)
+                .is_some_and(|call| !accepts(call.accepts.as_deref(), kind))
+            {
+                *self
+                    .wire
+                    .counts
+                    .messages
+                    .entry(("out", "conference", "not_acceptable"))
+                    .or_default() += 1;
+                continue;
+            }
+            let copy = Outgoing {
+                tail: tail.clone(),
+                name: name.to_owned(),
+                queued: self.wire.now,
+                again: false,
+            };
+            copies += u32::from(self.post(recipient, copy));
+        }
+        self.wire.counts.recipients.record(f64::from(copies));
+        self.wire
+            .counts
+            .fanout("conference", self.wire.now.since(message.accepted).as_secs_f64());
+        if copies > 0 {
+            self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
+        }
+    }
+
+    /// Everybody who hears a call's messages, but the call itself.
+    fn others(&self, sender: Key) -> Vec<Key> {
+        match self.calls.get(sender).map(|call| call.place) {
+            Some(Place::Conference(place)) => {
+                let members = self
+                    .conferences
+                    .get(&place)
+                    .map(|conference| conference.members.as_slice());
+                members
+                    .unwrap_or_default()
+                    .iter()
+                    .copied()
+                    .filter(|member| *member != sender)
+                    .collect()
+            }
+            Some(Place::Bridge(bridge)) => self.other_side(bridge, sender).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
+/// The name on a message: its own From's, else the caller's.
+fn sender_name(call: &Call, request: &Message) -> String {
+    let own = request
+        .from()
+        .ok()
+        .and_then(|from| from.display().map(|name| name.into_owned()));
+    own.filter(|name| !name.trim().is_empty())
+        .unwrap_or_else(|| call.name.clone())
+}
+
+/// The headers of a message that its recipients get too.
+pub(crate) fn essential_headers(request: &Message) -> Vec<(Name, &str)> {
+    RELAYED
+        .iter()
+        .filter_map(|name| Some((*name, request.header(*name)?)))
+        .collect()
+}
+
+/// Whether messages of this type are relayed.
+pub(crate) fn relayed_type(kind: &str) -> bool {
+    let kind = essence(kind);
+    match kind.split_once('/') {
+        Some(("text" | "application" | "multipart", subtype)) => !subtype.is_empty(),
+        _ => kind == "message/cpim",
+    }
+}
+
+/// A type without its parameters, in lower case.
+fn essence(kind: &str) -> String {
+    kind.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+/// Whether an Accept list (in lower case) covers a type.
+fn accepts(list: Option<&str>, kind: &str) -> bool {
+    let Some(list) = list else { return true };
+    let kind = essence(kind);
+    let family = kind.split('/').next().unwrap_or_default();
+    list.split(',')
+        .map(|range| range.split(';').next().unwrap_or_default().trim())
+        .any(|range| {
+            range == "*/*" || range == kind || range.strip_suffix("/*").is_some_and(|wanted| wanted == family)
+        })
+}
+
+/// What all copies of a message share: the headers about its contents, the empty line, the body.
+pub(crate) fn tail(kind: &str, headers: &[(Name, &str)], body: &[u8]) -> Bytes {
+    let mut text = String::with_capacity(128 + kind.len());
+    let one_line = |value: &str| value.replace(|c: char| c.is_control(), " ");
+    text.push_str(&format!("Content-Type: {}\r\n", one_line(kind)));
+    for (name, value) in headers {
+        text.push_str(&format!("{}: {}\r\n", name.text(), one_line(value)));
+    }
+    text.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let mut tail = text.into_bytes();
+    tail.extend_from_slice(body);
+    tail.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_relayed_by_family() {
+        for (kind, relayed) in [
+            ("text/plain;charset=utf-8", true),
+            ("application/x-myphone-confbridge-chat+json", true),
+            ("Message/CPIM", true),
+            ("multipart/mixed; boundary=x", true),
+            ("image/png", false),
+            ("message/rfc822", false),
+            ("text", false),
+            ("text/", false),
+            ("", false),
+        ] {
+            assert_eq!(relayed_type(kind), relayed, "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_accept_list_covers_by_type_and_by_family() {
+        for (list, kind, covered) in [
+            (None, "text/plain", true),
+            (Some("application/sdp"), "text/plain", false),
+            (Some("application/sdp, text/*"), "text/html; x=y", true),
+            (Some("text/plain;q=0.3"), "TEXT/PLAIN", true),
+            (Some("*/*"), "application/x", true),
+        ] {
+            assert_eq!(accepts(list, kind), covered, "{list:?} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_tail_cannot_smuggle_a_header() {
+        let tail = tail("text/plain\r\nX-Evil: 1", &[], b"hi");
+        let text = std::str::from_utf8(&tail).unwrap();
+        assert_eq!(
+            text,
+            "Content-Type: text/plain  X-Evil: 1\r\nContent-Length: 2\r\n\r\nhi"
+        );
+    }
+}

@@ -1,0 +1,291 @@
+//! The door: every SIP message comes in here, is checked, matched and handed on.
+
+use cordboard_model::Time;
+
+use crate::arena::Key;
+use crate::engine::Engine;
+use crate::io::{Flow, Packet};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::transaction::{Outcome, response_flow};
+use crate::sip::write::{Writer, default_phrase, respond};
+
+/// The methods that we take, for `Allow`.
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, UPDATE, INFO";
+/// The body types of a MESSAGE, for `Accept`.
+pub(crate) const ACCEPT: &str = "text/*, application/*, message/cpim, multipart/*";
+/// Extensions that a request may require.
+const SUPPORTED: &[&str] = &["path"];
+
+impl Engine {
+    pub(crate) fn on_message(&mut self, flow: Flow, message: Message, stamp: Time) {
+        if message.is_request() {
+            self.on_request(message, flow, stamp);
+        } else {
+            self.on_response(&message);
+        }
+    }
+
+    fn on_response(&mut self, response: &Message) {
+        if response.check_response().is_err() {
+            return self.wire.counts.reject("bad_response");
+        }
+        match self.transactions.response(response, &mut self.wire) {
+            Ok(Some((transaction, owner))) => {
+                self.on_outcome(transaction, owner, Outcome::Response(response))
+            }
+            Ok(None) => {}
+            // A 2xx may come again after its transaction is over: the call knows it (RFC 6026).
+            Err(_) if response.method() == Method::Invite && (200..300).contains(&response.status()) => {
+                self.late_answer(response);
+            }
+            Err(_) => self.wire.counts.reject("stray_response"),
+        }
+    }
+
+    fn on_request(&mut self, request: Message, flow: Flow, stamp: Time) {
+        let method = request.method();
+        *self.wire.counts.requests_in.entry(method).or_default() += 1;
+        if method == Method::Ack {
+            return self.on_ack(&request);
+        }
+        if let Err(refusal) = request.check_request() {
+            self.wire.counts.reject(refusal.reason);
+            return self.respond_stateless(&request, flow, refusal.status, refusal.phrase, |response| {
+                response
+            });
+        }
+        let Some(identity) = self.transactions.identity(&request, method) else {
+            return self.wire.counts.reject("bad_via");
+        };
+        if let Some(transaction) = self.transactions.server(identity) {
+            return self.transactions.repeated(transaction, &mut self.wire);
+        }
+        if let Some(unknown) = unknown_extension(&request) {
+            self.wire.counts.reject("bad_extension");
+            return self.respond_stateless(&request, flow, 420, "Bad Extension", |response| {
+                response.header("Unsupported", unknown)
+            });
+        }
+        let in_dialog = request
+            .to()
+            .is_ok_and(|to| to.tag().is_some_and(|tag| !tag.is_empty()));
+        match method {
+            Method::Cancel => self.on_cancel(&request, flow),
+            Method::Options => self.on_options(&request, flow),
+            _ if in_dialog => self.on_dialog_request(request, flow, stamp),
+            Method::Register => self.on_register(request, flow),
+            Method::Invite => self.on_invite(request, flow),
+            Method::Message => self.on_pager_message(request, flow, stamp),
+            Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack => {
+                self.wire.counts.reject("no_dialog");
+                self.respond_stateless(
+                    &request,
+                    flow,
+                    481,
+                    "Call/Transaction Does Not Exist",
+                    |response| response,
+                );
+            }
+            _ => self.not_allowed(&request, flow),
+        }
+    }
+
+    fn on_ack(&mut self, ack: &Message) {
+        let transaction = self
+            .transactions
+            .identity(ack, Method::Invite)
+            .and_then(|identity| self.transactions.server(identity));
+        if let Some(transaction) = transaction {
+            self.transactions.acknowledged(transaction, &mut self.wire);
+        }
+        // The ACK of a 2xx has a branch of its own, except with peers of RFC 2543.
+        if let Some(call) = self.call_of(ack) {
+            self.on_call_ack(call, ack);
+        }
+    }
+
+    /// RFC 3261 section 9.2.
+    fn on_cancel(&mut self, cancel: &Message, flow: Flow) {
+        let invite = self
+            .transactions
+            .identity(cancel, Method::Invite)
+            .and_then(|identity| self.transactions.server(identity));
+        let Some(transaction) = self.open_server(cancel, flow) else {
+            return;
+        };
+        let Some(invite) = invite else {
+            return self.refuse_in(
+                transaction,
+                cancel,
+                481,
+                "Call/Transaction Does Not Exist",
+                "no_transaction",
+            );
+        };
+        let call = self.call_of_invite(invite);
+        let tag = call
+            .and_then(|call| self.calls.get(call))
+            .map(|call| call.dialog.local_tag.clone());
+        let Some(way) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let response = respond(cancel, way.peer, 200, "OK", tag.as_deref()).finish();
+        self.transactions
+            .respond(transaction, 200, Packet::whole(response), &mut self.wire);
+        if let Some(call) = call {
+            self.cancelled(call);
+        }
+    }
+
+    fn on_options(&mut self, request: &Message, flow: Flow) {
+        let status = if self.draining { 503 } else { 200 };
+        self.respond_stateless(request, flow, status, default_phrase(status), |response| {
+            response
+                .header("Allow", ALLOW)
+                .header("Accept", format_args!("application/sdp, {ACCEPT}"))
+                .header("Accept-Encoding", "identity")
+                .header("Accept-Language", "en")
+                .header("Supported", SUPPORTED.join(", "))
+        });
+    }
+
+    fn not_allowed(&mut self, request: &Message, flow: Flow) {
+        self.wire.counts.reject("method_not_allowed");
+        self.respond_stateless(request, flow, 405, "Method Not Allowed", |response| {
+            response.header("Allow", ALLOW)
+        });
+    }
+
+    fn on_dialog_request(&mut self, request: Message, flow: Flow, stamp: Time) {
+        let Some(key) = self.call_of(&request) else {
+            self.wire.counts.reject("no_dialog");
+            return self.respond_stateless(&request, flow, 481, "Call/Transaction Does Not Exist", |r| r);
+        };
+        let Some(transaction) = self.open_server(&request, flow) else {
+            return;
+        };
+        let number = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if !call.dialog.advance(number) {
+            return self.refuse_in(transaction, &request, 500, "Out Of Order", "cseq_out_of_order");
+        }
+        // A phone whose connection broke comes back on another: the dialog follows it.
+        if flow.transport == call.dialog.flow.transport && flow.transport.reliable() {
+            call.dialog.flow = flow;
+        }
+        match request.method() {
+            Method::Bye => self.on_bye(key, transaction, &request),
+            Method::Message => self.on_call_message(key, transaction, request, stamp),
+            Method::Invite | Method::Update => self.on_offer(key, transaction, request),
+            Method::Info => self.respond_with(transaction, &request, 200, "OK", |response| response),
+            _ => {
+                self.wire.counts.reject("method_not_allowed");
+                self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {
+                    response.header("Allow", ALLOW)
+                });
+            }
+        }
+    }
+
+    /// The call whose dialog a request of the peer belongs to: our tag leads straight to it.
+    pub(crate) fn call_of(&self, request: &Message) -> Option<Key> {
+        let to = request.to().ok()?;
+        let tag = to.tag()?;
+        let (key, _) = Key::read(tag)?;
+        let call = self.calls.get(key)?;
+        (call.dialog.local_tag == tag && call.dialog.is_of(request)).then_some(key)
+    }
+
+    /// Opens a server transaction, unless there are too many: then the request is refused at once.
+    pub(crate) fn open_server(&mut self, request: &Message, flow: Flow) -> Option<Key> {
+        if self.transactions.len() >= self.config.limits.transactions {
+            self.wire.counts.reject("overload");
+            self.respond_stateless(request, flow, 503, "Overloaded", |response| {
+                response.header("Retry-After", 10)
+            });
+            return None;
+        }
+        let identity = self.transactions.identity(request, request.method())?;
+        Some(self.transactions.open_server(identity, request, flow, &self.wire))
+    }
+
+    /// Answers a request and keeps nothing of it (RFC 3261 section 8.2.7): the same request gets the
+    /// same answer.
+    pub(crate) fn respond_stateless(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        status: u16,
+        phrase: &str,
+        add: impl FnOnce(Writer) -> Writer,
+    ) {
+        let Some(identity) = self.transactions.identity(request, request.method()) else {
+            return self.wire.counts.reject("bad_via");
+        };
+        let tag = format!("{:032x}", identity);
+        let response =
+            add(respond(request, flow.peer, status, phrase, Some(&tag))).header("Server", &self.product);
+        *self
+            .wire
+            .counts
+            .responses_out
+            .entry((request.method(), status))
+            .or_default() += 1;
+        self.wire
+            .send(response_flow(request, flow), Packet::whole(response.finish()));
+    }
+
+    /// Answers within a transaction; the To tag is the call's where there is one.
+    pub(crate) fn respond_with(
+        &mut self,
+        transaction: Key,
+        request: &Message,
+        status: u16,
+        phrase: &str,
+        add: impl FnOnce(Writer) -> Writer,
+    ) {
+        let Some(flow) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let tag = match self
+            .call_of_invite(transaction)
+            .and_then(|call| self.calls.get(call))
+        {
+            Some(call) => call.dialog.local_tag.clone(),
+            None => self.wire.token(),
+        };
+        let response =
+            add(respond(request, flow.peer, status, phrase, Some(&tag))).header("Server", &self.product);
+        self.transactions.respond(
+            transaction,
+            status,
+            Packet::whole(response.finish()),
+            &mut self.wire,
+        );
+    }
+
+    /// Refuses a request within its transaction and counts why.
+    pub(crate) fn refuse_in(
+        &mut self,
+        transaction: Key,
+        request: &Message,
+        status: u16,
+        phrase: &str,
+        reason: &'static str,
+    ) {
+        self.wire.counts.reject(reason);
+        self.respond_with(transaction, request, status, phrase, |response| response);
+    }
+}
+
+/// The first required extension that we do not know, in the words of the request.
+fn unknown_extension(request: &Message) -> Option<String> {
+    request
+        .values(Name::Require)
+        .find(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)))
+        .map(str::to_owned)
+}

@@ -1,0 +1,291 @@
+//! The engine itself: what it holds, what goes in, what comes out.
+
+use std::collections::HashMap;
+
+use cordboard_model::media::MediaCommand;
+use cordboard_model::{Ask, LegId, OnFailure, ShardId, Ticket, Time, Verdict};
+
+use crate::arena::{Arena, Key};
+use crate::auth::NonceCounts;
+use crate::call::Call;
+use crate::call::bridge::Bridge;
+use crate::conference::Conference;
+use crate::conference::message::PendingMessage;
+use crate::config::{ChainRule, Config};
+use crate::counts::{Counts, Gauges};
+use crate::directory::Directory;
+use crate::io::{Input, Output, StoredBinding, Transport};
+use crate::pager::{Pager, PendingPager};
+use crate::registration::Registering;
+use crate::sip::digest::Nonces;
+use crate::sip::registrar::Registrar;
+use crate::sip::transaction::{Outcome, Owner, Transactions};
+use crate::timer::Timer;
+use crate::wire::Wire;
+
+/// What an open question or write is about.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    Registration(Registering),
+    Join(Key),
+    Message(Box<PendingMessage>),
+    Pager(Box<PendingPager>),
+}
+
+/// Every decision of the switch. See the crate's own page for the drain rule.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) directory: Directory,
+    pub(crate) wire: Wire,
+    pub(crate) transactions: Transactions,
+    pub(crate) registrar: Registrar,
+    pub(crate) nonces: Nonces,
+    pub(crate) nonce_counts: NonceCounts,
+    pub(crate) calls: Arena<Call>,
+    pub(crate) bridges: Arena<Bridge>,
+    pub(crate) pagers: Arena<Pager>,
+    /// Conferences that are alive, by their place in the configuration.
+    pub(crate) conferences: HashMap<usize, Conference>,
+    /// The calls that media legs belong to.
+    pub(crate) legs: HashMap<LegId, Key>,
+    /// The calls that peers made, by their INVITE transactions.
+    pub(crate) invites: HashMap<Key, Key>,
+    pub(crate) subjects: HashMap<Ticket, Subject>,
+    pub(crate) product: String,
+    tickets: u64,
+    /// Media legs that shards hold for each shard: the next conference goes where there are fewest.
+    pub(crate) shard_load: Vec<usize>,
+    pub(crate) numbers: u64,
+    pub(crate) draining: bool,
+    drained: bool,
+}
+
+impl Engine {
+    /// An engine at `now`. The seed decides every random choice: nonces, tags, branches.
+    pub fn new(config: Config, seed: [u8; 32], now: Time) -> Self {
+        let mut wire = Wire::new(seed, now);
+        Self {
+            directory: Directory::new(&config),
+            transactions: Transactions::new(&mut wire),
+            registrar: Registrar::default(),
+            nonces: Nonces::new(wire.random_bytes()),
+            nonce_counts: NonceCounts::default(),
+            calls: Arena::default(),
+            bridges: Arena::default(),
+            pagers: Arena::default(),
+            conferences: HashMap::new(),
+            legs: HashMap::new(),
+            invites: HashMap::new(),
+            subjects: HashMap::new(),
+            product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
+            tickets: 0,
+            shard_load: vec![0; usize::from(config.shards.max(1))],
+            numbers: 0,
+            draining: false,
+            drained: false,
+            wire,
+            config,
+        }
+    }
+
+    /// Takes in a registration that the store kept; only before the first input.
+    pub fn load(&mut self, binding: StoredBinding) {
+        self.load_binding(binding);
+    }
+
+    /// Something happened at `now`.
+    pub fn handle(&mut self, input: Input, now: Time) {
+        self.wire.now = self.wire.now.max(now);
+        match input {
+            Input::Message { flow, message, stamp } => self.on_message(flow, message, stamp),
+            Input::FlowClosed { connection } => {
+                let failed = self.transactions.connection_closed(connection);
+                self.failed(failed);
+            }
+            Input::Unreachable { flow } => {
+                let failed = self.transactions.unreachable(flow);
+                self.failed(failed);
+            }
+            Input::Verdict { ticket, verdict } => self.on_verdict(ticket, verdict),
+            Input::Media(event) => self.on_media(event),
+            Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
+            Input::Drain { deadline } => {
+                self.draining = true;
+                self.wire.timers.arm(deadline, Timer::Drain);
+            }
+        }
+        self.settle();
+    }
+
+    /// The time has come that [`Engine::next_timeout`] named (or any later one).
+    pub fn timeout(&mut self, now: Time) {
+        self.wire.now = self.wire.now.max(now);
+        while let Some((at, timer)) = self.wire.timers.due(self.wire.now) {
+            match timer {
+                Timer::Repeat(key) => self.transactions.repeat_timer(key, at, &mut self.wire),
+                Timer::End(key) => {
+                    let ended = self.transactions.end_timer(key, at, &mut self.wire);
+                    self.failed(ended.into_iter().collect());
+                }
+                Timer::Answer(call) => self.answer_timer(call, at),
+                Timer::Ringing(bridge) => self.ringing_timer(bridge),
+                Timer::Verdict(ticket) => self.verdict_overdue(ticket),
+                Timer::Binding(serial) => self.binding_timer(serial, at),
+                Timer::Drain => self.hang_up_all(),
+            }
+        }
+        self.settle();
+    }
+
+    /// The next thing to do, in order; `None` when all is done.
+    pub fn output(&mut self) -> Option<Output> {
+        self.wire.out.pop_front()
+    }
+
+    /// When [`Engine::timeout`] is to be called next; `None` while nothing is timed.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.wire.timers.next()
+    }
+
+    /// What has been counted since the start.
+    pub const fn counts(&self) -> &Counts {
+        &self.wire.counts
+    }
+
+    /// What is alive now.
+    pub fn gauges(&self) -> Gauges {
+        let mut participants = [0; Transport::ALL.len()];
+        for key in self
+            .conferences
+            .values()
+            .flat_map(|conference| &conference.members)
+        {
+            let transport = self.calls.get(*key).map(|call| call.dialog.flow.transport);
+            if let Some(place) = Transport::ALL.iter().position(|t| Some(*t) == transport) {
+                participants[place] += 1;
+            }
+        }
+        Gauges {
+            transactions: self.transactions.len(),
+            dialogs: self.calls.len(),
+            registrations: self.registrar.len(),
+            conferences: self.conferences.len(),
+            participants,
+            queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
+            draining: self.draining,
+        }
+    }
+
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// A number never used before, for legs and mixes.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub(crate) fn media(&mut self, shard: ShardId, command: MediaCommand) {
+        self.wire.out.push_back(Output::Media { shard, command });
+    }
+
+    /// Asks the plugins of a chain; the verdict comes back under the ticket, or the chain's default
+    /// after its deadline.
+    pub(crate) fn ask(&mut self, ticket: Ticket, rule: ChainRule, ask: Ask, subject: Subject) {
+        if self.subjects.len() >= self.config.limits.asks {
+            self.wire.counts.reject("too_many_questions");
+            let verdict = ask.failed(rule.on_failure);
+            self.subjects.insert(ticket, subject);
+            return self.on_verdict(ticket, verdict);
+        }
+        self.subjects.insert(ticket, subject);
+        self.wire
+            .timers
+            .arm(self.wire.now + rule.deadline, Timer::Verdict(ticket));
+        self.wire.out.push_back(Output::Ask { ticket, ask });
+    }
+
+    fn on_verdict(&mut self, ticket: Ticket, verdict: Verdict) {
+        match (self.subjects.remove(&ticket), verdict) {
+            (Some(Subject::Join(call)), Verdict::Join(verdict)) => self.join_decided(call, verdict),
+            (Some(Subject::Message(message)), Verdict::Message(verdict)) => {
+                self.message_decided(ticket, *message, verdict);
+            }
+            (Some(Subject::Pager(message)), Verdict::Message(verdict)) => {
+                self.pager_decided(*message, verdict)
+            }
+            (None, _) => self.wire.counts.stale_verdicts += 1,
+            (Some(subject), _) => {
+                // A verdict of another kind than the question: the subject keeps waiting for its own.
+                self.subjects.insert(ticket, subject);
+                self.wire.counts.stale_verdicts += 1;
+            }
+        }
+    }
+
+    fn verdict_overdue(&mut self, ticket: Ticket) {
+        let rule = |chain: Option<ChainRule>| chain.map_or(OnFailure::Refuse, |rule| rule.on_failure);
+        let (hook, verdict) = match self.subjects.get(&ticket) {
+            Some(Subject::Join(_)) => (
+                "conference-policy",
+                Verdict::Join(cordboard_model::hook::conference::JoinVerdict::failed(rule(
+                    self.config.hooks.conference_policy,
+                ))),
+            ),
+            Some(Subject::Message(_) | Subject::Pager(_)) => (
+                "message-filter",
+                Verdict::Message(cordboard_model::hook::message::MessageVerdict::failed(rule(
+                    self.config.hooks.message_filter,
+                ))),
+            ),
+            _ => return,
+        };
+        *self.wire.counts.hook_timeouts.entry(hook).or_default() += 1;
+        self.on_verdict(ticket, verdict);
+    }
+
+    fn on_stored(&mut self, ticket: Ticket, ok: bool) {
+        match self.subjects.remove(&ticket) {
+            Some(Subject::Registration(registering)) => {
+                let (status, response) = if ok {
+                    (200, registering.response)
+                } else {
+                    (500, registering.refused)
+                };
+                self.transactions
+                    .respond(registering.transaction, status, response, &mut self.wire);
+            }
+            Some(other) => {
+                self.subjects.insert(ticket, other);
+            }
+            None => {} // a deletion by time-out: nobody waits for it
+        }
+    }
+
+    /// Requests of ours that will get no answer.
+    fn failed(&mut self, failed: Vec<(Key, Owner)>) {
+        for (transaction, owner) in failed {
+            self.on_outcome(transaction, owner, Outcome::Silence);
+        }
+    }
+
+    /// Tells the owner of a request what it came to.
+    pub(crate) fn on_outcome(&mut self, transaction: Key, owner: Owner, outcome: Outcome<'_>) {
+        match owner {
+            Owner::Invite(call) => self.invite_outcome(call, transaction, outcome),
+            Owner::Message(call, number) => self.message_outcome(call, number, outcome),
+            Owner::Pager(pager) => self.pager_outcome(pager, outcome),
+            Owner::Farewell => {}
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.draining && !self.drained && self.calls.len() == 0 {
+            self.drained = true;
+            self.wire.out.push_back(Output::Drained);
+        }
+    }
+}

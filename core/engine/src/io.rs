@@ -1,0 +1,230 @@
+//! What goes into the engine and what comes out of it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
+
+use crate::sip::message::Message;
+
+/// How SIP travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// RFC 3261 section 18, one message per datagram.
+    Udp,
+    /// RFC 3261 section 18, framed by Content-Length.
+    Tcp,
+    /// As TCP, inside TLS.
+    Tls,
+    /// RFC 7118, one message per WebSocket frame.
+    Ws,
+    /// As WebSocket, inside TLS.
+    Wss,
+}
+
+impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// Whether the transport itself repeats what is lost.
+    pub const fn reliable(self) -> bool {
+        !matches!(self, Self::Udp)
+    }
+
+    /// The name in a Via header.
+    pub const fn via(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
+        }
+    }
+
+    /// The name in a `transport` parameter, in metrics and for plugins.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The way to and from one peer: a UDP socket and an address, or one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// How SIP travels on it.
+    pub transport: Transport,
+    /// Which of the engine's [`Listener`](crate::config::Listener)s it belongs to (index).
+    pub listener: u16,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The connection's number, from 1 and never used twice; 0 on UDP, and for "any connection to
+    /// `peer`, or a new one" on TCP.
+    pub connection: u64,
+}
+
+/// A message to send: two parts, so that the second can be shared by many copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Start line and the headers of this copy.
+    pub head: Bytes,
+    /// The common headers, the empty line and the body; empty where `head` is whole.
+    pub tail: Bytes,
+}
+
+/// Everything that the engine can be told.
+#[derive(Debug)]
+pub enum Input {
+    /// A SIP message has come.
+    Message {
+        /// Where from.
+        flow: Flow,
+        /// The message.
+        message: Message,
+        /// When it came: the kernel's stamp on UDP, read-readiness on streams.
+        stamp: Time,
+    },
+    /// A connection is gone; nothing can be sent on it any more.
+    FlowClosed {
+        /// The connection's number.
+        connection: u64,
+    },
+    /// A message could not be sent: no connection could be made, or the address is unreachable.
+    Unreachable {
+        /// The flow it was meant for.
+        flow: Flow,
+    },
+    /// The answer to [`Output::Ask`].
+    Verdict {
+        /// The question's ticket.
+        ticket: Ticket,
+        /// The chain's verdict.
+        verdict: Verdict,
+    },
+    /// A media shard reports.
+    Media(MediaEvent),
+    /// The commands of this ticket are on disk (or could not be written).
+    Stored {
+        /// The ticket of [`Output::Store`].
+        ticket: Ticket,
+        /// Whether they are safe.
+        ok: bool,
+    },
+    /// Take no new calls; end those that are left at `deadline`.
+    Drain {
+        /// When calls that are still up get a BYE.
+        deadline: Time,
+    },
+}
+
+/// Everything that the engine asks its shell to do, in this order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send a SIP message.
+    Send {
+        /// The way.
+        flow: Flow,
+        /// The message.
+        packet: Packet,
+    },
+    /// Every copy of a message that came in at `stamp` stands before this in the queue: when they are
+    /// handed over, the relay latency is known.
+    Relayed {
+        /// When the original came in.
+        stamp: Time,
+    },
+    /// Ask the plugins. Answered by [`Input::Verdict`] at the latest at the hook's deadline; later
+    /// answers are dropped and counted.
+    Ask {
+        /// Comes back with the verdict.
+        ticket: Ticket,
+        /// The question.
+        ask: Ask,
+    },
+    /// Tell a media shard.
+    Media {
+        /// The shard.
+        shard: ShardId,
+        /// What it is to do.
+        command: MediaCommand,
+    },
+    /// Write to the store; answered by [`Input::Stored`] after the commit.
+    Store {
+        /// Comes back when the write is safe.
+        ticket: Ticket,
+        /// What to write.
+        write: StoreWrite,
+    },
+    /// Close a connection after what was sent on it.
+    Close {
+        /// The connection's number.
+        connection: u64,
+    },
+    /// After [`Input::Drain`]: no call is left.
+    Drained,
+}
+
+/// What the engine keeps on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreWrite {
+    /// A registered contact, new or refreshed: the row of this address of record and contact URI.
+    PutBinding(Box<StoredBinding>),
+    /// A contact is gone.
+    DeleteBinding {
+        /// The address of record: `user@realm`.
+        aor: String,
+        /// The contact's URI as it was registered.
+        contact: String,
+    },
+}
+
+/// A registration as it is kept on disk and loaded at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBinding {
+    /// The address of record: `user@realm`.
+    pub aor: String,
+    /// The contact's URI as it was registered.
+    pub contact: String,
+    /// When it ends.
+    pub expires: Time,
+    /// Preference, 0 to 1000 (the q value times 1000).
+    pub q: u16,
+    /// The Call-ID of the REGISTER.
+    pub call_id: String,
+    /// Its CSeq.
+    pub cseq: u32,
+    /// How the REGISTER came.
+    pub transport: Transport,
+    /// The listener's address that it came to.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub peer: SocketAddr,
+    /// The connection, valid only while the process lives that wrote it: not stored, 0 when loaded.
+    pub connection: u64,
+    /// The User-Agent header, cut to 256 bytes.
+    pub user_agent: String,
+    /// The Path header values (RFC 3327), in order, joined by commas; empty if none.
+    pub path: String,
+}
+
+/// An address that may be put into SDP, by the family of the peer.
+pub(crate) fn address_of_family(addresses: &[IpAddr], like: IpAddr) -> Option<IpAddr> {
+    addresses
+        .iter()
+        .copied()
+        .find(|a| a.is_ipv4() == like.is_ipv4())
+        .or_else(|| addresses.first().copied())
+}

@@ -1,0 +1,349 @@
+//! REGISTER: RFC 3261 section 10.3. Acknowledged when the bindings are on disk.
+
+use std::time::Duration;
+
+use cordboard_model::{Ticket, Time};
+
+use crate::arena::Key;
+use crate::engine::{Engine, Subject};
+use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::registrar::Binding;
+use crate::sip::uri::Uri;
+use crate::sip::write::respond;
+use crate::timer::Timer;
+
+/// The longest contact URI and Path that are kept, in bytes.
+const MAX_CONTACT: usize = 1024;
+
+/// What a REGISTER asks for one contact.
+struct Change {
+    contact: String,
+    expires: Duration,
+    q: u16,
+}
+
+/// A REGISTER whose bindings are being written.
+#[derive(Debug)]
+pub(crate) struct Registering {
+    pub(crate) transaction: Key,
+    pub(crate) response: Packet,
+    pub(crate) refused: Packet,
+}
+
+/// Why a REGISTER is refused.
+enum Refused {
+    Brief,
+    Status(u16, &'static str, &'static str),
+}
+
+impl Engine {
+    pub(crate) fn on_register(&mut self, request: Message, flow: Flow) {
+        let domain = Uri::parse(request.request_uri())
+            .ok()
+            .map(|uri| uri.host.to_owned())
+            .unwrap_or_default();
+        let account = self.directory.account(&domain).clone();
+        let identity = match self.authenticate(&request, flow, &account) {
+            Ok(identity) => identity,
+            Err(denial) => return self.deny(&request, flow, &account, denial),
+        };
+        let Some(transaction) = self.open_server(&request, flow) else {
+            return;
+        };
+        let user = request
+            .to()
+            .ok()
+            .and_then(|to| Uri::parse(to.uri).ok()?.user().map(|user| user.into_owned()));
+        let registered = user.and_then(|user| self.directory.find(account.id, &user));
+        let owner = |place: usize| &self.directory.credential(place).owner;
+        let place = match (registered, identity.trusted(), identity.credential()) {
+            (Some(place), true, _) => place,
+            (None, true, _) => {
+                return self.refuse_in(transaction, &request, 404, "No Such User", "unknown_user");
+            }
+            (Some(place), false, Some(proven)) if owner(place) == owner(proven) => place,
+            _ => return self.refuse_in(transaction, &request, 403, "Not Your Address", "not_the_user"),
+        };
+        let address = self.directory.address_of_record(place);
+        match self.bind(&address, &request, flow) {
+            Ok(writes) => self.answer_registration(transaction, &request, &address, writes),
+            Err(Refused::Status(status, phrase, reason)) => {
+                self.refuse_in(transaction, &request, status, phrase, reason);
+            }
+            Err(Refused::Brief) => {
+                self.wire.counts.reject("interval_too_brief");
+                let min = self.config.registration.min.as_secs();
+                self.respond_with(transaction, &request, 423, "Interval Too Brief", |response| {
+                    response.header("Min-Expires", min)
+                });
+            }
+        }
+    }
+
+    /// Applies a REGISTER to the bindings, all of it or nothing, and gives what is to be written.
+    fn bind(&mut self, address: &str, request: &Message, flow: Flow) -> Result<Vec<StoreWrite>, Refused> {
+        let cseq = request
+            .cseq()
+            .map_err(|_| Refused::Status(400, "Bad CSeq", "bad_cseq"))?
+            .number;
+        let out_of_order = |binding: &Binding| binding.call_id == request.call_id() && cseq <= binding.cseq;
+        let disorder = Refused::Status(500, "Out Of Order", "cseq_out_of_order");
+        if request.header(Name::Contact) == Some("*") {
+            if !matches!(request.expires(), Some(Ok(0))) || request.headers(Name::Contact).count() != 1 {
+                return Err(Refused::Status(400, "Contact * Needs Expires 0", "bad_contact"));
+            }
+            let all: Vec<Binding> = self
+                .registrar
+                .contacts(address, Time::default())
+                .into_iter()
+                .cloned()
+                .collect();
+            if all.iter().any(out_of_order) {
+                return Err(disorder);
+            }
+            return Ok(all
+                .into_iter()
+                .filter_map(|binding| self.unbind(address, binding.serial))
+                .collect());
+        }
+        let changes = self.changes(request)?;
+        let known = |change: &Change| self.registrar.find(address, &change.contact);
+        if changes.iter().filter_map(known).any(out_of_order) {
+            return Err(disorder);
+        }
+        let added = changes
+            .iter()
+            .filter(|change| !change.expires.is_zero() && known(change).is_none())
+            .count();
+        if added > self.config.registration.contacts {
+            return Err(Refused::Status(403, "Too Many Contacts", "too_many_contacts"));
+        }
+        let mut writes = Vec::new();
+        for change in changes {
+            if change.expires.is_zero() {
+                let serial = self
+                    .registrar
+                    .find(address, &change.contact)
+                    .map(|binding| binding.serial);
+                writes.extend(serial.and_then(|serial| self.unbind(address, serial)));
+            } else {
+                writes.extend(self.put_binding(address, change, cseq, request, flow));
+            }
+        }
+        Ok(writes)
+    }
+
+    /// What the Contact headers ask for.
+    fn changes(&self, request: &Message) -> Result<Vec<Change>, Refused> {
+        let bad = || Refused::Status(400, "Bad Contact", "bad_contact");
+        let limits = self.config.registration;
+        let general = match request.expires() {
+            Some(Ok(seconds)) => Some(seconds),
+            Some(Err(_)) | None => None,
+        };
+        let mut changes = Vec::new();
+        for contact in request.contacts() {
+            let contact = contact.map_err(|_| bad())?;
+            let uri = Uri::parse(contact.uri).map_err(|_| bad())?;
+            if contact.uri.len() > MAX_CONTACT
+                || !matches!(uri.scheme().to_ascii_lowercase().as_str(), "sip" | "sips")
+            {
+                return Err(bad());
+            }
+            let asked = contact
+                .param("expires")
+                .and_then(|text| text.parse::<u32>().ok())
+                .or(general);
+            let expires = asked.map_or(limits.default, |seconds| Duration::from_secs(seconds.into()));
+            if !expires.is_zero() && expires < limits.min {
+                return Err(Refused::Brief);
+            }
+            let q = contact
+                .param("q")
+                .and_then(|text| text.parse::<f32>().ok())
+                .unwrap_or(1.0);
+            changes.push(Change {
+                contact: contact.uri.to_owned(),
+                expires: expires.min(limits.max),
+                q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
+            });
+        }
+        Ok(changes)
+    }
+
+    fn put_binding(
+        &mut self,
+        address: &str,
+        change: Change,
+        cseq: u32,
+        request: &Message,
+        flow: Flow,
+    ) -> Vec<StoreWrite> {
+        let mut writes = Vec::new();
+        let held = self.registrar.contacts(address, Time::default());
+        if held.len() >= self.config.registration.contacts
+            && self.registrar.find(address, &change.contact).is_none()
+        {
+            // A phone that comes back under new contacts must not lock itself out: the binding that
+            // would end first makes room.
+            let first = held
+                .iter()
+                .min_by_key(|binding| binding.expires)
+                .map(|binding| binding.serial);
+            writes.extend(first.and_then(|serial| self.unbind(address, serial)));
+        }
+        let expires = self.wire.now + change.expires;
+        let text = |name: Name, max: usize| cut(&request.headers(name).collect::<Vec<_>>().join(", "), max);
+        let binding = Binding {
+            contact: change.contact,
+            expires,
+            q: change.q,
+            call_id: request.call_id().to_owned(),
+            cseq,
+            flow,
+            user_agent: text(Name::UserAgent, 256),
+            path: text(Name::Path, MAX_CONTACT),
+            serial: 0,
+        };
+        let (serial, replaced) = self.registrar.put(address, binding.clone());
+        self.wire.timers.arm(expires, Timer::Binding(serial));
+        if let Some(old) = replaced.filter(|old| old.contact != binding.contact) {
+            writes.push(StoreWrite::DeleteBinding {
+                aor: address.to_owned(),
+                contact: old.contact,
+            });
+        }
+        writes.push(StoreWrite::PutBinding(Box::new(self.stored(address, &binding))));
+        writes
+    }
+
+    fn unbind(&mut self, address: &str, serial: u64) -> Option<StoreWrite> {
+        let binding = self.registrar.remove(address, serial)?;
+        Some(StoreWrite::DeleteBinding {
+            aor: address.to_owned(),
+            contact: binding.contact,
+        })
+    }
+
+    fn stored(&self, address: &str, binding: &Binding) -> StoredBinding {
+        StoredBinding {
+            aor: address.to_owned(),
+            contact: binding.contact.clone(),
+            expires: binding.expires,
+            q: binding.q,
+            call_id: binding.call_id.clone(),
+            cseq: binding.cseq,
+            transport: binding.flow.transport,
+            local: self.config.listeners[usize::from(binding.flow.listener)].address,
+            peer: binding.flow.peer,
+            connection: 0,
+            user_agent: binding.user_agent.clone(),
+            path: binding.path.clone(),
+        }
+    }
+
+    /// The 200 lists what holds now; it is sent when the writes are on disk.
+    fn answer_registration(
+        &mut self,
+        transaction: Key,
+        request: &Message,
+        address: &str,
+        writes: Vec<StoreWrite>,
+    ) {
+        let Some(flow) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let now = self.wire.now;
+        let tag = self.wire.token();
+        let mut response = respond(request, flow.peer, 200, "OK", Some(&tag));
+        for binding in self.registrar.contacts(address, now) {
+            let seconds = binding.expires.since(now).as_secs();
+            let q = f32::from(binding.q) / 1000.0;
+            response = response.header(
+                "Contact",
+                format_args!("<{}>;expires={seconds};q={q}", binding.contact),
+            );
+        }
+        for path in request.headers(Name::Path) {
+            response = response.header("Path", path);
+        }
+        let response = Packet::whole(response.header("Server", &self.product).finish());
+        if writes.is_empty() {
+            return self
+                .transactions
+                .respond(transaction, 200, response, &mut self.wire);
+        }
+        let refused =
+            respond(request, flow.peer, 500, "Store Unavailable", Some(&tag)).header("Retry-After", 5);
+        let refused = Packet::whole(refused.finish());
+        let mut ticket = Ticket(0);
+        for write in writes {
+            ticket = self.ticket();
+            self.wire.out.push_back(Output::Store { ticket, write });
+        }
+        // The store writes in order: when the last is safe, all are.
+        self.subjects.insert(
+            ticket,
+            Subject::Registration(Registering {
+                transaction,
+                response,
+                refused,
+            }),
+        );
+    }
+
+    /// A binding's time is up.
+    pub(crate) fn binding_timer(&mut self, serial: u64, at: Time) {
+        if let Some((aor, binding)) = self.registrar.expire(serial, at) {
+            let ticket = self.ticket();
+            let write = StoreWrite::DeleteBinding {
+                aor,
+                contact: binding.contact,
+            };
+            self.wire.out.push_back(Output::Store { ticket, write });
+        }
+    }
+
+    /// Takes in what the store kept, once, before the first input.
+    pub(crate) fn load_binding(&mut self, stored: StoredBinding) {
+        let listeners = &self.config.listeners;
+        let same = |exact: bool| {
+            listeners.iter().position(|listener| {
+                listener.transport == stored.transport && (!exact || listener.address == stored.local)
+            })
+        };
+        let Some(listener) = same(true).or_else(|| same(false)) else {
+            return;
+        };
+        let flow = Flow {
+            transport: stored.transport,
+            listener: u16::try_from(listener).unwrap_or_default(),
+            peer: stored.peer,
+            connection: stored.connection,
+        };
+        let binding = Binding {
+            contact: stored.contact,
+            expires: stored.expires,
+            q: stored.q,
+            call_id: stored.call_id,
+            cseq: stored.cseq,
+            flow,
+            user_agent: stored.user_agent,
+            path: stored.path,
+            serial: 0,
+        };
+        let (serial, _) = self.registrar.put(&stored.aor, binding);
+        self.wire.timers.arm(stored.expires, Timer::Binding(serial));
+    }
+}
+
+/// A text cut to at most `max` bytes, on a character boundary.
+fn cut(text: &str, max: usize) -> String {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

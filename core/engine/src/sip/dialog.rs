@@ -1,0 +1,206 @@
+//! A dialog: RFC 3261 section 12, one side of a call.
+
+use std::net::SocketAddr;
+
+use crate::io::{Flow, Transport};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::uri::Uri;
+use crate::sip::write::{Writer, quote_display};
+
+/// The state that both ends keep about their call.
+#[derive(Debug, Clone)]
+pub(crate) struct Dialog {
+    pub(crate) call_id: String,
+    pub(crate) local_tag: String,
+    /// Empty until the peer has named its tag.
+    pub(crate) remote_tag: String,
+    /// Our own URI in this dialog.
+    pub(crate) local_uri: String,
+    /// Our display name, where no single request carries another.
+    pub(crate) local_name: Option<String>,
+    /// The peer as it named itself: the value of its From or To, tag included.
+    pub(crate) remote: String,
+    /// The remote target: the URI of the peer's Contact.
+    pub(crate) target: String,
+    pub(crate) route: Vec<String>,
+    pub(crate) local_cseq: u32,
+    pub(crate) remote_cseq: Option<u32>,
+    /// The value of our Contact.
+    pub(crate) contact: String,
+    /// The way that the request which made the dialog came or went.
+    pub(crate) flow: Flow,
+    /// The `sent-by` of our Via.
+    pub(crate) sent_by: SocketAddr,
+}
+
+impl Dialog {
+    /// The dialog that an INVITE of the peer makes.
+    pub(crate) fn server(
+        invite: &Message,
+        flow: Flow,
+        local_tag: String,
+        sent_by: SocketAddr,
+    ) -> Option<Self> {
+        let (from, to) = (invite.from().ok()?, invite.to().ok()?);
+        Some(Self {
+            call_id: invite.call_id().to_owned(),
+            local_tag,
+            remote_tag: from.tag().unwrap_or_default().to_owned(),
+            local_uri: to.uri.to_owned(),
+            local_name: None,
+            remote: invite.header(Name::From)?.to_owned(),
+            target: target_of(invite).unwrap_or_else(|| from.uri.to_owned()),
+            route: invite.values(Name::RecordRoute).map(str::to_owned).collect(),
+            local_cseq: 0,
+            remote_cseq: Some(invite.cseq().ok()?.number),
+            contact: String::new(),
+            flow,
+            sent_by,
+        })
+    }
+
+    /// What a response to our INVITE tells about the peer.
+    pub(crate) fn established_by(&mut self, response: &Message) {
+        if let Ok(to) = response.to() {
+            self.remote_tag = to.tag().unwrap_or_default().to_owned();
+        }
+        if let Some(to) = response.header(Name::To) {
+            to.clone_into(&mut self.remote);
+        }
+        self.retarget(response);
+        self.route = response.values(Name::RecordRoute).map(str::to_owned).collect();
+        self.route.reverse();
+    }
+
+    /// A target refresh (RFC 3261 section 12.2): the peer's Contact may have changed.
+    pub(crate) fn retarget(&mut self, message: &Message) {
+        if let Some(target) = target_of(message) {
+            self.target = target;
+        }
+    }
+
+    /// Whether a request of the peer is this dialog's.
+    pub(crate) fn is_of(&self, request: &Message) -> bool {
+        request.call_id() == self.call_id
+            && request
+                .from()
+                .is_ok_and(|from| from.tag().unwrap_or_default() == self.remote_tag)
+    }
+
+    /// Takes the sequence number of a request of the peer; false if it is not higher than the last.
+    pub(crate) fn advance(&mut self, number: u32) -> bool {
+        if self.remote_cseq.is_some_and(|last| number <= last) {
+            return false;
+        }
+        self.remote_cseq = Some(number);
+        true
+    }
+
+    /// The head of our next request; `name` stands before our URI for this request only.
+    pub(crate) fn request(&mut self, method: Method, branch: &str, name: Option<&str>) -> Writer {
+        self.local_cseq += 1;
+        self.request_again(method, self.local_cseq, branch, name)
+    }
+
+    /// The head of a request with a given sequence number (an ACK takes its INVITE's).
+    pub(crate) fn request_again(
+        &self,
+        method: Method,
+        cseq: u32,
+        branch: &str,
+        name: Option<&str>,
+    ) -> Writer {
+        let (uri, routes) = self.route_set();
+        let mut writer = Writer::request(method.name(), uri).header(
+            "Via",
+            format_args!(
+                "SIP/2.0/{} {};branch={branch};rport",
+                self.flow.transport.via(),
+                self.sent_by
+            ),
+        );
+        for route in routes {
+            writer = writer.header("Route", route);
+        }
+        let writer = writer.header("Max-Forwards", 70);
+        let writer = match name
+            .or(self.local_name.as_deref())
+            .filter(|name| !name.is_empty())
+        {
+            Some(name) => writer.header(
+                "From",
+                format_args!(
+                    "{} <{}>;tag={}",
+                    quote_display(name),
+                    self.local_uri,
+                    self.local_tag
+                ),
+            ),
+            None => writer.header(
+                "From",
+                format_args!("<{}>;tag={}", self.local_uri, self.local_tag),
+            ),
+        };
+        writer
+            .header("To", &self.remote)
+            .header("Call-ID", &self.call_id)
+            .header("CSeq", format_args!("{cseq} {}", method.name()))
+            .header("Contact", &self.contact)
+    }
+
+    /// The request URI and the Route values: loose routing, or strict where the first router asks for
+    /// it (RFC 3261 section 12.2.1.1).
+    fn route_set(&self) -> (&str, Vec<String>) {
+        let Some(first) = self.route.first() else {
+            return (&self.target, Vec::new());
+        };
+        let first_uri = bracketed(first);
+        if Uri::parse(first_uri).is_ok_and(|uri| uri.param("lr").is_some()) {
+            return (&self.target, self.route.clone());
+        }
+        let mut rest = self.route[1..].to_vec();
+        rest.push(format!("<{}>", self.target));
+        (first_uri, rest)
+    }
+
+    /// Where our next request goes. A connection is used for as long as it lives; on UDP the first
+    /// router or the target decides, unless the target shows an address that the peer did not come
+    /// from: then it stands behind a NAT and only the way it came leads back.
+    pub(crate) fn next_flow(&self) -> Flow {
+        if self.flow.transport != Transport::Udp {
+            return self.flow;
+        }
+        if let Some(peer) = self.route.first().and_then(|route| address_in(bracketed(route))) {
+            return Flow { peer, ..self.flow };
+        }
+        match address_in(&self.target) {
+            Some(peer) if peer.ip() == self.flow.peer.ip() => Flow { peer, ..self.flow },
+            _ => self.flow,
+        }
+    }
+}
+
+/// The URI of a message's first Contact.
+fn target_of(message: &Message) -> Option<String> {
+    message
+        .contacts()
+        .next()?
+        .ok()
+        .map(|contact| contact.uri.to_owned())
+}
+
+/// The part between angle brackets, or the whole.
+fn bracketed(value: &str) -> &str {
+    match (value.find('<'), value.rfind('>')) {
+        (Some(open), Some(close)) if open < close => &value[open + 1..close],
+        _ => value,
+    }
+}
+
+/// The address that a URI names by number, with the port that its scheme implies.
+pub(crate) fn address_in(uri: &str) -> Option<SocketAddr> {
+    let uri = Uri::parse(uri).ok()?;
+    Some(SocketAddr::new(uri.host_ip()?, uri.port_or_default()))
+}

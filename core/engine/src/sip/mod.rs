@@ -1,0 +1,13 @@
+//! SIP (RFC 3261): messages, transactions, dialogs, registrations, digests.
+
+pub(crate) mod dialog;
+pub mod digest;
+pub(crate) mod grammar;
+pub mod header;
+pub mod message;
+pub mod method;
+pub mod name;
+pub(crate) mod registrar;
+pub(crate) mod transaction;
+pub mod uri;
+pub mod write;

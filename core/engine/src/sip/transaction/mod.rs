@@ -1,0 +1,510 @@
+//! Transactions: RFC 3261 section 17 with RFC 6026. Four machines and the table that holds them.
+
+mod invite_client;
+mod invite_server;
+mod non_invite_client;
+mod non_invite_server;
+mod step;
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cordboard_model::Time;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use self::invite_client::InviteClient;
+use self::invite_server::InviteServer;
+use self::non_invite_client::NonInviteClient;
+use self::non_invite_server::NonInviteServer;
+pub(crate) use self::step::{End, Repeat, Step};
+use crate::arena::{Arena, Key};
+use crate::io::{Flow, Packet, Transport};
+use crate::sip::message::{Framing, Message};
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::write::Writer;
+use crate::timer::{PATIENCE, T1, Timer};
+use crate::wire::Wire;
+
+/// Who waits for what becomes of a request of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The INVITE that made this call, towards the called party.
+    Invite(Key),
+    /// A message in this call, and which of the call's outstanding ones.
+    Message(Key, u64),
+    /// The BYE of a call that is gone, or a CANCEL: nobody acts on the answer.
+    Farewell,
+    /// A message between users, by number, and which contact it went to.
+    Pager(Key),
+}
+
+/// What a request of ours came to.
+#[derive(Debug)]
+pub(crate) enum Outcome<'a> {
+    Response(&'a Message),
+    /// No answer in time, or no way to the peer.
+    Silence,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Machine {
+    InviteServer(InviteServer),
+    NonInviteServer(NonInviteServer),
+    InviteClient(InviteClient),
+    NonInviteClient(NonInviteClient),
+}
+
+#[derive(Debug)]
+struct Transaction {
+    machine: Machine,
+    method: Method,
+    flow: Flow,
+    started: Time,
+    packet: Option<Packet>,
+    interval: Duration,
+    repeat_at: Option<Time>,
+    end_at: Option<Time>,
+    /// The hash under which a server transaction is found; the secret in a client transaction's branch.
+    identity: u128,
+    owner: Owner,
+}
+
+/// Every transaction that is alive.
+#[derive(Debug)]
+pub(crate) struct Transactions {
+    all: Arena<Transaction>,
+    servers: HashMap<u128, Key>,
+    by_connection: HashMap<u64, HashSet<Key>>,
+    hash_keys: (u64, u64),
+}
+
+impl Transactions {
+    pub(crate) fn new(wire: &mut Wire) -> Self {
+        Self {
+            all: Arena::default(),
+            servers: HashMap::new(),
+            by_connection: HashMap::new(),
+            hash_keys: (wire.random(), wire.random()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The identity of a request's server transaction (RFC 3261 section 17.2.3), `method` standing in
+    /// for the request's own where an ACK or a CANCEL looks for its INVITE.
+    pub(crate) fn identity(&self, request: &Message, method: Method) -> Option<u128> {
+        let via = request.via().ok()?;
+        let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
+        method.hash(&mut hasher);
+        if method == Method::Other {
+            request.method_text().hash(&mut hasher);
+        }
+        (via.host, via.port).hash(&mut hasher);
+        match via.branch() {
+            Some(branch) if branch.starts_with("z9hG4bK") && branch.len() > 7 => branch.hash(&mut hasher),
+            // An RFC 2543 peer: its branch says nothing, the call and its sequence number do.
+            _ => {
+                request.call_id().hash(&mut hasher);
+                request.cseq().ok()?.number.hash(&mut hasher);
+                request.from().ok()?.tag().hash(&mut hasher);
+            }
+        }
+        Some(hasher.finish128().as_u128())
+    }
+
+    pub(crate) fn server(&self, identity: u128) -> Option<Key> {
+        self.servers.get(&identity).copied()
+    }
+
+    pub(crate) fn open_server(&mut self, identity: u128, request: &Message, flow: Flow, wire: &Wire) -> Key {
+        let method = request.method();
+        let machine = match method {
+            Method::Invite => Machine::InviteServer(InviteServer::Proceeding),
+            _ => Machine::NonInviteServer(NonInviteServer::Trying),
+        };
+        let key = self.all.insert_with(|_| Transaction {
+            machine,
+            method,
+            flow: response_flow(request, flow),
+            started: wire.now,
+            packet: None,
+            interval: T1,
+            repeat_at: None,
+            end_at: None,
+            identity,
+            owner: Owner::Farewell,
+        });
+        self.servers.insert(identity, key);
+        key
+    }
+
+    /// The same request came again.
+    pub(crate) fn repeated(&mut self, key: Key, wire: &mut Wire) {
+        wire.counts.retransmissions_in += 1;
+        let Some(transaction) = self.all.get(key) else {
+            return;
+        };
+        let step = match transaction.machine {
+            Machine::InviteServer(machine) => machine.repeated(),
+            Machine::NonInviteServer(machine) => machine.repeated(),
+            _ => return,
+        };
+        if step.send && transaction.packet.is_some() {
+            wire.counts.retransmissions_out += 1;
+        }
+        self.apply(key, step, wire);
+    }
+
+    /// Sends a response; a second final one is ignored.
+    pub(crate) fn respond(&mut self, key: Key, status: u16, packet: Packet, wire: &mut Wire) {
+        let Some(transaction) = self.all.get_mut(key) else {
+            return;
+        };
+        let reliable = transaction.flow.transport.reliable();
+        let step = match &mut transaction.machine {
+            Machine::InviteServer(machine) => machine.respond(status, reliable),
+            Machine::NonInviteServer(machine) => machine.respond(status, reliable),
+            _ => return,
+        };
+        if !step.send {
+            return;
+        }
+        transaction.packet = Some(packet);
+        let (method, waited) = (
+            transaction.method,
+            wire.now.since(transaction.started).as_secs_f64(),
+        );
+        *wire.counts.responses_out.entry((method, status)).or_default() += 1;
+        if status >= 200 {
+            wire.counts.server_transaction(method, waited);
+        }
+        self.apply(key, step, wire);
+    }
+
+    /// The way that responses of this server transaction take.
+    pub(crate) fn flow(&self, key: Key) -> Option<Flow> {
+        self.all.get(key).map(|transaction| transaction.flow)
+    }
+
+    /// An ACK for a response that was not a 2xx.
+    pub(crate) fn acknowledged(&mut self, key: Key, wire: &mut Wire) {
+        let Some(transaction) = self.all.get_mut(key) else {
+            return;
+        };
+        let reliable = transaction.flow.transport.reliable();
+        let Machine::InviteServer(machine) = &mut transaction.machine else {
+            return;
+        };
+        let step = machine.acknowledged(reliable);
+        self.apply(key, step, wire);
+    }
+
+    /// Sends a request; `make` renders it with the branch it is given.
+    pub(crate) fn open_client(
+        &mut self,
+        method: Method,
+        flow: Flow,
+        owner: Owner,
+        wire: &mut Wire,
+        make: impl FnOnce(&str) -> Packet,
+    ) -> Key {
+        let secret = wire.random();
+        let machine = match method {
+            Method::Invite => Machine::InviteClient(InviteClient::Calling),
+            _ => Machine::NonInviteClient(NonInviteClient::Trying),
+        };
+        let key = self.all.insert_with(|key| Transaction {
+            machine,
+            method,
+            flow,
+            started: wire.now,
+            packet: Some(make(&branch(key, secret))),
+            interval: T1,
+            repeat_at: None,
+            end_at: None,
+            identity: u128::from(secret),
+            owner,
+        });
+        if flow.connection != 0 {
+            self.by_connection.entry(flow.connection).or_default().insert(key);
+        }
+        *wire.counts.requests_out.entry(method).or_default() += 1;
+        let repeat = if flow.transport.reliable() {
+            Repeat::Stop
+        } else {
+            Repeat::In(T1)
+        };
+        self.apply(key, Step::send().repeating(repeat).ending(PATIENCE), wire);
+        key
+    }
+
+    /// Takes an INVITE of ours back; true if the CANCEL went out. Before any response nothing is sent:
+    /// the owner comes back when one is here.
+    pub(crate) fn cancel(&mut self, key: Key, wire: &mut Wire) -> bool {
+        let Some(transaction) = self.all.get_mut(key) else {
+            return false;
+        };
+        let reliable = transaction.flow.transport.reliable();
+        let Machine::InviteClient(machine) = &mut transaction.machine else {
+            return false;
+        };
+        let step = machine.cancel(reliable);
+        if !step.send {
+            return false;
+        }
+        let Some(cancel) = transaction
+            .packet
+            .as_ref()
+            .and_then(|packet| follow_up(packet, "CANCEL", None))
+        else {
+            return false;
+        };
+        // The CANCEL takes the INVITE's place: it is what is repeated now, and it names the same
+        // request for the ACK of the refusal that will come.
+        transaction.packet = Some(Packet::whole(cancel));
+        *wire.counts.requests_out.entry(Method::Cancel).or_default() += 1;
+        self.apply(key, step, wire);
+        true
+    }
+
+    /// A response came; the owner of its request, if the response is news to it.
+    pub(crate) fn response(
+        &mut self,
+        response: &Message,
+        wire: &mut Wire,
+    ) -> Result<Option<(Key, Owner)>, Stray> {
+        let via = response.via().map_err(|_| Stray)?;
+        let (key, secret) = via
+            .branch()
+            .and_then(|b| b.strip_prefix("z9hG4bK"))
+            .and_then(Key::read)
+            .ok_or(Stray)?;
+        let secret = u128::from_str_radix(secret, 16).map_err(|_| Stray)?;
+        let transaction = self
+            .all
+            .get_mut(key)
+            .filter(|t| t.identity == secret)
+            .ok_or(Stray)?;
+        let (status, reliable) = (response.status(), transaction.flow.transport.reliable());
+        if response.method() == Method::Cancel && transaction.method == Method::Invite {
+            transaction.repeat_at = None;
+            return Ok(None);
+        }
+        if response.method() != transaction.method {
+            return Err(Stray);
+        }
+        let step = match &mut transaction.machine {
+            Machine::InviteClient(machine) => machine.response(status, reliable),
+            Machine::NonInviteClient(machine) => machine.response(status, reliable),
+            _ => return Err(Stray),
+        };
+        let (owner, method) = (transaction.owner, transaction.method);
+        if step.deliver {
+            *wire.counts.responses_in.entry((method, status)).or_default() += 1;
+            if status >= 200 {
+                wire.counts
+                    .client_transaction(method, wire.now.since(transaction.started).as_secs_f64());
+            }
+        }
+        if step.acknowledge {
+            self.acknowledge_refusal(key, response, wire);
+        }
+        self.apply(key, step, wire);
+        Ok(step.deliver.then_some((key, owner)))
+    }
+
+    pub(crate) fn repeat_timer(&mut self, key: Key, at: Time, wire: &mut Wire) {
+        let Some(transaction) = self.all.get_mut(key).filter(|t| t.repeat_at == Some(at)) else {
+            return;
+        };
+        transaction.repeat_at = None;
+        let step = match transaction.machine {
+            Machine::InviteServer(machine) => machine.repeat(transaction.interval),
+            Machine::InviteClient(machine) => machine.repeat(transaction.interval),
+            Machine::NonInviteClient(machine) => machine.repeat(transaction.interval),
+            Machine::NonInviteServer(_) => Step::nothing(),
+        };
+        if step.send {
+            wire.counts.retransmissions_out += 1;
+        }
+        self.apply(key, step, wire);
+    }
+
+    /// A state's time is up; gives the owner of a request that got no answer.
+    pub(crate) fn end_timer(&mut self, key: Key, at: Time, wire: &mut Wire) -> Option<(Key, Owner)> {
+        let transaction = self.all.get(key).filter(|t| t.end_at == Some(at))?;
+        let (client, failed) = match transaction.machine {
+            Machine::InviteServer(machine) => (false, machine.end_name()),
+            Machine::NonInviteServer(_) => (false, None),
+            Machine::InviteClient(machine) => (true, machine.end_name()),
+            Machine::NonInviteClient(machine) => (true, machine.end_name()),
+        };
+        let owner = transaction.owner;
+        if let Some(name) = failed {
+            *wire.counts.timeouts.entry(name).or_default() += 1;
+        }
+        self.close(key);
+        (client && failed.is_some()).then_some((key, owner))
+    }
+
+    /// A connection is gone: the owners of the requests that will get no answer.
+    pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner)> {
+        let mut keys: Vec<Key> = self
+            .by_connection
+            .remove(&connection)
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
+        keys.sort_unstable();
+        self.fail(&keys)
+    }
+
+    /// No connection could be made: the owners of the requests that were to go that way.
+    pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner)> {
+        if !flow.transport.reliable() {
+            return Vec::new(); // UDP: the next repeat may get through
+        }
+        let keys: Vec<Key> = self
+            .all
+            .keys()
+            .into_iter()
+            .filter(|k| self.all.get(*k).is_some_and(|t| t.flow == flow))
+            .collect();
+        self.fail(&keys)
+    }
+
+    fn fail(&mut self, keys: &[Key]) -> Vec<(Key, Owner)> {
+        let mut owners = Vec::new();
+        for key in keys {
+            let waiting = self.all.get(*key).and_then(|t| match t.machine {
+                Machine::InviteClient(
+                    InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,
+                )
+                | Machine::NonInviteClient(NonInviteClient::Trying | NonInviteClient::Proceeding) => {
+                    Some(t.owner)
+                }
+                _ => None,
+            });
+            if let Some(owner) = waiting {
+                self.close(*key);
+                owners.push((*key, owner));
+            }
+        }
+        owners
+    }
+
+    fn close(&mut self, key: Key) {
+        let Some(transaction) = self.all.remove(key) else {
+            return;
+        };
+        match transaction.machine {
+            Machine::InviteServer(_) | Machine::NonInviteServer(_) => {
+                self.servers.remove(&transaction.identity);
+            }
+            _ => {
+                let connection = transaction.flow.connection;
+                if let Some(keys) = self.by_connection.get_mut(&connection) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.by_connection.remove(&connection);
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, key: Key, step: Step, wire: &mut Wire) {
+        let Some(transaction) = self.all.get_mut(key) else {
+            return;
+        };
+        if step.send
+            && let Some(packet) = &transaction.packet
+        {
+            wire.send(transaction.flow, packet.clone());
+        }
+        match step.repeat {
+            Repeat::Keep => {}
+            Repeat::Stop => transaction.repeat_at = None,
+            Repeat::In(interval) => {
+                transaction.interval = interval;
+                transaction.repeat_at = Some(wire.now + interval);
+                wire.timers.arm(wire.now + interval, Timer::Repeat(key));
+            }
+        }
+        match step.end {
+            End::Keep => {}
+            End::Never => transaction.end_at = None,
+            End::In(after) => {
+                transaction.end_at = Some(wire.now + after);
+                wire.timers.arm(wire.now + after, Timer::End(key));
+            }
+        }
+        if step.over {
+            self.close(key);
+        }
+    }
+
+    /// RFC 3261 section 17.1.1.3: the ACK of a refusal belongs to the INVITE's transaction.
+    fn acknowledge_refusal(&self, key: Key, response: &Message, wire: &mut Wire) {
+        let Some(transaction) = self.all.get(key) else {
+            return;
+        };
+        let to = response.header(Name::To);
+        let Some(ack) = transaction
+            .packet
+            .as_ref()
+            .and_then(|packet| follow_up(packet, "ACK", to))
+        else {
+            return;
+        };
+        *wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
+        wire.send(transaction.flow, Packet::whole(ack));
+    }
+}
+
+/// The ACK or CANCEL of an INVITE that was sent: the same branch, route, call and number.
+fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>) -> Option<Bytes> {
+    let invite = Message::parse(invite.head.clone(), Framing::Datagram).ok()?;
+    let number = invite.cseq().ok()?.number;
+    let mut request = Writer::request(method, invite.request_uri());
+    for name in [Name::Via, Name::Route] {
+        for value in invite.headers(name) {
+            request = request.header(name.text(), value);
+        }
+    }
+    let request = request
+        .header("Max-Forwards", 70)
+        .header("From", invite.header(Name::From)?)
+        .header("To", to.or_else(|| invite.header(Name::To))?)
+        .header("Call-ID", invite.call_id())
+        .header("CSeq", format_args!("{number} {method}"));
+    Some(request.finish())
+}
+
+/// A response that belongs to no transaction of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stray;
+
+fn branch(key: Key, secret: u64) -> String {
+    format!("z9hG4bK{}.{secret:016x}", key.text())
+}
+
+/// Where a response goes: RFC 3261 section 18.2.2 and RFC 3581.
+pub(crate) fn response_flow(request: &Message, flow: Flow) -> Flow {
+    if flow.transport != Transport::Udp {
+        return flow;
+    }
+    match request.via() {
+        Ok(via) if via.param("rport").is_none() => Flow {
+            peer: SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(5060)),
+            ..flow
+        },
+        _ => flow,
+    }
+}
