@@ -1,2 +1,6 @@
 //! placeholder.
+mod clock;
+mod net;
+mod shard;
+
 fn main() {}

@@ -1,0 +1,3 @@
+//! Sockets: how bytes come in and go out.
+
+pub(crate) mod udp;

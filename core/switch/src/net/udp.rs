@@ -1,0 +1,447 @@
+//! UDP sockets: reception in batches with the kernel's time stamps, sending in two parts.
+//!
+//! [`SipSocket`] carries SIP: many packets from many sources on one port. [`MediaSocket`] carries one leg's
+//! RTP or RTCP: few packets, thousands of sockets.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+
+use bytes::Bytes;
+use cordboard_model::Time;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::clock::{Clock, KernelClock};
+
+/// Packets taken from a SIP socket by one call.
+const BATCH: usize = 16;
+/// The largest datagram there is.
+const LARGEST: usize = 65_535;
+/// What a SIP socket asks the kernel to keep while we are busy, in bytes.
+const SIP_BUFFER: usize = 4 << 20;
+/// DiffServ expedited forwarding (RFC 4594 section 4.1), as the byte of the IP header.
+const EXPEDITED: u32 = 46 << 2;
+
+/// A datagram that came.
+#[derive(Debug)]
+pub(crate) struct Datagram<'a> {
+    /// What it holds.
+    pub(crate) bytes: &'a [u8],
+    /// Who sent it.
+    pub(crate) source: SocketAddr,
+    /// When the kernel received it.
+    pub(crate) stamp: Time,
+}
+
+/// Memory that receives a batch; used again and again, one per thread.
+pub(crate) struct Batch(Vec<u8>);
+
+impl Batch {
+    /// Room for a batch of datagrams of any size.
+    pub(crate) fn new() -> Self {
+        Self(vec![0; BATCH * LARGEST])
+    }
+}
+
+/// What became of packets that were to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sent {
+    /// Handed to the kernel.
+    pub(crate) packets: u64,
+    /// Refused by it: no route, no permission, too large.
+    pub(crate) failed: u64,
+    /// Not taken because its buffer was full.
+    pub(crate) full: u64,
+}
+
+/// A UDP port for SIP.
+///
+/// Registered with mio by [`mio::unix::SourceFd`] over its raw descriptor, it wakes once for new packets:
+/// [`receive`](Self::receive) is then to be called until it returns `false`.
+pub(crate) struct SipSocket {
+    socket: Socket,
+    local: SocketAddr,
+    kernel_drops: u64,
+}
+
+impl SipSocket {
+    /// Binds the port.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = open(address)?;
+        widen(&socket);
+        setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        let local = local_address(&socket)?;
+        Ok(Self {
+            socket,
+            local,
+            kernel_drops: 0,
+        })
+    }
+
+    /// Where it is bound, with the port that the system chose if it was to choose.
+    pub(crate) const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Packets that came and were lost because its buffer was full.
+    pub(crate) const fn kernel_drops(&self) -> u64 {
+        self.kernel_drops
+    }
+
+    /// Hands up to one batch of waiting packets to `each`; returns whether there may be more.
+    ///
+    /// # Errors
+    /// Only what makes the socket useless; reports about packets sent earlier are not errors.
+    pub(crate) fn receive(
+        &mut self,
+        batch: &mut Batch,
+        clock: &Clock,
+        mut each: impl FnMut(Datagram<'_>),
+    ) -> io::Result<bool> {
+        let mut rooms = batch.0.chunks_exact_mut(LARGEST);
+        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
+            [IoSliceMut::new(
+                rooms.next().expect("the batch has a room for each"),
+            )]
+        });
+        // Made anew each time: a call leaves in it how much of its space for stamps it used.
+        let space = nix::cmsg_space!(TimeSpec, u32);
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, Some(space));
+        let fd = self.socket.as_raw_fd();
+        let messages = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
+            Ok(messages) => messages,
+            Err(Errno::EAGAIN) => return Ok(false),
+            Err(errno) if is_about_a_peer(errno) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        };
+        let kernel = clock.kernel();
+        let mut count = 0;
+        for message in messages {
+            count += 1;
+            let mut stamp = kernel.now();
+            for note in message.cmsgs().into_iter().flatten() {
+                match note {
+                    ControlMessageOwned::ScmTimestampns(at) => stamp = kernel.time(at.into()),
+                    // Counts from the socket's beginning, in 32 bits.
+                    ControlMessageOwned::RxqOvfl(drops) => {
+                        let more = drops.wrapping_sub(self.kernel_drops as u32);
+                        self.kernel_drops += u64::from(more);
+                    }
+                    _ => {}
+                }
+            }
+            let (Some(source), Some(bytes)) =
+                (message.address.as_ref().and_then(address), message.iovs().next())
+            else {
+                continue; // an empty datagram
+            };
+            each(Datagram { bytes, source, stamp });
+        }
+        Ok(count == BATCH)
+    }
+
+    /// Sends packets that are each made of two parts. What cannot be sent is counted, not kept: SIP over UDP
+    /// sends again by itself.
+    pub(crate) fn send(&self, packets: &[(Bytes, Bytes, SocketAddr)]) -> Sent {
+        let mut sent = Sent::default();
+        for (head, tail, to) in packets {
+            let parts = [IoSlice::new(head), IoSlice::new(tail)];
+            let to = SockAddr::from(*to);
+            sent.count(again(|| self.socket.send_to_vectored(&parts, &to)));
+        }
+        sent
+    }
+}
+
+impl AsRawFd for SipSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Sent {
+    fn count(&mut self, outcome: io::Result<usize>) {
+        match outcome {
+            Ok(_) => self.packets += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.full += 1,
+            Err(_) => self.failed += 1,
+        }
+    }
+
+    /// Adds another count.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.failed += other.failed;
+        self.full += other.full;
+    }
+}
+
+/// A UDP port for one leg's RTP or RTCP.
+#[derive(Debug)]
+pub(crate) struct MediaSocket(UdpSocket);
+
+/// Memory that receives one media packet; used again and again, one per thread.
+pub(crate) struct MediaRoom {
+    bytes: Vec<u8>,
+    notes: Vec<u8>,
+}
+
+impl MediaRoom {
+    /// Room for one packet: more than any network's unfragmented datagram.
+    pub(crate) fn new() -> Self {
+        let mut notes = nix::cmsg_space!(TimeSpec);
+        notes.resize(notes.capacity(), 0);
+        Self {
+            bytes: vec![0; 2048],
+            notes,
+        }
+    }
+}
+
+impl MediaSocket {
+    /// Binds a port of an address that this machine has.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = open(address)?;
+        // Marks are a wish; not every network, or container, lets us make it.
+        let _ = match address {
+            SocketAddr::V4(_) => socket.set_tos_v4(EXPEDITED),
+            SocketAddr::V6(_) => {
+                setsockopt(&socket, sockopt::Ipv6TClass, &EXPEDITED.cast_signed()).map_err(io::Error::from)
+            }
+        };
+        Ok(Self(socket.into()))
+    }
+
+    /// Receives one packet; `None` if none waits.
+    ///
+    /// # Errors
+    /// Only what makes the socket useless.
+    pub(crate) fn receive<'a>(
+        &self,
+        room: &'a mut MediaRoom,
+        kernel: &KernelClock,
+    ) -> io::Result<Option<Datagram<'a>>> {
+        let mut slices = [IoSliceMut::new(&mut room.bytes)];
+        loop {
+            let notes = Some(room.notes.as_mut_slice());
+            let fd = self.0.as_raw_fd();
+            let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, notes, MsgFlags::MSG_DONTWAIT) {
+                Ok(message) => message,
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(errno) if is_about_a_peer(errno) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            let stamp = message.cmsgs().into_iter().flatten().find_map(|note| match note {
+                ControlMessageOwned::ScmTimestampns(at) => Some(kernel.time(at.into())),
+                _ => None,
+            });
+            let (len, source) = (message.bytes, message.address.as_ref().and_then(address));
+            let stamp = stamp.unwrap_or(kernel.now());
+            let Some(source) = source else { continue };
+            return Ok(Some(Datagram {
+                bytes: &room.bytes[..len],
+                source,
+                stamp,
+            }));
+        }
+    }
+
+    /// Sends a packet; `false` if the kernel did not take it.
+    pub(crate) fn send(&self, bytes: &[u8], to: SocketAddr) -> bool {
+        again(|| self.0.send_to(bytes, to)).is_ok()
+    }
+}
+
+impl AsRawFd for MediaSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// The address that stands for every address of the family.
+pub(crate) const fn unspecified(family_of: IpAddr) -> IpAddr {
+    match family_of {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// A bound socket that never blocks and notes when packets came.
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// Asks for large buffers: as much as the system lets us have.
+fn widen(socket: &Socket) {
+    if setsockopt(socket, sockopt::RcvBufForce, &SIP_BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(SIP_BUFFER);
+    }
+    if setsockopt(socket, sockopt::SndBufForce, &SIP_BUFFER).is_err() {
+        let _ = socket.set_send_buffer_size(SIP_BUFFER);
+    }
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("a UDP socket without an IP address"))
+}
+
+fn address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from(*v4));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)))
+}
+
+/// Whether an error is the network's answer to an earlier packet, which says nothing about this socket.
+const fn is_about_a_peer(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EINTR
+            | Errno::ECONNREFUSED
+            | Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::ENETDOWN
+            | Errno::EPROTO
+            | Errno::EMSGSIZE
+    )
+}
+
+/// Sends, once more if what came back was about an earlier packet.
+fn again(mut send: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    match send() {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::Interrupted
+            ) =>
+        {
+            send()
+        }
+        outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn loopback() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    /// Receives until `count` packets are there.
+    fn receive(socket: &mut SipSocket, clock: &Clock, count: usize) -> Vec<(Vec<u8>, SocketAddr, Time)> {
+        let mut batch = Batch::new();
+        let mut got = Vec::new();
+        for _ in 0..1000 {
+            let more = socket.receive(&mut batch, clock, |packet| {
+                got.push((packet.bytes.to_vec(), packet.source, packet.stamp));
+            });
+            if !more.unwrap() && got.len() >= count {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        got
+    }
+
+    #[test]
+    fn packets_of_two_parts_arrive_whole_in_batches_and_stamped() {
+        let clock = Clock::start();
+        let mut receiver = SipSocket::bind(loopback()).unwrap();
+        let sender = SipSocket::bind(loopback()).unwrap();
+        let before = clock.now();
+        let packets: Vec<_> = (0..40)
+            .map(|i| {
+                (
+                    Bytes::from(format!("head {i} ")),
+                    Bytes::from(vec![b'x'; i]),
+                    receiver.local(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            sender.send(&packets),
+            Sent {
+                packets: 40,
+                failed: 0,
+                full: 0
+            }
+        );
+        let got = receive(&mut receiver, &clock, 40);
+        assert_eq!(got.len(), 40);
+        for (i, (bytes, source, stamp)) in got.iter().enumerate() {
+            assert_eq!(
+                *bytes,
+                [format!("head {i} ").into_bytes(), vec![b'x'; i]].concat()
+            );
+            assert_eq!(*source, sender.local());
+            assert!(
+                *stamp <= clock.now() && before.since(*stamp) < Duration::from_millis(5),
+                "{stamp:?}"
+            );
+        }
+        assert!(got.windows(2).all(|pair| pair[0].2 <= pair[1].2));
+    }
+
+    #[test]
+    fn packets_lost_for_want_of_room_are_counted() {
+        let clock = Clock::start();
+        let mut receiver = SipSocket::bind(loopback()).unwrap();
+        receiver.socket.set_recv_buffer_size(8192).unwrap();
+        let sender = SipSocket::bind(loopback()).unwrap();
+        let packet = (Bytes::from(vec![0; 1000]), Bytes::new(), receiver.local());
+        sender.send(&vec![packet.clone(); 100]);
+        let kept = receive(&mut receiver, &clock, 1).len() as u64;
+        sender.send(&[packet]);
+        receive(&mut receiver, &clock, 1);
+        assert_eq!(kept + receiver.kernel_drops(), 100);
+        assert!(receiver.kernel_drops() > 0);
+    }
+
+    #[test]
+    fn a_closed_port_does_not_stop_a_socket() {
+        let socket = SipSocket::bind(loopback()).unwrap();
+        let gone = SipSocket::bind(loopback()).unwrap().local();
+        let packet = (Bytes::from_static(b"hello"), Bytes::new(), gone);
+        assert_eq!(socket.send(&vec![packet; 3]).packets, 3);
+    }
+
+    #[test]
+    fn media_packets_carry_the_moment_they_came() {
+        let clock = Clock::start();
+        let one = MediaSocket::bind(loopback()).unwrap();
+        let other = MediaSocket::bind(loopback()).unwrap();
+        let mut room = MediaRoom::new();
+        assert!(one.receive(&mut room, &clock.kernel()).unwrap().is_none());
+        // The kernel begins to stamp a moment after the first socket asks for it.
+        let stamped_on_arrival = (0..100).any(|_| {
+            assert!(other.send(b"frame", one.0.local_addr().unwrap()));
+            std::thread::sleep(Duration::from_millis(20));
+            let read = clock.now();
+            let packet = one.receive(&mut room, &clock.kernel()).unwrap().unwrap();
+            assert_eq!(
+                (packet.bytes, packet.source),
+                (&b"frame"[..], other.0.local_addr().unwrap())
+            );
+            packet.stamp + Duration::from_millis(10) < read
+        });
+        assert!(stamped_on_arrival);
+    }
+}

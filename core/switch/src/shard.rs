@@ -1,0 +1,184 @@
+//! A media thread: one `cordboard_media::Shard`, the sockets of its legs, and a way in for commands.
+//!
+//! The thread sleeps until the next tick or command. It does not wake for packets: they wait in their
+//! sockets, stamped by the kernel, and are read just before the tick that needs them. That saves thousands
+//! of wake-ups a second and costs nothing, because a frame is mixed on the tick whenever it came.
+
+mod port;
+mod worker;
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use cordboard_media::Counts;
+use cordboard_model::ShardId;
+use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
+use cordboard_model::media::{MediaCommand, MediaEvent};
+use mio::Waker;
+
+use crate::clock::Clock;
+
+pub(crate) use port::part;
+use worker::Worker;
+
+/// Commands that may wait for a shard.
+const QUEUE: usize = 4096;
+
+/// How a shard is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct ShardConfig {
+    /// Which one it is.
+    pub(crate) id: ShardId,
+    /// Its own ports for RTP and RTCP; see [`part`].
+    pub(crate) ports: RangeInclusive<u16>,
+    /// The switch's clock.
+    pub(crate) clock: Clock,
+}
+
+/// What a shard's thread counts, a moment ago.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ShardCounts {
+    /// The media's own counts.
+    pub(crate) media: Counts,
+    /// Packets that the kernel did not take.
+    pub(crate) send_errors: u64,
+    /// Sockets that failed while receiving; their legs go on sending.
+    pub(crate) receive_errors: u64,
+    /// Commands that were refused because too many waited.
+    pub(crate) refused: u64,
+    /// Time that the thread was not asleep.
+    pub(crate) busy: Duration,
+    /// Seconds by which ticks came late.
+    pub(crate) lag: Histogram,
+}
+
+impl Default for ShardCounts {
+    fn default() -> Self {
+        Self {
+            media: Counts::default(),
+            send_errors: 0,
+            receive_errors: 0,
+            refused: 0,
+            busy: Duration::ZERO,
+            lag: Histogram::new(RELAY_BOUNDS),
+        }
+    }
+}
+
+/// Why a command did not reach its shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ShardUnreachable {
+    /// Too many commands wait.
+    #[error("the media thread is overloaded: {QUEUE} commands wait; the call it was for fails")]
+    Full,
+    /// The thread has ended.
+    #[error("the media thread has ended; see the log for why, and restart the switch")]
+    Gone,
+}
+
+/// What is sent to the thread.
+enum Message {
+    Command(MediaCommand),
+    Stop,
+}
+
+/// The way to a running shard. Dropping it without [`stop`](Self::stop) ends the thread, too.
+pub(crate) struct ShardHandle {
+    id: ShardId,
+    sender: SyncSender<Message>,
+    waker: Arc<Waker>,
+    shared: Arc<Mutex<ShardCounts>>,
+    refused: AtomicU64,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a shard's thread; its events go to `events`, on that thread.
+///
+/// # Errors
+/// If the system gives no thread, or nothing to wait for packets with.
+pub(crate) fn start(
+    config: ShardConfig,
+    events: impl FnMut(MediaEvent) + Send + 'static,
+) -> io::Result<ShardHandle> {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let shared = Arc::new(Mutex::new(ShardCounts::default()));
+    let id = config.id;
+    let worker = Worker::new(config, receiver, Box::new(events), Arc::clone(&shared))?;
+    let waker = worker.waker();
+    let thread = thread::Builder::new()
+        .name(format!("media-{id}"))
+        .spawn(move || worker.run())?;
+    Ok(ShardHandle {
+        id,
+        sender,
+        waker,
+        shared,
+        refused: AtomicU64::new(0),
+        thread: Some(thread),
+    })
+}
+
+impl ShardHandle {
+    /// Which shard it is.
+    pub(crate) const fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// Queues a command; never blocks.
+    ///
+    /// # Errors
+    /// If the shard cannot take it; it is counted, and the caller's call has no media.
+    pub(crate) fn send(&self, command: MediaCommand) -> Result<(), ShardUnreachable> {
+        let outcome = self.sender.try_send(Message::Command(command));
+        self.wake();
+        outcome.map_err(|error| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => ShardUnreachable::Full,
+                TrySendError::Disconnected(_) => ShardUnreachable::Gone,
+            }
+        })
+    }
+
+    /// What the thread counted; at most a quarter of a second old while legs are open.
+    pub(crate) fn counts(&self) -> ShardCounts {
+        let mut counts = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        counts.refused = self.refused.load(Ordering::Relaxed);
+        counts
+    }
+
+    /// Ends the thread after the commands that wait, and waits for it.
+    pub(crate) fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        // Blocks while the queue is full, which the thread empties.
+        let _ = self.sender.send(Message::Stop);
+        self.wake();
+        if thread.join().is_err() {
+            tracing::error!(shard = %self.id, "the media thread panicked; its calls have no audio");
+        }
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(shard = %self.id, %error, "the media thread cannot be woken");
+        }
+    }
+}
+
+impl Drop for ShardHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A media thread with real sockets on the loopback.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc::{Receiver, channel};
+
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction};
+use cordboard_model::{LegId, MixId};
+
+use super::*;
+
+fn shard(ports: RangeInclusive<u16>) -> (ShardHandle, Receiver<MediaEvent>) {
+    let (sender, events) = channel();
+    let config = ShardConfig {
+        id: ShardId(0),
+        ports,
+        clock: Clock::start(),
+    };
+    let handle = start(config, move |event| {
+        let _ = sender.send(event);
+    });
+    (handle.unwrap(), events)
+}
+
+fn open(leg: u64, remote: SocketAddr) -> MediaCommand {
+    let format = AudioFormat {
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        receive: vec![(0, Codec::Pcmu)],
+        telephone_event: Some(101),
+        packet_ms: 20,
+    };
+    let audio = Some(AudioSetup {
+        remote,
+        format,
+        direction: Direction::BOTH,
+    });
+    let local = "127.0.0.1".parse().unwrap();
+    MediaCommand::Open {
+        leg: LegId(leg),
+        mix: MixId(1),
+        local,
+        audio,
+        muted: false,
+        deaf: false,
+    }
+}
+
+fn next(events: &Receiver<MediaEvent>) -> MediaEvent {
+    events
+        .recv_timeout(Duration::from_secs(10))
+        .expect("the shard answers")
+}
+
+fn phone() -> UdpSocket {
+    let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    phone
+}
+
+#[test]
+fn two_phones_hear_each_other_through_the_thread() {
+    let (shard, events) = shard(47_100..=47_131);
+    let phones = [phone(), phone()];
+    let mut ports = Vec::new();
+    for (leg, phone) in (1..).zip(&phones) {
+        shard.send(open(leg, phone.local_addr().unwrap())).unwrap();
+        let MediaEvent::Opened { leg: opened, port } = next(&events) else {
+            panic!("not opened")
+        };
+        assert_eq!(opened, LegId(leg));
+        ports.push(port);
+    }
+    let mut heard = 0;
+    for sequence in 0..200u16 {
+        let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+        packet.extend([0x90; 160]); // a constant level
+        phones[0].send_to(&packet, ("127.0.0.1", ports[0])).unwrap();
+        // The switch sends every 20 ms, which paces this loop.
+        let mut bytes = [0; 2048];
+        let (len, from) = phones[1].recv_from(&mut bytes).unwrap();
+        assert_eq!((len, from.port()), (172, ports[1]));
+        heard += usize::from(bytes[12..len].iter().all(|code| *code == 0x90));
+        if heard > 20 {
+            break;
+        }
+    }
+    assert!(heard > 20, "only {heard} frames held the other's audio");
+    shard.send(MediaCommand::Close { leg: LegId(1) }).unwrap();
+    let closed = std::iter::repeat_with(|| next(&events)).find_map(|event| match event {
+        MediaEvent::Closed { leg, totals } => Some((leg, totals)),
+        _ => None,
+    });
+    let (leg, totals) = closed.expect("the leg closes");
+    assert_eq!(leg, LegId(1));
+    assert!(totals.packets_in > 20 && totals.packets_out > 20, "{totals:?}");
+    shard.stop();
+}
+
+#[test]
+fn a_shard_without_free_ports_says_so_and_frees_them_at_the_end_of_a_leg() {
+    let (shard, events) = shard(47_140..=47_141);
+    let phone = phone();
+    let remote = phone.local_addr().unwrap();
+    shard.send(open(1, remote)).unwrap();
+    assert_eq!(
+        next(&events),
+        MediaEvent::Opened {
+            leg: LegId(1),
+            port: 47_140
+        }
+    );
+    shard.send(open(2, remote)).unwrap();
+    let MediaEvent::Failed {
+        leg: LegId(2),
+        reason,
+    } = next(&events)
+    else {
+        panic!("not refused")
+    };
+    assert!(reason.contains("rtp_ports"), "{reason}");
+    shard.send(MediaCommand::Close { leg: LegId(1) }).unwrap();
+    assert!(matches!(next(&events), MediaEvent::Closed { leg: LegId(1), .. }));
+    shard.send(open(3, remote)).unwrap();
+    assert_eq!(
+        next(&events),
+        MediaEvent::Opened {
+            leg: LegId(3),
+            port: 47_140
+        }
+    );
+}
+
+#[test]
+fn counts_are_published_and_survive_until_asked() {
+    let (shard, events) = shard(47_150..=47_151);
+    let phone = phone();
+    shard.send(open(1, phone.local_addr().unwrap())).unwrap();
+    next(&events);
+    let mut bytes = [0; 2048];
+    for _ in 0..30 {
+        phone.recv_from(&mut bytes).unwrap();
+    }
+    let counts = shard.counts();
+    assert!(counts.media.packets_out > 0, "{counts:?}");
+    assert_eq!(
+        (counts.media.streams_out, counts.media.mixes, counts.refused),
+        (1, 1, 0)
+    );
+    assert!(counts.lag.count() > 0);
+}
