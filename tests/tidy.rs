@@ -138,7 +138,10 @@ impl Source {
             .path
             .split('/')
             .any(|part| matches!(part, "tests" | "testkit" | "benches" | "fuzz"));
-        in_folder || ["test.rs", "tests.rs"].contains(&self.path.rsplit('/').next().unwrap_or(""))
+        in_folder
+            || ["/test.rs", "/tests.rs", "_test.rs", "_tests.rs"]
+                .iter()
+                .any(|end| self.path.ends_with(end))
     }
 
     /// The lines that ship, with their numbers.
@@ -368,9 +371,9 @@ fn every_file_says_what_it_is_for() {
             .lines()
             .find(|line| !line.starts_with("#!") && !line.trim().is_empty())
             .unwrap_or("");
-        !first
+        first
             .strip_prefix("//!")
-            .is_some_and(|said| said.trim().len() > 10)
+            .is_none_or(|said| said.trim().len() <= 10)
     });
     none(
         "a file begins with `//!` and what it is for",

@@ -21,7 +21,7 @@ pub(super) enum Link {
         rest: Mutex<Vec<u8>>,
     },
     Ws {
-        socket: Mutex<WebSocket<TcpStream>>,
+        socket: Box<Mutex<WebSocket<TcpStream>>>,
         local: SocketAddr,
     },
 }
@@ -67,7 +67,7 @@ impl Link {
         }
         socket.get_ref().set_read_timeout(Some(READ))?;
         Ok(Self::Ws {
-            socket: Mutex::new(socket),
+            socket: Box::new(Mutex::new(socket)),
             local,
         })
     }

@@ -178,14 +178,13 @@ fn listen(socket: &UdpSocket, received: &Mutex<Vec<Packet>>, stop: &AtomicBool) 
                 _ => None,
             })
         });
-        if let (Some(at), Some(packet)) = (stamp, buffer.get(..length)) {
-            if let Some(packet) = read(packet, at) {
-                received
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(packet);
-            }
-        }
+        let packet = stamp
+            .zip(buffer.get(..length))
+            .and_then(|(at, bytes)| read(bytes, at));
+        received
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(packet);
     }
 }
 
