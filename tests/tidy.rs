@@ -33,6 +33,10 @@ const UNSAFE_ROOTS: &[(&str, &str)] = &[
         "core/host/src/lib.rs",
         "loading the host's own compiled plugins is unsafe by wasmtime's contract",
     ),
+    (
+        "sdk/rust/src/lib.rs",
+        "the bindings that wit-bindgen makes are unsafe inside",
+    ),
 ];
 
 /// What reads a clock, a socket, a file or a runtime: none of it belongs into engine, media or model.

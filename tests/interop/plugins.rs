@@ -128,31 +128,36 @@ fn write_under(switch: &Switch) -> Ordeal {
     ordeal
 }
 
-fn hostile(plugin: &str, on_failure: &str) {
+/// A plugin that does its worst at every message: `act` as tests/plugins/hostile names it.
+fn hostile(act: &str, on_failure: &str) {
     let _turn = turn();
     let switch = Lab::new()
-        .plugin(plugin, &format!("tests/plugins/{plugin}"), "grants = []")
-        .filter(plugin, DEADLINE, on_failure)
+        .plugin(
+            "hostile",
+            "tests/plugins/hostile",
+            &format!("config = {{ act = \"{act}\" }}"),
+        )
+        .filter("hostile", DEADLINE, on_failure)
         .start();
     let mut ordeal = write_under(&switch);
     if ordeal.gap > GAP {
         // Another process may have had the cores for a moment; twice in a row it is ours.
-        eprintln!("{plugin}: a gap of {:?}, once more", ordeal.gap);
+        eprintln!("{act}: a gap of {:?}, once more", ordeal.gap);
         ordeal = write_under(&switch);
     }
     let wanted = if on_failure == "pass" { (202, 20) } else { (403, 0) };
     assert!(
         ordeal.codes.iter().all(|c| *c == wanted.0),
-        "{plugin}, {on_failure}: {ordeal:?}"
+        "{act}, {on_failure}: {ordeal:?}"
     );
-    assert_eq!(ordeal.arrived, wanted.1, "{plugin}, {on_failure}: {ordeal:?}");
+    assert_eq!(ordeal.arrived, wanted.1, "{act}, {on_failure}: {ordeal:?}");
     assert!(
         ordeal.slowest < Duration::from_millis(500),
         "the deadline of {DEADLINE} holds: {ordeal:?}"
     );
-    assert!(ordeal.gap <= GAP, "{plugin}, {on_failure}: {ordeal:?}");
+    assert!(ordeal.gap <= GAP, "{act}, {on_failure}: {ordeal:?}");
     println!(
-        "{plugin}, on_failure = {on_failure}: longest gap {:?}, slowest answer {:?}",
+        "{act}, on_failure = {on_failure}: longest gap {:?}, slowest answer {:?}",
         ordeal.gap, ordeal.slowest
     );
 }
