@@ -125,7 +125,7 @@ pub(super) fn common(media: &Media<'_>, ours: &Capabilities) -> Option<AudioForm
                 receive.push((number, codec));
             }
             Format::Event if ours.telephone_event && telephone_event.is_none() => {
-                telephone_event = Some(number)
+                telephone_event = Some(number);
             }
             _ => {}
         }

@@ -1,1 +1,279 @@
+//! Tables for offers and answers.
 
+use super::*;
+
+const HEAD: &str = "v=0\r\no=p 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n";
+
+fn local() -> SocketAddr {
+    "198.51.100.1:4000".parse().unwrap()
+}
+
+fn answer_to(media: &str) -> Result<Negotiated, Refusal> {
+    let text = format!("{HEAD}{media}");
+    answer(
+        &Session::parse(&text).unwrap(),
+        &Capabilities::default(),
+        local(),
+        &mut Origin::new(7),
+    )
+}
+
+#[track_caller]
+fn media_of(media: &str) -> String {
+    let text = answer_to(media).unwrap().answer_text;
+    let head = "v=0\r\no=- 7 7 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n";
+    Session::parse(&text).expect("our answers can be read");
+    text.strip_prefix(head)
+        .unwrap_or_else(|| panic!("{text}"))
+        .replace("\r\n", "|")
+}
+
+const G711: &str = "a=rtpmap:0 PCMU/8000|a=rtpmap:8 PCMA/8000|";
+
+#[test]
+fn the_offers_order_and_numbers_are_kept() {
+    let cases = [
+        ("m=audio 9 RTP/AVP 0 8\r\n", format!("m=audio 4000 RTP/AVP 0 8|{G711}a=ptime:20|a=sendrecv|")),
+        ("m=audio 9 RTP/AVP 8\r\n", "m=audio 4000 RTP/AVP 8|a=rtpmap:8 PCMA/8000|a=ptime:20|a=sendrecv|".into()),
+        (
+            "m=audio 9 RTP/AVPF 111 100 98\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:100 pcma/8000\r\na=rtpmap:98 Telephone-Event/8000\r\n",
+            "m=audio 4000 RTP/AVPF 100 98|a=rtpmap:100 PCMA/8000|a=rtpmap:98 telephone-event/8000|a=fmtp:98 0-15|a=ptime:20|a=sendrecv|".into(),
+        ),
+        // A static number that was given another meaning, and telephone events at another clock, are not ours.
+        (
+            "m=audio 9 RTP/AVP 0 8 97\r\na=rtpmap:0 L16/44100\r\na=rtpmap:97 telephone-event/48000\r\n",
+            "m=audio 4000 RTP/AVP 8|a=rtpmap:8 PCMA/8000|a=ptime:20|a=sendrecv|".into(),
+        ),
+    ];
+    for (offer, expect) in cases {
+        assert_eq!(media_of(offer), expect, "{offer}");
+    }
+}
+
+#[test]
+fn there_are_as_many_streams_as_in_the_offer() {
+    let offer = "m=video 7 RTP/AVP 31 34\r\na=mid:v\r\nm=audio 9 RTP/SAVP 0\r\nm=audio 0 RTP/AVP 0\r\nm=audio 11 RTP/AVP 3\r\n\
+                 m=audio 13 RTP/AVP 0\r\na=mid:a\r\nm=audio 15 RTP/AVP 0\r\nm=application 17 UDP/BFCP *\r\n";
+    let expect = "m=video 0 RTP/AVP 31 34|a=mid:v|m=audio 0 RTP/SAVP 0|m=audio 0 RTP/AVP 0|m=audio 0 RTP/AVP 3|\
+                  m=audio 4000 RTP/AVP 0|a=rtpmap:0 PCMU/8000|a=ptime:20|a=sendrecv|a=mid:a|m=audio 0 RTP/AVP 0|m=application 0 UDP/BFCP *|";
+    assert_eq!(media_of(offer), expect);
+    assert_eq!(
+        answer_to(offer).unwrap().audio.remote,
+        "192.0.2.9:13".parse().unwrap()
+    );
+}
+
+#[test]
+fn what_cannot_be_used_is_refused() {
+    let cases = [
+        ("", "sdp_no_audio"),
+        ("m=video 7 RTP/AVP 31\r\n", "sdp_no_audio"),
+        ("m=audio 0 RTP/AVP 0\r\n", "sdp_no_audio"),
+        ("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n", "sdp_no_audio"),
+        ("m=audio 9 RTP/AVP 0\r\nc=IN IP4 host.example\r\n", "sdp_no_audio"),
+        ("m=audio 9 RTP/AVP 3 18\r\n", "sdp_no_codec"),
+        (
+            "m=audio 9 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n",
+            "sdp_no_codec",
+        ),
+    ];
+    for (offer, reason) in cases {
+        let refusal = answer_to(offer).unwrap_err();
+        assert_eq!((refusal.status, refusal.reason), (488, reason), "{offer}");
+    }
+}
+
+#[test]
+fn the_direction_is_mirrored() {
+    let (send, receive) = (true, true);
+    let cases = [
+        ("", Direction { send, receive }, "sendrecv"),
+        ("a=sendonly\r\n", Direction { send: false, receive }, "recvonly"),
+        ("a=recvonly\r\n", Direction { send, receive: false }, "sendonly"),
+        (
+            "a=inactive\r\n",
+            Direction {
+                send: false,
+                receive: false,
+            },
+            "inactive",
+        ),
+        (
+            "c=IN IP4 0.0.0.0\r\n",
+            Direction { send: false, receive },
+            "recvonly",
+        ),
+        (
+            "c=IN IP4 0.0.0.0\r\na=sendonly\r\n",
+            Direction { send: false, receive },
+            "recvonly",
+        ),
+        (
+            "c=IN IP6 ::\r\na=inactive\r\n",
+            Direction {
+                send: false,
+                receive: false,
+            },
+            "inactive",
+        ),
+    ];
+    for (lines, direction, name) in cases {
+        let negotiated = answer_to(&format!("m=audio 9 RTP/AVP 0\r\n{lines}")).unwrap();
+        assert_eq!(negotiated.audio.direction, direction, "{lines}");
+        assert!(
+            negotiated.answer_text.ends_with(&format!("a={name}\r\n")),
+            "{lines}"
+        );
+    }
+}
+
+#[test]
+fn our_own_wish_narrows_the_direction() {
+    let ours = Capabilities {
+        direction: Direction {
+            send: true,
+            receive: false,
+        },
+        ..Capabilities::default()
+    };
+    let text = format!("{HEAD}m=audio 9 RTP/AVP 0\r\n");
+    let negotiated = answer(
+        &Session::parse(&text).unwrap(),
+        &ours,
+        local(),
+        &mut Origin::new(1),
+    )
+    .unwrap();
+    assert_eq!(negotiated.audio.direction, ours.direction);
+    assert!(negotiated.answer_text.ends_with("a=sendonly\r\n"));
+}
+
+#[test]
+fn the_packet_length_is_the_longest_that_the_peer_takes() {
+    let cases = [
+        ("", 20),
+        ("ptime:30", 30),
+        ("ptime:25", 20),
+        ("ptime:5", 10),
+        ("ptime:200", 60),
+        ("ptime:0", 20),
+        ("maxptime:10", 10),
+        ("ptime:60\r\na=maxptime:40", 40),
+        ("ptime:x", 20),
+    ];
+    for (lines, expect) in cases {
+        let negotiated = answer_to(&format!("m=audio 9 RTP/AVP 0\r\na={lines}\r\n")).unwrap();
+        assert_eq!(negotiated.audio.format.packet_ms, expect, "{lines}");
+        assert!(
+            negotiated.answer_text.contains(&format!("a=ptime:{expect}\r\n")),
+            "{lines}"
+        );
+    }
+}
+
+#[test]
+fn the_format_for_the_media_is_what_was_answered() {
+    let audio = answer_to("m=audio 9 RTP/AVP 8 0 96 8\r\na=rtpmap:96 telephone-event/8000\r\n")
+        .unwrap()
+        .audio;
+    let expect = AudioFormat {
+        codec: Codec::Pcma,
+        payload_type: 8,
+        receive: vec![(8, Codec::Pcma), (0, Codec::Pcmu)],
+        telephone_event: Some(96),
+        packet_ms: 20,
+    };
+    assert_eq!(audio.format, expect);
+}
+
+#[test]
+fn the_version_rises_by_one_and_only_when_the_text_changes() {
+    let mut origin = Origin::new(1 << 61);
+    let ours = Capabilities::default();
+    let mut say = |media: &str| {
+        let text = format!("{HEAD}{media}");
+        let text = answer(&Session::parse(&text).unwrap(), &ours, local(), &mut origin)
+            .unwrap()
+            .answer_text;
+        assert_eq!(text, origin.last());
+        let origin_line = Session::parse(&text).unwrap().origin.to_owned();
+        assert!(origin_line.starts_with(&format!("- {} ", 1u64 << 61)));
+        Session::parse(&text).unwrap().version() - (1 << 61)
+    };
+    let versions = ["", "", "a=sendonly\r\n", "a=sendonly\r\n", "", "a=ptime:30\r\n"]
+        .map(|line| say(&format!("m=audio 9 RTP/AVP 0\r\n{line}")));
+    assert_eq!(versions, [0, 0, 1, 1, 2, 3]);
+    assert!(answer_to("m=video 9 RTP/AVP 31\r\n").is_err());
+}
+
+#[test]
+fn an_answer_to_our_offer_settles_the_call() {
+    let mut origin = Origin::new(1);
+    let ours = Capabilities::default();
+    let text = offer(&ours, local(), &mut origin);
+    let offer = Session::parse(&text).unwrap();
+    assert_eq!(offer.media[0].formats, ["0", "8", "101"]);
+    let accept = |media: &str| {
+        let text = format!("{HEAD}{media}");
+        accept_answer(&offer, &Session::parse(&text).unwrap(), &ours)
+    };
+    let audio = accept(
+        "m=audio 9 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=recvonly\r\na=ptime:30\r\n",
+    )
+    .unwrap();
+    assert_eq!(audio.remote, "192.0.2.9:9".parse().unwrap());
+    assert_eq!(
+        (
+            audio.format.codec,
+            audio.format.payload_type,
+            audio.format.packet_ms
+        ),
+        (Codec::Pcma, 8, 30)
+    );
+    assert_eq!(
+        (audio.format.telephone_event, audio.direction),
+        (
+            Some(101),
+            Direction {
+                send: true,
+                receive: false
+            }
+        )
+    );
+    assert_eq!(audio.format.receive, [(8, Codec::Pcma), (0, Codec::Pcmu)]);
+    let cases = [
+        ("", "sdp_streams"),
+        ("m=audio 9 RTP/AVP 0\r\nm=video 9 RTP/AVP 31\r\n", "sdp_streams"),
+        ("m=audio 0 RTP/AVP 0\r\n", "sdp_no_audio"),
+        ("m=audio 9 RTP/AVP 3\r\n", "sdp_no_codec"),
+    ];
+    for (media, reason) in cases {
+        assert_eq!(accept(media).map_err(|r| r.reason), Err(reason), "{media}");
+    }
+}
+
+#[test]
+fn a_later_offer_keeps_streams_and_numbers() {
+    let mut origin = Origin::new(1);
+    let ours = Capabilities::default();
+    let theirs = format!(
+        "{HEAD}m=video 7 RTP/AVP 31\r\na=mid:v\r\nm=audio 9 RTP/AVP 100 96\r\na=mid:a\r\na=rtpmap:100 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n"
+    );
+    answer(&Session::parse(&theirs).unwrap(), &ours, local(), &mut origin).unwrap();
+    let text = offer(&ours, local(), &mut origin);
+    let session = Session::parse(&text).unwrap();
+    let [video, audio] = &session.media[..] else {
+        panic!("{text}")
+    };
+    assert_eq!(
+        (video.port, video.mid(), audio.port, audio.mid()),
+        (0, Some("v"), 4000, Some("a"))
+    );
+    assert_eq!(audio.formats, ["0", "100", "96"]);
+    assert_eq!(session.version(), 2);
+    assert_eq!(
+        offer(&ours, local(), &mut origin),
+        text,
+        "the same again is the same text"
+    );
+}

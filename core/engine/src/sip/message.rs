@@ -264,12 +264,14 @@ impl Message {
 }
 
 impl fmt::Debug for Message {
-    /// Only the start line: bodies are private, and credentials stand in headers.
+    /// Only the start line: bodies are private, and credentials stand in headers. Control characters are
+    /// shown as what they are, so that no message writes a line of its own into a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text: &str| text.replace(char::is_control, "\u{fffd}");
         match self.start {
-            Start::Request { .. } => write!(f, "{} {}", self.method_text(), self.request_uri()),
+            Start::Request { .. } => write!(f, "{} {}", self.method_text(), shown(self.request_uri())),
             Start::Response { status, .. } => {
-                write!(f, "{status} {} to {}", self.reason(), self.method_text())
+                write!(f, "{status} {} to {}", shown(self.reason()), self.method_text())
             }
         }
     }

@@ -5,14 +5,14 @@ use super::*;
 #[test]
 fn the_parts_of_a_sip_uri_are_read() {
     let uri =
-        Uri::parse("sips:al%69ce:se:cret@[2001:db8::10]:5070;transport=tcp;lr?Subject=x%20y&a=").unwrap();
+        Uri::parse("sips:al%69ce:se=cret@[2001:db8::10]:5070;transport=tcp;lr?Subject=x%20y&a=").unwrap();
     assert_eq!(
         (uri.scheme(), uri.user().as_deref(), uri.user_raw()),
         ("sips", Some("alice"), Some("al%69ce"))
     );
     assert_eq!(
         (uri.password(), uri.host, uri.port),
-        (Some("se:cret"), "[2001:db8::10]", Some(5070))
+        (Some("se=cret"), "[2001:db8::10]", Some(5070))
     );
     assert_eq!(uri.host_ip(), "2001:db8::10".parse().ok());
     assert_eq!(

@@ -77,12 +77,13 @@ impl Message {
         let Start::Request { version, method, .. } = self.start else {
             return Err(bad("not_a_request"));
         };
-        self.check_common()?;
         match version {
             Version::Sip2 => {}
             Version::Padded => return Err(bad("request_line")),
+            // First, because nothing is known of what another version's headers look like.
             Version::Unknown => return Err(refusal(505, "Version Not Supported", "version")),
         }
+        self.check_common()?;
         let cseq = self.cseq()?;
         if cseq.method != method || self.cseq_method_text() != self.method_text() {
             return Err(bad("cseq_method"));

@@ -70,7 +70,7 @@ fn line_end(buffer: &[u8], start: usize) -> Option<usize> {
     }
 }
 
-/// Whether the head holds a line break that is not CRLF, or a NUL.
+/// Whether the head holds a line break that is not CRLF, or a NUL that no backslash makes part of a quoted string.
 pub(super) fn has_stray_bytes(head: &[u8]) -> bool {
     let line_feeds = memchr_iter(b'\n', head);
     let returns = memchr_iter(b'\r', head).count();
@@ -81,5 +81,5 @@ pub(super) fn has_stray_bytes(head: &[u8]) -> bool {
         }
         pairs += 1;
     }
-    returns != pairs || memchr(0, head).is_some()
+    returns != pairs || memchr_iter(0, head).any(|at| at == 0 || head[at - 1] != b'\\')
 }

@@ -44,7 +44,7 @@ impl Message {
         let body = lines.body().ok_or(no_end(&raw))?;
         let head = std::str::from_utf8(&raw[..body]).map_err(|_| Malformed::new("not_utf8"))?;
         let start = start_line(head, first)?;
-        if first.folded || has_stray_bytes(head.as_bytes()) {
+        if has_stray_bytes(head.as_bytes()) {
             fault = Some(Malformed::new("line_break"));
         }
         if !folded.is_empty() {
@@ -153,6 +153,9 @@ fn unfold(raw: &[u8], folded: &[Line]) -> Bytes {
 
 fn start_line(head: &str, line: Line) -> Result<Start, Malformed> {
     let text = &head[line.start..line.end];
+    if line.folded {
+        return Err(Malformed::new("request_line"));
+    }
     if text.get(..4).is_some_and(|t| t.eq_ignore_ascii_case("SIP/")) {
         return status_line(text).ok_or(Malformed::new("status_line"));
     }

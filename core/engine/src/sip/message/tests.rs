@@ -1,1 +1,319 @@
-//! Tables for messages.
+//! Tables for messages: what is read, what is refused with which answer, what is dropped.
+
+use super::*;
+
+const HEAD: &str = "Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: x@y\r\nCSeq: 7 OPTIONS\r\n";
+
+fn parse(text: &str) -> Result<Message, Malformed> {
+    Message::parse(Bytes::copy_from_slice(text.as_bytes()), Framing::Datagram)
+}
+
+fn request(extra: &str) -> Message {
+    parse(&format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}{extra}\r\n")).unwrap()
+}
+
+#[test]
+fn a_request_is_read() {
+    let message = request(
+        "m: <sip:1>, \"x, y\" <sip:2>;q=0.5\r\nX-Odd:  odd \r\nContact:sip:3\r\nContent-Type: text/plain\r\n\r\nbody\0",
+    );
+    assert!(message.is_request());
+    assert_eq!(
+        (message.method(), message.method_text(), message.request_uri()),
+        (Method::Options, "OPTIONS", "sip:c@d")
+    );
+    assert_eq!(
+        (message.status(), message.reason(), message.call_id()),
+        (0, "", "x@y")
+    );
+    assert_eq!(
+        message.cseq(),
+        Ok(CSeq {
+            number: 7,
+            method: Method::Options
+        })
+    );
+    assert_eq!(message.via().unwrap().branch(), Some("z9hG4bKa"));
+    assert_eq!(
+        (message.from().unwrap().tag(), message.to().unwrap().tag()),
+        (Some("1"), None)
+    );
+    let contacts: Vec<_> = message.contacts().map(|c| c.unwrap().uri).collect();
+    assert_eq!(contacts, ["sip:1", "sip:2", "sip:3"]);
+    assert_eq!(
+        (
+            message.other("x-ODD"),
+            message.other("Contact"),
+            message.header(Name::Other)
+        ),
+        (Some("odd"), None, None)
+    );
+    assert_eq!(message.body(), &b"body\0\r\n"[..]);
+    assert_eq!(message.check_request(), Ok(()));
+    assert_eq!(
+        message.check_response().map_err(|e| e.reason),
+        Err("not_a_response")
+    );
+}
+
+#[test]
+fn a_response_is_read() {
+    for (line, status, reason) in [
+        ("200 OK", 200, "OK"),
+        ("180 ", 180, ""),
+        ("699", 699, ""),
+        ("183 Läutet  sehr", 183, "Läutet  sehr"),
+    ] {
+        let message = parse(&format!("sip/2.0 {line}\r\n{HEAD}\r\n")).unwrap();
+        assert!(!message.is_request());
+        assert_eq!((message.status(), message.reason()), (status, reason));
+        assert_eq!(
+            (message.method(), message.method_text(), message.request_uri()),
+            (Method::Options, "OPTIONS", "")
+        );
+        assert_eq!(message.check_response(), Ok(()));
+        assert_eq!(
+            message.check_request().map_err(|r| r.reason),
+            Err("not_a_request")
+        );
+    }
+}
+
+#[test]
+fn folded_headers_are_read_as_one_line() {
+    let message = request("Subject: one\r\n two\r\n\t three \r\nTo :\r\n <sip:x@y>\r\n");
+    assert_eq!(message.header(Name::Subject), Some("one   two  \t three"));
+    assert_eq!(message.headers(Name::To).nth(1), Some("<sip:x@y>"));
+    assert_eq!(
+        message.check_request().map_err(|r| r.reason),
+        Err("duplicate_header")
+    );
+}
+
+#[test]
+fn the_body_ends_where_content_length_says() {
+    let body = |extra: &str, rest: &str| {
+        let message = parse(&format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}{extra}\r\n{rest}")).unwrap();
+        (message.body(), message.check_request().map_err(|r| r.reason))
+    };
+    assert_eq!(body("", "abc"), (Bytes::from_static(b"abc"), Ok(())));
+    assert_eq!(body("l: 2\r\n", "abc"), (Bytes::from_static(b"ab"), Ok(())));
+    assert_eq!(body("l: 0\r\n", "abc"), (Bytes::new(), Ok(())));
+    for line in [
+        "l: 4",
+        "l: -1",
+        "l: x",
+        "l:",
+        "l: 3\r\nl: 2",
+        "l: 99999999999999999999999",
+    ] {
+        assert_eq!(
+            body(&format!("{line}\r\n"), "abc").1,
+            Err("content_length"),
+            "{line}"
+        );
+    }
+    assert_eq!(body("l: 3\r\nl: 3\r\n", "abc").1, Err("duplicate_header"));
+}
+
+#[test]
+fn on_a_stream_the_length_must_be_exact() {
+    let parse = |length: &str, rest: &str| {
+        let text = format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}{length}\r\n{rest}");
+        Message::parse(text.into(), Framing::Stream)
+            .map(|m| m.body().len())
+            .map_err(|e| e.reason)
+    };
+    assert_eq!(parse("l: 3\r\n", "abc"), Ok(3));
+    assert_eq!(parse("", ""), Ok(0));
+    for (length, rest) in [
+        ("l: 3\r\n", "ab"),
+        ("l: 3\r\n", "abcd"),
+        ("", "a"),
+        ("l: x\r\n", "a"),
+    ] {
+        assert_eq!(parse(length, rest), Err("content_length"), "{length}{rest}");
+    }
+}
+
+#[test]
+fn what_is_no_message_is_an_error() {
+    let long = format!("OPTIONS sip:c@d SIP/2.0\r\nX: {}\r\n\r\n", "a".repeat(MAX_HEAD));
+    let many = format!(
+        "OPTIONS sip:c@d SIP/2.0\r\n{}\r\n",
+        "X: y\r\n".repeat(MAX_LINES + 1)
+    );
+    let cases = [
+        ("", "no_end_of_head"),
+        ("\r\n\r\n", "no_end_of_head"),
+        ("OPTIONS sip:c@d SIP/2.0\r\n", "no_end_of_head"),
+        ("OPTIONS sip:c@d SIP/2.0\n\n", "no_end_of_head"),
+        ("OPTIONS sip:c@d\r\n\r\n", "request_line"),
+        ("OPTIONS  SIP/2.0\r\n\r\n", "request_line"),
+        ("OPTIONS sip:c@d HTTP/1.1\r\n\r\n", "request_line"),
+        ("OPT(IONS sip:c@d SIP/2.0\r\n\r\n", "request_line"),
+        (" OPTIONS sip:c@d SIP/2.0\r\n\r\n", "request_line"),
+        ("SIP/2.0 99 x\r\n\r\n", "status_line"),
+        ("SIP/2.0 700 x\r\n\r\n", "status_line"),
+        ("SIP/2.0 4294967301 x\r\n\r\n", "status_line"),
+        ("SIP/2.0 +20 x\r\n\r\n", "status_line"),
+        ("SIP/3.0 200 x\r\n\r\n", "status_line"),
+        ("SIP/2.0\r\n\r\n", "status_line"),
+        ("OPTIONS sip:c@d SIP/2.0\r\n x\r\n\r\n", "request_line"),
+        ("OPTIONS sip:c@d\r\n SIP/2.0\r\n\r\n", "request_line"),
+        (&long, "head_too_large"),
+        (&many, "too_many_headers"),
+    ];
+    for (text, reason) in cases {
+        assert_eq!(
+            parse(text).map_err(|e| e.reason),
+            Err(reason),
+            "{}",
+            &text[..text.len().min(80)]
+        );
+    }
+    let latin = Bytes::from_static(b"OPTIONS sip:c@d SIP/2.0\r\nSubject: \xe4\r\n\r\n");
+    assert_eq!(
+        Message::parse(latin, Framing::Datagram).map_err(|e| e.reason),
+        Err("not_utf8")
+    );
+}
+
+#[test]
+fn empty_lines_before_the_message_are_skipped() {
+    let message = parse(&format!("\r\n\r\nOPTIONS sip:c@d SIP/2.0\r\n{HEAD}\r\n")).unwrap();
+    assert_eq!(message.check_request(), Ok(()));
+}
+
+/// One change to a good request each, and what it is answered with.
+#[test]
+fn what_can_be_answered_gets_its_status() {
+    let cases = [
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS  sip:c@d SIP/2.0",
+            400,
+            "request_uri",
+        ),
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS sip:c@d SIP/2.0 ",
+            400,
+            "request_line",
+        ),
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS sip:c; d SIP/2.0",
+            400,
+            "request_uri",
+        ),
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS <sip:c@d> SIP/2.0",
+            400,
+            "request_uri",
+        ),
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS sip:c@d?Route=x SIP/2.0",
+            400,
+            "request_uri",
+        ),
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS sip:c@d SIP/2.00",
+            505,
+            "version",
+        ),
+        (
+            "OPTIONS sip:c@d SIP/2.0",
+            "OPTIONS soap.beep://d SIP/2.0",
+            416,
+            "scheme",
+        ),
+        ("OPTIONS sip:c@d", "INVITE sip:c@d", 400, "cseq_method"),
+        ("OPTIONS sip:c@d", "OPTIONS2 sip:c@d", 400, "cseq_method"),
+        ("7 OPTIONS", "7 options", 400, "cseq_method"),
+        ("7 OPTIONS", "2147483648 OPTIONS", 400, "cseq"),
+        ("CSeq", "X", 400, "cseq"),
+        ("Via", "X", 400, "via"),
+        ("10.0.0.1;", "10.0.0.1;;", 400, "via"),
+        ("z9hG4bKa", "z9hG4bK", 400, "branch"),
+        ("From", "X", 400, "from"),
+        ("<sip:a@b>", "<sip:a@b@c>", 400, "from"),
+        ("To", "X", 400, "to"),
+        ("<sip:c@d>", "\"c <sip:c@d>", 400, "to"),
+        ("Call-ID", "X", 400, "call_id"),
+        ("x@y", "x y", 400, "call_id"),
+        ("x@y", "", 400, "call_id"),
+        ("\r\nTo", "\r\nf: <sip:a@b>\r\nTo", 400, "duplicate_header"),
+        ("\r\nTo", "\r\nMax-Forwards: 256\r\nTo", 400, "max_forwards"),
+        ("\r\nTo", "\r\nMax-Forwards: x\r\nTo", 400, "max_forwards"),
+        ("\r\nTo", "\r\nno colon\r\nTo", 400, "header_line"),
+        ("\r\nTo", "\r\nbad name: x\r\nTo", 400, "header_line"),
+        ("\r\nTo", "\r\n: x\r\nTo", 400, "header_line"),
+        ("\r\nTo", "\nTo", 400, "line_break"),
+        ("\r\nTo", "\rTo", 400, "line_break"),
+        ("\r\nTo", "\r\nSubject: a\0b\r\nTo", 400, "line_break"),
+    ];
+    let good = format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}\r\n");
+    assert_eq!(parse(&good).unwrap().check_request(), Ok(()));
+    for (from, to, status, reason) in cases {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        let refusal = parse(&text).unwrap().check_request().unwrap_err();
+        assert_eq!(
+            (refusal.status, refusal.reason),
+            (status, reason),
+            "{from} -> {to}"
+        );
+    }
+}
+
+#[test]
+fn numbers_in_headers_are_clamped_or_refused() {
+    assert_eq!(request("Expires: 3600\r\n").expires(), Some(Ok(3600)));
+    assert_eq!(
+        request("Expires: 99999999999999999999999\r\n").expires(),
+        Some(Ok(u32::MAX))
+    );
+    assert_eq!(request("").expires(), None);
+    for text in ["-1", "1h", "", "1;x"] {
+        assert!(
+            request(&format!("Expires: {text}\r\n"))
+                .expires()
+                .unwrap()
+                .is_err(),
+            "{text}"
+        );
+    }
+    assert_eq!(request("Max-Forwards: 0068\r\n").max_forwards(), Some(Ok(68)));
+    assert_eq!(request("Max-Forwards: 255\r\n").max_forwards(), Some(Ok(255)));
+}
+
+#[test]
+fn a_lone_star_is_no_address() {
+    let message = request("Contact: *\r\n");
+    assert_eq!(message.header(Name::Contact), Some("*"));
+    assert!(message.contacts().all(|contact| contact.is_err()));
+}
+
+#[test]
+fn debug_shows_the_start_line_only() {
+    assert_eq!(
+        format!("{:?}", request("Authorization: Digest secret\r\n")),
+        "OPTIONS sip:c@d"
+    );
+    let response = parse(&format!("SIP/2.0 200 OK\r\n{HEAD}\r\n")).unwrap();
+    assert_eq!(format!("{response:?}"), "200 OK to OPTIONS");
+    let stray = parse("OPTIONS sip:a\nb SIP/2.0\r\n\r\n").unwrap();
+    assert_eq!(format!("{stray:?}"), "OPTIONS sip:a\u{fffd}b");
+}
+
+#[test]
+fn nothing_is_copied_but_folded_messages() {
+    let text = Bytes::from(format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}\r\nbody"));
+    let message = Message::parse(text.clone(), Framing::Datagram).unwrap();
+    assert_eq!(message.raw().as_ptr(), text.as_ptr());
+    assert_eq!(message.body().as_ptr(), text[text.len() - 4..].as_ptr());
+}

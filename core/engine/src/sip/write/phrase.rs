@@ -2,7 +2,19 @@
 
 /// The phrase of the registry for a status code; that of its class for others.
 pub const fn default_phrase(status: u16) -> &'static str {
-    match status {
+    match (registered(status), status / 100) {
+        (Some(phrase), _) => phrase,
+        (None, 1) => "Progress",
+        (None, 2) => "Success",
+        (None, 3) => "Redirection",
+        (None, 4) => "Client Error",
+        (None, 5) => "Server Error",
+        (None, _) => "Global Failure",
+    }
+}
+
+const fn registered(status: u16) -> Option<&'static str> {
+    Some(match status {
         100 => "Trying",
         180 => "Ringing",
         181 => "Call Is Being Forwarded",
@@ -69,11 +81,6 @@ pub const fn default_phrase(status: u16) -> &'static str {
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
         607 => "Unwanted",
-        100..=199 => "Progress",
-        200..=299 => "Success",
-        300..=399 => "Redirection",
-        400..=499 => "Client Error",
-        500..=599 => "Server Error",
-        _ => "Global Failure",
-    }
+        _ => return None,
+    })
 }
