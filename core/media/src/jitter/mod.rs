@@ -28,8 +28,8 @@ const FIRST_DELAY: i32 = 320;
 const MAX_DELAY: i32 = 1600;
 /// Least slack that is aimed at: 4 ms.
 const LOW: i32 = 32;
-/// More slack than is needed: 45 ms.
-const HIGH: i32 = 360;
+/// More slack than is needed: 50 ms.
+const HIGH: i32 = 400;
 /// Slack that is far too much: 80 ms.
 const FAR_TOO_HIGH: i32 = 640;
 /// Ticks between two shortenings, unless there is far too much.
@@ -136,7 +136,7 @@ impl JitterBuffer {
         if offset + len <= 0 && self.step_back(timestamp, offset) {
             offset = 0;
         }
-        self.note_slack(offset + ahead);
+        self.note_slack(due(offset) + ahead);
         if offset + len <= 0 {
             return Put::Late;
         }
@@ -246,9 +246,11 @@ impl JitterBuffer {
         self.ring[..samples.len() - run].copy_from_slice(&samples[run..]);
     }
 
-    /// Sets the cursor so that a packet that came `ahead` of the next tick is played after the delay.
+    /// Sets the cursor so that a packet that came `ahead` of the next tick is played after about the delay,
+    /// at the beginning of a frame.
     fn start(&mut self, timestamp: u32, ahead: i32) {
-        let offset = (self.first_delay - ahead).clamp(0, MAX_DELAY);
+        let frame = FRAME as i32;
+        let offset = (self.first_delay - ahead + frame / 2).clamp(0, MAX_DELAY) / frame * frame;
         self.cursor = timestamp.wrapping_sub(offset as u32);
         self.end = timestamp;
         self.played = self.cursor;
@@ -282,6 +284,12 @@ impl JitterBuffer {
     }
 }
 
+/// When the sample that is `offset` after the cursor is taken: samples from the next tick to the one whose
+/// frame holds it.
+const fn due(offset: i32) -> i32 {
+    offset.div_euclid(FRAME as i32) * FRAME as i32
+}
+
 const fn slot(timestamp: u32) -> usize {
     timestamp as usize % RING
 }
@@ -290,6 +298,3 @@ const fn slot(timestamp: u32) -> usize {
 const fn distance(from: u32, to: u32) -> i32 {
     to.wrapping_sub(from).cast_signed()
 }
-
-#[cfg(test)]
-mod tests;
