@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn open(leg: u64) -> MediaCommand {
         format,
         direction: Direction::BOTH,
     });
-    let local = "10.0.0.1".parse().unwrap();
+    let local = IpAddr::from([10, 0, 0, 1]);
     MediaCommand::Open {
         leg: LegId(leg),
         mix: MixId(1),
