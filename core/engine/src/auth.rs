@@ -184,7 +184,8 @@ impl Engine {
                 self.respond_stateless(request, flow, 403, "Forbidden", |response| response);
             }
             Denial::Challenge { stale } => {
-                let nonce = self.nonces.issue(self.wire.now);
+                let salt = self.wire.random() as u32; // any 32 bits will do
+                let nonce = self.nonces.issue(self.wire.now, salt);
                 let values = challenges(&account.realm, &nonce, stale, &self.config.digests);
                 self.wire
                     .counts

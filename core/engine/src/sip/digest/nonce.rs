@@ -12,9 +12,10 @@ use sha2::Sha256;
 /// How long a nonce may be used.
 pub const NONCE_LIFE: Duration = Duration::from_secs(300);
 
-const STAMP: usize = 8;
-/// 128 bits of the HMAC; the whole nonce is then 24 bytes, 32 characters.
-const PROOF: usize = 16;
+/// The time in nanoseconds, then the salt.
+const STAMP: usize = 8 + 4;
+/// 120 bits of the HMAC; the whole nonce is then 27 bytes, 36 characters.
+const PROOF: usize = 15;
 
 /// Makes nonces and knows its own again. Whoever holds the key can make them, so it is drawn at random at start.
 #[derive(Clone)]
@@ -41,9 +42,12 @@ impl Nonces {
         }
     }
 
-    /// A nonce of this moment, 32 characters.
-    pub fn issue(&self, now: Time) -> String {
-        let stamp = now.0.to_be_bytes();
+    /// A nonce of this moment, 36 characters. The salt keeps those of one moment apart: each has a count
+    /// of its own.
+    pub fn issue(&self, now: Time, salt: u32) -> String {
+        let mut stamp = [0; STAMP];
+        stamp[..8].copy_from_slice(&now.0.to_be_bytes());
+        stamp[8..].copy_from_slice(&salt.to_be_bytes());
         let proof = self.proof(&stamp).finalize().into_bytes();
         let mut nonce = [0; STAMP + PROOF];
         nonce[..STAMP].copy_from_slice(&stamp);
@@ -61,7 +65,7 @@ impl Nonces {
         if self.proof(stamp).verify_truncated_left(proof).is_err() {
             return NonceState::Forged;
         }
-        let issued = Time(stamp.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+        let issued = Time(stamp[..8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
         if issued > now || now.since(issued) > NONCE_LIFE {
             NonceState::Stale
         } else {
@@ -90,8 +94,9 @@ mod tests {
     fn a_nonce_is_fresh_for_its_life_and_then_stale() {
         let nonces = Nonces::new([7; 32]);
         let start = Time::from_unix_seconds(1_800_000_000);
-        let nonce = nonces.issue(start);
-        assert_eq!(nonce.len(), 32);
+        let nonce = nonces.issue(start, 1);
+        assert_eq!(nonce.len(), 36);
+        assert_ne!(nonce, nonces.issue(start, 2));
         assert_eq!(nonces.check(&nonce, start), NonceState::Fresh);
         assert_eq!(nonces.check(&nonce, start + NONCE_LIFE), NonceState::Fresh);
         assert_eq!(
@@ -108,7 +113,7 @@ mod tests {
     fn no_other_text_is_ours() {
         let nonces = Nonces::new([7; 32]);
         let now = Time::from_unix_seconds(1_800_000_000);
-        let nonce = nonces.issue(now);
+        let nonce = nonces.issue(now, 1);
         for at in 0..nonce.len() {
             let mut forged = nonce.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
@@ -124,7 +129,7 @@ mod tests {
             &nonce[1..],
             &format!("{nonce}A"),
             &format!("{nonce}="),
-            &Nonces::new([8; 32]).issue(now),
+            &Nonces::new([8; 32]).issue(now, 1),
             "ä",
         ] {
             assert_eq!(nonces.check(text, now), NonceState::Forged, "{text}");

@@ -1,0 +1,206 @@
+//! Users call each other.
+
+use std::time::Duration;
+
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+use cordboard_model::media::MediaCommand;
+
+use crate::phone::{Line, Phone};
+use crate::world::World;
+
+struct Three {
+    world: World,
+    alice: Phone,
+    bob: Phone,
+    desk: Phone,
+}
+
+/// Bob has two phones.
+fn registered() -> Three {
+    let mut world = World::new();
+    let (alice, mut bob, mut desk) = (
+        Phone::new("alice", 1),
+        Phone::new("bob", 2),
+        Phone::new("bob-desk", 3),
+    );
+    assert_eq!(bob.register(&mut world, 600).status(), 200);
+    assert_eq!(desk.register(&mut world, 600).status(), 200);
+    Three {
+        world,
+        alice,
+        bob,
+        desk,
+    }
+}
+
+fn calling(three: &mut Three) -> (Line, Message, Message) {
+    let (line, response) = three.alice.invite(&mut three.world, "bob");
+    assert!(response.is_none());
+    let to_bob = three.bob.gets(&mut three.world, "INVITE", false);
+    let to_desk = three.desk.gets(&mut three.world, "INVITE", false);
+    (line, to_bob, to_desk)
+}
+
+#[test]
+fn all_phones_ring_and_the_first_answer_wins() {
+    let mut three = registered();
+    let (mut line, to_bob, to_desk) = calling(&mut three);
+    let Three {
+        world,
+        alice,
+        bob,
+        desk,
+    } = &mut three;
+    assert!(
+        to_bob
+            .header(Name::From)
+            .unwrap()
+            .starts_with("\"Alice\" <sip:alice@lab.test>")
+    );
+    bob.respond(world, &to_bob, 180, "", "");
+    desk.respond(world, &to_desk, 180, "", "");
+    let statuses: Vec<u16> = std::iter::from_fn(|| {
+        alice.listen(world);
+        (!alice.inbox.is_empty()).then(|| alice.inbox.remove(0).message.status())
+    })
+    .collect();
+    assert_eq!(statuses, [100, 180], "one ringing is enough");
+    let mut from_bob = bob.pick_up(world, &to_bob);
+    bob.gets(world, "ACK", false);
+    let cancel = desk.gets(world, "CANCEL", false);
+    assert_eq!(cancel.via().unwrap().branch(), to_desk.via().unwrap().branch());
+    desk.respond(world, &cancel, 200, "", "");
+    desk.respond(world, &to_desk, 487, "", "");
+    desk.gets(world, "ACK", false);
+    let answer = alice.final_response(world);
+    assert_eq!(answer.status(), 200);
+    line.learn(&answer);
+    alice.ack(world, &line);
+    assert_eq!(world.engine.gauges().dialogs, 2);
+    assert_eq!(bob.within(world, &mut from_bob, "BYE", "", b"").status(), 200);
+    alice.gets(world, "BYE", true);
+    assert_eq!(world.engine.gauges().dialogs, 0);
+    let count =
+        |wanted: fn(&MediaCommand) -> bool| world.media.iter().filter(|command| wanted(command)).count();
+    assert_eq!(count(|c| matches!(c, MediaCommand::Open { .. })), 3);
+    assert_eq!(count(|c| matches!(c, MediaCommand::Close { .. })), 3);
+}
+
+#[test]
+fn a_phone_that_answers_too_late_is_thanked_and_hung_up_on() {
+    let mut three = registered();
+    let (_, to_bob, to_desk) = calling(&mut three);
+    let Three { world, bob, desk, .. } = &mut three;
+    bob.respond(world, &to_bob, 180, "", "");
+    desk.respond(world, &to_desk, 180, "", "");
+    bob.pick_up(world, &to_bob);
+    desk.pick_up(world, &to_desk);
+    desk.gets(world, "CANCEL", false);
+    desk.gets(world, "ACK", false);
+    desk.gets(world, "BYE", true);
+    assert_eq!(world.engine.gauges().dialogs, 2);
+}
+
+#[test]
+fn when_all_refuse_the_caller_hears_the_best_of_it() {
+    let mut three = registered();
+    let (_, to_bob, to_desk) = calling(&mut three);
+    let Three {
+        world,
+        alice,
+        bob,
+        desk,
+    } = &mut three;
+    bob.respond(world, &to_bob, 486, "", "");
+    bob.gets(world, "ACK", false);
+    desk.respond(world, &to_desk, 480, "", "");
+    desk.gets(world, "ACK", false);
+    assert_eq!(alice.final_response(world).status(), 480);
+    assert_eq!(world.engine.gauges().dialogs, 0);
+}
+
+#[test]
+fn a_phone_that_says_nothing_is_given_up_after_timer_b() {
+    let mut three = registered();
+    calling(&mut three);
+    let Three {
+        world, alice, bob, ..
+    } = &mut three;
+    world.advance(Duration::from_secs(33));
+    bob.listen(world);
+    let invites = bob
+        .inbox
+        .iter()
+        .filter(|delivery| delivery.message.method_text() == "INVITE")
+        .count();
+    assert_eq!(invites, 6, "timer A: after 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s");
+    assert_eq!(alice.final_response(world).status(), 408);
+    assert_eq!(world.engine.counts().timeouts["B"], 2);
+    world.advance(Duration::from_secs(33));
+    assert_eq!(world.engine.gauges().transactions, 0, "nothing is left of it");
+}
+
+#[test]
+fn nobody_rings_for_ever() {
+    let mut three = registered();
+    let (_, to_bob, to_desk) = calling(&mut three);
+    let Three {
+        world,
+        alice,
+        bob,
+        desk,
+    } = &mut three;
+    bob.respond(world, &to_bob, 180, "", "");
+    desk.respond(world, &to_desk, 180, "", "");
+    world.advance(Duration::from_secs(181));
+    bob.gets(world, "CANCEL", false);
+    assert_eq!(alice.final_response(world).status(), 480);
+    world.advance(Duration::from_secs(70));
+    assert_eq!(world.engine.gauges().dialogs, 0);
+    assert_eq!(world.engine.gauges().transactions, 0);
+}
+
+#[test]
+fn nobody_is_home_and_nobody_is_known() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    for (number, status) in [("carol", 480), ("dave", 404)] {
+        assert_eq!(
+            alice.invite(&mut world, number).1.unwrap().status(),
+            status,
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn a_stranger_is_asked_who_he_is_and_costs_nothing() {
+    let (mut world, mut mallory) = (World::new(), Phone::new("mallory", 66));
+    let (_, response) = mallory.invite(&mut world, "bob");
+    assert_eq!(response.unwrap().status(), 401);
+    assert_eq!(world.engine.gauges().transactions, 0);
+    assert_eq!(world.engine.gauges().dialogs, 0);
+}
+
+#[test]
+fn a_message_inside_the_call_reaches_the_other_side() {
+    let mut three = registered();
+    let (mut line, to_bob, _) = calling(&mut three);
+    let Three {
+        world, alice, bob, ..
+    } = &mut three;
+    bob.pick_up(world, &to_bob);
+    bob.gets(world, "ACK", false);
+    let answer = alice.final_response(world);
+    line.learn(&answer);
+    alice.ack(world, &line);
+    let response = alice.within(
+        world,
+        &mut line,
+        "MESSAGE",
+        "Content-Type: text/plain\r\n",
+        b"hello",
+    );
+    assert_eq!(response.status(), 202);
+    assert_eq!(bob.gets(world, "MESSAGE", true).body_slice(), b"hello");
+}

@@ -1,0 +1,9 @@
+//! Stories of alice, bob and carol: the engine in virtual time, with phones that are a few lines of text.
+
+mod call;
+mod conference;
+mod drain;
+mod message;
+mod phone;
+mod registration;
+mod world;

@@ -1,0 +1,179 @@
+//! Phones register, and the switch remembers.
+
+use std::time::Duration;
+
+use cordboard_engine::config::DigestAlgorithm;
+use cordboard_engine::io::StoreWrite;
+use cordboard_engine::sip::name::Name;
+
+use crate::phone::Phone;
+use crate::world::{REALM, World};
+
+#[test]
+fn alice_registers_with_each_digest() {
+    for algorithm in [DigestAlgorithm::Md5, DigestAlgorithm::Sha256] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        alice.algorithm = algorithm;
+        let response = alice.register(&mut world, 600);
+        assert_eq!(response.status(), 200);
+        assert_eq!(
+            response.header(Name::Contact),
+            Some("<sip:alice@198.51.100.1:5060>;expires=600;q=1")
+        );
+        assert_eq!(world.engine.gauges().registrations, 1);
+    }
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_name_are_told_the_same() {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1);
+    alice.password = "guess";
+    let wrong = alice.register(&mut world, 600);
+    let mut mallory = Phone::new("mallory", 66);
+    let unknown = mallory.register(&mut world, 600);
+    assert_eq!((wrong.status(), unknown.status()), (401, 401));
+    assert_eq!(wrong.reason(), unknown.reason());
+    assert_eq!(world.engine.gauges().registrations, 0);
+    assert_eq!(world.engine.gauges().transactions, 0, "strangers cost no state");
+}
+
+#[test]
+fn bob_cannot_register_as_alice() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let uri = format!("sip:{REALM}");
+    let challenge = bob.request(&mut world, "REGISTER", &uri, "", b"");
+    assert_eq!(challenge.status(), 200, "a query of his own address is his right");
+    let text = |authorization: &str| {
+        format!(
+            "REGISTER {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.2:5060;rport;branch=z9hG4bKx{}\r\n\
+             From: <sip:bob@{REALM}>;tag=1\r\nTo: <sip:alice@{REALM}>\r\nCall-ID: x\r\nCSeq: 1 REGISTER\r\n\
+             Max-Forwards: 70\r\nContact: <sip:bob@198.51.100.2>\r\n{authorization}Content-Length: 0\r\n\r\n",
+            authorization.len()
+        )
+    };
+    world.receive(bob.flow, &text(""), b"");
+    let challenge = bob.final_response(&mut world);
+    assert_eq!(challenge.status(), 401);
+    let proof = bob.authorization(&challenge, "REGISTER", &uri, 1);
+    world.receive(bob.flow, &text(&proof), b"");
+    assert_eq!(bob.final_response(&mut world).status(), 403);
+}
+
+#[test]
+fn a_proof_cannot_be_used_twice() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let uri = format!("sip:{REALM}");
+    let text = |cseq: u32, authorization: &str| {
+        format!(
+            "REGISTER {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKr{cseq}\r\n\
+             From: <sip:alice@{REALM}>;tag=1\r\nTo: <sip:alice@{REALM}>\r\nCall-ID: r\r\nCSeq: {cseq} REGISTER\r\n\
+             Max-Forwards: 70\r\n{authorization}Content-Length: 0\r\n\r\n"
+        )
+    };
+    world.receive(alice.flow, &text(1, ""), b"");
+    let challenge = alice.final_response(&mut world);
+    let proof = alice.authorization(&challenge, "REGISTER", &uri, 1);
+    world.receive(alice.flow, &text(2, &proof), b"");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    world.receive(alice.flow, &text(3, &proof), b"");
+    let replayed = alice.final_response(&mut world);
+    assert_eq!(replayed.status(), 401);
+    assert!(
+        replayed
+            .header(Name::WwwAuthenticate)
+            .unwrap()
+            .contains("stale=true")
+    );
+    let next = alice.authorization(&challenge, "REGISTER", &uri, 2);
+    world.receive(alice.flow, &text(4, &next), b"");
+    assert_eq!(
+        alice.final_response(&mut world).status(),
+        200,
+        "the next count of the same nonce is new"
+    );
+    world.advance(Duration::from_secs(301));
+    let old = alice.authorization(&challenge, "REGISTER", &uri, 3);
+    world.receive(alice.flow, &text(5, &old), b"");
+    assert!(
+        alice
+            .final_response(&mut world)
+            .header(Name::WwwAuthenticate)
+            .unwrap()
+            .contains("stale=true")
+    );
+}
+
+#[test]
+fn a_binding_ends_when_its_time_is_up_and_not_before() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    alice.register(&mut world, 600);
+    world.advance(Duration::from_secs(599));
+    assert_eq!(world.engine.gauges().registrations, 1);
+    alice.register(&mut world, 600);
+    world.advance(Duration::from_secs(599));
+    assert_eq!(
+        world.engine.gauges().registrations,
+        1,
+        "the refresh moved the end"
+    );
+    world.advance(Duration::from_secs(2));
+    assert_eq!(world.engine.gauges().registrations, 0);
+    assert!(
+        matches!(world.writes.last(), Some(StoreWrite::DeleteBinding { aor, .. }) if aor == "alice@lab.test")
+    );
+}
+
+#[test]
+fn too_short_is_423_and_too_long_is_shortened() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let brief = alice.register(&mut world, 30);
+    assert_eq!(
+        (brief.status(), brief.header(Name::MinExpires)),
+        (423, Some("60"))
+    );
+    let long = alice.register(&mut world, 100_000);
+    assert!(long.header(Name::Contact).unwrap().contains("expires=7200"));
+}
+
+#[test]
+fn alice_unregisters_one_contact_or_all() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    alice.register(&mut world, 600);
+    assert_eq!(alice.register(&mut world, 0).header(Name::Contact), None);
+    assert_eq!(world.engine.gauges().registrations, 0);
+    let two = "Contact: <sip:a@198.51.100.1>;q=0.2, <sip:b@198.51.100.1>;q=0.9\r\nExpires: 600\r\n";
+    let uri = format!("sip:{REALM}");
+    let both = alice.request(&mut world, "REGISTER", &uri, two, b"");
+    let listed: Vec<&str> = both.headers(Name::Contact).collect();
+    assert!(
+        listed[0].starts_with("<sip:b@") && listed[1].starts_with("<sip:a@"),
+        "the preferred first: {listed:?}"
+    );
+    let all = alice.request(&mut world, "REGISTER", &uri, "Contact: *\r\nExpires: 0\r\n", b"");
+    assert_eq!((all.status(), world.engine.gauges().registrations), (200, 0));
+    let bad = alice.request(&mut world, "REGISTER", &uri, "Contact: *\r\n", b"");
+    assert_eq!(bad.status(), 400, "a star without Expires 0 means nothing");
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    assert_eq!(bob.register(&mut world, 600).status(), 200);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 1);
+    let (_, response) = alice.invite(&mut world, "bob");
+    assert!(response.is_none(), "bob's phone rings");
+    bob.gets(&mut world, "INVITE", false);
+}
+
+#[test]
+fn a_registration_that_cannot_be_written_is_not_acknowledged() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    world.disk_works = false;
+    let response = alice.register(&mut world, 600);
+    assert_eq!(
+        (response.status(), response.header(Name::RetryAfter)),
+        (500, Some("5"))
+    );
+}

@@ -1,0 +1,240 @@
+//! The world around an engine: a network that delivers at once, shards that always have a port, a store
+//! that always writes, plugins that say what the story says, and a clock that the story moves.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cordboard_engine::Engine;
+use cordboard_engine::config::{
+    Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks, Limits,
+    Listener, RegistrationLimits,
+};
+use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
+use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
+use cordboard_engine::sip::message::{Framing, Message};
+use cordboard_model::hook::OnFailure;
+use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
+
+/// A message that the engine sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivery {
+    pub(crate) at: Time,
+    pub(crate) flow: Flow,
+    pub(crate) message: Message,
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) engine: Engine,
+    pub(crate) now: Time,
+    /// Everything that was sent and that no phone has taken yet.
+    pub(crate) wire: VecDeque<Delivery>,
+    pub(crate) media: Vec<MediaCommand>,
+    pub(crate) writes: Vec<StoreWrite>,
+    /// Questions to plugins that the story has to answer.
+    pub(crate) asked: VecDeque<(Ticket, Ask)>,
+    /// Whether the store says that it wrote.
+    pub(crate) disk_works: bool,
+    pub(crate) drained: bool,
+    ports: u16,
+    config: Config,
+}
+
+pub(crate) const REALM: &str = "lab.test";
+
+pub(crate) fn config() -> Config {
+    let account = AccountId(1);
+    let credential = |name: &str, owner: &str, display: &str| Credential {
+        account,
+        user: UserId(owner.bytes().map(u128::from).sum()),
+        username: name.into(),
+        owner: owner.into(),
+        display_name: display.into(),
+        ha1_md5: Some(ha1_md5(name, REALM, "secret")),
+        ha1_sha256: Some(ha1_sha256(name, REALM, "secret")),
+    };
+    let entrance = |number: &str| Entrance {
+        numbers: vec![number.into()],
+        ..Entrance::default()
+    };
+    Config {
+        node: "story".into(),
+        public_ip: vec!["192.0.2.1".parse().unwrap()],
+        listeners: [Transport::Udp, Transport::Tcp, Transport::Ws]
+            .map(|transport| Listener {
+                transport,
+                address: "192.0.2.1:5060".parse().unwrap(),
+            })
+            .to_vec(),
+        accounts: vec![Account {
+            id: account,
+            realm: REALM.into(),
+        }],
+        credentials: vec![
+            credential("alice", "alice", "Alice"),
+            credential("bob", "bob", "Bob"),
+            credential("bob-desk", "bob", "Bob"),
+            credential("carol", "carol", "Carol"),
+        ],
+        conferences: vec![ConferenceConfig {
+            id: ConferenceId(0xc0),
+            account,
+            name: "Daily".into(),
+            member: entrance("3000"),
+            moderator: Entrance {
+                pins: vec!["1234".into()],
+                ..entrance("3001")
+            },
+            max_participants: 100,
+            chat: true,
+        }],
+        trusted: Vec::new(),
+        digests: vec![DigestAlgorithm::Md5, DigestAlgorithm::Sha256],
+        max_message: 64 << 10,
+        message_rate: 100,
+        registration: RegistrationLimits::default(),
+        shards: 2,
+        limits: Limits::default(),
+        hooks: Hooks::default(),
+    }
+}
+
+/// A chain for a hook, as far as the engine knows it.
+pub(crate) const fn chain(on_failure: OnFailure) -> Option<ChainRule> {
+    Some(ChainRule {
+        deadline: Duration::from_millis(20),
+        on_failure,
+    })
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        change(&mut config);
+        let now = Time::from_unix_seconds(1_800_000_000);
+        let engine = Engine::new(config.clone(), [7; 32], now);
+        Self {
+            engine,
+            now,
+            wire: VecDeque::new(),
+            media: Vec::new(),
+            writes: Vec::new(),
+            asked: VecDeque::new(),
+            disk_works: true,
+            drained: false,
+            ports: 20_000,
+            config,
+        }
+    }
+
+    /// As after kill -9: a new engine that knows what the old one had written.
+    pub(crate) fn restart(&mut self) {
+        let mut kept: Vec<StoredBinding> = Vec::new();
+        for write in &self.writes {
+            match write {
+                StoreWrite::PutBinding(new) => {
+                    kept.retain(|old| (&old.aor, &old.contact) != (&new.aor, &new.contact));
+                    kept.push((**new).clone());
+                }
+                StoreWrite::DeleteBinding { aor, contact } => {
+                    kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));
+                }
+            }
+        }
+        self.engine = Engine::new(self.config.clone(), [8; 32], self.now);
+        for binding in kept {
+            self.engine.load(binding);
+        }
+    }
+
+    pub(crate) fn handle(&mut self, input: Input) {
+        self.engine.handle(input, self.now);
+        self.drain();
+    }
+
+    /// A message from a phone arrives.
+    pub(crate) fn receive(&mut self, flow: Flow, text: &str, body: &[u8]) {
+        let raw: Bytes = [text.as_bytes(), body].concat().into();
+        let message = Message::parse(raw, Framing::Datagram).expect("a phone's message can be read");
+        self.handle(Input::Message {
+            flow,
+            message,
+            stamp: self.now,
+        });
+    }
+
+    /// Lets time pass; every timer runs at its own moment.
+    pub(crate) fn advance(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(at) = self.engine.next_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.engine.timeout(self.now);
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    /// The next question to plugins.
+    pub(crate) fn question(&mut self) -> (Ticket, Ask) {
+        self.asked.pop_front().expect("the plugins are asked")
+    }
+
+    pub(crate) fn answer(&mut self, ticket: Ticket, verdict: Verdict) {
+        self.handle(Input::Verdict { ticket, verdict });
+    }
+
+    /// Everything on its way to an address, taken off the wire.
+    pub(crate) fn take(&mut self, peer: SocketAddr) -> Vec<Delivery> {
+        let (mine, others): (VecDeque<_>, _) = self
+            .wire
+            .drain(..)
+            .partition(|delivery| delivery.flow.peer == peer);
+        self.wire = others;
+        mine.into()
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.output() {
+            match output {
+                Output::Send { flow, packet } => {
+                    let raw: Bytes = [packet.head, packet.tail].concat().into();
+                    let message =
+                        Message::parse(raw, Framing::Stream).expect("the engine's message can be read");
+                    self.wire.push_back(Delivery {
+                        at: self.now,
+                        flow,
+                        message,
+                    });
+                }
+                Output::Media { command, .. } => {
+                    self.media.push(command.clone());
+                    if let MediaCommand::Open { leg, .. } = command {
+                        self.ports += 2;
+                        let event = MediaEvent::Opened {
+                            leg,
+                            port: self.ports,
+                        };
+                        self.engine.handle(Input::Media(event), self.now);
+                    }
+                }
+                Output::Store { ticket, write } => {
+                    if self.disk_works {
+                        self.writes.push(write);
+                    }
+                    let ok = self.disk_works;
+                    self.engine.handle(Input::Stored { ticket, ok }, self.now);
+                }
+                Output::Ask { ticket, ask } => self.asked.push_back((ticket, ask)),
+                Output::Drained => self.drained = true,
+                Output::Relayed { .. } | Output::Close { .. } => {}
+            }
+        }
+    }
+}
