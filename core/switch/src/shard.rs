@@ -3,6 +3,7 @@
 //! The thread sleeps until the next tick or command. It does not wake for packets: they wait in their
 //! sockets, stamped by the kernel, and are read just before the tick that needs them. That saves thousands
 //! of wake-ups a second and costs nothing, because a frame is mixed on the tick whenever it came.
+//! Keys and reports of the peer are noticed a tick later than they could be.
 
 mod port;
 mod worker;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,19 +9,18 @@ use std::time::Duration;
 use cordboard_media::{PortRequest, Shard};
 use cordboard_model::media::MediaEvent;
 use cordboard_model::{LegId, Time};
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::port::{Pair, PortPool, random};
 use super::{Message, ShardConfig, ShardCounts};
 use crate::clock::{Clock, KernelClock};
-use crate::net::udp::MediaRoom;
+use crate::net::udp::{Datagram, MediaRoom, MediaSocket};
 
-/// Sockets that one look at the sockets reports; more are found by the next look.
-const READY: usize = 1024;
-/// Packets taken from one socket in a row, so that a flood on one leg does not starve the others.
-const FAIR: usize = 32;
+/// Calls that take packets from one socket in a row, so that a flood on one leg does not starve the others.
+const FAIR: usize = 10;
+/// Ticks between two looks at a leg's RTCP: reports are rare, and stamped on arrival.
+const CONTROL_EVERY: usize = 25;
 /// How often the counts are published.
 const PUBLISH: Duration = Duration::from_millis(250);
 /// Steps by which the thread is preferred, where the system allows it.
@@ -44,11 +42,7 @@ pub(super) struct Worker {
     /// Wakes for commands only.
     sleep: Poll,
     waker: Arc<Waker>,
-    /// Knows which sockets have packets; is asked, never waited for.
-    sockets: Poll,
-    ready: Events,
-    /// Sockets that had more packets than their share.
-    unfinished: Vec<Token>,
+    ticks: usize,
     legs: Slab<Leg>,
     keys: HashMap<LegId, usize>,
     ports: PortPool,
@@ -73,9 +67,7 @@ impl Worker {
             published: config.clock.now(),
             sleep,
             waker,
-            sockets: Poll::new()?,
-            ready: Events::with_capacity(READY),
-            unfinished: Vec::new(),
+            ticks: 0,
             legs: Slab::new(),
             keys: HashMap::new(),
             ports: PortPool::new(config.ports),
@@ -171,7 +163,7 @@ impl Worker {
         while let Some(request) = self.shard.poll_port() {
             match request {
                 PortRequest::Bind { leg, local } => {
-                    let port = self.ports.bind(local).and_then(|pair| self.register(leg, pair));
+                    let port = self.ports.bind(local).map(|pair| self.adopt(leg, pair));
                     self.shard.bound(leg, port, self.clock.now());
                 }
                 PortRequest::Release { leg } => self.release(leg),
@@ -182,89 +174,38 @@ impl Worker {
         }
     }
 
-    fn register(&mut self, id: LegId, pair: Pair) -> Result<u16, String> {
-        let key = self.legs.vacant_key();
-        let registry = self.sockets.registry();
-        for (socket, token) in [
-            (&pair.media, media_token(key)),
-            (&pair.control, control_token(key)),
-        ] {
-            if let Err(error) =
-                registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)
-            {
-                self.ports.release(pair.port);
-                return Err(format!("the socket of an RTP port cannot be watched: {error}"));
-            }
-        }
+    fn adopt(&mut self, id: LegId, pair: Pair) -> u16 {
         let port = pair.port;
-        self.legs.insert(Leg { id, pair });
-        self.keys.insert(id, key);
-        Ok(port)
+        self.keys.insert(id, self.legs.insert(Leg { id, pair }));
+        port
     }
 
     fn release(&mut self, id: LegId) {
         let Some(key) = self.keys.remove(&id) else { return };
-        // Closing the sockets ends their registration.
         let leg = self.legs.remove(key);
         self.ports.release(leg.pair.port);
     }
 
-    /// Reads the packets that have come to all sockets.
+    /// Reads the packets that have come. Nearly every leg has one in each tick, so asking each socket costs
+    /// less than asking which ones to ask.
     fn receive(&mut self, room: &mut MediaRoom) {
         let kernel = self.clock.kernel();
-        for token in std::mem::take(&mut self.unfinished) {
-            self.receive_from(token, room, &kernel);
-        }
-        let mut ready = std::mem::replace(&mut self.ready, Events::with_capacity(0));
-        loop {
-            if let Err(error) = self.sockets.poll(&mut ready, Some(Duration::ZERO)) {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    self.counts.receive_errors += 1;
-                }
-                break;
-            }
-            let count = ready
-                .iter()
-                .map(|event| self.receive_from(event.token(), room, &kernel))
-                .count();
-            if count < READY {
-                break;
+        let Self {
+            shard, legs, counts, ..
+        } = self;
+        self.ticks += 1;
+        for (key, leg) in legs.iter() {
+            let media = |packet: Datagram<'_>| {
+                shard.packet(leg.id, packet.source, packet.bytes, packet.stamp, kernel.now());
+            };
+            counts.receive_errors += u64::from(!empty(&leg.pair.media, room, &kernel, media));
+            if key % CONTROL_EVERY == self.ticks % CONTROL_EVERY {
+                let control = |packet: Datagram<'_>| {
+                    shard.control_packet(leg.id, packet.source, packet.bytes, packet.stamp, kernel.now());
+                };
+                counts.receive_errors += u64::from(!empty(&leg.pair.control, room, &kernel, control));
             }
         }
-        self.ready = ready;
-    }
-
-    fn receive_from(&mut self, token: Token, room: &mut MediaRoom, kernel: &KernelClock) {
-        let (key, control) = (token.0 / 2, token.0 % 2 == 1);
-        let Some(leg) = self.legs.get(key) else { return };
-        let socket = if control {
-            &leg.pair.control
-        } else {
-            &leg.pair.media
-        };
-        for _ in 0..FAIR {
-            match socket.receive(room, kernel) {
-                Ok(Some(packet)) if control => {
-                    self.shard.control_packet(
-                        leg.id,
-                        packet.source,
-                        packet.bytes,
-                        packet.stamp,
-                        kernel.now(),
-                    );
-                }
-                Ok(Some(packet)) => {
-                    self.shard
-                        .packet(leg.id, packet.source, packet.bytes, packet.stamp, kernel.now());
-                }
-                Ok(None) => return,
-                Err(_) => {
-                    self.counts.receive_errors += 1;
-                    return;
-                }
-            }
-        }
-        self.unfinished.push(token);
     }
 
     /// Lets others see the counts: a few times a second, and whenever the thread may sleep for long.
@@ -282,10 +223,19 @@ impl Worker {
     }
 }
 
-const fn media_token(key: usize) -> Token {
-    Token(key * 2)
-}
-
-const fn control_token(key: usize) -> Token {
-    Token(key * 2 + 1)
+/// Takes what waits in a socket, up to its share; `false` if the socket fails.
+fn empty(
+    socket: &MediaSocket,
+    room: &mut MediaRoom,
+    kernel: &KernelClock,
+    mut each: impl FnMut(Datagram<'_>),
+) -> bool {
+    for _ in 0..FAIR {
+        match socket.receive(room, kernel, &mut each) {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
 }
