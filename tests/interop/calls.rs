@@ -125,3 +125,42 @@ fn who_is_not_there_is_404_and_who_may_not_is_401_or_403() {
         "nothing of it reached anybody"
     );
 }
+
+/// The witness itself is witnessed: without a switch between them.
+#[test]
+fn our_phone_and_sipp_understand_each_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = sipp::free_port();
+    let mut callee = sipp::callee(folder.path(), port, 1);
+    let sipp_at = SocketAddr::from(([127, 0, 0, 1], port));
+    let phone = Phone::udp(sipp_at, Account::lab("alice", "secret")).expect("a socket");
+    let call = phone.call("anybody");
+    assert_eq!(call.hang_up().expect("answered").code(), Some(200));
+    callee.expect_success(SOON);
+
+    let caller_port = sipp::free_port();
+    let caller_at = SocketAddr::from(([127, 0, 0, 1], caller_port));
+    let phone = Phone::udp(caller_at, Account::lab("bob", "secret")).expect("a socket");
+    let mut command = Command::new("sipp");
+    command.args([
+        &phone.local().expect("bound").to_string(),
+        "-sn",
+        "uac",
+        "-i",
+        "127.0.0.1",
+        "-m",
+        "1",
+    ]);
+    command.args([
+        "-p",
+        &caller_port.to_string(),
+        "-nostdin",
+        "-timeout",
+        "30s",
+        "-timeout_error",
+    ]);
+    let mut caller = Program::start("sipp", folder.path(), &mut command).expect("tests/run installs sipp");
+    let incoming = phone.incoming(SOON).expect("sipp calls");
+    caller.expect_success(SOON);
+    assert!(incoming.wait_request(SOON, "BYE").is_some());
+}
