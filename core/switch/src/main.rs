@@ -1,6 +1,20 @@
-//! placeholder.
-mod clock;
-mod net;
-mod shard;
+//! The switch: sockets, threads, clock, disk, HTTP; it wires the workers together.
 
-fn main() {}
+#![deny(unsafe_code)]
+
+mod app;
+mod cli;
+mod clock;
+mod config;
+mod control;
+mod http;
+mod log;
+mod metric;
+mod net;
+mod plugins;
+mod shard;
+mod store;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

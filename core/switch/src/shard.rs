@@ -125,11 +125,6 @@ pub(crate) fn start(
 }
 
 impl ShardHandle {
-    /// Which shard it is.
-    pub(crate) const fn id(&self) -> ShardId {
-        self.id
-    }
-
     /// Queues a command; never blocks.
     ///
     /// # Errors

@@ -1,3 +1,6 @@
-//! Sockets: how bytes come in and go out.
+//! The network: sockets that carry SIP and media.
 
+pub(crate) mod connection;
+pub(crate) mod tcp;
 pub(crate) mod udp;
+pub(crate) mod websocket;

@@ -1,0 +1,319 @@
+//! Runs the switch: wires what the config asks for, serves, and ends.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cordboard_engine::Engine;
+use cordboard_engine::config::Listener;
+use cordboard_engine::io::{Flow, StoreWrite, Transport};
+use cordboard_host::{Asked, Host, HostConfig};
+use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::{Ask, ShardId, Ticket};
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::Resolved;
+use crate::control::{Answer, ControlHandle, ControlParts, Shell};
+use crate::http::{self, HttpSetup, NotReady, Reason, TakeSnapshot};
+use crate::metric::Snapshot;
+use crate::net::connection::Connections;
+use crate::net::udp::SipSocket;
+use crate::net::{tcp, websocket};
+use crate::plugins;
+use crate::shard::{self, ShardConfig, ShardHandle};
+use crate::store::{Sqlite, Store};
+
+/// Between the BYEs at the end of a drain and the end of the process: time for the phones' answers.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once.
+///
+/// # Errors
+/// What keeps the switch from starting.
+pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
+    let clock = Clock::start();
+    let (parts, control) = ControlParts::new().context("cannot start the control thread")?;
+    let store = open_store(&config, &control)?;
+    let host = open_host(&config, &store, &control)?;
+    let shards = Arc::new(start_shards(&config, clock, &control)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let limits = (config.sip.connections, config.messages.max_size);
+    let connections = Connections::new(control.clone(), clock, limits.0, limits.1);
+    let bound = runtime.block_on(bind(&config))?;
+
+    let mut engine = Engine::new(config.engine_config(bound.listeners.clone()), seed()?, clock.now());
+    for binding in store.load_bindings(clock.now())? {
+        engine.load(binding);
+    }
+    let drained = Arc::new(Notify::new());
+    let wiring = Wiring {
+        host: Arc::clone(&host),
+        shards: Arc::clone(&shards),
+        store: Arc::clone(&store),
+        control: control.clone(),
+        connections: connections.clone(),
+        runtime: runtime.handle().clone(),
+        drained: Arc::clone(&drained),
+    };
+    let thread = parts.start(engine, clock, bound.udp, Box::new(wiring)).context("cannot start the control thread")?;
+    plugins::start(&host, &config).context("cannot start the thread that builds plugins")?;
+
+    let served = Served { clock, control, host, shards, store, drained };
+    runtime.block_on(serve(&config, &served, connections, bound.tcp, bound.ws))?;
+    served.control.answer(Answer::Stop);
+    if thread.join().is_err() {
+        tracing::error!("the control thread panicked");
+    }
+    end(runtime, &served);
+    Ok(())
+}
+
+/// What serves, and is asked for metrics.
+struct Served {
+    clock: Clock,
+    control: ControlHandle,
+    host: Arc<Host>,
+    shards: Arc<Vec<ShardHandle>>,
+    store: Arc<dyn Store>,
+    drained: Arc<Notify>,
+}
+
+fn end(runtime: Runtime, served: &Served) {
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    served.store.close();
+    tracing::info!("the switch has ended");
+}
+
+fn open_store(config: &Resolved, control: &ControlHandle) -> anyhow::Result<Arc<dyn Store>> {
+    let control = control.clone();
+    let stored = Arc::new(move |ticket, ok| control.answer(Answer::Stored { ticket, ok }));
+    Ok(Arc::new(Sqlite::open(&config.node.data_dir, &config.store, stored)?))
+}
+
+fn open_host(config: &Resolved, store: &Arc<dyn Store>, control: &ControlHandle) -> anyhow::Result<Arc<Host>> {
+    let (control, keeper) = (control.clone(), Arc::clone(store));
+    let mut host =
+        HostConfig::new(Arc::new(move |ticket, verdict| control.answer(Answer::Verdict { ticket, verdict })));
+    host.kv = store.load_kv()?;
+    host.on_kv_write = Arc::new(move |write| keeper.keep(write));
+    let host = Host::new(host).context("cannot run plugins")?;
+    tracing::debug!(plugins = config.plugins.list.len(), "the plugin host is ready");
+    Ok(Arc::new(host))
+}
+
+fn start_shards(config: &Resolved, clock: Clock, control: &ControlHandle) -> anyhow::Result<Vec<ShardHandle>> {
+    (0..config.media.shards)
+        .map(|number| {
+            let control = control.clone();
+            let ports = shard::part(&config.media.rtp_ports, number, config.media.shards);
+            let setup = ShardConfig { id: ShardId(number), ports, clock };
+            shard::start(setup, move |event| control.answer(Answer::Media(event)))
+                .with_context(|| format!("cannot start media thread {number}"))
+        })
+        .collect()
+}
+
+/// The secret from which the engine draws its keys, tags and branches.
+fn seed() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    Ok(seed)
+}
+
+/// The SIP sockets, each at the place of its listener's index.
+struct Bound {
+    listeners: Vec<Listener>,
+    udp: Vec<(u16, SipSocket)>,
+    tcp: Vec<(u16, TcpListener)>,
+    ws: Vec<(u16, TcpListener)>,
+}
+
+async fn bind(config: &Resolved) -> anyhow::Result<Bound> {
+    let mut bound = Bound { listeners: Vec::new(), udp: Vec::new(), tcp: Vec::new(), ws: Vec::new() };
+    let next = |bound: &Bound| u16::try_from(bound.listeners.len()).context("too many listeners");
+    let taken = |address: &SocketAddr, key: &str| {
+        format!("cannot listen on {address}; is another program there? Change `[sip] {key}` in the config")
+    };
+    for address in &config.sip.udp {
+        let socket = SipSocket::bind(*address).with_context(|| taken(address, "udp"))?;
+        let index = next(&bound)?;
+        bound.listeners.push(Listener { transport: Transport::Udp, address: socket.local() });
+        bound.udp.push((index, socket));
+    }
+    for (transport, addresses) in [(Transport::Tcp, &config.sip.tcp), (Transport::Ws, &config.sip.ws)] {
+        for address in addresses {
+            let listener = TcpListener::bind(address).await.with_context(|| taken(address, transport.name()))?;
+            let index = next(&bound)?;
+            bound.listeners.push(Listener { transport, address: listener.local_addr()? });
+            match transport {
+                Transport::Tcp => bound.tcp.push((index, listener)),
+                _ => bound.ws.push((index, listener)),
+            }
+        }
+    }
+    for listener in &bound.listeners {
+        tracing::info!(transport = listener.transport.name(), address = %listener.address, "SIP");
+    }
+    Ok(bound)
+}
+
+async fn serve(
+    config: &Resolved,
+    served: &Served,
+    connections: Connections,
+    tcp_listeners: Vec<(u16, TcpListener)>,
+    ws_listeners: Vec<(u16, TcpListener)>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    for (index, listener) in tcp_listeners {
+        tokio::spawn(tcp::listen(listener, index, connections.clone()));
+    }
+    for (index, listener) in ws_listeners {
+        tokio::spawn(websocket::listen(listener, index, connections.clone()));
+    }
+    let draining = Arc::new(AtomicBool::new(false));
+    let over = Arc::new(Notify::new());
+    let setup = HttpSetup {
+        node: config.node.name.clone(),
+        limits: config.http.clone(),
+        snapshot: take_snapshot(config, served),
+        not_ready: not_ready(served, &draining),
+    };
+    let http = http::bind(&config.http.listen).await?;
+    let http = tokio::spawn(http::serve(http, setup, {
+        let over = Arc::clone(&over);
+        async move { over.notified().await }
+    }));
+    tracing::info!(name = config.node.name, version = env!("CARGO_PKG_VERSION"), "the switch is up");
+
+    let mut signalled = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    signalled().await;
+    draining.store(true, Ordering::Release);
+    tracing::info!(timeout = ?config.node.drain_timeout, "draining: no new calls; a second signal ends at once");
+    tokio::select! {
+        () = drain(config, served) => {}
+        () = signalled() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
+    }
+    over.notify_one();
+    let _ = tokio::time::timeout(Duration::from_millis(200), http).await; // it may be answering a scrape
+    Ok(())
+}
+
+/// Waits until no call is left, at the longest for the configured time, the BYEs and their answers included.
+async fn drain(config: &Resolved, served: &Served) {
+    let whole = config.node.drain_timeout;
+    let deadline = served.clock.now() + whole.saturating_sub(LAST_WORDS * 2);
+    served.control.answer(Answer::Drain { deadline });
+    let patience = tokio::time::timeout(whole.saturating_sub(LAST_WORDS), served.drained.notified());
+    if patience.await.is_err() {
+        tracing::warn!("some calls did not end in time");
+    }
+    let busy = served.control.report().await.is_some_and(|report| report.gauges.transactions > 0);
+    if busy {
+        tokio::time::sleep(LAST_WORDS.min(whole)).await;
+    }
+}
+
+fn not_ready(served: &Served, draining: &Arc<AtomicBool>) -> NotReady {
+    let (host, draining) = (Arc::clone(&served.host), Arc::clone(draining));
+    Arc::new(move || {
+        let mut reasons = Reason::of_plugins(&host);
+        if draining.load(Ordering::Acquire) {
+            reasons.push(Reason::draining());
+        }
+        reasons
+    })
+}
+
+fn take_snapshot(config: &Resolved, served: &Served) -> TakeSnapshot {
+    let node = config.node.name.clone();
+    let (control, host) = (served.control.clone(), Arc::clone(&served.host));
+    let (shards, store) = (Arc::clone(&served.shards), Arc::clone(&served.store));
+    Arc::new(move || {
+        let mut snapshot = Snapshot {
+            shards: shards.iter().map(ShardHandle::counts).collect(),
+            host: host.counts(),
+            plugins: host.state(),
+            store: store.counts(),
+            ..Snapshot::new(node.clone())
+        };
+        let control = control.clone();
+        let filled: std::pin::Pin<Box<dyn Future<Output = Snapshot> + Send>> = Box::pin(async move {
+            if let Some(report) = control.report().await {
+                snapshot.refused = report.garbage;
+                snapshot.refused.insert("kernel_buffer_full", report.kernel_drops);
+                snapshot.refused.insert("send_buffer_full", report.sent.full);
+                snapshot.refused.insert("send_failed", report.sent.failed);
+                snapshot.refused.insert("slow_reader", report.slow_readers);
+                snapshot.engine = report.counts;
+                snapshot.gauges = report.gauges;
+                snapshot.message_latency = report.relay;
+                snapshot.connections = report.connections;
+            }
+            snapshot
+        });
+        filled
+    })
+}
+
+/// What the control thread hands on, and to whom.
+struct Wiring {
+    host: Arc<Host>,
+    shards: Arc<Vec<ShardHandle>>,
+    store: Arc<dyn Store>,
+    control: ControlHandle,
+    connections: Connections,
+    runtime: Handle,
+    drained: Arc<Notify>,
+}
+
+impl Shell for Wiring {
+    fn ask(&mut self, ticket: Ticket, ask: Ask) {
+        if let Asked::Answered(verdict) = self.host.ask(ticket, ask) {
+            self.control.answer(Answer::Verdict { ticket, verdict });
+        }
+    }
+
+    fn media(&mut self, shard: ShardId, command: MediaCommand) {
+        let opened = match &command {
+            MediaCommand::Open { leg, .. } => Some(*leg),
+            _ => None,
+        };
+        let Err(error) = self.shards[usize::from(shard.0)].send(command) else { return };
+        tracing::error!(%shard, %error, "a media command was lost");
+        if let Some(leg) = opened {
+            self.control.answer(Answer::Media(MediaEvent::Failed { leg, reason: error.to_string() }));
+        }
+    }
+
+    fn store(&mut self, ticket: Ticket, write: StoreWrite) {
+        self.store.write(ticket, write);
+    }
+
+    fn dial(&mut self, flow: Flow) {
+        let (connections, control) = (self.connections.clone(), self.control.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = tcp::dial(flow.peer, flow.listener, connections).await {
+                tracing::debug!(peer = %flow.peer, %error, "no connection to a phone");
+                control.answer(Answer::NotDialled { flow });
+            }
+        });
+    }
+
+    fn drained(&mut self) {
+        self.drained.notify_one();
+    }
+}

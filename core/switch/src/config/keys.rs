@@ -1,0 +1,356 @@
+//! The keys themselves. Names and meanings that other parts and clients rely on do not change; a key
+//! whose part does not exist yet is declared as such, so that a file that uses it still starts.
+
+use std::time::Duration;
+
+use super::kind::Kind;
+use super::schema::Default::{Absent, Required, Toml};
+use super::schema::{Default, Key, Section};
+
+const fn key(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Key {
+    Key { name, kind, default, served: true, help }
+}
+
+const fn later(name: &'static str, kind: Kind, default: Default, help: &'static str) -> Key {
+    Key { name, kind, default, served: false, help }
+}
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const NONE: Default = Toml("[]");
+const SOCKETS: Kind = Kind::List(&Kind::Socket);
+const NETWORKS: Kind = Kind::List(&Kind::Network);
+const TEXTS: Kind = Kind::List(&Kind::Text(256));
+
+/// The powers that a plugin may be granted.
+pub(crate) const GRANTS: &[&str] =
+    &["log", "kv", "time", "config", "metric", "conference", "message", "http", "random"];
+
+/// The file.
+pub(crate) static ROOT: Section = Section {
+    name: "",
+    help: "The file. Paths are relative to the folder that the switch is started in, unless the key says otherwise.",
+    keys: &[
+        key("node", Kind::Table(&NODE), Toml("{}"), "This node."),
+        key("log", Kind::Table(&LOG), Toml("{}"), "The log, on standard error."),
+        key("sip", Kind::Table(&SIP), Toml("{}"), "SIP."),
+        later("tls", Kind::Table(&TLS), Absent("a self-signed pair is made in `data_dir`"), "The certificate."),
+        key("http", Kind::Table(&HTTP), Toml("{}"), "HTTP."),
+        later("events", Kind::Table(&EVENTS), Absent("no event socket"), "The conference event socket."),
+        later("esl", Kind::Table(&ESL), Absent("no event socket for scripts"), "The event socket for scripts."),
+        key("media", Kind::Table(&MEDIA), Toml("{}"), "Media."),
+        key("store", Kind::Table(&STORE), Toml("{}"), "The database."),
+        later("chat", Kind::Table(&CHAT), Absent("its defaults"), "Chat history."),
+        key("messages", Kind::Table(&MESSAGES), Toml("{}"), "Messages."),
+        key("plugins", Kind::Table(&PLUGINS), Toml("{}"), "How plugins are built."),
+        key("account", Kind::Tables(&ACCOUNT), NONE, "Accounts (tenants)."),
+        key("user", Kind::Tables(&USER), NONE, "Users; each is also one device."),
+        key("device", Kind::Tables(&DEVICE), NONE, "Further devices of users."),
+        key("conference", Kind::Tables(&CONFERENCE), NONE, "Conferences; each is also a chat room."),
+        key("plugin", Kind::Tables(&PLUGIN), NONE, "Plugins."),
+        key("hooks", Kind::Table(&HOOKS), Toml("{}"), "Which plugins are asked at which hook, in this order."),
+        later("chatplan", Kind::Table(&CHATPLAN), Absent("no chatplan"), "Message routing by file."),
+        later("trunk", Kind::Tables(&TRUNK), NONE, "Where numbers that are not ours are sent, and may come from."),
+    ],
+};
+
+static NODE: Section = Section {
+    name: "node",
+    help: "This node.",
+    keys: &[
+        key("name", Kind::Text(64), Toml("\"cordboard\""), "Shown in logs, metrics and the SIP Server header."),
+        key("data_dir", Kind::Path, Toml("\"data\""), "Folder for the database and compiled plugins. Made at start, for its owner only."),
+        key("public_ip", Kind::OneOrMore(&Kind::Ip), Toml("[\"127.0.0.1\"]"), "The addresses that peers reach this node at, IPv4 and IPv6; put into SDP, Via and Contact."),
+        key("drain_timeout", Kind::Duration(secs(0), secs(86_400)), Toml("\"30s\""), "How long calls may go on after SIGTERM."),
+    ],
+};
+
+static LOG: Section = Section {
+    name: "log",
+    help: "The log, on standard error. The variable CORDBOARD_LOG overrides the level.",
+    keys: &[
+        key("level", Kind::Text(256), Toml("\"info\""), "`error`, `warn`, `info`, `debug` or `trace`, also per part: `info,cordboard_engine=debug`."),
+        key("format", Kind::OneOf(&["auto", "text", "json"]), Toml("\"auto\""), "`auto` is text on a terminal and JSON otherwise."),
+    ],
+};
+
+static SIP: Section = Section {
+    name: "sip",
+    help: "SIP. At least one address must be listened on.",
+    keys: &[
+        key("realm", Kind::Domain, Absent("the realm of the first account, or `localhost` if there is none"), "The default account's domain. A request's domain chooses the account; an unknown one the default."),
+        key("udp", SOCKETS, NONE, "Addresses for SIP over UDP."),
+        key("tcp", SOCKETS, NONE, "Addresses for SIP over TCP."),
+        later("tls", SOCKETS, NONE, "Addresses for SIP over TLS."),
+        key("ws", SOCKETS, NONE, "Addresses for SIP over WebSocket (path `/ws`, subprotocol `sip`)."),
+        later("wss", SOCKETS, NONE, "Addresses for SIP over secure WebSocket."),
+        key("trusted", NETWORKS, NONE, "Networks whose requests need no digest and have no rate limit: a proxy in front, a load test."),
+        key("digest", Kind::List(&Kind::OneOf(&["MD5", "SHA-256"])), Toml("[\"MD5\", \"SHA-256\"]"), "Digest algorithms offered, in this order; phones take the first that they know."),
+        key("registration", Kind::Table(&REGISTRATION), Toml("{}"), "Bounds of a registration's life."),
+        key("limits", Kind::Table(&LIMITS), Toml("{}"), "Bounds at the door."),
+    ],
+};
+
+static REGISTRATION: Section = Section {
+    name: "sip.registration",
+    help: "Bounds of a registration's life.",
+    keys: &[
+        key("min", Kind::Duration(secs(1), secs(86_400)), Toml("\"60s\""), "Shorter ones are refused with 423."),
+        key("max", Kind::Duration(secs(1), secs(604_800)), Toml("\"2h\""), "Longer ones are shortened."),
+        key("default", Kind::Duration(secs(1), secs(604_800)), Toml("\"1h\""), "What holds where the phone does not say."),
+        key("contacts", Kind::Integer(1, 1000), Toml("10"), "The most contacts of one user or device."),
+    ],
+};
+
+static LIMITS: Section = Section {
+    name: "sip.limits",
+    help: "What is over these bounds is refused and counted.",
+    keys: &[
+        key("transactions", Kind::Integer(100, 10_000_000), Toml("500_000"), "Transactions alive at once."),
+        key("calls", Kind::Integer(1, 1_000_000), Toml("20_000"), "Calls alive at once."),
+        key("dialog_queue", Kind::Integer(1, 100_000), Toml("256"), "Messages that wait in one call for the answers to earlier ones."),
+        key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
+        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP and WebSocket connections open at once."),
+    ],
+};
+
+static TLS: Section = Section {
+    name: "tls",
+    help: "The certificate of every TLS address.",
+    keys: &[
+        later("cert", Kind::Path, Required, "The certificate chain, PEM."),
+        later("key", Kind::Path, Required, "Its private key, PEM."),
+    ],
+};
+
+static HTTP: Section = Section {
+    name: "http",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, the same on every address.",
+    keys: &[
+        key("listen", SOCKETS, NONE, "Addresses for HTTP."),
+        later("tls", SOCKETS, NONE, "Addresses for HTTPS."),
+        later("trusted_proxies", NETWORKS, NONE, "Networks whose X-Forwarded-For and X-Forwarded-Proto count."),
+        key("connections", Kind::Integer(1, 100_000), Toml("1024"), "Connections open at once; more wait."),
+        key("timeout", Kind::Duration(ms(100), secs(600)), Toml("\"10s\""), "How long a client may take to send a request, and to read its answer."),
+    ],
+};
+
+static EVENTS: Section = Section {
+    name: "events",
+    help: "The conference event socket.",
+    keys: &[later("listen", SOCKETS, NONE, "Its addresses.")],
+};
+
+static ESL: Section = Section {
+    name: "esl",
+    help: "The event socket for scripts.",
+    keys: &[
+        later("listen", SOCKETS, NONE, "Its addresses."),
+        later("password", Kind::Secret(1), Required, "Its password."),
+    ],
+};
+
+static MEDIA: Section = Section {
+    name: "media",
+    help: "Media.",
+    keys: &[
+        key("shards", Kind::Integer(0, 256), Toml("0"), "Media threads; 0 is one per core."),
+        key("rtp_ports", Kind::Ports, Toml("\"20000-29999\""), "UDP ports for RTP and RTCP, two per call."),
+        later("webrtc_port", Kind::Integer(1024, 65_535), Toml("10000"), "The first shard's UDP port for WebRTC; one more per shard."),
+    ],
+};
+
+static STORE: Section = Section {
+    name: "store",
+    help: "The database (SQLite): registrations and what plugins keep.",
+    keys: &[
+        key("path", Kind::Path, Toml("\"cordboard.db\""), "The file, relative to `data_dir`."),
+        key("sync", Kind::OneOf(&["full", "normal"]), Toml("\"full\""), "`full`: what is acknowledged survives power loss. `normal`: it survives a crash of the process."),
+    ],
+};
+
+static CHAT: Section = Section {
+    name: "chat",
+    help: "Chat history.",
+    keys: &[later("keep", Kind::Keep, Toml("\"while-occupied\""), "How long a room's chat is kept.")],
+};
+
+static MESSAGES: Section = Section {
+    name: "messages",
+    help: "Messages.",
+    keys: &[
+        key("max_size", Kind::Size(1 << 10, 1 << 20), Toml("\"64KiB\""), "The largest body; a larger one is refused with 413. Over UDP a datagram (64 KiB) is the bound."),
+        key("rate", Kind::Integer(0, 1_000_000), Toml("100"), "Messages per second that one sender may send on average, twice as many at once; 0 is no limit."),
+    ],
+};
+
+static PLUGINS: Section = Section {
+    name: "plugins",
+    help: "How plugins are built.",
+    keys: &[
+        key("build", Kind::Flag, Toml("true"), "Whether the switch builds `source` folders at start. `false`: only `wasm` files are loaded."),
+        key("setup", Kind::Flag, Toml("false"), "Whether a build may fetch the compiler target that it needs. `false`: `cordboard plugin setup` does it by hand."),
+    ],
+};
+
+static ACCOUNT: Section = Section {
+    name: "account",
+    help: "An account (tenant). Numbers and usernames are unique within it. With none, one is made for `[sip] realm`.",
+    keys: &[
+        key("id", Kind::Id, Required, "Its id."),
+        key("realm", Kind::Domain, Required, "Its domain, also the digest realm."),
+        later("tokens", Kind::List(&Kind::Secret(1)), NONE, "X-Auth-Token or Bearer tokens for REST."),
+    ],
+};
+
+static USER: Section = Section {
+    name: "user",
+    help: "A user. Either `password`, or `ha1_md5` or `ha1_sha256` or both, must be there.",
+    keys: &[
+        key("id", Kind::Id, Required, "The user's id."),
+        key("account", Kind::Id, Absent("the default account"), "The account."),
+        key("username", Kind::Username, Required, "SIP user part and digest name."),
+        key("password", Kind::Secret(1), Absent("a hash is needed"), "The password in clear."),
+        key("ha1_md5", Kind::SecretHex(32), Absent("made from the password"), "MD5 of `username:realm:password`."),
+        key("ha1_sha256", Kind::SecretHex(64), Absent("made from the password"), "SHA-256 of `username:realm:password`."),
+        key("display_name", Kind::Text(256), Absent("the username"), "The name that others see."),
+        later("groups", TEXTS, NONE, "Groups of the user, such as `/Lab/Backend`."),
+        later("token", Kind::Secret(1), Absent("no chat by token"), "Bearer token for the chat ticket."),
+    ],
+};
+
+static DEVICE: Section = Section {
+    name: "device",
+    help: "A further device of a user; it registers by itself. Password or hashes as for a user.",
+    keys: &[
+        key("id", Kind::Id, Required, "The device's id."),
+        key("account", Kind::Id, Absent("the owner's account; needed where two accounts have such a user"), "The account."),
+        key("owner", Kind::Username, Required, "The username of the user it belongs to."),
+        key("username", Kind::Username, Required, "SIP user part and digest name."),
+        key("password", Kind::Secret(1), Absent("a hash is needed"), "The password in clear."),
+        key("ha1_md5", Kind::SecretHex(32), Absent("made from the password"), "MD5 of `username:realm:password`."),
+        key("ha1_sha256", Kind::SecretHex(64), Absent("made from the password"), "SHA-256 of `username:realm:password`."),
+        key("display_name", Kind::Text(256), Absent("the owner's"), "The name that others see."),
+    ],
+};
+
+static CONFERENCE: Section = Section {
+    name: "conference",
+    help: "A conference. At least one number leads to it.",
+    keys: &[
+        key("id", Kind::Id, Required, "Its id, with or without dashes also the chat room's."),
+        key("account", Kind::Id, Absent("the default account"), "The account."),
+        key("name", Kind::Text(128), Required, "Its name."),
+        key("conference_numbers", Kind::List(&Kind::Number), NONE, "Numbers that members dial."),
+        key("member", Kind::Table(&MEMBER), Toml("{}"), "Members."),
+        key("moderator", Kind::Table(&MODERATOR), Toml("{}"), "Moderators."),
+        key("max_participants", Kind::Integer(1, 100_000), Toml("1000"), "The most participants at once."),
+        key("messages", Kind::Flag, Toml("true"), "Whether participants may send messages."),
+        later("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether video is forwarded."),
+        later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
+        later("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
+        later("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
+        later("chat", Kind::Table(&ROOM), Absent("no chat room"), "The chat room."),
+    ],
+};
+
+static MEMBER: Section = Section {
+    name: "conference.member",
+    help: "How members come in.",
+    keys: &[
+        key("numbers", Kind::List(&Kind::Number), NONE, "Further numbers that members dial."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these is asked for; with none, nothing is asked."),
+        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
+        key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
+    ],
+};
+
+static MODERATOR: Section = Section {
+    name: "conference.moderator",
+    help: "How moderators come in.",
+    keys: &[
+        key("numbers", Kind::List(&Kind::Number), NONE, "Numbers that moderators dial."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these is asked for; with none, nothing is asked."),
+        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
+        key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
+    ],
+};
+
+static ROOM: Section = Section {
+    name: "conference.chat",
+    help: "The chat room of a conference.",
+    keys: &[
+        later("owner", Kind::Username, Absent("no owner"), "The user who may do everything in it."),
+        later("invite_codes", Kind::List(&Kind::Id), NONE, "Codes that let a guest in."),
+        later("password", Kind::Secret(0), Toml("\"\""), "Its password; empty is none."),
+        later("waiting_room", Kind::Flag, Toml("false"), "Whether guests wait until they are let in."),
+    ],
+};
+
+static PLUGIN: Section = Section {
+    name: "plugin",
+    help: "A plugin. Either `source` or `wasm` must be there.",
+    keys: &[
+        key("name", Kind::Name, Required, "Its name, unique."),
+        key("source", Kind::Path, Absent("`wasm` is needed"), "A folder of your own code; its build runs natively on this machine."),
+        key("wasm", Kind::Path, Absent("`source` is needed"), "A compiled plugin."),
+        key("config", Kind::Json, Toml("{}"), "What the plugin is told."),
+        key("grants", Kind::List(&Kind::OneOf(GRANTS)), NONE, "The powers that it may use, as far as its manifest asks for them: `log`, `kv` and `time` today."),
+        key("memory", Kind::Size(1 << 20, 1 << 30), Toml("\"16MiB\""), "The most memory of one instance."),
+    ],
+};
+
+static HOOKS: Section = Section {
+    name: "hooks",
+    help: "For each hook the plugins that are asked, in this order.",
+    keys: &[
+        key("conference-policy", Kind::Tables(&CHAIN), NONE, "Before a participant is let into a conference."),
+        key("message-filter", Kind::Tables(&CHAIN), NONE, "For each message, before it is relayed."),
+        later("chatplan", Kind::Tables(&CHAIN), NONE, "To route a message."),
+        later("call-router", Kind::Tables(&CHAIN), NONE, "To route a call."),
+        later("http-action", Kind::Tables(&CHAIN), NONE, "For a REST call to a plugin."),
+        later("events", Kind::Tables(&CHAIN), NONE, "To observe."),
+        later("timer", Kind::Tables(&CHAIN), NONE, "At times that the plugin chooses."),
+        later("dtmf", Kind::Tables(&CHAIN), NONE, "For a key that was pressed."),
+        later("stream-policy", Kind::Tables(&CHAIN), NONE, "For who gets whose video."),
+        later("floor", Kind::Tables(&CHAIN), NONE, "For who may speak next."),
+    ],
+};
+
+static CHAIN: Section = Section {
+    name: "hooks.*",
+    help: "One entry of a hook's list.",
+    keys: &[
+        key("plugin", Kind::Name, Required, "The name of a plugin."),
+        key("deadline", Kind::Duration(ms(1), secs(2)), Toml("\"20ms\""), "How long it may take, waiting included."),
+        key("on_failure", Kind::OneOf(&["pass", "refuse"]), Toml("\"pass\""), "What stands for its verdict when it is too slow, traps or is missing."),
+    ],
+};
+
+static CHATPLAN: Section = Section {
+    name: "chatplan",
+    help: "Message routing by file.",
+    keys: &[
+        later("files", Kind::List(&Kind::Path), NONE, "Files, wildcards allowed, relative to this file."),
+        later("context", Kind::Text(64), Toml("\"default\""), "The context that messages begin in."),
+        later("scripts", Kind::Json, Toml("{}"), "Which plugin stands for which script of an existing plan."),
+    ],
+};
+
+static TRUNK: Section = Section {
+    name: "trunk",
+    help: "A way to and from other networks.",
+    keys: &[
+        later("name", Kind::Name, Required, "Its name."),
+        later("uri", Kind::Text(256), Required, "Its SIP URI."),
+        later("username", Kind::Text(64), Toml("\"\""), "The name that we answer its challenges with."),
+        later("password", Kind::Secret(0), Toml("\"\""), "Its password."),
+        later("allow_from", NETWORKS, NONE, "Networks that its calls come from."),
+    ],
+};

@@ -1,0 +1,299 @@
+//! From the file as typed to the configuration as meant, table by table.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use cordboard_engine::config::{DigestAlgorithm, Limits, RegistrationLimits};
+use cordboard_host::Grant;
+use cordboard_model::hook::{Hook, OnFailure};
+use tracing_subscriber::EnvFilter;
+
+use super::file::{Node as Typed, Tree};
+use super::kind::nearest;
+use super::mistake::Report;
+use super::people;
+use super::resolved::{
+    Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins, Resolved, Sip,
+    StoreConfig,
+};
+
+/// Follows every reference of the file and notes each that leads nowhere. The result means something
+/// only where the report holds no mistake.
+pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Resolved {
+    let node = node(root.sure("node").tree(), report);
+    let sip = sip(root.sure("sip").tree(), report);
+    let http = http(root.sure("http").tree());
+    check_addresses(root, report);
+    check_reach(root, &node, report);
+    let people = people::resolve(root, report);
+    let plugins = plugins(root, report);
+    let chains = chains(root, report);
+    Resolved {
+        file: file.to_path_buf(),
+        log: log(root.sure("log").tree(), report),
+        media: media(root.sure("media").tree()),
+        store: store(root.sure("store").tree(), &node.data_dir),
+        messages: messages(root.sure("messages").tree()),
+        node,
+        sip,
+        http,
+        plugins,
+        accounts: people.accounts,
+        credentials: people.credentials,
+        conferences: people.conferences,
+        chains,
+    }
+}
+
+fn count(node: &Typed) -> usize {
+    usize::try_from(node.integer()).expect("the declared range is not negative")
+}
+
+fn node(tree: &Tree, report: &mut Report<'_>) -> Node {
+    let addresses = tree.sure("public_ip");
+    if addresses.items().is_empty() {
+        report.mistake(&addresses.span, tree.at("public_ip"), "empty; give at least one address");
+    }
+    for item in addresses.items() {
+        if item.ip().is_unspecified() {
+            let what = "peers cannot reach this address; give one that they can, also where sockets listen on all";
+            report.mistake(&item.span, tree.at("public_ip"), what);
+        }
+    }
+    Node {
+        name: tree.sure("name").text().into(),
+        data_dir: tree.sure("data_dir").text().into(),
+        public_ip: addresses.items().iter().map(Typed::ip).collect(),
+        drain_timeout: tree.sure("drain_timeout").duration(),
+    }
+}
+
+fn log(tree: &Tree, report: &mut Report<'_>) -> Log {
+    let level = tree.sure("level");
+    if let Err(error) = EnvFilter::builder().parse(level.text()) {
+        let what = format!("\"{}\": {error}; expected error, warn, info, debug or trace", level.text());
+        report.mistake(&level.span, tree.at("level"), what);
+    }
+    Log {
+        level: level.text().into(),
+        format: match tree.sure("format").text() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => LogFormat::Auto,
+        },
+    }
+}
+
+fn sockets(node: &Typed) -> Vec<SocketAddr> {
+    node.items().iter().map(Typed::socket).collect()
+}
+
+fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
+    let limits = tree.sure("limits").tree();
+    let digests = tree.sure("digest");
+    if digests.items().is_empty() {
+        report.mistake(&digests.span, tree.at("digest"), "empty; give at least one of \"MD5\", \"SHA-256\"");
+    }
+    if ["udp", "tcp", "ws"].iter().all(|key| tree.sure(key).items().is_empty() && !tree.mistaken(key)) {
+        report.mistake(&tree.span, "sip", "no address to listen on: give `udp`, `tcp` or `ws` at least one");
+    }
+    Sip {
+        udp: sockets(tree.sure("udp")),
+        tcp: sockets(tree.sure("tcp")),
+        ws: sockets(tree.sure("ws")),
+        trusted: tree.sure("trusted").items().iter().map(Typed::network).collect(),
+        digests: digests
+            .items()
+            .iter()
+            .map(|item| if item.text() == "MD5" { DigestAlgorithm::Md5 } else { DigestAlgorithm::Sha256 })
+            .collect(),
+        registration: registration(tree.sure("registration").tree(), report),
+        limits: Limits {
+            transactions: count(limits.sure("transactions")),
+            calls: count(limits.sure("calls")),
+            dialog_queue: count(limits.sure("dialog_queue")),
+            asks: count(limits.sure("asks")),
+        },
+        connections: count(limits.sure("connections")),
+    }
+}
+
+fn registration(tree: &Tree, report: &mut Report<'_>) -> RegistrationLimits {
+    let (min, max, default) = (tree.sure("min"), tree.sure("max"), tree.sure("default"));
+    if min.duration() > max.duration() {
+        report.mistake(&min.span, tree.at("min"), "above `max`");
+    } else if default.duration() < min.duration() || default.duration() > max.duration() {
+        report.mistake(&default.span, tree.at("default"), "not between `min` and `max`");
+    }
+    RegistrationLimits {
+        min: min.duration(),
+        max: max.duration(),
+        default: default.duration(),
+        contacts: count(tree.sure("contacts")),
+    }
+}
+
+fn http(tree: &Tree) -> Http {
+    Http {
+        listen: sockets(tree.sure("listen")),
+        connections: count(tree.sure("connections")),
+        timeout: tree.sure("timeout").duration(),
+    }
+}
+
+fn media(tree: &Tree) -> Media {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shards = match count(tree.sure("shards")) {
+        0 => cores().min(256),
+        shards => shards,
+    };
+    Media {
+        shards: u16::try_from(shards).expect("the declared range fits"),
+        rtp_ports: tree.sure("rtp_ports").ports(),
+    }
+}
+
+fn store(tree: &Tree, data_dir: &Path) -> StoreConfig {
+    StoreConfig { path: data_dir.join(tree.sure("path").text()), full_sync: tree.sure("sync").text() == "full" }
+}
+
+fn messages(tree: &Tree) -> Messages {
+    Messages {
+        max_size: usize::try_from(tree.sure("max_size").size()).expect("the declared range fits"),
+        rate: u32::try_from(tree.sure("rate").integer()).expect("the declared range fits"),
+    }
+}
+
+/// The same address twice on the same protocol cannot be bound.
+fn check_addresses(root: &Tree, report: &mut Report<'_>) {
+    let mut udp: HashMap<SocketAddr, (String, Range<usize>)> = HashMap::new();
+    let mut tcp = udp.clone();
+    for (table, key) in [("sip", "udp"), ("sip", "tcp"), ("sip", "ws"), ("http", "listen")] {
+        let tree = root.sure(table).tree();
+        for item in tree.sure(key).items() {
+            let address = item.socket();
+            let taken = if key == "udp" { &mut udp } else { &mut tcp };
+            if address.port() == 0 {
+                continue;
+            }
+            if let Some((other, span)) = taken.get(&address) {
+                let what = format!("{address} is already taken by `{other}` in line {}", report.line(span));
+                report.mistake(&item.span, tree.at(key), what);
+            } else {
+                taken.insert(address, (tree.at(key), item.span.clone()));
+            }
+        }
+    }
+}
+
+/// Phones elsewhere cannot answer to an address that only this machine has.
+fn check_reach(root: &Tree, node: &Node, report: &mut Report<'_>) {
+    let sip = root.sure("sip").tree();
+    let open = ["udp", "tcp", "ws"].iter().flat_map(|key| sip.sure(key).items()).find(|item| !item.socket().ip().is_loopback());
+    if let Some(item) = open
+        && node.public_ip.iter().all(std::net::IpAddr::is_loopback)
+    {
+        let what = format!(
+            "{} can be reached from elsewhere, but `node.public_ip` is only loopback: phones would send their media to themselves",
+            item.socket()
+        );
+        report.warning(&item.span, "sip", what);
+    }
+}
+
+fn plugins(root: &Tree, report: &mut Report<'_>) -> Plugins {
+    let settings = root.sure("plugins").tree();
+    let mut names: HashMap<&str, &Range<usize>> = HashMap::new();
+    let mut list = Vec::new();
+    for tree in root.sure("plugin").trees() {
+        let name = tree.get("name");
+        if let Some(name) = name {
+            if let Some(first) = names.get(name.text()) {
+                let what = format!("\"{}\" is already the name of a plugin, in line {}", name.text(), report.line(first));
+                report.mistake(&name.span, tree.at("name"), what);
+            } else {
+                names.insert(name.text(), &name.span);
+            }
+        }
+        for grant in tree.sure("grants").items() {
+            if grant.text().parse::<Grant>().is_err() {
+                let what = format!("the power \"{}\" is not served by this version", grant.text());
+                report.warning(&grant.span, tree.at("grants"), what);
+            }
+        }
+        let origin = origin(tree, settings.sure("build").flag(), report);
+        if let (Some(name), Some(origin)) = (name, origin) {
+            list.push(PluginConfig {
+                name: name.text().into(),
+                origin,
+                config: tree.sure("config").json().to_string(),
+                grants: tree.sure("grants").items().iter().filter_map(|grant| grant.text().parse().ok()).collect(),
+                memory: tree.sure("memory").size(),
+            });
+        }
+    }
+    Plugins { build: settings.sure("build").flag(), setup: settings.sure("setup").flag(), list }
+}
+
+fn origin(tree: &Tree, build: bool, report: &mut Report<'_>) -> Option<Origin> {
+    match (tree.get("source"), tree.get("wasm")) {
+        (Some(source), None) => {
+            if !build {
+                let what = "`[plugins] build` is false, so this plugin stays absent; give its compiled file as `wasm`";
+                report.warning(&source.span, tree.at("source"), what);
+            }
+            Some(Origin::Source(PathBuf::from(source.text())))
+        }
+        (None, Some(wasm)) => Some(Origin::Wasm(PathBuf::from(wasm.text()))),
+        (Some(_), Some(wasm)) => {
+            report.mistake(&wasm.span, tree.at("wasm"), "`source` is given too; give one of them");
+            None
+        }
+        (None, None) if tree.mistaken("source") || tree.mistaken("wasm") => None,
+        (None, None) => {
+            report.mistake(&tree.span, &*tree.path, "missing: give `source` (a folder) or `wasm` (a compiled file)");
+            None
+        }
+    }
+}
+
+fn chains(root: &Tree, report: &mut Report<'_>) -> Vec<Chain> {
+    let plugins: Vec<&str> =
+        root.sure("plugin").trees().iter().filter_map(|tree| tree.get("name")).map(Typed::text).collect();
+    let hooks = root.sure("hooks").tree();
+    let mut chains = Vec::new();
+    for hook in Hook::ALL {
+        let mut entries: Vec<ChainEntry> = Vec::new();
+        for tree in hooks.sure(hook.name()).trees() {
+            let Some(plugin) = tree.get("plugin") else { continue };
+            if !plugins.contains(&plugin.text()) {
+                report.mistake(&plugin.span, tree.at("plugin"), no_such_plugin(plugin.text(), &plugins));
+            } else if entries.iter().any(|entry| entry.plugin == plugin.text()) {
+                let what = format!("\"{}\" is already in this list", plugin.text());
+                report.mistake(&plugin.span, tree.at("plugin"), what);
+            }
+            entries.push(ChainEntry {
+                plugin: plugin.text().into(),
+                deadline: tree.sure("deadline").duration(),
+                on_failure: match tree.sure("on_failure").text() {
+                    "refuse" => OnFailure::Refuse,
+                    _ => OnFailure::Pass,
+                },
+            });
+        }
+        if !entries.is_empty() {
+            chains.push(Chain { hook, entries });
+        }
+    }
+    chains
+}
+
+fn no_such_plugin(name: &str, plugins: &[&str]) -> String {
+    match nearest(name, plugins.iter().copied()) {
+        Some(near) => format!("no [[plugin]] is named \"{name}\"; the nearest is \"{near}\""),
+        None if plugins.is_empty() => format!("no [[plugin]] is named \"{name}\"; none is configured"),
+        None => format!("no [[plugin]] is named \"{name}\"; there are {}", plugins.join(", ")),
+    }
+}

@@ -1,0 +1,438 @@
+//! The control thread: one engine. What has come is handed in, the outputs are drained, what is to be
+//! sent goes out in a batch.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cordboard_engine::Engine;
+use cordboard_engine::counts::{Counts, Gauges};
+use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
+use cordboard_engine::sip::message::{Framing, Message};
+use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
+use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::net::connection::Writer;
+use crate::net::udp::{Batch, Sent, SipSocket};
+
+/// Messages from connections that may wait for control; their peers are slowed down by TCP meanwhile.
+const ARRIVALS: usize = 4096;
+/// Packets that may wait for a connection that is being made.
+const DIALLING: usize = 64;
+/// Inputs taken in a row before the outputs are sent.
+const ROUND: usize = 256;
+const WAKE: Token = Token(usize::MAX);
+
+/// What comes from connections, in the order in which it came.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Opened { flow: Flow, writer: Writer },
+    Closed { connection: u64 },
+    Message { flow: Flow, message: Message, stamp: Time },
+    Garbage { reason: &'static str },
+}
+
+/// What comes from the switch's own threads: answers to what control asked, so their number is bounded by
+/// the questions.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Verdict { ticket: Ticket, verdict: Verdict },
+    Media(MediaEvent),
+    Stored { ticket: Ticket, ok: bool },
+    /// No connection could be made.
+    NotDialled { flow: Flow },
+    Drain { deadline: Time },
+    Report(oneshot::Sender<Report>),
+    Stop,
+}
+
+/// What the control thread knows, for a scrape.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    pub(crate) counts: Counts,
+    pub(crate) gauges: Gauges,
+    /// What was thrown away before it was a message, by reason.
+    pub(crate) garbage: BTreeMap<&'static str, u64>,
+    /// From the stamp of a message to handing over its last copy.
+    pub(crate) relay: Histogram,
+    /// SIP datagrams sent, refused by the kernel, or lost to a full buffer.
+    pub(crate) sent: Sent,
+    /// SIP datagrams that the kernel had no room for.
+    pub(crate) kernel_drops: u64,
+    /// Connections open now, by transport.
+    pub(crate) connections: BTreeMap<&'static str, usize>,
+    /// Connections cut because they read too slowly.
+    pub(crate) slow_readers: u64,
+}
+
+/// The way to the control thread.
+#[derive(Clone)]
+pub(crate) struct ControlHandle {
+    arrivals: mpsc::Sender<Arrival>,
+    answers: mpsc::UnboundedSender<Answer>,
+    waker: Arc<Waker>,
+    /// Set while a wake-up is on its way: one is enough.
+    woken: Arc<AtomicBool>,
+}
+
+impl ControlHandle {
+    /// Hands over what a connection brought; waits while control is behind.
+    pub(crate) async fn arrive(&self, arrival: Arrival) {
+        if self.arrivals.send(arrival).await.is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Hands over an answer.
+    pub(crate) fn answer(&self, answer: Answer) {
+        if self.answers.send(answer).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// What control knows now; `None` if it has ended.
+    pub(crate) async fn report(&self) -> Option<Report> {
+        let (sender, receiver) = oneshot::channel();
+        self.answer(Answer::Report(sender));
+        receiver.await.ok()
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "the control thread could not be woken");
+        }
+    }
+}
+
+/// What control hands on: to plugins, shards, store and dialler.
+pub(crate) trait Shell: Send {
+    fn ask(&mut self, ticket: Ticket, ask: Ask);
+    fn media(&mut self, shard: ShardId, command: MediaCommand);
+    fn store(&mut self, ticket: Ticket, write: StoreWrite);
+    fn dial(&mut self, flow: Flow);
+    fn drained(&mut self);
+}
+
+/// Everything that the thread owns.
+pub(crate) struct Control {
+    engine: Engine,
+    clock: Clock,
+    poll: Poll,
+    woken: Arc<AtomicBool>,
+    arrivals: mpsc::Receiver<Arrival>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    /// The UDP sockets, by listener index.
+    sockets: Vec<(u16, SipSocket)>,
+    outgoing: HashMap<u16, Vec<(Bytes, Bytes, SocketAddr)>>,
+    connections: HashMap<u64, (Flow, Writer)>,
+    by_peer: HashMap<(Transport, SocketAddr), u64>,
+    dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
+    /// Messages of the present batch of datagrams.
+    inbox: Vec<Input>,
+    relayed: Vec<Time>,
+    /// Flows that turned out to lead nowhere, for the engine.
+    unreachable: Vec<Flow>,
+    report: Report,
+    shell: Box<dyn Shell>,
+}
+
+/// Makes the way to a control thread and what it is built from.
+pub(crate) struct ControlParts {
+    poll: Poll,
+    arrivals: mpsc::Receiver<Arrival>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    woken: Arc<AtomicBool>,
+}
+
+impl ControlParts {
+    /// # Errors
+    /// If the system gives nothing to wait with.
+    pub(crate) fn new() -> io::Result<(Self, ControlHandle)> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
+        let (answers_in, answers) = mpsc::unbounded_channel();
+        let woken = Arc::new(AtomicBool::new(false));
+        let handle =
+            ControlHandle { arrivals: arrivals_in, answers: answers_in, waker, woken: Arc::clone(&woken) };
+        Ok((Self { poll, arrivals, answers, woken }, handle))
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread, or a socket cannot be waited for.
+    pub(crate) fn start(
+        self,
+        engine: Engine,
+        clock: Clock,
+        sockets: Vec<(u16, SipSocket)>,
+        shell: Box<dyn Shell>,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        for (index, socket) in &sockets {
+            let token = Token(usize::from(*index));
+            self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
+        }
+        let report = Report {
+            counts: Counts::default(),
+            gauges: Gauges::default(),
+            garbage: BTreeMap::new(),
+            relay: Histogram::new(RELAY_BOUNDS),
+            sent: Sent::default(),
+            kernel_drops: 0,
+            connections: BTreeMap::new(),
+            slow_readers: 0,
+        };
+        let control = Control {
+            engine,
+            clock,
+            poll: self.poll,
+            woken: self.woken,
+            arrivals: self.arrivals,
+            answers: self.answers,
+            sockets,
+            outgoing: HashMap::new(),
+            connections: HashMap::new(),
+            by_peer: HashMap::new(),
+            dialling: HashMap::new(),
+            inbox: Vec::new(),
+            relayed: Vec::new(),
+            unreachable: Vec::new(),
+            report,
+            shell,
+        };
+        thread::Builder::new().name("control".into()).spawn(move || control.run())
+    }
+}
+
+impl Control {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(64);
+        let mut batch = Batch::new();
+        let mut readable = HashSet::new();
+        loop {
+            let behind = !readable.is_empty() || !self.arrivals.is_empty();
+            let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the control thread cannot wait for packets and ends");
+                    return;
+                }
+            }
+            readable.extend(events.iter().map(|event| event.token()).filter(|token| *token != WAKE));
+            // Before the queues are emptied: what comes later wakes again.
+            self.woken.store(false, Ordering::Release);
+            self.receive(&mut readable, &mut batch);
+            if !self.take_queues() {
+                return;
+            }
+            let now = self.clock.now();
+            if self.engine.next_timeout().is_some_and(|at| at <= now) {
+                self.engine.timeout(now);
+            }
+            self.drain();
+            self.send();
+        }
+    }
+
+    /// Until the engine's next timeout, rounded up so that it is due on waking.
+    fn wait(&self) -> Option<Duration> {
+        let at = self.engine.next_timeout()?;
+        Some(at.since(self.clock.now()) + Duration::from_micros(50))
+    }
+
+    fn receive(&mut self, readable: &mut HashSet<Token>, batch: &mut Batch) {
+        let (inbox, clock, garbage) = (&mut self.inbox, &self.clock, &mut self.report.garbage);
+        for (index, socket) in &mut self.sockets {
+            let token = Token(usize::from(*index));
+            if !readable.contains(&token) {
+                continue;
+            }
+            let more = socket.receive(batch, clock, |datagram| {
+                let flow =
+                    Flow { transport: Transport::Udp, listener: *index, peer: datagram.source, connection: 0 };
+                // Keep-alives: empty lines, or the zero bytes that some phones send.
+                if datagram.bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+                    return;
+                }
+                match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
+                    Ok(message) => inbox.push(Input::Message { flow, message, stamp: datagram.stamp }),
+                    Err(malformed) => *garbage.entry(malformed.reason).or_default() += 1,
+                }
+            });
+            match more {
+                Ok(true) => {}
+                Ok(false) => {
+                    readable.remove(&token);
+                }
+                Err(error) => {
+                    readable.remove(&token);
+                    tracing::error!(%error, address = %socket.local(), "a SIP socket failed");
+                }
+            }
+        }
+        for input in std::mem::take(&mut self.inbox) {
+            self.engine.handle(input, self.clock.now());
+            self.drain();
+        }
+    }
+
+    /// False when the thread is to end.
+    fn take_queues(&mut self) -> bool {
+        for _ in 0..ROUND {
+            let Ok(arrival) = self.arrivals.try_recv() else { break };
+            self.arrived(arrival);
+            self.drain();
+        }
+        while let Ok(answer) = self.answers.try_recv() {
+            let input = match answer {
+                Answer::Verdict { ticket, verdict } => Input::Verdict { ticket, verdict },
+                Answer::Media(event) => Input::Media(event),
+                Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
+                Answer::Drain { deadline } => Input::Drain { deadline },
+                Answer::NotDialled { flow } => {
+                    self.dialling.remove(&(flow.transport, flow.peer));
+                    Input::Unreachable { flow }
+                }
+                Answer::Report(reply) => {
+                    let _ = reply.send(self.report()); // the scraper may have gone away
+                    continue;
+                }
+                Answer::Stop => return false,
+            };
+            self.engine.handle(input, self.clock.now());
+            self.drain();
+        }
+        true
+    }
+
+    fn arrived(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Opened { flow, writer } => {
+                self.by_peer.insert((flow.transport, flow.peer), flow.connection);
+                if let Some((_, packets)) = self.dialling.remove(&(flow.transport, flow.peer)) {
+                    for packet in packets {
+                        let _ = writer.packets.try_send(packet); // fewer than the queue holds
+                    }
+                }
+                self.connections.insert(flow.connection, (flow, writer));
+            }
+            Arrival::Closed { connection } => {
+                self.forget(connection);
+                self.engine.handle(Input::FlowClosed { connection }, self.clock.now());
+            }
+            Arrival::Message { flow, message, stamp } => {
+                self.engine.handle(Input::Message { flow, message, stamp }, self.clock.now());
+            }
+            Arrival::Garbage { reason } => *self.report.garbage.entry(reason).or_default() += 1,
+        }
+    }
+
+    fn forget(&mut self, connection: u64) {
+        if let Some((flow, _)) = self.connections.remove(&connection) {
+            let peer = (flow.transport, flow.peer);
+            if self.by_peer.get(&peer) == Some(&connection) {
+                self.by_peer.remove(&peer);
+            }
+        }
+    }
+
+    /// Does what the engine says, until it has nothing more to say.
+    fn drain(&mut self) {
+        loop {
+            while let Some(output) = self.engine.output() {
+                match output {
+                    Output::Send { flow, packet } => self.route(flow, packet),
+                    Output::Relayed { stamp } => self.relayed.push(stamp),
+                    Output::Ask { ticket, ask } => self.shell.ask(ticket, ask),
+                    Output::Media { shard, command } => self.shell.media(shard, command),
+                    Output::Store { ticket, write } => self.shell.store(ticket, write),
+                    Output::Close { connection } => self.forget(connection),
+                    Output::Drained => self.shell.drained(),
+                }
+            }
+            let Some(flow) = self.unreachable.pop() else { return };
+            self.engine.handle(Input::Unreachable { flow }, self.clock.now());
+        }
+    }
+
+    fn route(&mut self, flow: Flow, packet: Packet) {
+        if flow.transport == Transport::Udp {
+            self.outgoing.entry(flow.listener).or_default().push((packet.head, packet.tail, flow.peer));
+            return;
+        }
+        let peer = (flow.transport, flow.peer);
+        let connection = match flow.connection {
+            0 => self.by_peer.get(&peer).copied().unwrap_or_default(),
+            connection => connection,
+        };
+        if let Some((_, writer)) = self.connections.get(&connection) {
+            if writer.packets.try_send(packet).is_err() {
+                // It reads too slowly, or is closing: cut it, its task will report the end.
+                self.report.slow_readers += 1;
+                self.forget(connection);
+            }
+            return;
+        }
+        if flow.connection != 0 || flow.transport != Transport::Tcp {
+            return self.unreachable.push(flow);
+        }
+        if let Some((_, waiting)) = self.dialling.get_mut(&peer) {
+            if waiting.len() < DIALLING {
+                waiting.push(packet);
+            }
+            return;
+        }
+        self.dialling.insert(peer, (flow, vec![packet]));
+        self.shell.dial(flow);
+    }
+
+    /// Hands over the datagrams of this round, and knows then how long each relay took.
+    fn send(&mut self) {
+        for (index, packets) in &mut self.outgoing {
+            if packets.is_empty() {
+                continue;
+            }
+            if let Some((_, socket)) = self.sockets.iter().find(|(listener, _)| listener == index) {
+                self.report.sent.add(socket.send(packets));
+            }
+            packets.clear();
+        }
+        if self.relayed.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        for stamp in self.relayed.drain(..) {
+            self.report.relay.record_duration(now.since(stamp));
+        }
+    }
+
+    fn report(&self) -> Report {
+        let mut connections = BTreeMap::new();
+        for (flow, _) in self.connections.values() {
+            *connections.entry(flow.transport.name()).or_default() += 1;
+        }
+        Report {
+            counts: self.engine.counts().clone(),
+            gauges: self.engine.gauges(),
+            kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),
+            connections,
+            ..self.report.clone()
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The HTTP server: metrics, health, and a page that says what there is.
+//!
+//! The same routes on every address. Connections are bounded in number, and each client in time: for the
+//! head of a request, and for its answer.
+
+mod count;
+mod route;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::config::resolved::Http;
+use crate::metric::Snapshot;
+
+pub(crate) use server::{bind, serve};
+
+/// Collects what all workers have counted.
+pub(crate) type TakeSnapshot = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Snapshot> + Send>> + Send + Sync>;
+
+/// Says why the node is not ready; empty if it is.
+pub(crate) type NotReady = Arc<dyn Fn() -> Vec<Reason> + Send + Sync>;
+
+/// Why the node should get no new work.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Reason {
+    /// A word for programs: `draining`, `plugin` or `store`.
+    pub(crate) reason: &'static str,
+    /// What it is about, such as a plugin's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// A sentence for people.
+    pub(crate) detail: String,
+}
+
+impl Reason {
+    /// The node is draining.
+    pub(crate) fn draining() -> Self {
+        Self { reason: "draining", name: None, detail: "the node takes no new calls and will end".into() }
+    }
+
+    /// Every configured plugin that does not serve.
+    pub(crate) fn of_plugins(host: &cordboard_host::Host) -> Vec<Self> {
+        let missing = host.state().into_iter().filter(|state| !state.is_ready());
+        missing
+            .map(|state| Self {
+                reason: "plugin",
+                name: Some(state.name),
+                detail: state.problem.unwrap_or_else(|| "it is not loaded".into()),
+            })
+            .collect()
+    }
+}
+
+/// What the server needs of the switch.
+pub(crate) struct HttpSetup {
+    /// The node's name, shown on the page.
+    pub(crate) node: String,
+    /// Bounds.
+    pub(crate) limits: Http,
+    /// For `/metrics`.
+    pub(crate) snapshot: TakeSnapshot,
+    /// For `/readyz`.
+    pub(crate) not_ready: NotReady,
+}
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for HTTP on {address}: {source}; another program may have the port, or `[http] listen` is wrong")]
+pub(crate) struct BindError {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// Why.
+    pub(crate) source: std::io::Error,
+}

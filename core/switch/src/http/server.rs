@@ -1,0 +1,141 @@
+//! Listening, and the bounds on what clients may hold.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpUserTimeout;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::count::Counters;
+use super::route::{Shared, router};
+use super::{BindError, HttpSetup};
+use crate::metric::Exporter;
+
+/// The most bytes of a request's head.
+const HEAD_BYTES: usize = 16 << 10;
+/// After a failed accept, such as for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A connection serves at most so long, however diligent its client is.
+const CONNECTION_LIFE: Duration = Duration::from_secs(3600);
+
+/// Listens on every address.
+///
+/// # Errors
+/// Which address cannot be had, and why.
+pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for &address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(listener.map_err(|source| BindError { address, source })?);
+    }
+    Ok(listeners)
+}
+
+/// Serves until `stop` is done; then requests that are being answered are finished, within the time
+/// that a client may take.
+pub(crate) async fn serve(listeners: Vec<TcpListener>, setup: HttpSetup, stop: impl Future<Output = ()>) {
+    let room = Arc::new(Semaphore::new(setup.limits.connections));
+    let time = setup.limits.timeout;
+    let shared = Arc::new(Shared { setup, exporter: Exporter::new(SystemTime::now()), counters: Counters::default() });
+    let (stopping, stopped) = watch::channel(false);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&room), stopped.clone()));
+    }
+    stop.await;
+    // There is always a receiver here: `stopped`.
+    let _ = stopping.send(true);
+    let finish = async { while accepting.join_next().await.is_some() {} };
+    if tokio::time::timeout(time, finish).await.is_err() {
+        tracing::info!("HTTP clients that did not finish in time are cut off");
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, room: Arc<Semaphore>, mut stopped: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    let stopping = stopped.clone();
+    loop {
+        let next = async {
+            let place = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
+            listener.accept().await.map(|(stream, _)| (stream, place))
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+                connections.spawn(async move {
+                    connection(stream, &shared, stopping).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept an HTTP connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// Answers are small and whole, so they are not held back to fill packets; who does not read them for
+/// `time` is cut off by the kernel.
+fn tune(stream: &TcpStream, time: Duration) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    Ok(setsockopt(stream, TcpUserTimeout, &millis)?)
+}
+
+async fn connection(stream: TcpStream, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let _open = shared.counters.open();
+    if let Err(error) = tune(&stream, shared.setup.limits.timeout) {
+        tracing::debug!("an HTTP connection was gone before it was served: {error}");
+        return;
+    }
+    let service = TowerToHyperService::new(router(shared));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.setup.limits.timeout)
+        .max_buf_size(HEAD_BYTES)
+        .half_close(false)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let enough = async {
+        // The guard that `wait_for` gives must not live across the next await.
+        let stopping = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+        // Either way it is time to close.
+        let _ = tokio::time::timeout(CONNECTION_LIFE, stopping).await;
+    };
+    let done = tokio::select! {
+        done = serving.as_mut() => Some(done),
+        () = enough => None,
+    };
+    let done = match done {
+        Some(done) => done,
+        None => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = done {
+        shared.counters.refused(if error.is_timeout() {
+            "timeout"
+        } else if error.is_parse() || error.is_parse_too_large() {
+            "malformed"
+        } else {
+            "broken"
+        });
+    }
+}

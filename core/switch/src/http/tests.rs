@@ -1,0 +1,150 @@
+//! The server over real sockets: routes, readiness, bounds, and its end.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+struct Server {
+    address: SocketAddr,
+    reasons: Arc<Mutex<Vec<Reason>>>,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+async fn start(connections: usize, timeout: Duration) -> Server {
+    let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&reasons);
+    let setup = HttpSetup {
+        node: "l<a>b".into(),
+        limits: Http { listen: Vec::new(), connections, timeout },
+        snapshot: Arc::new(|| Box::pin(async { Snapshot::new("lab") })),
+        not_ready: Arc::new(move || told.lock().unwrap().clone()),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let running = tokio::spawn(serve(listeners, setup, async {
+        stopped.await.unwrap();
+    }));
+    Server { address, reasons, stop, running }
+}
+
+async fn whole(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
+async fn ask(server: &Server, request: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    whole(stream).await
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn each_route_answers() {
+    let server = start(10, LONG).await;
+    let health = ask(&server, "GET /healthz").await;
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && health.ends_with("\r\n\r\nok\n"), "{health}");
+    let page = ask(&server, "GET /").await;
+    assert!(page.contains("l&lt;a&gt;b") && page.contains("text/html"), "{page}");
+    let nothing = ask(&server, "GET /nothing").await;
+    assert!(nothing.starts_with("HTTP/1.1 404") && nothing.contains("\"error\":\"not_found\""), "{nothing}");
+    let posted = ask(&server, "POST /metrics").await;
+    assert!(posted.starts_with("HTTP/1.1 405") && posted.contains("\r\nallow: GET, HEAD\r\n"), "{posted}");
+    let metrics = ask(&server, "GET /metrics").await;
+    assert!(metrics.contains("\r\ncontent-type: text/plain; version=0.0.4\r\n"), "{metrics}");
+    for line in [
+        "cordboard_build_info{",
+        "cordboard_http_connections 1\n",
+        "cordboard_http_request_seconds_count{route=\"/healthz\",method=\"GET\",class=\"2xx\"} 1\n",
+        "cordboard_http_request_seconds_count{route=\"other\",method=\"GET\",class=\"4xx\"} 1\n",
+        "cordboard_http_request_seconds_count{route=\"/metrics\",method=\"POST\",class=\"4xx\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_says_why_not() {
+    let server = start(10, LONG).await;
+    assert!(ask(&server, "GET /readyz").await.starts_with("HTTP/1.1 200"));
+    let plugin = Reason { reason: "plugin", name: Some("word-filter".into()), detail: "it is being built".into() };
+    *server.reasons.lock().unwrap() = vec![Reason::draining(), plugin];
+    let answer = ask(&server, "GET /readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(body["reasons"][0]["reason"], "draining");
+    assert_eq!(body["reasons"][1]["name"], "word-filter");
+    assert_eq!(body["reasons"][1]["detail"], "it is being built");
+}
+
+#[tokio::test]
+async fn slow_and_silent_clients_are_cut_off() {
+    let server = start(10, Duration::from_millis(200)).await;
+    let silent = TcpStream::connect(server.address).await.unwrap();
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHos").await.unwrap();
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // Each of these ends because the server closes.
+    whole(silent).await;
+    whole(slow).await;
+    assert!(whole(idle).await.starts_with("HTTP/1.1 200"));
+    let metrics = ask(&server, "GET /metrics").await;
+    assert!(metrics.contains("cordboard_http_connections 1\n"), "{metrics}");
+    assert!(metrics.contains("cordboard_http_refused_connections_total{reason=\"timeout\"}"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let server = start(10, LONG).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let line = format!("x: {}\r\n", "a".repeat(1000));
+    while stream.write_all(line.as_bytes()).await.is_ok() {}
+    assert!(ask(&server, "GET /healthz").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_their_turn() {
+    let server = start(1, LONG).await;
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut byte = [0];
+    first.read_exact(&mut byte).await.unwrap();
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    second.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    drop(first);
+    let metrics = whole(second).await;
+    assert!(metrics.contains("cordboard_http_connections 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn stopping_closes_idle_connections_and_the_port() {
+    let server = start(10, LONG).await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut byte = [0];
+    idle.read_exact(&mut byte).await.unwrap();
+    server.stop.send(()).unwrap();
+    server.running.await.unwrap();
+    whole(idle).await;
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named() {
+    let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+    let address = listeners[0].local_addr().unwrap();
+    let error = bind(&[address]).await.unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("[http] listen"), "{error}");
+}

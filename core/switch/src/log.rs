@@ -1,0 +1,96 @@
+//! The log: text on a terminal, JSON with the node's name otherwise, on standard error.
+
+use std::fmt;
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::resolved::{Log, LogFormat};
+
+/// The variable that overrides the configured level.
+const LEVEL_VARIABLE: &str = "CORDBOARD_LOG";
+
+/// Starts the log.
+///
+/// # Errors
+/// The level in `CORDBOARD_LOG` is none, or a log was started before.
+pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<()> {
+    let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| config.level.clone());
+    let filter = EnvFilter::builder().parse(&level).with_context(|| format!("the log level \"{level}\" is wrong"))?;
+    let text = match config.format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if text {
+        lines.with_ansi(std::io::stderr().is_terminal()).try_init()
+    } else {
+        let head = format!("{{\"node\":{},", serde_json::Value::from(node));
+        lines.json().flatten_event(true).map_event_format(|inner| WithNode { inner, head }).try_init()
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+/// Puts the node's name in front of every JSON object.
+struct WithNode<F> {
+    inner: F,
+    head: String,
+}
+
+impl<S, N, F> FormatEvent<S, N> for WithNode<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::new();
+        self.inner.format_event(context, Writer::new(&mut line), event)?;
+        match line.strip_prefix('{') {
+            Some(rest) => write!(to, "{}{rest}", self.head),
+            None => to.write_str(&line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_that_names_the_node() {
+        let sink = Sink::default();
+        let to = sink.clone();
+        let head = format!("{{\"node\":{},", serde_json::Value::from("la\"b"));
+        let lines = tracing_subscriber::fmt().with_writer(move || to.clone()).json().flatten_event(true);
+        let subscriber = lines.map_event_format(|inner| WithNode { inner, head }).finish();
+        tracing::subscriber::with_default(subscriber, || tracing::info!(calls = 3, "started"));
+        let bytes = sink.0.lock().unwrap().clone();
+        let line: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(line["node"], "la\"b");
+        assert_eq!(line["message"], "started");
+        assert_eq!(line["calls"], 3);
+    }
+}

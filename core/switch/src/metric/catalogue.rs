@@ -1,0 +1,120 @@
+//! Every metric once: name, type, help, labels. What is exported, the reference page, dashboards and
+//! alerts are all checked against this list.
+
+/// What kind of numbers a metric holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// Only grows.
+    Counter,
+    /// What is there now.
+    Gauge,
+    /// How values are spread.
+    Histogram,
+}
+
+impl Type {
+    /// The word in the text format.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// A metric's declaration.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    /// The full name.
+    pub(crate) name: &'static str,
+    /// Its type.
+    pub(crate) kind: Type,
+    /// One sentence.
+    pub(crate) help: &'static str,
+    /// The names of its labels; their values come from closed sets.
+    pub(crate) labels: &'static [&'static str],
+}
+
+macro_rules! catalogue {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub(crate) static $constant: Metric = Metric {
+                name: $name,
+                kind: Type::$kind,
+                help: $help,
+                labels: &[$($label),*],
+            };
+        )*
+        /// Every metric, in the order in which they are exported.
+        pub(crate) static ALL: &[&Metric] = &[$(&$constant),*];
+    };
+}
+
+catalogue! {
+    BUILD_INFO = Gauge "cordboard_build_info" ["version", "node"] "Always 1; the labels say which build this is and which node.";
+    DRAINING = Gauge "cordboard_draining" [] "1 while the switch takes no new calls, else 0.";
+
+    RELAY_LATENCY = Histogram "cordboard_relay_latency_seconds" ["media"] "From reception to handing over the last copy; mix: to the first mixed frame that holds the packet.";
+    RTP_PACKETS = Counter "cordboard_rtp_packets_total" ["direction", "media"] "RTP packets taken from and made for peers.";
+    RTP_BYTES = Counter "cordboard_rtp_bytes_total" ["direction", "media"] "Bytes of these packets, RTP headers included.";
+    RTP_DROPPED = Counter "cordboard_rtp_dropped_packets_total" ["reason"] "Media packets that came and were not used.";
+    RTP_LOST = Counter "cordboard_rtp_lost_packets_total" [] "RTP packets that sequence numbers show as lost on the way here.";
+    RTP_SOCKET_ERRORS = Counter "cordboard_rtp_socket_errors_total" ["direction"] "out: packets that the kernel did not take; in: sockets that failed while receiving.";
+    RTCP_PACKETS = Counter "cordboard_rtcp_packets_total" ["direction"] "RTCP packets taken from and made for peers.";
+    STREAMS = Gauge "cordboard_streams" ["role", "media"] "Streams now; publisher: taken from peers, subscriber: sent to peers.";
+    MIXES = Gauge "cordboard_mixes" [] "Audio mixes with at least one leg.";
+    SHARD_BUSY = Gauge "cordboard_shard_busy_ratio" ["shard"] "Part of the last seconds that a media thread was not asleep, from 0 to 1.";
+    SHARD_LAG = Histogram "cordboard_shard_lag_seconds" [] "By how much the ticks of media threads came late.";
+    SHARD_TICKS_SKIPPED = Counter "cordboard_shard_skipped_ticks_total" [] "Ticks of 20 ms that media threads left out because they came far too late.";
+    SHARD_REFUSED = Counter "cordboard_shard_refused_commands_total" [] "Commands to media threads that were refused because too many waited.";
+
+    CONFERENCES = Gauge "cordboard_conferences" [] "Conferences with at least one participant.";
+    PARTICIPANTS = Gauge "cordboard_participants" ["transport"] "Participants of conferences.";
+    JOINS = Counter "cordboard_joins_total" ["transport", "outcome"] "Attempts to join a conference.";
+    CALLS_ENDED = Counter "cordboard_calls_ended_total" ["reason"] "Calls that ended.";
+    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference or pager.";
+    MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing its last copy to a call.";
+    MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From handing a copy to a call to its final response.";
+    MESSAGE_RECIPIENTS = Histogram "cordboard_message_recipients" [] "How many receive one message.";
+    MESSAGE_QUEUE = Gauge "cordboard_message_queue_depth" [] "Copies that wait in calls for the answers to earlier ones.";
+
+    SIP_REQUESTS = Counter "cordboard_sip_requests_total" ["method", "direction"] "SIP requests, repeats not counted.";
+    SIP_RESPONSES = Counter "cordboard_sip_responses_total" ["method", "code", "direction"] "SIP responses.";
+    SIP_TRANSACTION = Histogram "cordboard_sip_transaction_seconds" ["method", "side"] "From request to final response.";
+    SIP_TRANSACTIONS = Gauge "cordboard_sip_transactions" [] "SIP transactions alive.";
+    SIP_DIALOGS = Gauge "cordboard_sip_dialogs" [] "SIP dialogs alive.";
+    SIP_REGISTRATIONS = Gauge "cordboard_sip_registrations" [] "Registered contacts.";
+    SIP_CONNECTIONS = Gauge "cordboard_sip_connections" ["transport"] "Open SIP connections.";
+    SIP_RETRANSMISSIONS = Counter "cordboard_sip_retransmissions_total" ["direction"] "out: sent again by us; in: came again and absorbed.";
+    SIP_TIMEOUTS = Counter "cordboard_sip_timeouts_total" ["timer"] "Transactions that a timer ended, by its RFC 3261 name.";
+    SIP_REJECTED = Counter "cordboard_sip_rejected_total" ["reason"] "SIP that was refused or dropped at the door.";
+
+    HOOK_SECONDS = Histogram "cordboard_hook_seconds" ["hook", "plugin"] "Time of one plugin call.";
+    HOOK_VERDICTS = Counter "cordboard_hook_verdicts_total" ["hook", "plugin", "verdict"] "Verdicts of plugins, failures included.";
+    HOOK_TIMEOUTS = Counter "cordboard_hook_timeouts_total" ["hook"] "Questions that had no verdict at their deadline.";
+    HOOK_STALE = Counter "cordboard_hook_stale_verdicts_total" [] "Verdicts that came for nothing: too late, or their subject was gone.";
+    HOOK_QUEUE = Gauge "cordboard_hook_queue_depth" [] "Questions that wait for a plugin worker.";
+    PLUGIN_INFO = Gauge "cordboard_plugin_info" ["plugin", "version", "api"] "Always 1; the labels say which build of a plugin serves.";
+    PLUGIN_READY = Gauge "cordboard_plugin_ready" ["plugin"] "1 if a configured plugin serves, 0 if it is absent.";
+    PLUGIN_MEMORY = Gauge "cordboard_plugin_memory_bytes" ["plugin"] "WebAssembly memory of all instances of a plugin.";
+    PLUGIN_IMPORTS = Counter "cordboard_plugin_imports_total" ["plugin", "import", "outcome"] "Uses of granted powers.";
+    PLUGIN_LOADS = Counter "cordboard_plugin_loads_total" ["plugin", "outcome"] "Builds that were loaded or refused.";
+
+    STORE_COMMIT = Histogram "cordboard_store_commit_seconds" [] "Time of one commit of the database, with all its rows.";
+    STORE_WRITES = Counter "cordboard_store_writes_total" ["outcome"] "Rows written, lost to a failed commit, or refused because too many waited.";
+    STORE_QUEUE = Gauge "cordboard_store_queue_depth" [] "Writes that wait for the next commit.";
+
+    HTTP_REQUEST = Histogram "cordboard_http_request_seconds" ["route", "method", "class"] "From a request's head to its answer's head.";
+    HTTP_CONNECTIONS = Gauge "cordboard_http_connections" [] "Open HTTP connections.";
+    HTTP_REFUSED = Counter "cordboard_http_refused_connections_total" ["reason"] "HTTP connections that were closed without an answer.";
+
+    PROCESS_CPU = Counter "process_cpu_seconds_total" [] "User and system time of the process.";
+    PROCESS_RESIDENT = Gauge "process_resident_memory_bytes" [] "Resident memory.";
+    PROCESS_VIRTUAL = Gauge "process_virtual_memory_bytes" [] "Virtual memory.";
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" [] "Open file descriptors.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" [] "The limit of open file descriptors.";
+    PROCESS_START = Gauge "process_start_time_seconds" [] "When the process began, in seconds since the Unix epoch.";
+    PROCESS_THREADS = Gauge "process_threads" [] "Threads of the process.";
+}

@@ -1,0 +1,44 @@
+//! The tables, and how an older database becomes one of today.
+
+use rusqlite::Connection;
+
+/// Each entry takes the database one version further; entries are added, never changed.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE binding (
+        aor        TEXT    NOT NULL,
+        contact    TEXT    NOT NULL,
+        expires    INTEGER NOT NULL, -- nanoseconds since the Unix epoch
+        q          INTEGER NOT NULL, -- times 1000
+        call_id    TEXT    NOT NULL,
+        cseq       INTEGER NOT NULL,
+        transport  TEXT    NOT NULL,
+        local      TEXT    NOT NULL,
+        peer       TEXT    NOT NULL,
+        user_agent TEXT    NOT NULL,
+        path       TEXT    NOT NULL,
+        PRIMARY KEY (aor, contact)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE plugin_kv (
+        plugin TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        value  BLOB NOT NULL,
+        PRIMARY KEY (plugin, key)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// The version of a database of today.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Brings the database to today's version, each step whole or not at all. Returns the version that it
+/// had; one above [`VERSION`] is left as it is.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(found).unwrap_or(0);
+    for (index, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", index as i64 + 1)?;
+        transaction.commit()?;
+    }
+    Ok(found)
+}

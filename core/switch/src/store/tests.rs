@@ -1,0 +1,190 @@
+//! The store on real files: what was reported survives a reopening, and trouble is named.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+
+use cordboard_engine::io::Transport;
+
+use super::*;
+use crate::config::resolved::StoreConfig;
+
+fn config(folder: &Path) -> StoreConfig {
+    StoreConfig { path: folder.join("cordboard.db"), full_sync: true }
+}
+
+fn open(folder: &Path) -> (Sqlite, Receiver<(Ticket, bool)>) {
+    let (sender, receiver) = channel();
+    let sender = Mutex::new(sender);
+    let on_stored: OnStored = Arc::new(move |ticket, ok| {
+        // A test that no longer listens does not mind.
+        let _ = sender.lock().unwrap().send((ticket, ok));
+    });
+    (Sqlite::open(folder, &config(folder), on_stored).unwrap(), receiver)
+}
+
+fn error(folder: &Path) -> String {
+    match Sqlite::open(folder, &config(folder), Arc::new(|_, _| ())) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn binding(user: &str, expires: u64) -> StoredBinding {
+    StoredBinding {
+        aor: format!("{user}@lab.test"),
+        contact: format!("sip:{user}@[2001:db8::1]:5062;transport=tcp"),
+        expires: Time::from_unix_seconds(expires),
+        q: 700,
+        call_id: "a84b4c76e66710".into(),
+        cseq: u32::MAX,
+        transport: Transport::Tcp,
+        local: "127.0.0.1:5060".parse().unwrap(),
+        peer: "[2001:db8::1]:40000".parse().unwrap(),
+        connection: 0,
+        user_agent: "Ännä's phone \u{2603}".into(),
+        path: "<sip:edge.lab.test;lr>".into(),
+    }
+}
+
+fn put(user: &str, expires: u64) -> StoreWrite {
+    StoreWrite::PutBinding(Box::new(binding(user, expires)))
+}
+
+#[test]
+fn what_was_reported_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    store.write(Ticket(1), put("alice", 100));
+    store.write(Ticket(2), put("alice", 200));
+    store.write(Ticket(3), put("bob", 200));
+    store.write(Ticket(4), put("carol", 200));
+    let gone = StoreWrite::DeleteBinding { aor: "carol@lab.test".into(), contact: binding("carol", 0).contact };
+    store.write(Ticket(5), gone);
+    for ticket in 1..=5 {
+        assert_eq!(reported.recv().unwrap(), (Ticket(ticket), true));
+    }
+    assert_eq!(store.counts().written, 5);
+    drop(store);
+
+    let (store, _) = open(folder.path());
+    let mut loaded = store.load_bindings(Time::from_unix_seconds(150)).unwrap();
+    loaded.sort_by(|a, b| a.aor.cmp(&b.aor));
+    assert_eq!(loaded, [binding("alice", 200), binding("bob", 200)]);
+}
+
+#[test]
+fn registrations_that_have_ended_are_removed_when_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    store.write(Ticket(1), put("alice", 100));
+    reported.recv().unwrap();
+    assert_eq!(store.load_bindings(Time::from_unix_seconds(100)).unwrap(), []);
+    assert_eq!(store.load_bindings(Time::from_unix_seconds(0)).unwrap(), [], "it is gone for good");
+}
+
+#[test]
+fn closing_writes_what_waits_and_later_writes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    for number in 0..20_000 {
+        store.write(Ticket(number), put(&format!("user{number}"), 100));
+    }
+    store.close();
+    store.write(Ticket(99_999), put("late", 100));
+    let reports: Vec<_> = reported.try_iter().collect();
+    assert_eq!(reports.len(), 20_001);
+    assert_eq!(reports.last(), Some(&(Ticket(99_999), false)));
+    assert!(reports[..20_000].iter().all(|(_, ok)| *ok));
+    let counts = store.counts();
+    assert_eq!((counts.written, counts.refused, counts.waiting), (20_000, 1, 0));
+    assert!(counts.commit_seconds.count() < 20_000, "writes are committed in groups");
+    drop(store);
+    let (store, _) = open(folder.path());
+    assert_eq!(store.load_bindings(Time::default()).unwrap().len(), 20_000);
+}
+
+#[test]
+fn what_plugins_keep_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    let keep = |plugin, key, value: Option<&[u8]>| store.keep(KvWrite { plugin, key, value });
+    keep("word-filter", "hits", Some(b"1"));
+    keep("word-filter", "hits", Some(b"2"));
+    keep("word-filter", "gone", Some(b"x"));
+    keep("word-filter", "gone", None);
+    keep("office-hours", "hits", Some(b"\0\xff"));
+    drop(store);
+    let (store, _) = open(folder.path());
+    let mut kept = store.load_kv().unwrap();
+    kept.sort_by(|a, b| (&a.plugin, &a.key).cmp(&(&b.plugin, &b.key)));
+    let entry = |plugin: &str, value: &[u8]| KvEntry { plugin: plugin.into(), key: "hits".into(), value: value.into() };
+    assert_eq!(kept, [entry("office-hours", b"\0\xff"), entry("word-filter", b"2")]);
+}
+
+#[test]
+fn a_write_that_fails_is_reported_as_not_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    let other = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    other.execute_batch("DROP TABLE binding").unwrap();
+    store.write(Ticket(1), put("alice", 100));
+    assert_eq!(reported.recv().unwrap(), (Ticket(1), false));
+    assert_eq!(store.counts().failed, 1);
+}
+
+#[test]
+fn a_damaged_file_is_named_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cordboard.db");
+    let rubbish = b"this is not a database".repeat(400);
+    std::fs::write(&path, &rubbish).unwrap();
+    let error = error(folder.path());
+    assert!(error.contains("cordboard.db is damaged") && error.contains("nothing was changed"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), rubbish);
+}
+
+#[test]
+fn a_database_of_a_newer_switch_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    connection.pragma_update(None, "user_version", 1000).unwrap();
+    drop(connection);
+    let error = error(folder.path());
+    assert!(error.contains("has version 1000"), "{error}");
+}
+
+#[test]
+fn a_folder_has_one_switch_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    let error = error(folder.path());
+    assert!(error.contains("in use by another running switch"), "{error}");
+    drop(store);
+    open(folder.path());
+}
+
+#[test]
+fn folder_and_files_are_for_their_owner_only() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let (store, reported) = open(&folder);
+    store.write(Ticket(1), put("alice", 100));
+    reported.recv().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    for file in std::fs::read_dir(&folder).unwrap() {
+        let path = file.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = error(&file.join("data"));
+    assert!(error.contains("file/data cannot be used") && error.contains("data_dir"), "{error}");
+}
