@@ -59,7 +59,7 @@ fn phone() -> UdpSocket {
 
 #[test]
 fn two_phones_hear_each_other_through_the_thread() {
-    let (shard, events) = shard(47_100..=47_131);
+    let (shard, events) = shard(30_100..=30_131);
     let phones = [phone(), phone()];
     let mut ports = Vec::new();
     for (leg, phone) in (1..).zip(&phones) {
@@ -100,7 +100,7 @@ fn two_phones_hear_each_other_through_the_thread() {
 
 #[test]
 fn a_shard_without_free_ports_says_so_and_frees_them_at_the_end_of_a_leg() {
-    let (shard, events) = shard(47_140..=47_141);
+    let (shard, events) = shard(30_140..=30_141);
     let phone = phone();
     let remote = phone.local_addr().unwrap();
     shard.send(open(1, remote)).unwrap();
@@ -108,7 +108,7 @@ fn a_shard_without_free_ports_says_so_and_frees_them_at_the_end_of_a_leg() {
         next(&events),
         MediaEvent::Opened {
             leg: LegId(1),
-            port: 47_140
+            port: 30_140
         }
     );
     shard.send(open(2, remote)).unwrap();
@@ -127,14 +127,14 @@ fn a_shard_without_free_ports_says_so_and_frees_them_at_the_end_of_a_leg() {
         next(&events),
         MediaEvent::Opened {
             leg: LegId(3),
-            port: 47_140
+            port: 30_140
         }
     );
 }
 
 #[test]
 fn counts_are_published_and_survive_until_asked() {
-    let (shard, events) = shard(47_150..=47_151);
+    let (shard, events) = shard(30_150..=30_151);
     let phone = phone();
     shard.send(open(1, phone.local_addr().unwrap())).unwrap();
     next(&events);
