@@ -28,7 +28,7 @@ fn a_stranger_can_neither_speak_nor_listen() {
     let mut world = two();
     world.run(1000);
     let mut thief = World::new();
-    thief.join(1, Codec::Pcmu, 2000.0, 0.9).ssrc = 1 * 7919;
+    thief.join(1, Codec::Pcmu, 2000.0, 0.9).ssrc = 7919;
     for _ in 0..100 {
         let packet = thief.phone(1).packet();
         world.inject(1, attacker(), &packet);
@@ -222,8 +222,8 @@ fn the_peers_report_gives_loss_jitter_and_round_trip() {
     let mut world = two();
     world.run(10_000);
     let ours = world.phone(1).control.last().unwrap().clone();
-    let sent_ms = (word(&ours, 2) as u64, u64::from(word(&ours, 3)));
-    let middle = (sent_ms.0 << 16 | sent_ms.1 >> 16) as u32;
+    let sent_at = (u64::from(word(&ours, 2)), u64::from(word(&ours, 3)));
+    let middle = (sent_at.0 << 16 | sent_at.1 >> 16) as u32;
     // The phone got it, waited, and answers: lsr is ours, dlsr covers all but 80 ms of the time until now.
     let now = world.now;
     let ntp_now = ((now.unix_seconds() + 2_208_988_800) << 16) as u32
