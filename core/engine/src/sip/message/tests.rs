@@ -239,6 +239,12 @@ fn what_can_be_answered_gets_its_status() {
         ("Via", "X", 400, "via"),
         ("10.0.0.1;", "10.0.0.1;;", 400, "via"),
         ("z9hG4bKa", "z9hG4bK", 400, "branch"),
+        ("z9hG4bKa", "z9hG4bKa;branch=b", 400, "branch"),
+        ("branch=z9hG4bKa", "branch", 400, "branch"),
+        ("tag=1", "tag", 400, "from"),
+        ("tag=1", "tag=\"\"", 400, "from"),
+        ("tag=1", "tag=1;TAG=2", 400, "from"),
+        ("<sip:c@d>", "<sip:c@d>;tag", 400, "to"),
         ("From", "X", 400, "from"),
         ("<sip:a@b>", "<sip:a@b@c>", 400, "from"),
         ("To", "X", 400, "to"),
@@ -261,7 +267,7 @@ fn what_can_be_answered_gets_its_status() {
     for (from, to, status, reason) in cases {
         let text = good.replacen(from, to, 1);
         assert_ne!(text, good, "{from}");
-        let refusal = parse(&text).unwrap().check_request().unwrap_err();
+        let refusal = parse(&text).unwrap().check_request().expect_err(to);
         assert_eq!(
             (refusal.status, refusal.reason),
             (status, reason),
