@@ -87,7 +87,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
 }
 
 fn run(file: &Path) -> anyhow::Result<ExitCode> {
@@ -119,7 +121,11 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 fn summary(config: &Resolved) -> String {
     let sip = &config.sip;
     let counted = [
-        (sip.udp.len() + sip.tcp.len() + sip.ws.len(), "SIP address", "SIP addresses"),
+        (
+            sip.udp.len() + sip.tcp.len() + sip.ws.len(),
+            "SIP address",
+            "SIP addresses",
+        ),
         (config.accounts.len(), "account", "accounts"),
         (config.credentials.len(), "user or device", "users and devices"),
         (config.conferences.len(), "conference", "conferences"),
@@ -148,12 +154,19 @@ fn build(file: &Path, folders: Vec<PathBuf>, output: Option<PathBuf>) -> anyhow:
         (false, Some(output)) => (folders, output),
         (named, output) => {
             let config = config::load(file)?.config;
-            let listed = config.plugins.list.iter().filter_map(|plugin| match &plugin.origin {
-                Origin::Source(folder) => Some(folder.clone()),
-                Origin::Wasm(_) => None,
-            });
+            let listed = config
+                .plugins
+                .list
+                .iter()
+                .filter_map(|plugin| match &plugin.origin {
+                    Origin::Source(folder) => Some(folder.clone()),
+                    Origin::Wasm(_) => None,
+                });
             let folders = if named { listed.collect() } else { folders };
-            (folders, output.unwrap_or_else(|| crate::plugins::output_folder(&config)))
+            (
+                folders,
+                output.unwrap_or_else(|| crate::plugins::output_folder(&config)),
+            )
         }
     };
     let options = plugin_build::Options::new(output).with_progress(say());
@@ -167,7 +180,11 @@ fn build(file: &Path, folders: Vec<PathBuf>, output: Option<PathBuf>) -> anyhow:
             }
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 #[cfg(test)]
@@ -182,7 +199,10 @@ mod tests {
 
     #[test]
     fn the_config_file_may_stand_before_and_after_the_command() {
-        for words in [["cordboard", "-c", "x.toml", "check"], ["cordboard", "check", "-c", "x.toml"]] {
+        for words in [
+            ["cordboard", "-c", "x.toml", "check"],
+            ["cordboard", "check", "-c", "x.toml"],
+        ] {
             let line = Line::try_parse_from(words).unwrap();
             assert_eq!(line.file.config, Path::new("x.toml"));
             assert!(matches!(line.command, Some(Command::Check)));

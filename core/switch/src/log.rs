@@ -21,18 +21,26 @@ const LEVEL_VARIABLE: &str = "CORDBOARD_LOG";
 /// The level in `CORDBOARD_LOG` is none, or a log was started before.
 pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<()> {
     let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| config.level.clone());
-    let filter = EnvFilter::builder().parse(&level).with_context(|| format!("the log level \"{level}\" is wrong"))?;
+    let filter = EnvFilter::builder()
+        .parse(&level)
+        .with_context(|| format!("the log level \"{level}\" is wrong"))?;
     let text = match config.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = if text {
         lines.with_ansi(std::io::stderr().is_terminal()).try_init()
     } else {
         let head = format!("{{\"node\":{},", serde_json::Value::from(node));
-        lines.json().flatten_event(true).map_event_format(|inner| WithNode { inner, head }).try_init()
+        lines
+            .json()
+            .flatten_event(true)
+            .map_event_format(|inner| WithNode { inner, head })
+            .try_init()
     };
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }
@@ -49,7 +57,12 @@ where
     N: for<'a> FormatFields<'a> + 'static,
     F: FormatEvent<S, N>,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut to: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut line = String::new();
         self.inner.format_event(context, Writer::new(&mut line), event)?;
         match line.strip_prefix('{') {
@@ -84,7 +97,10 @@ mod tests {
         let sink = Sink::default();
         let to = sink.clone();
         let head = format!("{{\"node\":{},", serde_json::Value::from("la\"b"));
-        let lines = tracing_subscriber::fmt().with_writer(move || to.clone()).json().flatten_event(true);
+        let lines = tracing_subscriber::fmt()
+            .with_writer(move || to.clone())
+            .json()
+            .flatten_event(true);
         let subscriber = lines.map_event_format(|inner| WithNode { inner, head }).finish();
         tracing::subscriber::with_default(subscriber, || tracing::info!(calls = 3, "started"));
         let bytes = sink.0.lock().unwrap().clone();

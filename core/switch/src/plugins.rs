@@ -43,11 +43,13 @@ pub(crate) fn start(host: &Arc<Host>, config: &Resolved) -> std::io::Result<Join
         setup: config.plugins.setup,
         output: output_folder(config),
     };
-    std::thread::Builder::new().name("plugin-build".into()).spawn(move || {
-        for plugin in &list {
-            loader.bring(plugin);
-        }
-    })
+    std::thread::Builder::new()
+        .name("plugin-build".into())
+        .spawn(move || {
+            for plugin in &list {
+                loader.bring(plugin);
+            }
+        })
 }
 
 struct Loader {
@@ -71,7 +73,10 @@ impl Loader {
 
     fn build(&self, plugin: &PluginConfig, folder: &Path) -> Option<PathBuf> {
         if !self.build {
-            self.absent(plugin, "it is not built, because `[plugins] build` is false; give a compiled file as `wasm`");
+            self.absent(
+                plugin,
+                "it is not built, because `[plugins] build` is false; give a compiled file as `wasm`",
+            );
             return None;
         }
         let (host, name) = (Arc::clone(&self.host), plugin.name.clone());
@@ -79,8 +84,9 @@ impl Loader {
             tracing::info!(target: "plugin", plugin = name, "{line}");
             host.set_problem(&name, format!("it is being built: {line}"));
         });
-        let options =
-            plugin_build::Options::new(&self.output).with_setup(self.setup).with_progress(progress);
+        let options = plugin_build::Options::new(&self.output)
+            .with_setup(self.setup)
+            .with_progress(progress);
         match plugin_build::build(folder, &options) {
             Ok(built) => Some(built.wasm),
             Err(error) => {

@@ -49,9 +49,17 @@ pub(crate) fn read(text: &str, report: &mut Report<'_>) -> Tree {
     let broken = !errors.is_empty();
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        report.mistake(&span, "", format!("not TOML: {}", error.message().trim().replace('\n', ", ")));
+        report.mistake(
+            &span,
+            "",
+            format!("not TOML: {}", error.message().trim().replace('\n', ", ")),
+        );
     }
-    let mut reader = Reader { report, broken, quiet: false };
+    let mut reader = Reader {
+        report,
+        broken,
+        quiet: false,
+    };
     reader.table(table.get_ref(), &ROOT, String::new(), &table.span())
 }
 
@@ -64,7 +72,13 @@ struct Reader<'r, 't> {
 }
 
 impl Reader<'_, '_> {
-    fn table(&mut self, table: &DeTable<'_>, section: &'static Section, path: String, span: &Range<usize>) -> Tree {
+    fn table(
+        &mut self,
+        table: &DeTable<'_>,
+        section: &'static Section,
+        path: String,
+        span: &Range<usize>,
+    ) -> Tree {
         let mut values = BTreeMap::new();
         let mut mistaken = Vec::new();
         for (key, value) in table {
@@ -78,7 +92,8 @@ impl Reader<'_, '_> {
             self.quiet |= !declared.served;
             if let Some(node) = self.value(declared.kind, value, &at) {
                 if !declared.served && !was_quiet && !is_default(&node, declared.kind, declared.default) {
-                    self.report.warning(&key.span(), at, "not served by this version; it has no effect");
+                    self.report
+                        .warning(&key.span(), at, "not served by this version; it has no effect");
                 }
                 values.insert(declared.name, node);
             } else {
@@ -101,7 +116,13 @@ impl Reader<'_, '_> {
                 Default::Required | Default::Absent(_) => {}
             }
         }
-        Tree { path, span: span.clone(), section, values, mistaken }
+        Tree {
+            path,
+            span: span.clone(),
+            section,
+            values,
+            mistaken,
+        }
     }
 
     fn value(&mut self, kind: Kind, value: &Spanned<DeValue<'_>>, at: &str) -> Option<Node> {
@@ -130,7 +151,12 @@ impl Reader<'_, '_> {
         read.map(|value| Node { span, value })
     }
 
-    fn tables(&mut self, section: &'static Section, items: &[Spanned<DeValue<'_>>], at: &str) -> Option<Value> {
+    fn tables(
+        &mut self,
+        section: &'static Section,
+        items: &[Spanned<DeValue<'_>>],
+        at: &str,
+    ) -> Option<Value> {
         let mut trees = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let path = format!("{at}[{index}]");
@@ -151,7 +177,11 @@ impl Reader<'_, '_> {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.into() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.into()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn unknown_key(name: &str, section: &Section) -> String {
@@ -167,7 +197,9 @@ fn unknown_key(name: &str, section: &Section) -> String {
     let known: Vec<_> = section.keys.iter().map(|key| key.name).collect();
     let known = known.join(", ");
     match homes.first() {
-        Some(&"") => format!("unknown key here: `{name}` belongs at the top of the file; known here: {known}"),
+        Some(&"") => {
+            format!("unknown key here: `{name}` belongs at the top of the file; known here: {known}")
+        }
         Some(home) => format!("unknown key here: `{name}` belongs in `{home}`; known here: {known}"),
         None => format!("unknown key; known here: {known}"),
     }
@@ -190,14 +222,21 @@ fn scalar(kind: Kind, value: &DeValue<'_>) -> Result<Scalar, String> {
         (Kind::Flag, DeValue::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
         (Kind::Integer(min, max), DeValue::Integer(number)) => {
             let number = i64::from_str_radix(number.as_str(), number.radix()).ok();
-            number.filter(|n| (min..=max).contains(n)).map(Scalar::Integer).ok_or_else(|| "out of range".into())
+            number
+                .filter(|n| (min..=max).contains(n))
+                .map(Scalar::Integer)
+                .ok_or_else(|| "out of range".into())
         }
         (Kind::Flag | Kind::Integer(..) | Kind::Json | Kind::List(_) | Kind::OneOrMore(_), other) => {
             Err(format!("it is {}", type_name(other)))
         }
         (Kind::Table(_) | Kind::Tables(_), other) => Err(format!("it is {}", type_name(other))),
         (kind, DeValue::String(text)) => {
-            let shown = if kind.secret() || text.len() > 80 { String::new() } else { format!("\"{text}\": ") };
+            let shown = if kind.secret() || text.len() > 80 {
+                String::new()
+            } else {
+                format!("\"{text}\": ")
+            };
             kind.read_text(text).map_err(|what| format!("{shown}{what}"))
         }
         (_, other) => Err(format!("it is {}", type_name(other))),
@@ -219,9 +258,11 @@ fn json(value: &DeValue<'_>) -> Result<serde_json::Value, String> {
             .into(),
         DeValue::Boolean(flag) => (*flag).into(),
         DeValue::Datetime(date) => date.to_string().into(),
-        DeValue::Array(items) => {
-            items.iter().map(|item| json(item.get_ref())).collect::<Result<Vec<_>, _>>()?.into()
-        }
+        DeValue::Array(items) => items
+            .iter()
+            .map(|item| json(item.get_ref()))
+            .collect::<Result<Vec<_>, _>>()?
+            .into(),
         DeValue::Table(table) => table
             .iter()
             .map(|(key, value)| Ok((key.get_ref().to_string(), json(value.get_ref())?)))
@@ -233,9 +274,18 @@ fn json(value: &DeValue<'_>) -> Result<serde_json::Value, String> {
 fn default_node(kind: Kind, text: &str, at: &str) -> Node {
     let (value, errors) = DeValue::parse_recoverable(text);
     let mut report = Report::new("default".as_ref(), text);
-    let mut reader = Reader { report: &mut report, broken: !errors.is_empty(), quiet: false };
-    let node = reader.value(kind, &value, at).expect("every declared default is a value of its kind");
-    Node { span: 0..0, value: node.value }
+    let mut reader = Reader {
+        report: &mut report,
+        broken: !errors.is_empty(),
+        quiet: false,
+    };
+    let node = reader
+        .value(kind, &value, at)
+        .expect("every declared default is a value of its kind");
+    Node {
+        span: 0..0,
+        value: node.value,
+    }
 }
 
 fn is_default(node: &Node, kind: Kind, default: Default) -> bool {
@@ -302,7 +352,11 @@ typed! {
 impl Tree {
     /// The value of a declared key; `None` where it is absent (or mistaken) and has no default.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
-        assert!(self.section.key(key).is_some(), "`{key}` is not declared in `{}`", self.section.name);
+        assert!(
+            self.section.key(key).is_some(),
+            "`{key}` is not declared in `{}`",
+            self.section.name
+        );
         self.values.get(key)
     }
 

@@ -90,17 +90,25 @@ impl fmt::Display for Kind {
             Self::SecretHex(digits) => write!(f, "{digits} hexadecimal digits (never shown)"),
             Self::Pin => f.write_str("1 to 32 decimal digits in quotes (never shown)"),
             Self::OneOf(words) => write!(f, "one of {}", quoted(words)),
-            Self::Duration(min, max) => write!(f, "a duration from {} to {}", span_text(*min), span_text(*max)),
+            Self::Duration(min, max) => {
+                write!(f, "a duration from {} to {}", span_text(*min), span_text(*max))
+            }
             Self::Keep => f.write_str("\"while-occupied\", \"forever\" or a duration such as \"7d\""),
             Self::Size(min, max) => write!(f, "a size from {} to {}", size_text(*min), size_text(*max)),
-            Self::Socket => f.write_str("an address with a port, such as \"127.0.0.1:5060\" or \"[::1]:5060\""),
+            Self::Socket => {
+                f.write_str("an address with a port, such as \"127.0.0.1:5060\" or \"[::1]:5060\"")
+            }
             Self::Ip => f.write_str("an IP address, such as \"192.0.2.1\" or \"2001:db8::1\""),
             Self::Network => f.write_str("a network, such as \"192.0.2.0/24\", or one address"),
             Self::Ports => f.write_str("a range of UDP ports from 1024 to 65535, such as \"20000-29999\""),
             Self::Id => f.write_str("32 hexadecimal digits, with or without dashes"),
             Self::Domain => f.write_str("a domain name or IP address"),
-            Self::Username => f.write_str("a SIP user part: 1 to 64 letters, digits or any of -_.!~*'()&=+$,;?/"),
-            Self::Number => f.write_str("a number to dial in quotes: 1 to 32 letters, digits or any of +*#-._"),
+            Self::Username => {
+                f.write_str("a SIP user part: 1 to 64 letters, digits or any of -_.!~*'()&=+$,;?/")
+            }
+            Self::Number => {
+                f.write_str("a number to dial in quotes: 1 to 32 letters, digits or any of +*#-._")
+            }
             Self::Name => f.write_str("a name: 1 to 64 lower-case letters, digits and dashes"),
             Self::Path => f.write_str("a path"),
             Self::List(kind) => write!(f, "a list; each is {kind}"),
@@ -150,11 +158,17 @@ impl Kind {
                     None => "unknown word".into(),
                 })
             }
-            Self::Socket => text.parse().map(Scalar::Socket).map_err(|_| match text.parse::<IpAddr>() {
-                Ok(_) => "the port is missing".into(),
-                Err(_) => "not an address with a port (names are not resolved here)".into(),
-            }),
-            Self::Ip => text.parse().map(Scalar::Ip).map_err(|_| "not an IP address".into()),
+            Self::Socket => text
+                .parse()
+                .map(Scalar::Socket)
+                .map_err(|_| match text.parse::<IpAddr>() {
+                    Ok(_) => "the port is missing".into(),
+                    Err(_) => "not an address with a port (names are not resolved here)".into(),
+                }),
+            Self::Ip => text
+                .parse()
+                .map(Scalar::Ip)
+                .map_err(|_| "not an IP address".into()),
             Self::Network => text
                 .parse::<IpNet>()
                 .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -198,7 +212,11 @@ impl Kind {
             Self::Domain => all(|c| c.is_ascii_alphanumeric() || "-_.:[]".contains(c)),
             _ => true,
         };
-        if fits { Ok(()) } else { Err("it holds a character that may not stand there".into()) }
+        if fits {
+            Ok(())
+        } else {
+            Err("it holds a character that may not stand there".into())
+        }
     }
 }
 
@@ -208,13 +226,20 @@ fn split_unit(text: &str) -> Result<(u64, &str), String> {
     if number.is_empty() {
         return Err("it does not begin with a whole number".into());
     }
-    let number = number.parse().map_err(|_| String::from("the number is too large"))?;
+    let number = number
+        .parse()
+        .map_err(|_| String::from("the number is too large"))?;
     Ok((number, unit.trim_start()))
 }
 
 fn read_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text)?;
-    let seconds = |factor: u64| number.checked_mul(factor).map(Duration::from_secs).ok_or("the number is too large");
+    let seconds = |factor: u64| {
+        number
+            .checked_mul(factor)
+            .map(Duration::from_secs)
+            .ok_or("the number is too large")
+    };
     Ok(match unit {
         "us" => Duration::from_micros(number),
         "ms" => Duration::from_millis(number),
@@ -237,12 +262,20 @@ fn read_size(text: &str) -> Result<u64, String> {
         "" => return Err("the unit is missing: B, KiB, MiB or GiB".into()),
         _ => return Err(format!("unknown unit `{unit}`: B, KiB, MiB and GiB are known")),
     };
-    number.checked_mul(factor).ok_or_else(|| "the number is too large".into())
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "the number is too large".into())
 }
 
 fn read_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let (first, last) = text.split_once('-').ok_or("the dash between first and last is missing")?;
-    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| format!("`{}` is not a port", text.trim()));
+    let (first, last) = text
+        .split_once('-')
+        .ok_or("the dash between first and last is missing")?;
+    let port = |text: &str| {
+        text.trim()
+            .parse::<u16>()
+            .map_err(|_| format!("`{}` is not a port", text.trim()))
+    };
     let (first, last) = (port(first)?, port(last)?);
     if first < 1024 {
         return Err("ports below 1024 are reserved".into());
@@ -259,12 +292,22 @@ fn read_ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 /// A duration as it is written in the file.
 pub(crate) fn span_text(span: Duration) -> String {
     let micros = span.as_micros();
-    for (unit, factor) in [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000)] {
+    for (unit, factor) in [
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("m", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1000),
+    ] {
         if micros >= factor && micros.is_multiple_of(factor) {
             return format!("{}{unit}", micros / factor);
         }
     }
-    if micros == 0 { "0s".into() } else { format!("{micros}us") }
+    if micros == 0 {
+        "0s".into()
+    } else {
+        format!("{micros}us")
+    }
 }
 
 /// A size as it is written in the file.
@@ -278,7 +321,11 @@ pub(crate) fn size_text(bytes: u64) -> String {
 }
 
 fn quoted(words: &[&str]) -> String {
-    words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|word| format!("\"{word}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The candidate most like `word`, if any is like it at all.
@@ -297,21 +344,40 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_unit() {
-        for (text, expected) in
-            [("5ms", 5_000), ("30s", 30_000_000), ("2m", 120_000_000), ("1h", 3_600_000_000), ("7d", 604_800_000_000), ("50us", 50)]
-        {
+        for (text, expected) in [
+            ("5ms", 5_000),
+            ("30s", 30_000_000),
+            ("2m", 120_000_000),
+            ("1h", 3_600_000_000),
+            ("7d", 604_800_000_000),
+            ("50us", 50),
+        ] {
             let span = read_duration(text).unwrap();
             assert_eq!(span, Duration::from_micros(expected), "{text}");
             assert_eq!(read_duration(&span_text(span)), Ok(span));
         }
-        for text in ["", "5", "s", "-1s", "1.5s", "5 fortnights", "99999999999999999999s", "999999999999999999d"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "5 fortnights",
+            "99999999999999999999s",
+            "999999999999999999d",
+        ] {
             assert!(read_duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn sizes_are_read_with_their_unit() {
-        for (text, expected) in [("64KiB", 65_536), ("16MiB", 16 << 20), ("1GiB", 1 << 30), ("12B", 12)] {
+        for (text, expected) in [
+            ("64KiB", 65_536),
+            ("16MiB", 16 << 20),
+            ("1GiB", 1 << 30),
+            ("12B", 12),
+        ] {
             assert_eq!(read_size(text), Ok(expected), "{text}");
             assert_eq!(size_text(expected), text);
         }

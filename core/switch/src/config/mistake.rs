@@ -42,7 +42,11 @@ impl fmt::Display for Mistakes {
             writeln!(f, "{remark}")?;
         }
         let count = self.0.len();
-        write!(f, "{count} {} in the config file", if count == 1 { "mistake" } else { "mistakes" })
+        write!(
+            f,
+            "{count} {} in the config file",
+            if count == 1 { "mistake" } else { "mistakes" }
+        )
     }
 }
 
@@ -60,7 +64,12 @@ pub(crate) struct Report<'t> {
 impl<'t> Report<'t> {
     /// Begins with none.
     pub(crate) const fn new(file: &'t Path, text: &'t str) -> Self {
-        Self { file, text, mistakes: Vec::new(), warnings: Vec::new() }
+        Self {
+            file,
+            text,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// Notes a mistake.
@@ -90,7 +99,13 @@ impl<'t> Report<'t> {
 
     fn remark(&self, span: &Range<usize>, key: String, what: String) -> Remark {
         let (line, column) = place(self.text, span.start);
-        Remark { file: self.file.to_path_buf(), line, column, key, what }
+        Remark {
+            file: self.file.to_path_buf(),
+            line,
+            column,
+            key,
+            what,
+        }
     }
 }
 
@@ -101,5 +116,8 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
     }
     let before = &text[..offset];
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }

@@ -36,7 +36,13 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path) -> Result<Loaded, Mistakes> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let what = format!("cannot be read: {error}; name another file with -c FILE");
-        Mistakes(vec![Remark { file: path.to_path_buf(), line: 0, column: 0, key: String::new(), what }])
+        Mistakes(vec![Remark {
+            file: path.to_path_buf(),
+            line: 0,
+            column: 0,
+            key: String::new(),
+            what,
+        }])
     })?;
     parse(path, &text)
 }
@@ -50,5 +56,9 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Loaded, Mistakes> {
     let tree = file::read(text, &mut report);
     let config = resolve::resolve(path, &tree, &mut report);
     let (mistakes, warnings) = report.finish();
-    if mistakes.is_empty() { Ok(Loaded { config, warnings }) } else { Err(Mistakes(mistakes)) }
+    if mistakes.is_empty() {
+        Ok(Loaded { config, warnings })
+    } else {
+        Err(Mistakes(mistakes))
+    }
 }

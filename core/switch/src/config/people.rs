@@ -31,12 +31,25 @@ const SOLE_ACCOUNT: AccountId = AccountId(1);
 /// Reads all four kinds of tables.
 pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
     let accounts = accounts(root, report);
-    let mut reader = Reader { accounts: &accounts, names: HashMap::new(), ids: HashMap::new(), report };
+    let mut reader = Reader {
+        accounts: &accounts,
+        names: HashMap::new(),
+        ids: HashMap::new(),
+        report,
+    };
     let users = reader.users(root);
     let devices = reader.devices(root, &users);
     let conferences = reader.conferences(root);
-    let credentials = users.into_iter().map(|(credential, _)| credential).chain(devices).collect();
-    People { accounts, credentials, conferences }
+    let credentials = users
+        .into_iter()
+        .map(|(credential, _)| credential)
+        .chain(devices)
+        .collect();
+    People {
+        accounts,
+        credentials,
+        conferences,
+    }
 }
 
 fn accounts(root: &Tree, report: &mut Report<'_>) -> Vec<Account> {
@@ -46,7 +59,11 @@ fn accounts(root: &Tree, report: &mut Report<'_>) -> Vec<Account> {
     for tree in root.sure("account").trees() {
         for key in ["id", "realm"] {
             let Some(node) = tree.get(key) else { continue };
-            let value = if key == "id" { AccountId(node.id()).to_string() } else { node.text().to_lowercase() };
+            let value = if key == "id" {
+                AccountId(node.id()).to_string()
+            } else {
+                node.text().to_lowercase()
+            };
             if let Some(first) = seen.get(&value) {
                 let what = format!("line {} has an account with the same {key}", report.line(first));
                 report.mistake(&node.span, tree.at(key), what);
@@ -54,19 +71,31 @@ fn accounts(root: &Tree, report: &mut Report<'_>) -> Vec<Account> {
             seen.entry(value).or_insert_with(|| node.span.clone());
         }
         if let (Some(id), Some(realm)) = (tree.get("id"), tree.get("realm")) {
-            accounts.push(Account { id: AccountId(id.id()), realm: realm.text().to_lowercase() });
+            accounts.push(Account {
+                id: AccountId(id.id()),
+                realm: realm.text().to_lowercase(),
+            });
         }
     }
     if accounts.is_empty() {
         let realm = realm.map_or_else(|| "localhost".into(), |realm| realm.text().to_lowercase());
-        return vec![Account { id: SOLE_ACCOUNT, realm }];
+        return vec![Account {
+            id: SOLE_ACCOUNT,
+            realm,
+        }];
     }
     if let Some(realm) = realm {
-        match accounts.iter().position(|account| account.realm.eq_ignore_ascii_case(realm.text())) {
+        match accounts
+            .iter()
+            .position(|account| account.realm.eq_ignore_ascii_case(realm.text()))
+        {
             Some(index) => accounts[..=index].rotate_right(1),
             None if accounts.len() < root.sure("account").trees().len() => {}
             None => {
-                let what = match nearest(realm.text(), accounts.iter().map(|account| account.realm.as_str())) {
+                let what = match nearest(
+                    realm.text(),
+                    accounts.iter().map(|account| account.realm.as_str()),
+                ) {
                     Some(near) => format!("no [[account]] has this realm; the nearest is \"{near}\""),
                     None => "no [[account]] has this realm".into(),
                 };
@@ -100,7 +129,9 @@ impl<'a> Reader<'a, '_, '_> {
                 continue;
             };
             let (ha1_md5, ha1_sha256) = self.secret(tree, account, username.text());
-            let (Some(id), Some(account)) = (id, account) else { continue };
+            let (Some(id), Some(account)) = (id, account) else {
+                continue;
+            };
             self.name(account.id, username, tree.at("username"));
             let credential = Credential {
                 account: account.id,
@@ -121,14 +152,20 @@ impl<'a> Reader<'a, '_, '_> {
         for tree in root.sure("device").trees() {
             self.id(tree);
             let owner = self.owner(tree, users);
-            let account = owner.and_then(|owner| self.accounts.iter().find(|account| account.id == owner.account));
+            let account =
+                owner.and_then(|owner| self.accounts.iter().find(|account| account.id == owner.account));
             let username = tree.get("username");
             let (ha1_md5, ha1_sha256) = self.secret(tree, account, username.map_or("", Node::text));
-            let (Some(owner), Some(username)) = (owner, username) else { continue };
+            let (Some(owner), Some(username)) = (owner, username) else {
+                continue;
+            };
             self.name(owner.account, username, tree.at("username"));
             devices.push(Credential {
                 username: username.text().into(),
-                display_name: tree.get("display_name").map_or(&*owner.display_name, Node::text).into(),
+                display_name: tree
+                    .get("display_name")
+                    .map_or(&*owner.display_name, Node::text)
+                    .into(),
                 ha1_md5,
                 ha1_sha256,
                 ..owner.clone()
@@ -143,17 +180,19 @@ impl<'a> Reader<'a, '_, '_> {
             Some(_) => Some(self.account(tree)?.id),
             None => None,
         };
-        let mut fitting = users
-            .iter()
-            .map(|(user, _)| user)
-            .filter(|user| user.username == owner.text() && account.is_none_or(|account| account == user.account));
+        let mut fitting = users.iter().map(|(user, _)| user).filter(|user| {
+            user.username == owner.text() && account.is_none_or(|account| account == user.account)
+        });
         let found = fitting.next();
         if fitting.next().is_some() {
             let what = "several accounts have a user of this name: give `account`, too";
             self.report.mistake(&owner.span, tree.at("owner"), what);
         } else if found.is_none() {
             let what = match nearest(owner.text(), users.iter().map(|(user, _)| user.username.as_str())) {
-                Some(near) => format!("no [[user]] is named \"{}\"; the nearest is \"{near}\"", owner.text()),
+                Some(near) => format!(
+                    "no [[user]] is named \"{}\"; the nearest is \"{near}\"",
+                    owner.text()
+                ),
                 None => format!("no [[user]] is named \"{}\"", owner.text()),
             };
             self.report.mistake(&owner.span, tree.at("owner"), what);
@@ -174,12 +213,15 @@ impl<'a> Reader<'a, '_, '_> {
                     self.name(account, number, tree.at("conference_numbers"));
                 }
             }
-            let mistaken = tree.mistaken("conference_numbers") || tree.mistaken("member") || tree.mistaken("moderator");
+            let mistaken =
+                tree.mistaken("conference_numbers") || tree.mistaken("member") || tree.mistaken("moderator");
             if member.numbers.is_empty() && moderator.numbers.is_empty() && !mistaken {
                 let what = "no number leads to this conference: give `conference_numbers`";
                 self.report.mistake(&tree.span, &*tree.path, what);
             }
-            let (Some(id), Some(account), Some(name)) = (id, account, tree.get("name")) else { continue };
+            let (Some(id), Some(account), Some(name)) = (id, account, tree.get("name")) else {
+                continue;
+            };
             conferences.push(ConferenceConfig {
                 id: ConferenceId(id),
                 account,
@@ -195,7 +237,13 @@ impl<'a> Reader<'a, '_, '_> {
     }
 
     fn entrance(&mut self, tree: &Tree, account: Option<AccountId>) -> Entrance {
-        let texts = |key: &str| tree.sure(key).items().iter().map(|item| item.text().to_owned()).collect();
+        let texts = |key: &str| {
+            tree.sure(key)
+                .items()
+                .iter()
+                .map(|item| item.text().to_owned())
+                .collect()
+        };
         if let Some(account) = account {
             for number in tree.sure("numbers").items() {
                 self.name(account, number, tree.at("numbers"));
@@ -235,7 +283,11 @@ impl<'a> Reader<'a, '_, '_> {
     fn name(&mut self, account: AccountId, node: &Node, key: String) {
         let name = (account, node.text().to_owned());
         if let Some((other, span)) = self.names.get(&name) {
-            let what = format!("\"{}\" is already taken by `{other}` in line {}", name.1, self.report.line(span));
+            let what = format!(
+                "\"{}\" is already taken by `{other}` in line {}",
+                name.1,
+                self.report.line(span)
+            );
             self.report.mistake(&node.span, key, what);
         } else {
             self.names.insert(name, (key, node.span.clone()));
@@ -255,9 +307,15 @@ impl<'a> Reader<'a, '_, '_> {
         }
         if let (Some(password), Some(account)) = (password, account) {
             let text = format!("{username}:{}:{}", account.realm, password.text());
-            return (Some(Md5::digest(&text).into()), Some(Sha256::digest(&text).into()));
+            return (
+                Some(Md5::digest(&text).into()),
+                Some(Sha256::digest(&text).into()),
+            );
         }
-        (md5.map(|node| bytes(node.text())), sha256.map(|node| bytes(node.text())))
+        (
+            md5.map(|node| bytes(node.text())),
+            sha256.map(|node| bytes(node.text())),
+        )
     }
 }
 

@@ -25,12 +25,22 @@ pub(crate) fn reference() -> String {
 }
 
 fn write_section(page: &mut String, section: &Section) {
-    let title = if section.name.is_empty() { "The file".into() } else { format!("`{}`", section.name) };
-    let _ = write!(page, "\n## {title}\n\n{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n", section.help);
+    let title = if section.name.is_empty() {
+        "The file".into()
+    } else {
+        format!("`{}`", section.name)
+    };
+    let _ = write!(
+        page,
+        "\n## {title}\n\n{}\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
+        section.help
+    );
     for key in section.keys {
         let kind = match key.kind {
             Kind::Table(section) => format!("table `[{}]`", section.name),
-            Kind::Tables(section) if section.name.contains('*') => "list of tables `{ plugin, deadline, on_failure }`".into(),
+            Kind::Tables(section) if section.name.contains('*') => {
+                "list of tables `{ plugin, deadline, on_failure }`".into()
+            }
             Kind::Tables(section) => format!("tables `[[{}]]`", section.name),
             kind => kind.to_string(),
         };
@@ -40,6 +50,12 @@ fn write_section(page: &mut String, section: &Section) {
             Default::Absent(text) => text.into(),
         };
         let later = if key.served { "" } else { " *(not served yet)*" };
-        let _ = writeln!(page, "| `{}` | {} | {default} | {}{later} |", key.name, kind.replace('|', "\\|"), key.help);
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {default} | {}{later} |",
+            key.name,
+            kind.replace('|', "\\|"),
+            key.help
+        );
     }
 }

@@ -15,8 +15,8 @@ use super::kind::nearest;
 use super::mistake::Report;
 use super::people;
 use super::resolved::{
-    Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins, Resolved, Sip,
-    StoreConfig,
+    Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins, Resolved,
+    Sip, StoreConfig,
 };
 
 /// Follows every reference of the file and notes each that leads nowhere. The result means something
@@ -54,11 +54,16 @@ fn count(node: &Typed) -> usize {
 fn node(tree: &Tree, report: &mut Report<'_>) -> Node {
     let addresses = tree.sure("public_ip");
     if addresses.items().is_empty() {
-        report.mistake(&addresses.span, tree.at("public_ip"), "empty; give at least one address");
+        report.mistake(
+            &addresses.span,
+            tree.at("public_ip"),
+            "empty; give at least one address",
+        );
     }
     for item in addresses.items() {
         if item.ip().is_unspecified() {
-            let what = "peers cannot reach this address; give one that they can, also where sockets listen on all";
+            let what =
+                "peers cannot reach this address; give one that they can, also where sockets listen on all";
             report.mistake(&item.span, tree.at("public_ip"), what);
         }
     }
@@ -73,7 +78,10 @@ fn node(tree: &Tree, report: &mut Report<'_>) -> Node {
 fn log(tree: &Tree, report: &mut Report<'_>) -> Log {
     let level = tree.sure("level");
     if let Err(error) = EnvFilter::builder().parse(level.text()) {
-        let what = format!("\"{}\": {error}; expected error, warn, info, debug or trace", level.text());
+        let what = format!(
+            "\"{}\": {error}; expected error, warn, info, debug or trace",
+            level.text()
+        );
         report.mistake(&level.span, tree.at("level"), what);
     }
     Log {
@@ -94,10 +102,21 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
     let limits = tree.sure("limits").tree();
     let digests = tree.sure("digest");
     if digests.items().is_empty() {
-        report.mistake(&digests.span, tree.at("digest"), "empty; give at least one of \"MD5\", \"SHA-256\"");
+        report.mistake(
+            &digests.span,
+            tree.at("digest"),
+            "empty; give at least one of \"MD5\", \"SHA-256\"",
+        );
     }
-    if ["udp", "tcp", "ws"].iter().all(|key| tree.sure(key).items().is_empty() && !tree.mistaken(key)) {
-        report.mistake(&tree.span, "sip", "no address to listen on: give `udp`, `tcp` or `ws` at least one");
+    if ["udp", "tcp", "ws"]
+        .iter()
+        .all(|key| tree.sure(key).items().is_empty() && !tree.mistaken(key))
+    {
+        report.mistake(
+            &tree.span,
+            "sip",
+            "no address to listen on: give `udp`, `tcp` or `ws` at least one",
+        );
     }
     Sip {
         udp: sockets(tree.sure("udp")),
@@ -107,7 +126,13 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
         digests: digests
             .items()
             .iter()
-            .map(|item| if item.text() == "MD5" { DigestAlgorithm::Md5 } else { DigestAlgorithm::Sha256 })
+            .map(|item| {
+                if item.text() == "MD5" {
+                    DigestAlgorithm::Md5
+                } else {
+                    DigestAlgorithm::Sha256
+                }
+            })
             .collect(),
         registration: registration(tree.sure("registration").tree(), report),
         limits: Limits {
@@ -156,7 +181,10 @@ fn media(tree: &Tree) -> Media {
 }
 
 fn store(tree: &Tree, data_dir: &Path) -> StoreConfig {
-    StoreConfig { path: data_dir.join(tree.sure("path").text()), full_sync: tree.sure("sync").text() == "full" }
+    StoreConfig {
+        path: data_dir.join(tree.sure("path").text()),
+        full_sync: tree.sure("sync").text() == "full",
+    }
 }
 
 fn messages(tree: &Tree) -> Messages {
@@ -179,7 +207,10 @@ fn check_addresses(root: &Tree, report: &mut Report<'_>) {
                 continue;
             }
             if let Some((other, span)) = taken.get(&address) {
-                let what = format!("{address} is already taken by `{other}` in line {}", report.line(span));
+                let what = format!(
+                    "{address} is already taken by `{other}` in line {}",
+                    report.line(span)
+                );
                 report.mistake(&item.span, tree.at(key), what);
             } else {
                 taken.insert(address, (tree.at(key), item.span.clone()));
@@ -191,7 +222,10 @@ fn check_addresses(root: &Tree, report: &mut Report<'_>) {
 /// Phones elsewhere cannot answer to an address that only this machine has.
 fn check_reach(root: &Tree, node: &Node, report: &mut Report<'_>) {
     let sip = root.sure("sip").tree();
-    let open = ["udp", "tcp", "ws"].iter().flat_map(|key| sip.sure(key).items()).find(|item| !item.socket().ip().is_loopback());
+    let open = ["udp", "tcp", "ws"]
+        .iter()
+        .flat_map(|key| sip.sure(key).items())
+        .find(|item| !item.socket().ip().is_loopback());
     if let Some(item) = open
         && node.public_ip.iter().all(std::net::IpAddr::is_loopback)
     {
@@ -211,7 +245,11 @@ fn plugins(root: &Tree, report: &mut Report<'_>) -> Plugins {
         let name = tree.get("name");
         if let Some(name) = name {
             if let Some(first) = names.get(name.text()) {
-                let what = format!("\"{}\" is already the name of a plugin, in line {}", name.text(), report.line(first));
+                let what = format!(
+                    "\"{}\" is already the name of a plugin, in line {}",
+                    name.text(),
+                    report.line(first)
+                );
                 report.mistake(&name.span, tree.at("name"), what);
             } else {
                 names.insert(name.text(), &name.span);
@@ -229,12 +267,21 @@ fn plugins(root: &Tree, report: &mut Report<'_>) -> Plugins {
                 name: name.text().into(),
                 origin,
                 config: tree.sure("config").json().to_string(),
-                grants: tree.sure("grants").items().iter().filter_map(|grant| grant.text().parse().ok()).collect(),
+                grants: tree
+                    .sure("grants")
+                    .items()
+                    .iter()
+                    .filter_map(|grant| grant.text().parse().ok())
+                    .collect(),
                 memory: tree.sure("memory").size(),
             });
         }
     }
-    Plugins { build: settings.sure("build").flag(), setup: settings.sure("setup").flag(), list }
+    Plugins {
+        build: settings.sure("build").flag(),
+        setup: settings.sure("setup").flag(),
+        list,
+    }
 }
 
 fn origin(tree: &Tree, build: bool, report: &mut Report<'_>) -> Option<Origin> {
@@ -248,28 +295,47 @@ fn origin(tree: &Tree, build: bool, report: &mut Report<'_>) -> Option<Origin> {
         }
         (None, Some(wasm)) => Some(Origin::Wasm(PathBuf::from(wasm.text()))),
         (Some(_), Some(wasm)) => {
-            report.mistake(&wasm.span, tree.at("wasm"), "`source` is given too; give one of them");
+            report.mistake(
+                &wasm.span,
+                tree.at("wasm"),
+                "`source` is given too; give one of them",
+            );
             None
         }
         (None, None) if tree.mistaken("source") || tree.mistaken("wasm") => None,
         (None, None) => {
-            report.mistake(&tree.span, &*tree.path, "missing: give `source` (a folder) or `wasm` (a compiled file)");
+            report.mistake(
+                &tree.span,
+                &*tree.path,
+                "missing: give `source` (a folder) or `wasm` (a compiled file)",
+            );
             None
         }
     }
 }
 
 fn chains(root: &Tree, report: &mut Report<'_>) -> Vec<Chain> {
-    let plugins: Vec<&str> =
-        root.sure("plugin").trees().iter().filter_map(|tree| tree.get("name")).map(Typed::text).collect();
+    let plugins: Vec<&str> = root
+        .sure("plugin")
+        .trees()
+        .iter()
+        .filter_map(|tree| tree.get("name"))
+        .map(Typed::text)
+        .collect();
     let hooks = root.sure("hooks").tree();
     let mut chains = Vec::new();
     for hook in Hook::ALL {
         let mut entries: Vec<ChainEntry> = Vec::new();
         for tree in hooks.sure(hook.name()).trees() {
-            let Some(plugin) = tree.get("plugin") else { continue };
+            let Some(plugin) = tree.get("plugin") else {
+                continue;
+            };
             if !plugins.contains(&plugin.text()) {
-                report.mistake(&plugin.span, tree.at("plugin"), no_such_plugin(plugin.text(), &plugins));
+                report.mistake(
+                    &plugin.span,
+                    tree.at("plugin"),
+                    no_such_plugin(plugin.text(), &plugins),
+                );
             } else if entries.iter().any(|entry| entry.plugin == plugin.text()) {
                 let what = format!("\"{}\" is already in this list", plugin.text());
                 report.mistake(&plugin.span, tree.at("plugin"), what);
@@ -294,6 +360,9 @@ fn no_such_plugin(name: &str, plugins: &[&str]) -> String {
     match nearest(name, plugins.iter().copied()) {
         Some(near) => format!("no [[plugin]] is named \"{name}\"; the nearest is \"{near}\""),
         None if plugins.is_empty() => format!("no [[plugin]] is named \"{name}\"; none is configured"),
-        None => format!("no [[plugin]] is named \"{name}\"; there are {}", plugins.join(", ")),
+        None => format!(
+            "no [[plugin]] is named \"{name}\"; there are {}",
+            plugins.join(", ")
+        ),
     }
 }

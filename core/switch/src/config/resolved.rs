@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cordboard_engine::config::{
-    Account, ChainRule, Config, ConferenceConfig, Credential, DigestAlgorithm, Hooks, Limits, Listener,
+    Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Hooks, Limits, Listener,
     RegistrationLimits,
 };
 use cordboard_host::{Grant, PluginSpec, Wasm};
@@ -223,10 +223,17 @@ pub(crate) struct ChainEntry {
 impl Chain {
     /// What the engine must know: the time of all plugins together, and `refuse` if any of them says so.
     pub(crate) fn rule(&self) -> ChainRule {
-        let refuse = self.entries.iter().any(|entry| entry.on_failure == OnFailure::Refuse);
+        let refuse = self
+            .entries
+            .iter()
+            .any(|entry| entry.on_failure == OnFailure::Refuse);
         ChainRule {
             deadline: self.entries.iter().map(|entry| entry.deadline).sum::<Duration>() + HOP,
-            on_failure: if refuse { OnFailure::Refuse } else { OnFailure::Pass },
+            on_failure: if refuse {
+                OnFailure::Refuse
+            } else {
+                OnFailure::Pass
+            },
         }
     }
 }
@@ -235,7 +242,12 @@ impl Resolved {
     /// What the engine is told; `listeners` are the sockets as they were bound, in the order of their
     /// indexes.
     pub(crate) fn engine_config(&self, listeners: Vec<Listener>) -> Config {
-        let rule = |hook| self.chains.iter().find(|chain| chain.hook == hook).map(Chain::rule);
+        let rule = |hook| {
+            self.chains
+                .iter()
+                .find(|chain| chain.hook == hook)
+                .map(Chain::rule)
+        };
         Config {
             node: self.node.name.clone(),
             public_ip: self.node.public_ip.clone(),

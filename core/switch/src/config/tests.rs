@@ -28,7 +28,11 @@ fn config(text: &str) -> Resolved {
 /// The mistakes of a text, one a line, without the file's name.
 fn mistakes(text: &str) -> Vec<String> {
     let found = parse(Path::new("x.toml"), text).expect_err("the text is mistaken");
-    found.0.iter().map(|remark| remark.to_string().trim_start_matches("x.toml:").to_owned()).collect()
+    found
+        .0
+        .iter()
+        .map(|remark| remark.to_string().trim_start_matches("x.toml:").to_owned())
+        .collect()
 }
 
 const LISTEN: &str = "sip.udp = [\"127.0.0.1:5060\"]\n";
@@ -42,11 +46,24 @@ fn the_sample_is_right_and_needs_no_warning() {
     assert_eq!(config.conferences[0].member.numbers, ["3000"]);
     assert_eq!(config.conferences[0].moderator.numbers, ["3001"]);
     assert_eq!(config.plugins.list[0].config, r#"{"words":["darn"]}"#);
-    assert_eq!(config.plugins.list[0].origin, Origin::Source("plugins/word-filter".into()));
-    let chain = config.chains.iter().find(|chain| chain.hook == Hook::MessageFilter).unwrap();
-    assert_eq!(chain.rule().deadline.as_millis(), 5);
+    assert_eq!(
+        config.plugins.list[0].origin,
+        Origin::Source("plugins/word-filter".into())
+    );
+    let chain = config
+        .chains
+        .iter()
+        .find(|chain| chain.hook == Hook::MessageFilter)
+        .unwrap();
+    assert!(
+        chain.rule().deadline > chain.entries[0].deadline,
+        "the engine leaves the chain time to answer"
+    );
     let engine = config.engine_config(Vec::new());
-    assert_eq!(engine.hooks.conference_policy.unwrap().on_failure, OnFailure::Pass);
+    assert_eq!(
+        engine.hooks.conference_policy.unwrap().on_failure,
+        OnFailure::Pass
+    );
     assert_eq!(engine.digests, [DigestAlgorithm::Md5, DigestAlgorithm::Sha256]);
 }
 
@@ -74,14 +91,22 @@ fn the_sample_holds_every_key_that_the_reader_knows_and_no_other() {
         shown.insert((section, key));
     });
     let mut known = BTreeSet::new();
-    visit_sections(&ROOT, &mut |section| known.extend(section.keys.iter().map(|key| (section.name, key.name))));
+    visit_sections(&ROOT, &mut |section| {
+        known.extend(section.keys.iter().map(|key| (section.name, key.name)))
+    });
     let missing: Vec<_> = known.difference(&shown).collect();
-    assert!(missing.is_empty(), "config/cordboard.toml does not show {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "config/cordboard.toml does not show {missing:?}"
+    );
 }
 
 #[test]
 fn the_reference_page_is_what_the_declarations_say() {
-    assert!(REFERENCE == reference(), "run: cargo run -- config-reference > config/REFERENCE.md");
+    assert!(
+        REFERENCE == reference(),
+        "run: cargo run -- config-reference > config/REFERENCE.md"
+    );
 }
 
 #[test]
@@ -139,7 +164,10 @@ build = "yes"
     ];
     let found = mistakes(text);
     for (found, expected) in found.iter().zip(expected) {
-        assert!(found.starts_with(expected), "\n   found {found}\nexpected {expected}");
+        assert!(
+            found.starts_with(expected),
+            "\n   found {found}\nexpected {expected}"
+        );
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
@@ -216,23 +244,41 @@ conference = [
 ]
 "#,
     );
-    assert_eq!(config.accounts[0].realm, "two.test", "the default account comes first");
+    assert_eq!(
+        config.accounts[0].realm, "two.test",
+        "the default account comes first"
+    );
     assert_eq!(config.conferences[0].account.0, 2);
     assert_eq!(config.conferences[1].account.0, 1);
 }
 
 #[test]
 fn two_listeners_cannot_share_an_address() {
-    let found = mistakes("[sip]\ntcp = [\"127.0.0.1:5060\"]\nudp = [\"127.0.0.1:5060\"]\n[http]\nlisten = [\"127.0.0.1:5060\"]\n");
-    assert_eq!(found, ["5:11: http.listen: 127.0.0.1:5060 is already taken by `sip.tcp` in line 2"]);
+    let found = mistakes(
+        "[sip]\ntcp = [\"127.0.0.1:5060\"]\nudp = [\"127.0.0.1:5060\"]\n[http]\nlisten = [\"127.0.0.1:5060\"]\n",
+    );
+    assert_eq!(
+        found,
+        ["5:11: http.listen: 127.0.0.1:5060 is already taken by `sip.tcp` in line 2"]
+    );
     config("[sip]\nudp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n");
 }
 
 #[test]
 fn a_text_that_is_no_toml_is_reported_with_the_other_mistakes() {
     let found = mistakes("[sip]\nudp = [\"127.0.0.1:5060\"]\nrealm = \n[media]\nshard = 1\n");
-    assert!(found.iter().any(|mistake| mistake.starts_with("3:") && mistake.contains("not TOML")), "{found:?}");
-    assert!(found.iter().any(|mistake| mistake.contains("media.shard: unknown key")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|mistake| mistake.starts_with("3:") && mistake.contains("not TOML")),
+        "{found:?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|mistake| mistake.contains("media.shard: unknown key")),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -245,9 +291,15 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
     );
     let warnings: Vec<_> = good(&text).warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 4, "{warnings:#?}");
-    assert_eq!(warnings[0], "x.toml:2:5: sip.tls: not served by this version; it has no effect");
+    assert_eq!(
+        warnings[0],
+        "x.toml:2:5: sip.tls: not served by this version; it has no effect"
+    );
     assert!(warnings[1].contains("x.toml:3:1: esl: not served"));
-    assert!(warnings[2].contains("conference[0].video: not served"), "`audio = \"mix\"` is what holds anyway");
+    assert!(
+        warnings[2].contains("conference[0].video: not served"),
+        "`audio = \"mix\"` is what holds anyway"
+    );
     assert!(warnings[3].contains("the power \"http\" is not served"));
 }
 
@@ -255,7 +307,11 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
 fn an_open_listener_with_a_loopback_address_in_sdp_is_a_warning() {
     let warnings = good("sip.udp = [\"0.0.0.0:5060\"]\n").warnings;
     assert_eq!(warnings.len(), 1);
-    assert!(good("sip.udp = [\"0.0.0.0:5060\"]\nnode.public_ip = [\"192.0.2.1\"]\n").warnings.is_empty());
+    assert!(
+        good("sip.udp = [\"0.0.0.0:5060\"]\nnode.public_ip = [\"192.0.2.1\"]\n")
+            .warnings
+            .is_empty()
+    );
 }
 
 #[test]
@@ -276,9 +332,16 @@ plugin = [{ name = "p", wasm = "p.wasm", config = { key = "open sesame" } }]
     assert_eq!(config.credentials[1].owner, "alice");
     assert!(!format!("{config:?}").contains("sesame"));
 
-    let broken = mistakes(&with_password.replace("\"open sesame\" }]\ndevice", "\"open\\tsesame\" }]\ndevice").replace("0e0f", "0e0g"));
+    let broken = mistakes(
+        &with_password
+            .replace("\"open sesame\" }]\ndevice", "\"open\\tsesame\" }]\ndevice")
+            .replace("0e0f", "0e0g"),
+    );
     assert_eq!(broken.len(), 2, "{broken:?}");
-    assert!(!broken.concat().contains("sesame") && !broken.concat().contains("0e0g"), "{broken:?}");
+    assert!(
+        !broken.concat().contains("sesame") && !broken.concat().contains("0e0g"),
+        "{broken:?}"
+    );
 }
 
 #[test]
@@ -292,6 +355,11 @@ fn a_password_and_a_hash_contradict_each_other() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let error = super::load(Path::new("/nonexistent/x.toml")).unwrap_err().to_string();
-    assert!(error.starts_with("/nonexistent/x.toml: cannot be read:"), "{error}");
+    let error = super::load(Path::new("/nonexistent/x.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("/nonexistent/x.toml: cannot be read:"),
+        "{error}"
+    );
 }

@@ -36,7 +36,10 @@ impl Counters {
     pub(super) fn request(&self, route: &'static str, method: &Method, status: StatusCode, span: Duration) {
         let key = (route, method_label(method), class(status));
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let histogram = counts.requests.entry(key).or_insert_with(|| Histogram::new(TRANSACTION_BOUNDS));
+        let histogram = counts
+            .requests
+            .entry(key)
+            .or_insert_with(|| Histogram::new(TRANSACTION_BOUNDS));
         histogram.record_duration(span);
     }
 
@@ -49,7 +52,10 @@ impl Counters {
     /// What was counted so far.
     pub(super) fn snapshot(&self) -> HttpCounts {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        HttpCounts { connections: self.connections.load(Ordering::Relaxed), ..counts }
+        HttpCounts {
+            connections: self.connections.load(Ordering::Relaxed),
+            ..counts
+        }
     }
 }
 

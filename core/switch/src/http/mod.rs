@@ -40,7 +40,11 @@ pub(crate) struct Reason {
 impl Reason {
     /// The node is draining.
     pub(crate) fn draining() -> Self {
-        Self { reason: "draining", name: None, detail: "the node takes no new calls and will end".into() }
+        Self {
+            reason: "draining",
+            name: None,
+            detail: "the node takes no new calls and will end".into(),
+        }
     }
 
     /// Every configured plugin that does not serve.
@@ -70,7 +74,9 @@ pub(crate) struct HttpSetup {
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for HTTP on {address}: {source}; another program may have the port, or `[http] listen` is wrong")]
+#[error(
+    "cannot listen for HTTP on {address}: {source}; another program may have the port, or `[http] listen` is wrong"
+)]
 pub(crate) struct BindError {
     /// The address.
     pub(crate) address: SocketAddr,

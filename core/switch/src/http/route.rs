@@ -9,8 +9,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::StatusCode;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use super::HttpSetup;
@@ -54,7 +54,10 @@ fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Resp
 async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let method = request.method().clone();
-    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let matched = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let response = next.run(request).await;
     let route = match matched.as_deref() {
         Some("/") => "/",
@@ -63,7 +66,9 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/readyz") => "/readyz",
         _ => "other",
     };
-    shared.counters.request(route, &method, response.status(), begun.elapsed());
+    shared
+        .counters
+        .request(route, &method, response.status(), begun.elapsed());
     response
 }
 
@@ -83,7 +88,11 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    answer(status, JSON, format!("{}\n", json!({ "status": word, "reasons": reasons })))
+    answer(
+        status,
+        JSON,
+        format!("{}\n", json!({ "status": word, "reasons": reasons })),
+    )
 }
 
 async fn page(State(shared): State<Arc<Shared>>) -> Response {
@@ -98,7 +107,10 @@ async fn page(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 async fn not_found() -> Response {
@@ -109,6 +121,8 @@ async fn not_found() -> Response {
 async fn wrong_method() -> Response {
     let body = json!({ "error": "method_not_allowed", "message": "use GET" });
     let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, JSON, format!("{body}\n"));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }

@@ -44,11 +44,20 @@ pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, B
 pub(crate) async fn serve(listeners: Vec<TcpListener>, setup: HttpSetup, stop: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(setup.limits.connections));
     let time = setup.limits.timeout;
-    let shared = Arc::new(Shared { setup, exporter: Exporter::new(SystemTime::now()), counters: Counters::default() });
+    let shared = Arc::new(Shared {
+        setup,
+        exporter: Exporter::new(SystemTime::now()),
+        counters: Counters::default(),
+    });
     let (stopping, stopped) = watch::channel(false);
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&shared), Arc::clone(&room), stopped.clone()));
+        accepting.spawn(accept(
+            listener,
+            Arc::clone(&shared),
+            Arc::clone(&room),
+            stopped.clone(),
+        ));
     }
     stop.await;
     // There is always a receiver here: `stopped`.
@@ -59,12 +68,20 @@ pub(crate) async fn serve(listeners: Vec<TcpListener>, setup: HttpSetup, stop: i
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, room: Arc<Semaphore>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    room: Arc<Semaphore>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let stopping = stopped.clone();
     loop {
         let next = async {
-            let place = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
+            let place = Arc::clone(&room)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
             listener.accept().await.map(|(stream, _)| (stream, place))
         };
         let accepted = tokio::select! {

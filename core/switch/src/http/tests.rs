@@ -24,7 +24,11 @@ async fn start(connections: usize, timeout: Duration) -> Server {
     let told = Arc::clone(&reasons);
     let setup = HttpSetup {
         node: "l<a>b".into(),
-        limits: Http { listen: Vec::new(), connections, timeout },
+        limits: Http {
+            listen: Vec::new(),
+            connections,
+            timeout,
+        },
         snapshot: Arc::new(|| Box::pin(async { Snapshot::new("lab") })),
         not_ready: Arc::new(move || told.lock().unwrap().clone()),
     };
@@ -32,7 +36,12 @@ async fn start(connections: usize, timeout: Duration) -> Server {
     let running = tokio::spawn(serve(listeners, setup, async {
         stopped.await.unwrap();
     }));
-    Server { address, reasons, stop, running }
+    Server {
+        address,
+        reasons,
+        stop,
+        running,
+    }
 }
 
 async fn whole(mut stream: TcpStream) -> String {
@@ -43,7 +52,10 @@ async fn whole(mut stream: TcpStream) -> String {
 
 async fn ask(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     whole(stream).await
 }
 
@@ -53,15 +65,30 @@ const LONG: Duration = Duration::from_secs(60);
 async fn each_route_answers() {
     let server = start(10, LONG).await;
     let health = ask(&server, "GET /healthz").await;
-    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && health.ends_with("\r\n\r\nok\n"), "{health}");
+    assert!(
+        health.starts_with("HTTP/1.1 200 OK\r\n") && health.ends_with("\r\n\r\nok\n"),
+        "{health}"
+    );
     let page = ask(&server, "GET /").await;
-    assert!(page.contains("l&lt;a&gt;b") && page.contains("text/html"), "{page}");
+    assert!(
+        page.contains("l&lt;a&gt;b") && page.contains("text/html"),
+        "{page}"
+    );
     let nothing = ask(&server, "GET /nothing").await;
-    assert!(nothing.starts_with("HTTP/1.1 404") && nothing.contains("\"error\":\"not_found\""), "{nothing}");
+    assert!(
+        nothing.starts_with("HTTP/1.1 404") && nothing.contains("\"error\":\"not_found\""),
+        "{nothing}"
+    );
     let posted = ask(&server, "POST /metrics").await;
-    assert!(posted.starts_with("HTTP/1.1 405") && posted.contains("\r\nallow: GET, HEAD\r\n"), "{posted}");
+    assert!(
+        posted.starts_with("HTTP/1.1 405") && posted.contains("\r\nallow: GET, HEAD\r\n"),
+        "{posted}"
+    );
     let metrics = ask(&server, "GET /metrics").await;
-    assert!(metrics.contains("\r\ncontent-type: text/plain; version=0.0.4\r\n"), "{metrics}");
+    assert!(
+        metrics.contains("\r\ncontent-type: text/plain; version=0.0.4\r\n"),
+        "{metrics}"
+    );
     for line in [
         "cordboard_build_info{",
         "cordboard_http_connections 1\n",
@@ -77,7 +104,11 @@ async fn each_route_answers() {
 async fn readiness_says_why_not() {
     let server = start(10, LONG).await;
     assert!(ask(&server, "GET /readyz").await.starts_with("HTTP/1.1 200"));
-    let plugin = Reason { reason: "plugin", name: Some("word-filter".into()), detail: "it is being built".into() };
+    let plugin = Reason {
+        reason: "plugin",
+        name: Some("word-filter".into()),
+        detail: "it is being built".into(),
+    };
     *server.reasons.lock().unwrap() = vec![Reason::draining(), plugin];
     let answer = ask(&server, "GET /readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -94,14 +125,19 @@ async fn slow_and_silent_clients_are_cut_off() {
     let mut slow = TcpStream::connect(server.address).await.unwrap();
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHos").await.unwrap();
     let mut idle = TcpStream::connect(server.address).await.unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     // Each of these ends because the server closes.
     whole(silent).await;
     whole(slow).await;
     assert!(whole(idle).await.starts_with("HTTP/1.1 200"));
     let metrics = ask(&server, "GET /metrics").await;
     assert!(metrics.contains("cordboard_http_connections 1\n"), "{metrics}");
-    assert!(metrics.contains("cordboard_http_refused_connections_total{reason=\"timeout\"}"), "{metrics}");
+    assert!(
+        metrics.contains("cordboard_http_refused_connections_total{reason=\"timeout\"}"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -118,11 +154,17 @@ async fn a_head_without_end_is_refused() {
 async fn more_connections_than_allowed_wait_for_their_turn() {
     let server = start(1, LONG).await;
     let mut first = TcpStream::connect(server.address).await.unwrap();
-    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    first
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     let mut byte = [0];
     first.read_exact(&mut byte).await.unwrap();
     let mut second = TcpStream::connect(server.address).await.unwrap();
-    second.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    second
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     drop(first);
     let metrics = whole(second).await;
     assert!(metrics.contains("cordboard_http_connections 1\n"), "{metrics}");
@@ -132,7 +174,9 @@ async fn more_connections_than_allowed_wait_for_their_turn() {
 async fn stopping_closes_idle_connections_and_the_port() {
     let server = start(10, LONG).await;
     let mut idle = TcpStream::connect(server.address).await.unwrap();
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     let mut byte = [0];
     idle.read_exact(&mut byte).await.unwrap();
     server.stop.send(()).unwrap();
@@ -146,5 +190,8 @@ async fn an_address_that_is_taken_is_named() {
     let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
     let address = listeners[0].local_addr().unwrap();
     let error = bind(&[address]).await.unwrap_err().to_string();
-    assert!(error.contains(&address.to_string()) && error.contains("[http] listen"), "{error}");
+    assert!(
+        error.contains(&address.to_string()) && error.contains("[http] listen"),
+        "{error}"
+    );
 }

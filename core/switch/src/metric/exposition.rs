@@ -69,7 +69,9 @@ impl Exposition {
     pub(super) fn text(mut self) -> String {
         let mut families = Vec::with_capacity(self.families.len());
         for metric in ALL {
-            let Some(samples) = self.families.remove(metric.name) else { continue };
+            let Some(samples) = self.families.remove(metric.name) else {
+                continue;
+            };
             let mut family = proto::MetricFamily::default();
             family.set_name(metric.name.into());
             family.set_help(metric.help.into());
@@ -81,7 +83,9 @@ impl Exposition {
             family.set_metric(samples);
             families.push(family);
         }
-        TextEncoder::new().encode_to_string(&families).expect("every family has a name and a sample")
+        TextEncoder::new()
+            .encode_to_string(&families)
+            .expect("every family has a name and a sample")
     }
 }
 

@@ -55,7 +55,10 @@ impl Snapshot {
             refused: BTreeMap::new(),
             connections: BTreeMap::new(),
             shards: Vec::new(),
-            host: cordboard_host::Counts { plugins: Vec::new(), waiting: 0 },
+            host: cordboard_host::Counts {
+                plugins: Vec::new(),
+                waiting: 0,
+            },
             plugins: Vec::new(),
             store: StoreCounts::default(),
         }
@@ -83,7 +86,14 @@ pub(crate) fn reference() -> String {
     );
     for metric in catalogue::ALL {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        let _ = writeln!(page, "| `{}` | {} | {} | {} |", metric.name, metric.kind.name(), labels.join(", "), metric.help);
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} |",
+            metric.name,
+            metric.kind.name(),
+            labels.join(", "),
+            metric.help
+        );
     }
     page
 }

@@ -16,12 +16,18 @@ pub(super) fn add(to: &mut Exposition, start: SystemTime) {
         let seconds = |time: nix::sys::time::TimeVal| {
             Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0))
         };
-        to.number(&PROCESS_CPU, &[], (seconds(usage.user_time()) + seconds(usage.system_time())).as_secs_f64());
+        to.number(
+            &PROCESS_CPU,
+            &[],
+            (seconds(usage.user_time()) + seconds(usage.system_time())).as_secs_f64(),
+        );
     }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
-        for (field, metric, factor) in
-            [("VmRSS:", &PROCESS_RESIDENT, 1024), ("VmSize:", &PROCESS_VIRTUAL, 1024), ("Threads:", &PROCESS_THREADS, 1)]
-        {
+        for (field, metric, factor) in [
+            ("VmRSS:", &PROCESS_RESIDENT, 1024),
+            ("VmSize:", &PROCESS_VIRTUAL, 1024),
+            ("Threads:", &PROCESS_THREADS, 1),
+        ] {
             if let Some(value) = number_after(&status, field) {
                 to.count(metric, &[], value * factor);
             }
@@ -33,7 +39,11 @@ pub(super) fn add(to: &mut Exposition, start: SystemTime) {
     if let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
         to.count(&PROCESS_MAX_FDS, &[], limit);
     }
-    to.number(&PROCESS_START, &[], start.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    to.number(
+        &PROCESS_START,
+        &[],
+        start.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+    );
 }
 
 fn number_after(status: &str, field: &str) -> Option<u64> {

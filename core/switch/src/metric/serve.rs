@@ -39,13 +39,20 @@ struct Busy {
 impl Exporter {
     /// An exporter of a process that began now.
     pub(crate) const fn new(start: SystemTime) -> Self {
-        Self { start, busy: Mutex::new(None) }
+        Self {
+            start,
+            busy: Mutex::new(None),
+        }
     }
 
     /// The text of one scrape.
     pub(crate) fn text(&self, snapshot: &Snapshot, http: &HttpCounts) -> String {
         let mut to = Exposition::default();
-        to.count(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), &snapshot.node], 1);
+        to.count(
+            &metric::BUILD_INFO,
+            &[env!("CARGO_PKG_VERSION"), &snapshot.node],
+            1,
+        );
         to.count(&metric::DRAINING, &[], u64::from(snapshot.gauges.draining));
         media(&mut to, snapshot);
         for (shard, ratio) in self.busy_ratios(&snapshot.shards).iter().enumerate() {
@@ -72,12 +79,19 @@ impl Exporter {
         let ratios: Vec<f64> = match last.as_ref() {
             Some(last) if last.spans.len() == spans.len() => {
                 let passed = now.duration_since(last.at).as_secs_f64();
-                let busy = spans.iter().zip(&last.spans).map(|(new, old)| new.saturating_sub(*old).as_secs_f64());
+                let busy = spans
+                    .iter()
+                    .zip(&last.spans)
+                    .map(|(new, old)| new.saturating_sub(*old).as_secs_f64());
                 busy.map(|busy| (busy / passed).min(1.0)).collect()
             }
             _ => vec![0.0; spans.len()],
         };
-        *last = Some(Busy { at: now, spans, ratios: ratios.clone() });
+        *last = Some(Busy {
+            at: now,
+            spans,
+            ratios: ratios.clone(),
+        });
         ratios
     }
 }
@@ -109,7 +123,13 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
     to.histogram(&metric::RELAY_LATENCY, &["message"], &snapshot.message_latency);
     for (direction, packets, bytes, control, errors) in [
         ("in", all.packets_in, all.bytes_in, all.control_in, receive_errors),
-        ("out", all.packets_out, all.bytes_out, all.control_out, send_errors),
+        (
+            "out",
+            all.packets_out,
+            all.bytes_out,
+            all.control_out,
+            send_errors,
+        ),
     ] {
         to.count(&metric::RTP_PACKETS, &[direction, "audio"], packets);
         to.count(&metric::RTP_BYTES, &[direction, "audio"], bytes);
@@ -163,7 +183,10 @@ fn sip(to: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     responses(to, engine);
-    for (side, seconds) in [("server", &engine.server_seconds), ("client", &engine.client_seconds)] {
+    for (side, seconds) in [
+        ("server", &engine.server_seconds),
+        ("client", &engine.client_seconds),
+    ] {
         for (method, seconds) in seconds {
             to.histogram(&metric::SIP_TRANSACTION, &[method.name(), side], seconds);
         }
@@ -217,12 +240,20 @@ fn plugins(to: &mut Exposition, snapshot: &Snapshot) {
         for hook in &counts.hooks {
             to.histogram(&metric::HOOK_SECONDS, &[hook.hook.name(), plugin], &hook.seconds);
             for (outcome, count) in &hook.outcomes {
-                to.count(&metric::HOOK_VERDICTS, &[hook.hook.name(), plugin, outcome.name()], *count);
+                to.count(
+                    &metric::HOOK_VERDICTS,
+                    &[hook.hook.name(), plugin, outcome.name()],
+                    *count,
+                );
             }
         }
         to.count(&metric::PLUGIN_MEMORY, &[plugin], counts.memory_bytes);
         for used in &counts.imports {
-            to.count(&metric::PLUGIN_IMPORTS, &[plugin, used.import.name(), used.outcome.name()], used.count);
+            to.count(
+                &metric::PLUGIN_IMPORTS,
+                &[plugin, used.import.name(), used.outcome.name()],
+                used.count,
+            );
         }
         to.count(&metric::PLUGIN_LOADS, &[plugin, "ok"], counts.loads_ok);
         to.count(&metric::PLUGIN_LOADS, &[plugin, "failed"], counts.loads_failed);
@@ -238,7 +269,11 @@ fn plugins(to: &mut Exposition, snapshot: &Snapshot) {
 fn store_and_http(to: &mut Exposition, snapshot: &Snapshot, http: &HttpCounts) {
     let store = &snapshot.store;
     to.histogram(&metric::STORE_COMMIT, &[], &store.commit_seconds);
-    for (outcome, count) in [("ok", store.written), ("failed", store.failed), ("refused", store.refused)] {
+    for (outcome, count) in [
+        ("ok", store.written),
+        ("failed", store.failed),
+        ("refused", store.refused),
+    ] {
         to.count(&metric::STORE_WRITES, &[outcome], count);
     }
     to.size(&metric::STORE_QUEUE, &[], store.waiting);

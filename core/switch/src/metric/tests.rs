@@ -26,16 +26,24 @@ fn busy() -> (Snapshot, HttpCounts) {
     engine.responses_in.insert((Method::Message, 202), 4);
     engine.responses_in.insert((Method::Message, 299), 1);
     engine.responses_in.insert((Method::Message, 298), 1);
-    engine.server_seconds.insert(Method::Invite, Histogram::new(TRANSACTION_BOUNDS));
+    engine
+        .server_seconds
+        .insert(Method::Invite, Histogram::new(TRANSACTION_BOUNDS));
     engine.timeouts.insert("B", 1);
     engine.rejected.insert("bad_via", 1);
     engine.joins.insert(("udp", "ok"), 3);
     engine.messages.insert(("in", "conference", "relayed"), 1);
-    engine.fanout_seconds.insert("conference", Histogram::new(FANOUT_BOUNDS));
-    engine.delivery_seconds.insert("udp", Histogram::new(FANOUT_BOUNDS));
+    engine
+        .fanout_seconds
+        .insert("conference", Histogram::new(FANOUT_BOUNDS));
+    engine
+        .delivery_seconds
+        .insert("udp", Histogram::new(FANOUT_BOUNDS));
     engine.hook_timeouts.insert("message-filter", 1);
     engine.calls_ended.insert("bye", 2);
-    snapshot.message_latency.record_duration(Duration::from_micros(70));
+    snapshot
+        .message_latency
+        .record_duration(Duration::from_micros(70));
     snapshot.refused.insert("bad_via", 2);
     snapshot.connections.insert("tcp", 5);
     snapshot.shards = vec![ShardCounts::default(), ShardCounts::default()];
@@ -46,18 +54,27 @@ fn busy() -> (Snapshot, HttpCounts) {
             seconds: Histogram::new(HOOK_BOUNDS),
             outcomes: vec![(Outcome::Pass, 1)],
         }],
-        imports: vec![ImportCounts { import: Grant::Kv, outcome: ImportOutcome::Ok, count: 1 }],
+        imports: vec![ImportCounts {
+            import: Grant::Kv,
+            outcome: ImportOutcome::Ok,
+            count: 1,
+        }],
         memory_bytes: 1 << 20,
         loads_ok: 1,
         loads_failed: 0,
     });
     snapshot.plugins.push(PluginState {
         name: "word-filter".into(),
-        loaded: Some(PluginInfo { version: "0.1.0".into(), api: "0.1.0".into(), hooks: vec![Hook::MessageFilter] }),
+        loaded: Some(PluginInfo {
+            version: "0.1.0".into(),
+            api: "0.1.0".into(),
+            hooks: vec![Hook::MessageFilter],
+        }),
         problem: None,
     });
     let mut http = HttpCounts::default();
-    http.requests.insert(("/metrics", "GET", "2xx"), Histogram::new(TRANSACTION_BOUNDS));
+    http.requests
+        .insert(("/metrics", "GET", "2xx"), Histogram::new(TRANSACTION_BOUNDS));
     http.refused.insert("timeout", 1);
     (snapshot, http)
 }
@@ -70,8 +87,14 @@ fn text() -> String {
 #[test]
 fn everything_in_the_catalogue_is_exported_with_its_type_and_nothing_else_is() {
     let text = text();
-    let exported: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    let declared: Vec<_> = ALL.iter().map(|metric| format!("{} {}", metric.name, metric.kind.name())).collect();
+    let exported: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let declared: Vec<_> = ALL
+        .iter()
+        .map(|metric| format!("{} {}", metric.name, metric.kind.name()))
+        .collect();
     let declared: BTreeSet<_> = declared.iter().map(String::as_str).collect();
     assert_eq!(exported, declared);
 }
@@ -82,9 +105,15 @@ fn names_follow_the_rules() {
     for metric in ALL {
         let name = metric.name;
         assert!(names.insert(name), "{name} stands twice in the catalogue");
-        assert!(name.starts_with("cordboard_") || name.starts_with("process_"), "{name}");
+        assert!(
+            name.starts_with("cordboard_") || name.starts_with("process_"),
+            "{name}"
+        );
         assert_eq!(name.ends_with("_total"), metric.kind == Type::Counter, "{name}");
-        assert!(!metric.help.is_empty() && metric.help.ends_with('.'), "{name} needs a sentence");
+        assert!(
+            !metric.help.is_empty() && metric.help.ends_with('.'),
+            "{name} needs a sentence"
+        );
         for label in metric.labels {
             let personal = ["conference", "user", "call", "address", "participant"].contains(label);
             assert!(!personal, "{name} has the label {label}");
@@ -94,14 +123,21 @@ fn names_follow_the_rules() {
 
 #[test]
 fn the_reference_page_is_what_the_catalogue_says() {
-    assert!(REFERENCE == reference(), "run: cargo run -- metrics-reference > config/METRICS.md");
+    assert!(
+        REFERENCE == reference(),
+        "run: cargo run -- metrics-reference > config/METRICS.md"
+    );
 }
 
 #[test]
 fn values_and_labels_are_those_of_the_snapshot() {
     let text = text();
     for line in [
-        concat!("cordboard_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",node=\"lab\"} 1\n"),
+        concat!(
+            "cordboard_build_info{version=\"",
+            env!("CARGO_PKG_VERSION"),
+            "\",node=\"lab\"} 1\n"
+        ),
         "cordboard_relay_latency_seconds_bucket{media=\"message\",le=\"0.00005\"} 0\n",
         "cordboard_relay_latency_seconds_bucket{media=\"message\",le=\"0.0001\"} 1\n",
         "cordboard_relay_latency_seconds_bucket{media=\"message\",le=\"+Inf\"} 1\n",
@@ -120,7 +156,9 @@ fn values_and_labels_are_those_of_the_snapshot() {
 #[test]
 fn codes_that_peers_invent_share_a_label() {
     let text = text();
-    assert!(text.contains("cordboard_sip_responses_total{method=\"MESSAGE\",code=\"2xx\",direction=\"in\"} 2\n"));
+    assert!(
+        text.contains("cordboard_sip_responses_total{method=\"MESSAGE\",code=\"2xx\",direction=\"in\"} 2\n")
+    );
     assert!(!text.contains("code=\"299\""));
 }
 
@@ -132,6 +170,13 @@ fn the_busy_ratio_is_of_the_time_between_two_scrapes() {
     exporter.pretend_last_scrape_was(Duration::from_secs(10));
     snapshot.shards[1].busy = Duration::from_secs(5);
     let ratios = exporter.busy_ratios(&snapshot.shards);
-    assert!(ratios[0].abs() < 1e-9 && (0.4..=0.5).contains(&ratios[1]), "{ratios:?}");
-    assert_eq!(exporter.busy_ratios(&snapshot.shards), ratios, "asked again at once");
+    assert!(
+        ratios[0].abs() < 1e-9 && (0.4..=0.5).contains(&ratios[1]),
+        "{ratios:?}"
+    );
+    assert_eq!(
+        exporter.busy_ratios(&snapshot.shards),
+        ratios,
+        "asked again at once"
+    );
 }

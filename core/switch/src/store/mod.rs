@@ -22,7 +22,9 @@ use cordboard_model::{Ticket, Time};
 pub(crate) use sqlite::Sqlite;
 
 /// Upper bounds in seconds for one commit.
-const COMMIT_BOUNDS: &[f64] = &[1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 5.0];
+const COMMIT_BOUNDS: &[f64] = &[
+    1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 5.0,
+];
 
 /// Told for each [`Store::write`] whether it is safe, on the store's thread, or on the caller's where
 /// the write was refused at once. It should only pass it on.
@@ -74,7 +76,13 @@ pub(crate) struct StoreCounts {
 
 impl Default for StoreCounts {
     fn default() -> Self {
-        Self { written: 0, failed: 0, refused: 0, waiting: 0, commit_seconds: Histogram::new(COMMIT_BOUNDS) }
+        Self {
+            written: 0,
+            failed: 0,
+            refused: 0,
+            waiting: 0,
+            commit_seconds: Histogram::new(COMMIT_BOUNDS),
+        }
     }
 }
 

@@ -31,22 +31,34 @@ impl Sqlite {
     ///
     /// # Errors
     /// What is wrong with the folder or the file, and what to do. A damaged file is left as it is.
-    pub(crate) fn open(data_dir: &Path, config: &StoreConfig, on_stored: OnStored) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        data_dir: &Path,
+        config: &StoreConfig,
+        on_stored: OnStored,
+    ) -> Result<Self, StoreError> {
         let lock = folder::take(data_dir)?;
         // SQLite gives its side files the mode of the database.
-        folder::open_private(&config.path)
-            .map_err(|source| StoreError::Folder { path: config.path.clone(), source })?;
+        folder::open_private(&config.path).map_err(|source| StoreError::Folder {
+            path: config.path.clone(),
+            source,
+        })?;
         let mut writer = connect(config)?;
         let found = schema::migrate(&mut writer).map_err(|source| explain(&config.path, source))?;
         if found > schema::VERSION {
-            return Err(StoreError::Newer { path: config.path.clone(), found, known: schema::VERSION });
+            return Err(StoreError::Newer {
+                path: config.path.clone(),
+                found,
+                known: schema::VERSION,
+            });
         }
         let reader = connect(config)?;
         let queue = Arc::new(Queue::new());
         let thread = {
             let (queue, on_stored) = (Arc::clone(&queue), Arc::clone(&on_stored));
             let thread = std::thread::Builder::new().name("store".into());
-            thread.spawn(move || writer::run(writer, &queue, &on_stored)).map_err(StoreError::Thread)?
+            thread
+                .spawn(move || writer::run(writer, &queue, &on_stored))
+                .map_err(StoreError::Thread)?
         };
         Ok(Self {
             path: config.path.clone(),
@@ -81,7 +93,13 @@ impl Store for Sqlite {
         let load = || -> rusqlite::Result<Vec<_>> {
             let reader = self.reader();
             let mut statement = reader.prepare("SELECT plugin, key, value FROM plugin_kv")?;
-            let entry = |row: &Row<'_>| Ok(KvEntry { plugin: row.get(0)?, key: row.get(1)?, value: row.get(2)? });
+            let entry = |row: &Row<'_>| {
+                Ok(KvEntry {
+                    plugin: row.get(0)?,
+                    key: row.get(1)?,
+                    value: row.get(2)?,
+                })
+            };
             statement.query_map([], entry)?.collect()
         };
         load().map_err(|source| explain(&self.path, source))
@@ -123,7 +141,11 @@ fn connect(config: &StoreConfig) -> Result<Connection, StoreError> {
         let connection = Connection::open(&config.path)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", if config.full_sync { "FULL" } else { "NORMAL" })?;
+        connection.pragma_update(
+            None,
+            "synchronous",
+            if config.full_sync { "FULL" } else { "NORMAL" },
+        )?;
         Ok(connection)
     };
     open().map_err(|source| explain(&config.path, source))
@@ -148,7 +170,10 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<StoredBinding> {
         call_id: row.get(4)?,
         cseq: row.get(5)?,
         transport: transport.ok_or_else(|| strange(6, "transport"))?,
-        local: row.get::<_, String>(7)?.parse().map_err(|_| strange(7, "local"))?,
+        local: row
+            .get::<_, String>(7)?
+            .parse()
+            .map_err(|_| strange(7, "local"))?,
         peer: row.get::<_, String>(8)?.parse().map_err(|_| strange(8, "peer"))?,
         connection: 0,
         user_agent: row.get(9)?,

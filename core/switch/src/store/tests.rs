@@ -11,7 +11,10 @@ use super::*;
 use crate::config::resolved::StoreConfig;
 
 fn config(folder: &Path) -> StoreConfig {
-    StoreConfig { path: folder.join("cordboard.db"), full_sync: true }
+    StoreConfig {
+        path: folder.join("cordboard.db"),
+        full_sync: true,
+    }
 }
 
 fn open(folder: &Path) -> (Sqlite, Receiver<(Ticket, bool)>) {
@@ -21,7 +24,10 @@ fn open(folder: &Path) -> (Sqlite, Receiver<(Ticket, bool)>) {
         // A test that no longer listens does not mind.
         let _ = sender.lock().unwrap().send((ticket, ok));
     });
-    (Sqlite::open(folder, &config(folder), on_stored).unwrap(), receiver)
+    (
+        Sqlite::open(folder, &config(folder), on_stored).unwrap(),
+        receiver,
+    )
 }
 
 fn error(folder: &Path) -> String {
@@ -60,7 +66,10 @@ fn what_was_reported_is_there_after_reopening() {
     store.write(Ticket(2), put("alice", 200));
     store.write(Ticket(3), put("bob", 200));
     store.write(Ticket(4), put("carol", 200));
-    let gone = StoreWrite::DeleteBinding { aor: "carol@lab.test".into(), contact: binding("carol", 0).contact };
+    let gone = StoreWrite::DeleteBinding {
+        aor: "carol@lab.test".into(),
+        contact: binding("carol", 0).contact,
+    };
     store.write(Ticket(5), gone);
     for ticket in 1..=5 {
         assert_eq!(reported.recv().unwrap(), (Ticket(ticket), true));
@@ -81,7 +90,11 @@ fn registrations_that_have_ended_are_removed_when_loaded() {
     store.write(Ticket(1), put("alice", 100));
     reported.recv().unwrap();
     assert_eq!(store.load_bindings(Time::from_unix_seconds(100)).unwrap(), []);
-    assert_eq!(store.load_bindings(Time::from_unix_seconds(0)).unwrap(), [], "it is gone for good");
+    assert_eq!(
+        store.load_bindings(Time::from_unix_seconds(0)).unwrap(),
+        [],
+        "it is gone for good"
+    );
 }
 
 #[test]
@@ -99,7 +112,10 @@ fn closing_writes_what_waits_and_later_writes_are_refused() {
     assert!(reports[..20_000].iter().all(|(_, ok)| *ok));
     let counts = store.counts();
     assert_eq!((counts.written, counts.refused, counts.waiting), (20_000, 1, 0));
-    assert!(counts.commit_seconds.count() < 20_000, "writes are committed in groups");
+    assert!(
+        counts.commit_seconds.count() < 20_000,
+        "writes are committed in groups"
+    );
     drop(store);
     let (store, _) = open(folder.path());
     assert_eq!(store.load_bindings(Time::default()).unwrap().len(), 20_000);
@@ -119,8 +135,15 @@ fn what_plugins_keep_is_there_after_reopening() {
     let (store, _) = open(folder.path());
     let mut kept = store.load_kv().unwrap();
     kept.sort_by(|a, b| (&a.plugin, &a.key).cmp(&(&b.plugin, &b.key)));
-    let entry = |plugin: &str, value: &[u8]| KvEntry { plugin: plugin.into(), key: "hits".into(), value: value.into() };
-    assert_eq!(kept, [entry("office-hours", b"\0\xff"), entry("word-filter", b"2")]);
+    let entry = |plugin: &str, value: &[u8]| KvEntry {
+        plugin: plugin.into(),
+        key: "hits".into(),
+        value: value.into(),
+    };
+    assert_eq!(
+        kept,
+        [entry("office-hours", b"\0\xff"), entry("word-filter", b"2")]
+    );
 }
 
 #[test]
@@ -141,7 +164,10 @@ fn a_damaged_file_is_named_and_left_as_it_is() {
     let rubbish = b"this is not a database".repeat(400);
     std::fs::write(&path, &rubbish).unwrap();
     let error = error(folder.path());
-    assert!(error.contains("cordboard.db is damaged") && error.contains("nothing was changed"), "{error}");
+    assert!(
+        error.contains("cordboard.db is damaged") && error.contains("nothing was changed"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&path).unwrap(), rubbish);
 }
 
@@ -186,5 +212,8 @@ fn a_folder_that_cannot_be_made_is_named() {
     let file = parent.path().join("file");
     std::fs::write(&file, "").unwrap();
     let error = error(&file.join("data"));
-    assert!(error.contains("file/data cannot be used") && error.contains("data_dir"), "{error}");
+    assert!(
+        error.contains("file/data cannot be used") && error.contains("data_dir"),
+        "{error}"
+    );
 }

@@ -43,7 +43,10 @@ struct Group {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new() }
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,14 +68,20 @@ impl Queue {
 
     pub(super) fn keep(&self, write: KvWrite<'_>) {
         let mut state = self.state();
-        state.kv.insert((write.plugin.into(), write.key.into()), write.value.map(Into::into));
+        state.kv.insert(
+            (write.plugin.into(), write.key.into()),
+            write.value.map(Into::into),
+        );
         drop(state);
         self.filled.notify_one();
     }
 
     pub(super) fn counts(&self) -> StoreCounts {
         let state = self.state();
-        StoreCounts { waiting: state.writes.len() + state.kv.len(), ..state.counts.clone() }
+        StoreCounts {
+            waiting: state.writes.len() + state.kv.len(),
+            ..state.counts.clone()
+        }
     }
 
     pub(super) fn close(&self) {
@@ -92,7 +101,10 @@ impl Queue {
         let group = state.writes.len().min(GROUP);
         let rest = state.writes.split_off(group);
         let writes = std::mem::replace(&mut state.writes, rest);
-        Some(Group { writes, kv: std::mem::take(&mut state.kv) })
+        Some(Group {
+            writes,
+            kv: std::mem::take(&mut state.kv),
+        })
     }
 
     /// Puts a plugin's changes back, unless newer ones have come. Returns whether the thread goes on.
@@ -115,13 +127,20 @@ pub(super) fn run(mut connection: Connection, queue: &Queue, on_stored: &OnStore
         {
             let mut state = queue.state();
             state.counts.commit_seconds.record_duration(begun.elapsed());
-            *(if ok { &mut state.counts.written } else { &mut state.counts.failed }) += rows;
+            *(if ok {
+                &mut state.counts.written
+            } else {
+                &mut state.counts.failed
+            }) += rows;
         }
         for (ticket, _) in &group.writes {
             on_stored(*ticket, ok);
         }
         if let Err(error) = outcome {
-            tracing::error!(rows, "the database cannot be written, nothing of this group is stored: {error}");
+            tracing::error!(
+                rows,
+                "the database cannot be written, nothing of this group is stored: {error}"
+            );
             if !queue.put_back(group.kv) {
                 return;
             }
