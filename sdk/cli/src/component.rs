@@ -27,7 +27,7 @@ pub(crate) fn encode(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Buil
     let mut component = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(wit_component::ComponentEncoder::encode)
         .map_err(|error| failed(format!("{error:#}")))?;
     let stamp = serde_json::to_vec(&Stamp {
         api: API_VERSION,

@@ -47,9 +47,9 @@ fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(end);
     for letter in text[..end].chars() {
         if letter.is_control() {
-            line.extend(letter.escape_default())
+            line.extend(letter.escape_default());
         } else {
-            line.push(letter)
+            line.push(letter);
         }
     }
     if end < text.len() {

@@ -1,0 +1,125 @@
+//! The configured words, and where they stand in a row of letters.
+
+use std::collections::HashMap;
+
+/// The longest word or phrase, in characters; its count's key must stay short.
+const LONGEST: usize = 60;
+
+/// One character of a body and the bytes that spell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Letter {
+    /// The character.
+    pub character: char,
+    /// Where its bytes begin.
+    pub start: usize,
+    /// Where they end.
+    pub end: usize,
+}
+
+/// Words to look for, without regard to case.
+#[derive(Debug)]
+pub struct Words {
+    names: Vec<String>,
+    folded: Vec<Vec<char>>,
+    /// The words that begin with a character, the longest first.
+    beginning: HashMap<char, Vec<usize>>,
+}
+
+impl Words {
+    /// Prepares words for looking.
+    ///
+    /// # Errors
+    /// A word is empty or too long.
+    pub fn new(words: &[String]) -> Result<Self, String> {
+        let mut names: Vec<String> = Vec::new();
+        for word in words {
+            let name: String = word.trim().chars().flat_map(char::to_lowercase).collect();
+            if name.is_empty() || name.chars().count() > LONGEST {
+                return Err(format!(
+                    "words: {word:?} must have from 1 to {LONGEST} characters"
+                ));
+            }
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let folded: Vec<Vec<char>> = names.iter().map(|name| name.chars().collect()).collect();
+        let mut beginning: HashMap<char, Vec<usize>> = HashMap::new();
+        for (word, letters) in folded.iter().enumerate() {
+            beginning.entry(letters[0]).or_default().push(word);
+        }
+        for words in beginning.values_mut() {
+            words.sort_by_key(|word| std::cmp::Reverse(folded[*word].len()));
+        }
+        Ok(Self {
+            names,
+            folded,
+            beginning,
+        })
+    }
+
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// A word as it was configured, in lower case.
+    pub fn name(&self, word: usize) -> &str {
+        &self.names[word]
+    }
+
+    /// Calls `found` with each place where a word stands by itself: the word and the first letter and
+    /// the one after the last. Places do not overlap.
+    pub fn find(&self, letters: &[Letter], mut found: impl FnMut(usize, usize, usize)) {
+        let mut at = 0;
+        while at < letters.len() {
+            let is_start = at == 0 || !is_inside(letters, at);
+            match is_start.then(|| self.word_at(letters, at)).flatten() {
+                Some((word, end)) => {
+                    found(word, at, end);
+                    at = end;
+                }
+                None => at += 1,
+            }
+        }
+    }
+
+    fn word_at(&self, letters: &[Letter], at: usize) -> Option<(usize, usize)> {
+        let first = letters[at].character.to_lowercase().next()?;
+        let candidates = self.beginning.get(&first)?;
+        candidates.iter().find_map(|word| {
+            let end = matches(&letters[at..], &self.folded[*word])? + at;
+            let is_end = end == letters.len() || !is_inside(letters, end);
+            is_end.then_some((*word, end))
+        })
+    }
+}
+
+/// How many letters spell the word that `letters` begin with, if they do.
+fn matches(letters: &[Letter], word: &[char]) -> Option<usize> {
+    let mut rest = word;
+    for (count, letter) in letters.iter().enumerate() {
+        if rest.is_empty() {
+            return Some(count);
+        }
+        for folded in letter.character.to_lowercase() {
+            rest = rest.strip_prefix(&[folded])?;
+        }
+    }
+    rest.is_empty().then_some(letters.len())
+}
+
+/// Whether a word goes on from the letter before `at` to the one there.
+fn is_inside(letters: &[Letter], at: usize) -> bool {
+    is_of_word(letters[at - 1].character) && is_of_word(letters[at].character)
+}
+
+/// Whether a character belongs to words: letters, digits, and the accents that follow a letter.
+fn is_of_word(character: char) -> bool {
+    character.is_alphanumeric() || ('\u{300}'..='\u{36f}').contains(&character)
+}
