@@ -79,10 +79,26 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::MetricsReference) => print(&metric::reference()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
+        let text = match error.downcast_ref::<config::Mistakes>() {
+            Some(mistakes) => mistakes.to_string(),
+            None => format!("cordboard: {}", whole_story(&error)),
+        };
         // Nobody is left to tell if standard error is gone.
-        let _ = writeln!(std::io::stderr(), "cordboard: {error:#}");
+        let _ = writeln!(std::io::stderr(), "{text}");
         ExitCode::FAILURE
     })
+}
+
+/// The error and its causes, without those that an earlier text already holds.
+fn whole_story(error: &anyhow::Error) -> String {
+    let mut story = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !story.contains(&cause) {
+            let colon = if story.is_empty() { "" } else { ": " };
+            story = format!("{story}{colon}{cause}");
+        }
+    }
+    story
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -95,6 +111,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let Loaded { config, warnings } = config::load(file)?;
     log::start(&config.log, &config.node.name)?;
+    tracing::info!(file = %config.file.display(), "the config is read");
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -195,6 +212,15 @@ mod tests {
     fn the_declarations_of_the_command_line_are_sound() {
         use clap::CommandFactory as _;
         Line::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let io = std::io::Error::other("disk full");
+        let told = anyhow::Error::new(io)
+            .context("cannot write x: disk full")
+            .context("cannot start");
+        assert_eq!(whole_story(&told), "cannot start: cannot write x: disk full");
     }
 
     #[test]

@@ -242,7 +242,7 @@ static DEVICE: Section = Section {
 
 static CONFERENCE: Section = Section {
     name: "conference",
-    help: "A conference. At least one number leads to it.",
+    help: "A conference. At least one number must lead to it.",
     keys: &[
         key("id", Kind::Id, Required, "Its id, with or without dashes also the chat room's."),
         key("account", Kind::Id, Absent("the default account"), "The account."),
@@ -265,7 +265,7 @@ static MEMBER: Section = Section {
     help: "How members come in.",
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Further numbers that members dial."),
-        key("pins", Kind::List(&Kind::Pin), NONE, "One of these is asked for; with none, nothing is asked."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
         key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
@@ -276,7 +276,7 @@ static MODERATOR: Section = Section {
     help: "How moderators come in.",
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Numbers that moderators dial."),
-        key("pins", Kind::List(&Kind::Pin), NONE, "One of these is asked for; with none, nothing is asked."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
         key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],

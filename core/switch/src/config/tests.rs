@@ -92,7 +92,7 @@ fn the_sample_holds_every_key_that_the_reader_knows_and_no_other() {
     });
     let mut known = BTreeSet::new();
     visit_sections(&ROOT, &mut |section| {
-        known.extend(section.keys.iter().map(|key| (section.name, key.name)))
+        known.extend(section.keys.iter().map(|key| (section.name, key.name)));
     });
     let missing: Vec<_> = known.difference(&shown).collect();
     assert!(
@@ -107,6 +107,19 @@ fn the_reference_page_is_what_the_declarations_say() {
         REFERENCE == reference(),
         "run: cargo run -- config-reference > config/REFERENCE.md"
     );
+}
+
+#[test]
+fn every_example_is_right_and_needs_no_warning() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/example");
+    let mut examples = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let loaded = super::load(&path).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(loaded.warnings, [], "{}", path.display());
+        examples += 1;
+    }
+    assert!(examples >= 3);
 }
 
 #[test]

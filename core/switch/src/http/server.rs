@@ -33,8 +33,11 @@ const CONNECTION_LIFE: Duration = Duration::from_secs(3600);
 pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for &address in addresses {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|source| BindError { address, source })?);
+        let failed = |source| BindError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        tracing::info!(address = %local, "HTTP");
+        listeners.push(listener);
     }
     Ok(listeners)
 }

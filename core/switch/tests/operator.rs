@@ -1,0 +1,222 @@
+//! The binary as an operator meets it: checking, starting, readiness, ending, and what it says when
+//! something is wrong.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+fn cordboard(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cordboard"));
+    command
+        .args(arguments)
+        .env_remove("CORDBOARD_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn config(folder: &TempDir, more: &str) -> PathBuf {
+    let path = folder.path().join("c.toml");
+    let text = format!(
+        "node = {{ name = \"t\", data_dir = \"{}\", drain_timeout = \"1s\" }}\n\
+         sip.udp = [\"127.0.0.1:0\"]\nhttp.listen = [\"127.0.0.1:0\"]\nmedia.shards = 1\n{more}\n",
+        folder.path().join("data").display()
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn run(arguments: &[&str], file: &Path) -> Output {
+    cordboard(arguments).arg("-c").arg(file).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A running switch; it is ended if the test forgets to.
+struct Switch {
+    child: Child,
+    http: SocketAddr,
+}
+
+impl Switch {
+    /// Starts one and waits until it says that it is up.
+    fn start(file: &Path) -> Self {
+        let mut command = cordboard(&["run", "-c"]);
+        let mut child = command.arg(file).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut http = None;
+        loop {
+            let line = lines.next().expect("the switch ended before it was up").unwrap();
+            let line: serde_json::Value =
+                serde_json::from_str(&line).expect("a log that is no terminal is JSON");
+            assert_eq!(line["node"], "t");
+            if line["message"] == "HTTP" {
+                http = Some(line["address"].as_str().unwrap().parse().unwrap());
+            }
+            if line["message"] == "the switch is up" {
+                break;
+            }
+        }
+        // Nobody reads on: a full pipe must not stop the switch.
+        std::thread::spawn(move || lines.count());
+        Self {
+            child,
+            http: http.expect("the log names the HTTP address"),
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn end(mut self, signal: Signal) -> ExitStatus {
+        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn check_says_ok_or_every_mistake() {
+    let folder = TempDir::new().unwrap();
+    let good = run(&["check"], &config(&folder, ""));
+    assert!(good.status.success());
+    assert!(
+        text(&good.stdout).contains("c.toml: ok: 1 SIP address, 1 account"),
+        "{}",
+        text(&good.stdout)
+    );
+
+    let bad = config(&folder, "[[user]]\nid = \"x\"\nusername = \"alice\"\nfoo = 1\n");
+    let checked = run(&["check"], &bad);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = text(&checked.stdout);
+    for part in [
+        "user[0].id:",
+        "user[0].password: missing",
+        "user[0].foo: unknown key",
+        "3 mistakes",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+    let started = run(&["run"], &bad);
+    assert_eq!(started.status.code(), Some(1), "it does not start either");
+    assert_eq!(text(&started.stderr), told);
+    assert!(!folder.path().join("data").exists(), "nothing was touched");
+}
+
+#[test]
+fn it_serves_until_it_is_told_to_end() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, ""));
+    assert!(switch.get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(switch.get("/readyz").starts_with("HTTP/1.1 200"));
+    let metrics = switch.get("/metrics");
+    assert!(
+        metrics.contains("cordboard_build_info{version=\"0.1.0\",node=\"t\"} 1\n"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("cordboard_shard_busy_ratio{shard=\"0\"}"),
+        "{metrics}"
+    );
+    assert_eq!(switch.end(Signal::SIGTERM).code(), Some(0));
+}
+
+#[test]
+fn a_plugin_that_cannot_be_had_keeps_it_unready_but_serving() {
+    let folder = TempDir::new().unwrap();
+    let more = "plugin = [{ name = \"ghost\", wasm = \"/nonexistent/ghost.wasm\" }]\n\
+                hooks.message-filter = [{ plugin = \"ghost\" }]";
+    let switch = Switch::start(&config(&folder, more));
+    let ready = switch.get("/readyz");
+    assert!(
+        ready.starts_with("HTTP/1.1 503") && ready.contains("\"name\":\"ghost\""),
+        "{ready}"
+    );
+    assert!(switch.get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(
+        switch
+            .get("/metrics")
+            .contains("cordboard_plugin_ready{plugin=\"ghost\"} 0\n")
+    );
+}
+
+#[test]
+fn a_damaged_database_is_named_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let file = config(&folder, "");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let database = data.join("cordboard.db");
+    std::fs::write(&database, "rubbish".repeat(1000)).unwrap();
+    let output = run(&["run"], &file);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("cordboard.db is damaged") && told.contains("nothing was changed"),
+        "{told}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&database).unwrap(),
+        "rubbish".repeat(1000)
+    );
+}
+
+#[test]
+fn a_second_switch_does_not_share_a_data_folder() {
+    let folder = TempDir::new().unwrap();
+    let file = config(&folder, "");
+    let _first = Switch::start(&file);
+    let second = run(&["run"], &file);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        text(&second.stderr).contains("in use by another running switch"),
+        "{}",
+        text(&second.stderr)
+    );
+}
+
+#[test]
+fn no_password_reaches_log_or_check() {
+    let folder = TempDir::new().unwrap();
+    let more = "log.level = \"trace\"\nuser = [{ id = \"00000000000000000000000000000011\", username = \"alice\", password = \"open-sesame\" }]";
+    let file = config(&folder, more);
+    let checked = run(&["check"], &file);
+    assert!(!text(&checked.stdout).contains("open-sesame"));
+    let mut child = cordboard(&["run", "-c"])
+        .arg(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = String::new();
+    let mut reader = BufReader::new(child.stderr.take().unwrap());
+    while !log.contains("the switch is up") {
+        assert!(reader.read_line(&mut log).unwrap() > 0, "the switch ended: {log}");
+    }
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    reader.read_to_string(&mut log).unwrap();
+    child.wait().unwrap();
+    assert!(!log.contains("open-sesame"));
+}
