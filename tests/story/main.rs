@@ -3,6 +3,7 @@
 mod call;
 mod conference;
 mod drain;
+mod law;
 mod message;
 mod phone;
 mod registration;

@@ -21,7 +21,6 @@ use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdic
 /// A message that the engine sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
-    pub(crate) at: Time,
     pub(crate) flow: Flow,
     pub(crate) message: Message,
 }
@@ -207,11 +206,7 @@ impl World {
                     let raw: Bytes = [packet.head, packet.tail].concat().into();
                     let message =
                         Message::parse(raw, Framing::Stream).expect("the engine's message can be read");
-                    self.wire.push_back(Delivery {
-                        at: self.now,
-                        flow,
-                        message,
-                    });
+                    self.wire.push_back(Delivery { flow, message });
                 }
                 Output::Media { command, .. } => {
                     self.media.push(command.clone());

@@ -100,6 +100,7 @@ impl Engine {
         match input {
             Input::Message { flow, message, stamp } => self.on_message(flow, message, stamp),
             Input::FlowClosed { connection } => {
+                self.registrar.connection_closed(connection);
                 let failed = self.transactions.connection_closed(connection);
                 self.failed(failed);
             }

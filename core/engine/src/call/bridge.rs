@@ -2,7 +2,6 @@
 //! both sides meets in a mix of two.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use cordboard_model::hook::conference::Role;
 use cordboard_model::{MixId, ShardId};
@@ -179,7 +178,7 @@ impl Engine {
             local_cseq: 0,
             remote_cseq: None,
             contact: String::new(),
-            flow: contact.flow,
+            flow: contact_flow(contact),
             sent_by,
         };
         let number = bridge.to_uri.clone();
@@ -467,15 +466,23 @@ fn reachable(binding: &Binding) -> bool {
     binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
 }
 
-/// The flow to a contact outside any dialog.
+/// The flow to a contact outside any dialog: the connection that it registered on while that lives;
+/// otherwise its first Path hop, or the address that its URI names, unless that is one behind a NAT.
 pub(crate) fn contact_flow(binding: &Binding) -> Flow {
-    if binding.flow.transport != Transport::Udp {
+    if binding.flow.connection != 0 {
         return binding.flow;
     }
-    let first = List::new(&binding.path).next().map(str::to_owned);
-    let route: Option<SocketAddr> = first.and_then(|first| address_in(first.trim_matches(['<', '>'])));
-    match route.or_else(|| address_in(&binding.contact).filter(|peer| peer.ip() == binding.flow.peer.ip())) {
-        Some(peer) => Flow { peer, ..binding.flow },
-        None => binding.flow,
+    let first = List::new(&binding.path).next();
+    if let Some(hop) = first.and_then(|first| address_in(first.trim_matches(['<', '>']))) {
+        return Flow {
+            peer: hop,
+            ..binding.flow
+        };
+    }
+    match address_in(&binding.contact) {
+        Some(peer) if peer.ip() == binding.flow.peer.ip() => Flow { peer, ..binding.flow },
+        // The source port of a connection that is gone leads nowhere: only the named one can.
+        Some(peer) if binding.flow.transport.reliable() => Flow { peer, ..binding.flow },
+        _ => binding.flow,
     }
 }

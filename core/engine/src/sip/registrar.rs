@@ -1,7 +1,7 @@
 //! The registrar's bindings: RFC 3261 section 10, contacts by address of record.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use cordboard_model::Time;
 
@@ -30,6 +30,7 @@ pub(crate) struct Binding {
 pub(crate) struct Registrar {
     by_address: HashMap<String, Vec<Binding>>,
     by_serial: HashMap<u64, String>,
+    by_connection: HashMap<u64, HashSet<u64>>,
     serial: u64,
 }
 
@@ -61,19 +62,30 @@ impl Registrar {
     /// Adds or refreshes a binding; gives its serial number and what it replaced.
     pub(crate) fn put(&mut self, address: &str, mut binding: Binding) -> (u64, Option<Binding>) {
         let bindings = self.by_address.entry(address.to_owned()).or_default();
-        if let Some(old) = bindings
+        let connection = binding.flow.connection;
+        let (serial, replaced) = match bindings
             .iter_mut()
             .find(|b| same_contact(&b.contact, &binding.contact))
         {
-            binding.serial = old.serial;
-            let old = std::mem::replace(old, binding);
-            return (old.serial, Some(old));
+            Some(old) => {
+                binding.serial = old.serial;
+                (old.serial, Some(std::mem::replace(old, binding)))
+            }
+            None => {
+                self.serial += 1;
+                binding.serial = self.serial;
+                bindings.push(binding);
+                self.by_serial.insert(self.serial, address.to_owned());
+                (self.serial, None)
+            }
+        };
+        if let Some(old) = &replaced {
+            self.forget_connection(old.flow.connection, serial);
         }
-        self.serial += 1;
-        binding.serial = self.serial;
-        bindings.push(binding);
-        self.by_serial.insert(self.serial, address.to_owned());
-        (self.serial, None)
+        if connection != 0 {
+            self.by_connection.entry(connection).or_default().insert(serial);
+        }
+        (serial, replaced)
     }
 
     /// Takes a binding out.
@@ -87,7 +99,34 @@ impl Registrar {
             entry.remove();
         }
         self.by_serial.remove(&serial);
+        self.forget_connection(binding.flow.connection, serial);
         Some(binding)
+    }
+
+    /// A connection is gone: its contacts stay, but the way to them must be found anew.
+    pub(crate) fn connection_closed(&mut self, connection: u64) {
+        for serial in self.by_connection.remove(&connection).unwrap_or_default() {
+            let bindings = self
+                .by_serial
+                .get(&serial)
+                .and_then(|address| self.by_address.get_mut(address));
+            if let Some(binding) = bindings
+                .into_iter()
+                .flatten()
+                .find(|binding| binding.serial == serial)
+            {
+                binding.flow.connection = 0;
+            }
+        }
+    }
+
+    fn forget_connection(&mut self, connection: u64, serial: u64) {
+        if let Entry::Occupied(mut serials) = self.by_connection.entry(connection) {
+            serials.get_mut().remove(&serial);
+            if serials.get().is_empty() {
+                serials.remove();
+            }
+        }
     }
 
     /// Takes a binding out if it ends at exactly `at`: a later refresh keeps it.

@@ -9,6 +9,9 @@ use super::message::Malformed;
 
 const FAULT: Malformed = Malformed::new("uri");
 
+/// The parameters without which a URI is another one.
+const DECISIVE: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
+
 /// A URI, borrowed from the message it stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uri<'a> {
@@ -204,14 +207,16 @@ impl<'a> Uri<'a> {
 
     /// Whether each parameter of ours is the same in `other`, or is missing there and may be.
     fn params_cover(&self, other: &Uri<'_>) -> bool {
-        self.params().all(
-            |(name, value)| match other.params().find(|(n, _)| n.eq_ignore_ascii_case(name)) {
-                Some((_, theirs)) => same(value, theirs, Case::Folds),
-                None => !["user", "ttl", "method", "maddr", "transport"]
-                    .iter()
-                    .any(|n| name.eq_ignore_ascii_case(n)),
-            },
-        )
+        self.params().all(|(name, value)| {
+            let mut named = other
+                .params()
+                .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+                .peekable();
+            match named.peek() {
+                Some(_) => named.any(|(_, theirs)| same(value, theirs, Case::Folds)),
+                None => !DECISIVE.iter().any(|n| name.eq_ignore_ascii_case(n)),
+            }
+        })
     }
 
     fn headers_cover(&self, other: &Uri<'_>) -> bool {

@@ -117,6 +117,7 @@ fn equality_is_that_of_rfc_3261() {
         ),
         ("sip:a@[2001:db8::1]", "sip:a@[2001:DB8:0::1]"),
         ("isbn:1", "isbn:1"),
+        ("sip:b;a;a=1", "sip:b;a;a=1"),
     ];
     let different = [
         (

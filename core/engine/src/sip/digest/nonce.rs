@@ -65,7 +65,11 @@ impl Nonces {
         if self.proof(stamp).verify_truncated_left(proof).is_err() {
             return NonceState::Forged;
         }
-        let issued = Time(stamp[..8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
+        let issued = Time(
+            stamp[..8]
+                .iter()
+                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+        );
         if issued > now || now.since(issued) > NONCE_LIFE {
             NonceState::Stale
         } else {

@@ -1,0 +1,127 @@
+//! What must hold for every message, whoever made it: shared by the mutations and the fuzz targets.
+
+use bytes::Bytes;
+use cordboard_engine::sdp::{Capabilities, Origin, Session, answer, offer};
+use cordboard_engine::sip::digest::{Credentials, Ha1, verify};
+use cordboard_engine::sip::header::{NameAddr, Via};
+use cordboard_engine::sip::message::{Framed, Framing, Message, frame};
+use cordboard_engine::sip::name::Name;
+use cordboard_engine::sip::uri::Uri;
+use cordboard_engine::sip::write::respond;
+
+/// Reads everything that can be read of a message.
+fn read_all(message: &Message) {
+    let _ = (
+        message.method_text(),
+        message.request_uri(),
+        message.reason(),
+        format!("{message:?}"),
+    );
+    let _ = (
+        message.expires(),
+        message.max_forwards(),
+        message.other("x-unknown"),
+    );
+    let _ = Uri::parse(message.request_uri()).map(|uri| {
+        (
+            uri.equals(&uri),
+            uri.host_ip(),
+            uri.port_or_default(),
+            uri.headers().count(),
+        )
+    });
+    for name in Name::ALL {
+        for value in message.values(*name) {
+            let _ = NameAddr::parse(value).map(|a| {
+                (
+                    a.display().is_some(),
+                    a.q(),
+                    a.params().count(),
+                    Uri::parse(a.uri).is_ok(),
+                )
+            });
+            let _ = Via::parse(value).map(|via| (via.received(), via.rport(), via.params().count()));
+        }
+        for value in message.headers(*name) {
+            assert!(
+                !value.contains(['\r', '\n']) || message.check_request().is_err(),
+                "a line break in {name}"
+            );
+            let _ = Credentials::parse(value)
+                .map(|credentials| verify(&credentials, Ha1::Md5([0; 16]), "INVITE"));
+        }
+    }
+    if let Ok(session) = std::str::from_utf8(message.body_slice())
+        .map_err(drop)
+        .and_then(|text| Session::parse(text).map_err(drop))
+    {
+        negotiate(&session);
+    }
+}
+
+/// An answer has as many streams as its offer and can be read.
+pub(crate) fn negotiate(session: &Session<'_>) {
+    let mut origin = Origin::new(1);
+    let (ours, local) = (Capabilities::default(), "192.0.2.1:4000".parse().unwrap());
+    if let Ok(negotiated) = answer(session, &ours, local, &mut origin) {
+        let back = Session::parse(&negotiated.answer_text).expect("our answers can be read");
+        assert_eq!(back.media.len(), session.media.len());
+        assert_eq!(back.media.iter().filter(|media| media.port != 0).count(), 1);
+    }
+    Session::parse(&offer(&ours, local, &mut origin)).expect("our offers can be read");
+}
+
+/// What holds for every request that is let in.
+fn check_let_in(message: &Message) {
+    let again =
+        Message::parse(message.raw().clone(), Framing::Datagram).expect("what was read can be read again");
+    assert_eq!(&again, message);
+    if message.header(Name::ContentLength).is_some() {
+        assert_eq!(
+            frame(message.raw(), usize::MAX),
+            Ok(Framed::Message(message.raw().len())),
+            "stream and datagram see one length"
+        );
+    }
+    let bytes = respond(message, "192.0.2.1:5060".parse().unwrap(), 200, "OK", Some("t")).finish();
+    let response = Message::parse(bytes, Framing::Stream).expect("our responses can be read");
+    assert_eq!(response.check_response(), Ok(()));
+    // An escaped NUL is written as a space.
+    let kept = |text: &str| text.replace('\0', " ");
+    assert_eq!(response.call_id(), kept(message.call_id()));
+    assert_eq!(
+        (response.cseq(), response.cseq_method_text()),
+        (message.cseq(), message.method_text())
+    );
+    assert_eq!(
+        response.via().unwrap().branch().map(str::to_owned),
+        message.via().unwrap().branch().map(kept)
+    );
+    assert_eq!(
+        response.values(Name::Via).count(),
+        message.values(Name::Via).count()
+    );
+    assert_eq!(
+        response.from().unwrap().tag().map(str::to_owned),
+        message.from().unwrap().tag().map(kept)
+    );
+    assert!(response.to().unwrap().tag().is_some());
+}
+
+/// Reads a message in every way there is; whether it could be read, and whether it was let in.
+///
+/// # Panics
+/// Something does not hold that must hold for every input.
+pub(crate) fn digest(bytes: &[u8]) -> (bool, bool) {
+    let _ = frame(bytes, 64 * 1024);
+    let _ = Message::parse(Bytes::copy_from_slice(bytes), Framing::Stream);
+    let Ok(message) = Message::parse(Bytes::copy_from_slice(bytes), Framing::Datagram) else {
+        return (false, false);
+    };
+    read_all(&message);
+    let let_in = message.check_request().is_ok();
+    if let_in {
+        check_let_in(&message);
+    }
+    (true, let_in)
+}
