@@ -42,7 +42,19 @@ pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<()> {
             .map_event_format(|inner| WithNode { inner, head })
             .try_init()
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
+    // A panic is a line of the log like any other, so that nothing that collects logs misses it.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let place = panic.location().map(ToString::to_string);
+        let said = panic.payload_as_str().unwrap_or("no message");
+        tracing::error!(
+            thread = thread.name(),
+            place,
+            "a thread panicked, which is a mistake in the switch: {said}"
+        );
+    }));
+    Ok(())
 }
 
 /// Puts the node's name in front of every JSON object.

@@ -1,6 +1,8 @@
 //! The binary as an operator meets it: checking, starting, readiness, ending, and what it says when
 //! something is wrong.
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};

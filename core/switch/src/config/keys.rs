@@ -204,7 +204,7 @@ static ACCOUNT: Section = Section {
     help: "An account (tenant). Numbers and usernames are unique within it. With none, one is made for `[sip] realm`.",
     keys: &[
         key("id", Kind::Id, Required, "Its id."),
-        key("realm", Kind::Domain, Required, "Its domain, also the digest realm."),
+        key("realm", Kind::Domain, Required, "Its domain, also the digest realm; taken in lower case."),
         later("tokens", Kind::List(&Kind::Secret(1)), NONE, "X-Auth-Token or Bearer tokens for REST."),
     ],
 };

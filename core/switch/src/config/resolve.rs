@@ -118,11 +118,16 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
             "no address to listen on: give `udp`, `tcp` or `ws` at least one",
         );
     }
+    let trusted = tree.sure("trusted").items();
+    for item in trusted.iter().filter(|item| item.network().prefix_len() == 0) {
+        let what = "this is everybody: no request of this address family needs a password";
+        report.warning(&item.span, tree.at("trusted"), what);
+    }
     Sip {
         udp: sockets(tree.sure("udp")),
         tcp: sockets(tree.sure("tcp")),
         ws: sockets(tree.sure("ws")),
-        trusted: tree.sure("trusted").items().iter().map(Typed::network).collect(),
+        trusted: trusted.iter().map(Typed::network).collect(),
         digests: digests
             .items()
             .iter()

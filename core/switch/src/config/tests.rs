@@ -328,6 +328,15 @@ fn an_open_listener_with_a_loopback_address_in_sdp_is_a_warning() {
 }
 
 #[test]
+fn to_trust_everybody_is_a_warning() {
+    let warnings = good(&format!(
+        "{LISTEN}sip.trusted = [\"0.0.0.0/0\", \"10.0.0.0/8\"]\n"
+    ))
+    .warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+#[test]
 fn passwords_become_hashes_and_are_never_shown() {
     let with_password = r#"
 sip.udp = ["127.0.0.1:5060"]

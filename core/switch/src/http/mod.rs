@@ -28,7 +28,7 @@ pub(crate) type NotReady = Arc<dyn Fn() -> Vec<Reason> + Send + Sync>;
 /// Why the node should get no new work.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Reason {
-    /// A word for programs: `draining`, `plugin` or `store`.
+    /// A word for programs: `draining` or `plugin`.
     pub(crate) reason: &'static str,
     /// What it is about, such as a plugin's name.
     #[serde(skip_serializing_if = "Option::is_none")]
