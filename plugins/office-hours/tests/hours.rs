@@ -1,5 +1,7 @@
 //! When the office is open, and what callers are told.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cordboard_sdk::testing::{join_ask, set_time, start};
 use cordboard_sdk::{Admission, ConferencePolicy, JoinVerdict};
 use office_hours::OfficeHours;

@@ -1,5 +1,7 @@
 //! What the word filter does to messages.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use cordboard_sdk::testing::{reset, start, text_message};
 use cordboard_sdk::{MessageFilter, MessageVerdict, kv};
 use word_filter::WordFilter;

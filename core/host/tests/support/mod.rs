@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stdout, reason = "progress of a build that may take minutes")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
