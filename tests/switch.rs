@@ -115,7 +115,7 @@ impl Lab {
         for (n, name) in ["alice", "bob", "carol", "dave"].iter().enumerate() {
             let _ = write!(
                 text,
-                "\n[[user]]\nid = \"0{n}11ce000000000000000000000000001\"\n\
+                "\n[[user]]\nid = \"{n:032x}\"\n\
                  account = \"00000000000000000000000000000001\"\nusername = \"{name}\"\npassword = \"secret\"\n\
                  display_name = \"{}{}\"\n",
                 name[..1].to_uppercase(),

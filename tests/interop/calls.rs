@@ -121,7 +121,9 @@ fn who_is_not_there_is_404_and_who_may_not_is_401_or_403() {
         );
     }
     assert!(
-        alice.heard(|m| m.method() == "MESSAGE").is_empty(),
+        alice
+            .heard(|m| m.code().is_none() && m.method() == "MESSAGE")
+            .is_empty(),
         "nothing of it reached anybody"
     );
 }

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use cordboard_tests::http::metric;
 use cordboard_tests::program::Program;
 use cordboard_tests::switch::{Lab, checkout};
 
@@ -43,4 +44,13 @@ fn the_examples_of_the_readme_work() {
         let mut program = Program::start(&format!("example-{n}"), switch.folder(), &mut command).expect("sh");
         program.expect_success(Duration::from_secs(60));
     }
+    let text = switch.metrics();
+    assert!(
+        metric(&text, "cordboard_sip_registrations", &[]) >= 1.0,
+        "they registered"
+    );
+    assert!(
+        metric(&text, "cordboard_joins_total", &[]) >= 1.0,
+        "they joined the conference:\n{text}"
+    );
 }

@@ -25,6 +25,26 @@ fn alice_registers_with_each_digest() {
 }
 
 #[test]
+fn a_phone_that_chokes_on_other_digests_is_offered_md5_alone() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let uri = format!("sip:{REALM}");
+    for (agent, challenges) in [("baresip v1.0.0 (x86_64/linux)", 1), ("Linphone/5.1", 2)] {
+        let text = format!(
+            "REGISTER {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKq{challenges}\r\n\
+             From: <sip:alice@{REALM}>;tag=1\r\nTo: <sip:alice@{REALM}>\r\nCall-ID: q\r\nCSeq: 1 REGISTER\r\n\
+             Max-Forwards: 70\r\nUser-Agent: {agent}\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.receive(alice.flow, &text, b"");
+        let response = alice.final_response(&mut world);
+        assert_eq!(
+            response.headers(Name::WwwAuthenticate).count(),
+            challenges,
+            "{agent}"
+        );
+    }
+}
+
+#[test]
 fn a_wrong_password_and_an_unknown_name_are_told_the_same() {
     let mut world = World::new();
     let mut alice = Phone::new("alice", 1);

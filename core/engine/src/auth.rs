@@ -15,6 +15,10 @@ use crate::sip::uri::Uri;
 /// answered by a fresh challenge.
 const COUNTED_NONCES: usize = 100_000;
 
+/// Phones that give up as soon as one challenge is not MD5, even beside one that is (seen with Debian's
+/// baresip 1.0), by the beginning of their User-Agent. They are offered MD5 alone, where MD5 is offered.
+const MD5_ONLY: [&str; 3] = ["baresip v0.", "baresip v1.", "baresip v2."];
+
 /// Who is behind a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Identity {
@@ -176,6 +180,17 @@ impl Engine {
             })
     }
 
+    /// The algorithms to challenge the phone behind a request with.
+    fn offered(&self, request: &Message) -> &[DigestAlgorithm] {
+        let agent = request.header(Name::UserAgent).unwrap_or_default();
+        let all = self.config.digests.as_slice();
+        if all.contains(&DigestAlgorithm::Md5) && MD5_ONLY.iter().any(|start| agent.starts_with(start)) {
+            &[DigestAlgorithm::Md5]
+        } else {
+            all
+        }
+    }
+
     /// Answers a request that was not let in. No state is made: a challenge can be repeated at will.
     pub(crate) fn deny(&mut self, request: &Message, flow: Flow, account: &Account, denial: Denial) {
         match denial {
@@ -186,7 +201,7 @@ impl Engine {
             Denial::Challenge { stale } => {
                 let salt = self.wire.random() as u32; // any 32 bits will do
                 let nonce = self.nonces.issue(self.wire.now, salt);
-                let values = challenges(&account.realm, &nonce, stale, &self.config.digests);
+                let values = challenges(&account.realm, &nonce, stale, self.offered(request));
                 self.wire
                     .counts
                     .reject(if stale { "stale_nonce" } else { "unauthorised" });
