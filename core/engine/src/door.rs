@@ -33,7 +33,7 @@ impl Engine {
         }
         match self.transactions.response(response, &mut self.wire) {
             Ok(Some((transaction, owner))) => {
-                self.on_outcome(transaction, owner, Outcome::Response(response))
+                self.on_outcome(transaction, owner, Outcome::Response(response));
             }
             Ok(None) => {}
             // A 2xx may come again after its transaction is over: the call knows it (RFC 6026).
@@ -226,7 +226,7 @@ impl Engine {
         let Some(identity) = self.transactions.identity(request, request.method()) else {
             return self.wire.counts.reject("bad_via");
         };
-        let tag = format!("{:032x}", identity);
+        let tag = format!("{identity:032x}");
         let response =
             add(respond(request, flow.peer, status, phrase, Some(&tag))).header("Server", &self.product);
         *self

@@ -216,7 +216,7 @@ impl Engine {
                 self.message_decided(ticket, *message, verdict);
             }
             (Some(Subject::Pager(message)), Verdict::Message(verdict)) => {
-                self.pager_decided(*message, verdict)
+                self.pager_decided(*message, verdict);
             }
             (None, _) => self.wire.counts.stale_verdicts += 1,
             (Some(subject), _) => {

@@ -157,7 +157,7 @@ impl Engine {
         let from = request.from().ok();
         let shown = from
             .as_ref()
-            .and_then(|from| from.display().map(|name| name.into_owned()));
+            .and_then(|from| from.display().map(std::borrow::Cow::into_owned));
         let name = shown
             .filter(|name| !name.trim().is_empty())
             .or_else(|| sender.as_ref().map(|sender| sender.display_name.clone()))

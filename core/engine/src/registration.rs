@@ -55,7 +55,7 @@ impl Engine {
         let user = request
             .to()
             .ok()
-            .and_then(|to| Uri::parse(to.uri).ok()?.user().map(|user| user.into_owned()));
+            .and_then(|to| Uri::parse(to.uri).ok()?.user().map(std::borrow::Cow::into_owned));
         let registered = user.and_then(|user| self.directory.find(account.id, &user));
         let owner = |place: usize| &self.directory.credential(place).owner;
         let place = match (registered, identity.trusted(), identity.credential()) {

@@ -186,6 +186,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "rsip takes letters only into a method",
     ),
     (
+        "phone-invite",
+        "contact",
+        "rsip cannot read a Contact with +sip.instance",
+    ),
+    (
         "quote-without-end",
         "to",
         "a quote that does not end is refused, rsip takes it into the name",

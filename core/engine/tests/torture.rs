@@ -107,6 +107,7 @@ const FATES: &[(&str, Fate)] = &[
     ),
     ("space-before-first-header", Dropped("request_line")),
     ("not-utf8", Dropped("not_utf8")),
+    ("phone-invite", Served),
     ("phone-message", Served),
     ("browser-register", Served),
 ];

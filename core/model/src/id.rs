@@ -119,7 +119,12 @@ mod tests {
 
     #[test]
     fn ids_of_any_other_length_or_alphabet_are_refused() {
-        for text in ["", "c0", "g0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0", "c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c"] {
+        for text in [
+            "",
+            "c0",
+            "g0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0",
+            "c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c",
+        ] {
             assert_eq!(text.parse::<UserId>(), Err(BadId), "{text}");
         }
     }

@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 /// Upper bounds in seconds for the relay latency of packets and messages.
-pub const RELAY_BOUNDS: &[f64] =
-    &[5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1];
+pub const RELAY_BOUNDS: &[f64] = &[
+    5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1,
+];
 /// Upper bounds in seconds for one plugin call.
-pub const HOOK_BOUNDS: &[f64] =
-    &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2];
+pub const HOOK_BOUNDS: &[f64] = &[
+    1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2,
+];
 /// Upper bounds in seconds for the fan-out of a message.
-pub const FANOUT_BOUNDS: &[f64] =
-    &[1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+pub const FANOUT_BOUNDS: &[f64] = &[
+    1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+];
 /// Upper bounds in seconds for a SIP transaction.
-pub const TRANSACTION_BOUNDS: &[f64] =
-    &[1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+pub const TRANSACTION_BOUNDS: &[f64] = &[
+    1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0,
+];
 /// Upper bounds for how many receive one message.
 pub const RECIPIENT_BOUNDS: &[f64] = &[0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
 
@@ -29,7 +33,11 @@ impl Histogram {
     /// An empty histogram; `bounds` are inclusive upper bounds in rising order, the last bucket (all
     /// that is larger) is added.
     pub fn new(bounds: &'static [f64]) -> Self {
-        Self { bounds, counts: vec![0; bounds.len() + 1], sum: 0.0 }
+        Self {
+            bounds,
+            counts: vec![0; bounds.len() + 1],
+            sum: 0.0,
+        }
     }
 
     /// Counts a value.

@@ -53,7 +53,10 @@ pub struct Direction {
 
 impl Direction {
     /// Both ways.
-    pub const BOTH: Self = Self { send: true, receive: true };
+    pub const BOTH: Self = Self {
+        send: true,
+        receive: true,
+    };
 }
 
 /// What the shard is to do.

@@ -48,7 +48,11 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
     let connections = Connections::new(control.clone(), clock, limits.0, limits.1);
     let bound = runtime.block_on(bind(&config))?;
 
-    let mut engine = Engine::new(config.engine_config(bound.listeners.clone()), seed()?, clock.now());
+    let mut engine = Engine::new(
+        config.engine_config(bound.listeners.clone()),
+        seed()?,
+        clock.now(),
+    );
     for binding in store.load_bindings(clock.now())? {
         engine.load(binding);
     }
@@ -62,10 +66,19 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
         runtime: runtime.handle().clone(),
         drained: Arc::clone(&drained),
     };
-    let thread = parts.start(engine, clock, bound.udp, Box::new(wiring)).context("cannot start the control thread")?;
+    let thread = parts
+        .start(engine, clock, bound.udp, Box::new(wiring))
+        .context("cannot start the control thread")?;
     plugins::start(&host, &config).context("cannot start the thread that builds plugins")?;
 
-    let served = Served { clock, control, host, shards, store, drained };
+    let served = Served {
+        clock,
+        control,
+        host,
+        shards,
+        store,
+        drained,
+    };
     runtime.block_on(serve(&config, &served, connections, bound.tcp, bound.ws))?;
     served.control.answer(Answer::Stop);
     if thread.join().is_err() {
@@ -94,13 +107,22 @@ fn end(runtime: Runtime, served: &Served) {
 fn open_store(config: &Resolved, control: &ControlHandle) -> anyhow::Result<Arc<dyn Store>> {
     let control = control.clone();
     let stored = Arc::new(move |ticket, ok| control.answer(Answer::Stored { ticket, ok }));
-    Ok(Arc::new(Sqlite::open(&config.node.data_dir, &config.store, stored)?))
+    Ok(Arc::new(Sqlite::open(
+        &config.node.data_dir,
+        &config.store,
+        stored,
+    )?))
 }
 
-fn open_host(config: &Resolved, store: &Arc<dyn Store>, control: &ControlHandle) -> anyhow::Result<Arc<Host>> {
+fn open_host(
+    config: &Resolved,
+    store: &Arc<dyn Store>,
+    control: &ControlHandle,
+) -> anyhow::Result<Arc<Host>> {
     let (control, keeper) = (control.clone(), Arc::clone(store));
-    let mut host =
-        HostConfig::new(Arc::new(move |ticket, verdict| control.answer(Answer::Verdict { ticket, verdict })));
+    let mut host = HostConfig::new(Arc::new(move |ticket, verdict| {
+        control.answer(Answer::Verdict { ticket, verdict })
+    }));
     host.kv = store.load_kv()?;
     host.on_kv_write = Arc::new(move |write| keeper.keep(write));
     let host = Host::new(host).context("cannot run plugins")?;
@@ -108,12 +130,20 @@ fn open_host(config: &Resolved, store: &Arc<dyn Store>, control: &ControlHandle)
     Ok(Arc::new(host))
 }
 
-fn start_shards(config: &Resolved, clock: Clock, control: &ControlHandle) -> anyhow::Result<Vec<ShardHandle>> {
+fn start_shards(
+    config: &Resolved,
+    clock: Clock,
+    control: &ControlHandle,
+) -> anyhow::Result<Vec<ShardHandle>> {
     (0..config.media.shards)
         .map(|number| {
             let control = control.clone();
             let ports = shard::part(&config.media.rtp_ports, number, config.media.shards);
-            let setup = ShardConfig { id: ShardId(number), ports, clock };
+            let setup = ShardConfig {
+                id: ShardId(number),
+                ports,
+                clock,
+            };
             shard::start(setup, move |event| control.answer(Answer::Media(event)))
                 .with_context(|| format!("cannot start media thread {number}"))
         })
@@ -123,7 +153,8 @@ fn start_shards(config: &Resolved, clock: Clock, control: &ControlHandle) -> any
 /// The secret from which the engine draws its keys, tags and branches.
 fn seed() -> anyhow::Result<[u8; 32]> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| anyhow::anyhow!("the system gives no random numbers: {error}"))?;
     Ok(seed)
 }
 
@@ -136,7 +167,12 @@ struct Bound {
 }
 
 async fn bind(config: &Resolved) -> anyhow::Result<Bound> {
-    let mut bound = Bound { listeners: Vec::new(), udp: Vec::new(), tcp: Vec::new(), ws: Vec::new() };
+    let mut bound = Bound {
+        listeners: Vec::new(),
+        udp: Vec::new(),
+        tcp: Vec::new(),
+        ws: Vec::new(),
+    };
     let next = |bound: &Bound| u16::try_from(bound.listeners.len()).context("too many listeners");
     let taken = |address: &SocketAddr, key: &str| {
         format!("cannot listen on {address}; is another program there? Change `[sip] {key}` in the config")
@@ -144,14 +180,22 @@ async fn bind(config: &Resolved) -> anyhow::Result<Bound> {
     for address in &config.sip.udp {
         let socket = SipSocket::bind(*address).with_context(|| taken(address, "udp"))?;
         let index = next(&bound)?;
-        bound.listeners.push(Listener { transport: Transport::Udp, address: socket.local() });
+        bound.listeners.push(Listener {
+            transport: Transport::Udp,
+            address: socket.local(),
+        });
         bound.udp.push((index, socket));
     }
     for (transport, addresses) in [(Transport::Tcp, &config.sip.tcp), (Transport::Ws, &config.sip.ws)] {
         for address in addresses {
-            let listener = TcpListener::bind(address).await.with_context(|| taken(address, transport.name()))?;
+            let listener = TcpListener::bind(address)
+                .await
+                .with_context(|| taken(address, transport.name()))?;
             let index = next(&bound)?;
-            bound.listeners.push(Listener { transport, address: listener.local_addr()? });
+            bound.listeners.push(Listener {
+                transport,
+                address: listener.local_addr()?,
+            });
             match transport {
                 Transport::Tcp => bound.tcp.push((index, listener)),
                 _ => bound.ws.push((index, listener)),
@@ -190,9 +234,15 @@ async fn serve(
     let http = http::bind(&config.http.listen).await?;
     let http = tokio::spawn(http::serve(http, setup, {
         let over = Arc::clone(&over);
-        async move { over.notified().await }
+        async move {
+            over.notified().await;
+        }
     }));
-    tracing::info!(name = config.node.name, version = env!("CARGO_PKG_VERSION"), "the switch is up");
+    tracing::info!(
+        name = config.node.name,
+        version = env!("CARGO_PKG_VERSION"),
+        "the switch is up"
+    );
 
     let mut signalled = async || {
         tokio::select! {
@@ -221,7 +271,11 @@ async fn drain(config: &Resolved, served: &Served) {
     if patience.await.is_err() {
         tracing::warn!("some calls did not end in time");
     }
-    let busy = served.control.report().await.is_some_and(|report| report.gauges.transactions > 0);
+    let busy = served
+        .control
+        .report()
+        .await
+        .is_some_and(|report| report.gauges.transactions > 0);
     if busy {
         tokio::time::sleep(LAST_WORDS.min(whole)).await;
     }
@@ -292,10 +346,15 @@ impl Shell for Wiring {
             MediaCommand::Open { leg, .. } => Some(*leg),
             _ => None,
         };
-        let Err(error) = self.shards[usize::from(shard.0)].send(command) else { return };
+        let Err(error) = self.shards[usize::from(shard.0)].send(command) else {
+            return;
+        };
         tracing::error!(%shard, %error, "a media command was lost");
         if let Some(leg) = opened {
-            self.control.answer(Answer::Media(MediaEvent::Failed { leg, reason: error.to_string() }));
+            self.control.answer(Answer::Media(MediaEvent::Failed {
+                leg,
+                reason: error.to_string(),
+            }));
         }
     }
 

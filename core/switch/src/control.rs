@@ -37,22 +37,43 @@ const WAKE: Token = Token(usize::MAX);
 /// What comes from connections, in the order in which it came.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    Opened { flow: Flow, writer: Writer },
-    Closed { connection: u64 },
-    Message { flow: Flow, message: Message, stamp: Time },
-    Garbage { reason: &'static str },
+    Opened {
+        flow: Flow,
+        writer: Writer,
+    },
+    Closed {
+        connection: u64,
+    },
+    Message {
+        flow: Flow,
+        message: Message,
+        stamp: Time,
+    },
+    Garbage {
+        reason: &'static str,
+    },
 }
 
 /// What comes from the switch's own threads: answers to what control asked, so their number is bounded by
 /// the questions.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Verdict { ticket: Ticket, verdict: Verdict },
+    Verdict {
+        ticket: Ticket,
+        verdict: Verdict,
+    },
     Media(MediaEvent),
-    Stored { ticket: Ticket, ok: bool },
+    Stored {
+        ticket: Ticket,
+        ok: bool,
+    },
     /// No connection could be made.
-    NotDialled { flow: Flow },
-    Drain { deadline: Time },
+    NotDialled {
+        flow: Flow,
+    },
+    Drain {
+        deadline: Time,
+    },
     Report(oneshot::Sender<Report>),
     Stop,
 }
@@ -166,9 +187,21 @@ impl ControlParts {
         let (arrivals_in, arrivals) = mpsc::channel(ARRIVALS);
         let (answers_in, answers) = mpsc::unbounded_channel();
         let woken = Arc::new(AtomicBool::new(false));
-        let handle =
-            ControlHandle { arrivals: arrivals_in, answers: answers_in, waker, woken: Arc::clone(&woken) };
-        Ok((Self { poll, arrivals, answers, woken }, handle))
+        let handle = ControlHandle {
+            arrivals: arrivals_in,
+            answers: answers_in,
+            waker,
+            woken: Arc::clone(&woken),
+        };
+        Ok((
+            Self {
+                poll,
+                arrivals,
+                answers,
+                woken,
+            },
+            handle,
+        ))
     }
 
     /// Starts the thread.
@@ -184,7 +217,9 @@ impl ControlParts {
     ) -> io::Result<thread::JoinHandle<()>> {
         for (index, socket) in &sockets {
             let token = Token(usize::from(*index));
-            self.poll.registry().register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
+            self.poll
+                .registry()
+                .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         }
         let report = Report {
             counts: Counts::default(),
@@ -214,7 +249,9 @@ impl ControlParts {
             report,
             shell,
         };
-        thread::Builder::new().name("control".into()).spawn(move || control.run())
+        thread::Builder::new()
+            .name("control".into())
+            .spawn(move || control.run())
     }
 }
 
@@ -234,7 +271,12 @@ impl Control {
                     return;
                 }
             }
-            readable.extend(events.iter().map(|event| event.token()).filter(|token| *token != WAKE));
+            readable.extend(
+                events
+                    .iter()
+                    .map(mio::event::Event::token)
+                    .filter(|token| *token != WAKE),
+            );
             // Before the queues are emptied: what comes later wakes again.
             self.woken.store(false, Ordering::Release);
             self.receive(&mut readable, &mut batch);
@@ -264,14 +306,26 @@ impl Control {
                 continue;
             }
             let more = socket.receive(batch, clock, |datagram| {
-                let flow =
-                    Flow { transport: Transport::Udp, listener: *index, peer: datagram.source, connection: 0 };
+                let flow = Flow {
+                    transport: Transport::Udp,
+                    listener: *index,
+                    peer: datagram.source,
+                    connection: 0,
+                };
                 // Keep-alives: empty lines, or the zero bytes that some phones send.
-                if datagram.bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+                if datagram
+                    .bytes
+                    .iter()
+                    .all(|byte| matches!(byte, b'\r' | b'\n' | 0))
+                {
                     return;
                 }
                 match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
-                    Ok(message) => inbox.push(Input::Message { flow, message, stamp: datagram.stamp }),
+                    Ok(message) => inbox.push(Input::Message {
+                        flow,
+                        message,
+                        stamp: datagram.stamp,
+                    }),
                     Err(malformed) => *garbage.entry(malformed.reason).or_default() += 1,
                 }
             });
@@ -295,7 +349,9 @@ impl Control {
     /// False when the thread is to end.
     fn take_queues(&mut self) -> bool {
         for _ in 0..ROUND {
-            let Ok(arrival) = self.arrivals.try_recv() else { break };
+            let Ok(arrival) = self.arrivals.try_recv() else {
+                break;
+            };
             self.arrived(arrival);
             self.drain();
         }
@@ -334,10 +390,12 @@ impl Control {
             }
             Arrival::Closed { connection } => {
                 self.forget(connection);
-                self.engine.handle(Input::FlowClosed { connection }, self.clock.now());
+                self.engine
+                    .handle(Input::FlowClosed { connection }, self.clock.now());
             }
             Arrival::Message { flow, message, stamp } => {
-                self.engine.handle(Input::Message { flow, message, stamp }, self.clock.now());
+                self.engine
+                    .handle(Input::Message { flow, message, stamp }, self.clock.now());
             }
             Arrival::Garbage { reason } => *self.report.garbage.entry(reason).or_default() += 1,
         }
@@ -366,14 +424,19 @@ impl Control {
                     Output::Drained => self.shell.drained(),
                 }
             }
-            let Some(flow) = self.unreachable.pop() else { return };
+            let Some(flow) = self.unreachable.pop() else {
+                return;
+            };
             self.engine.handle(Input::Unreachable { flow }, self.clock.now());
         }
     }
 
     fn route(&mut self, flow: Flow, packet: Packet) {
         if flow.transport == Transport::Udp {
-            self.outgoing.entry(flow.listener).or_default().push((packet.head, packet.tail, flow.peer));
+            self.outgoing
+                .entry(flow.listener)
+                .or_default()
+                .push((packet.head, packet.tail, flow.peer));
             return;
         }
         let peer = (flow.transport, flow.peer);

@@ -88,7 +88,7 @@ enum Message {
     Stop,
 }
 
-/// The way to a running shard. Dropping it without [`stop`](Self::stop) ends the thread, too.
+/// The way to a running shard. Dropping it ends the thread after the commands that wait.
 pub(crate) struct ShardHandle {
     id: ShardId,
     sender: SyncSender<Message>,
@@ -149,10 +149,6 @@ impl ShardHandle {
     }
 
     /// Ends the thread after the commands that wait, and waits for it.
-    pub(crate) fn stop(mut self) {
-        self.end();
-    }
-
     fn end(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         // Blocks while the queue is full, which the thread empties.

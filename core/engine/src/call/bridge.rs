@@ -16,6 +16,7 @@ use crate::io::{Flow, Packet, Transport};
 use crate::sdp::Origin;
 use crate::sip::dialog::{Dialog, address_in};
 use crate::sip::grammar::List;
+use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
@@ -252,7 +253,7 @@ impl Engine {
     pub(crate) fn invite_outcome(&mut self, key: Key, transaction: Key, outcome: Outcome<'_>) {
         match outcome {
             Outcome::Response(response) if response.status() < 200 => {
-                self.callee_rings(key, transaction, response)
+                self.callee_rings(key, transaction, response);
             }
             Outcome::Response(response) if response.status() < 300 => self.callee_answered(key, response),
             Outcome::Response(response) => self.fork_failed(key, response.status(), response.reason()),
@@ -345,7 +346,7 @@ impl Engine {
     /// The 2xx to our INVITE came again: its ACK was lost.
     pub(crate) fn late_answer(&mut self, response: &Message) {
         let from = response.from().ok();
-        let tag = from.as_ref().and_then(|from| from.tag()).unwrap_or_default();
+        let tag = from.as_ref().and_then(NameAddr::tag).unwrap_or_default();
         let call = Key::read(tag)
             .and_then(|(key, _)| self.calls.get(key))
             .filter(|call| call.dialog.local_tag == tag);

@@ -1,5 +1,6 @@
 //! An INVITE outside any dialog: who calls whom, and may they.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use cordboard_model::hook::conference::Role;
@@ -170,7 +171,7 @@ impl Engine {
         let shown = request
             .from()
             .ok()
-            .and_then(|from| from.display().map(|name| name.into_owned()));
+            .and_then(|from| from.display().map(Cow::into_owned));
         let name = shown
             .filter(|name| !name.trim().is_empty())
             .or_else(|| credential.map(|credential| credential.display_name.clone()))

@@ -75,6 +75,9 @@ pub(crate) struct Unacknowledged {
     pub(crate) give_up_at: Time,
 }
 
+/// A message and its verdict, while earlier ones of the same sender have none.
+pub(crate) type Decided = (Box<PendingMessage>, MessageVerdict);
+
 /// One call.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -111,7 +114,7 @@ pub(crate) struct Call {
     pub(crate) accepts: Option<String>,
     pub(crate) outbox: Outbox,
     /// This sender's messages whose verdict is awaited, in the order in which they came.
-    pub(crate) pending: VecDeque<(Ticket, Option<(Box<PendingMessage>, MessageVerdict)>)>,
+    pub(crate) pending: VecDeque<(Ticket, Option<Decided>)>,
     /// Messages per second: what is left of the allowance, and when it was counted.
     pub(crate) allowance: (f64, Time),
 }

@@ -1,5 +1,7 @@
 //! A message inside a call: checked, shown to the plugins once, relayed to everybody else.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, Ticket, Time};
@@ -308,7 +310,7 @@ fn sender_name(call: &Call, request: &Message) -> String {
     let own = request
         .from()
         .ok()
-        .and_then(|from| from.display().map(|name| name.into_owned()));
+        .and_then(|from| from.display().map(Cow::into_owned));
     own.filter(|name| !name.trim().is_empty())
         .unwrap_or_else(|| call.name.clone())
 }

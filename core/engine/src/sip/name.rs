@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// Longest name that can be in the list, in bytes; longer ones are [`Name::Other`].
-const LONGEST: usize = 24;
+/// Places in the table of names; far more than there are names, so that a search ends soon.
+const PLACES: usize = 256;
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $lower:literal $(| $compact:literal)?;)*) => {
+    ($($variant:ident = $text:literal $(| $compact:literal)?;)*) => {
         /// The name of a header. Those outside the list are [`Name::Other`]; their text stays in the message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(missing_docs)]
         #[repr(u8)]
         pub enum Name {
-            $($(#[$doc])* $variant,)*
+            $($variant,)*
             /// Any other name.
             Other,
         }
@@ -21,19 +21,6 @@ macro_rules! names {
             /// Every name of the list.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The name of a header as it stands in a message: long or compact, in any case.
-            pub fn of(text: &str) -> Self {
-                let mut lower = [0u8; LONGEST];
-                let Some(lower) = lower.get_mut(..text.len()) else { return Self::Other };
-                for (to, from) in lower.iter_mut().zip(text.bytes()) {
-                    *to = from.to_ascii_lowercase();
-                }
-                match &*lower {
-                    $($lower $(| $compact)? => Self::$variant,)*
-                    _ => Self::Other,
-                }
-            }
-
             /// The long form as it is written; empty for [`Name::Other`].
             pub const fn text(self) -> &'static str {
                 match self {
@@ -41,82 +28,136 @@ macro_rules! names {
                     Self::Other => "",
                 }
             }
+
+            /// The name behind a compact form, which is one letter.
+            const fn of_letter(letter: u8) -> Self {
+                match letter.to_ascii_lowercase() {
+                    $($($compact => Self::$variant,)?)*
+                    _ => Self::Other,
+                }
+            }
         }
     };
 }
 
 names! {
-    Accept = "Accept", b"accept";
-    AcceptContact = "Accept-Contact", b"accept-contact" | b"a";
-    AcceptEncoding = "Accept-Encoding", b"accept-encoding";
-    AcceptLanguage = "Accept-Language", b"accept-language";
-    AlertInfo = "Alert-Info", b"alert-info";
-    Allow = "Allow", b"allow";
-    AllowEvents = "Allow-Events", b"allow-events" | b"u";
-    AuthenticationInfo = "Authentication-Info", b"authentication-info";
-    Authorization = "Authorization", b"authorization";
-    CallId = "Call-ID", b"call-id" | b"i";
-    CallInfo = "Call-Info", b"call-info";
-    Contact = "Contact", b"contact" | b"m";
-    ContentDisposition = "Content-Disposition", b"content-disposition";
-    ContentEncoding = "Content-Encoding", b"content-encoding" | b"e";
-    ContentLanguage = "Content-Language", b"content-language";
-    ContentLength = "Content-Length", b"content-length" | b"l";
-    ContentType = "Content-Type", b"content-type" | b"c";
-    CSeq = "CSeq", b"cseq";
-    Date = "Date", b"date";
-    Diversion = "Diversion", b"diversion";
-    ErrorInfo = "Error-Info", b"error-info";
-    Event = "Event", b"event" | b"o";
-    Expires = "Expires", b"expires";
-    FlowTimer = "Flow-Timer", b"flow-timer";
-    From = "From", b"from" | b"f";
-    HistoryInfo = "History-Info", b"history-info";
-    Identity = "Identity", b"identity" | b"y";
-    InReplyTo = "In-Reply-To", b"in-reply-to";
-    MaxForwards = "Max-Forwards", b"max-forwards";
-    MimeVersion = "MIME-Version", b"mime-version";
-    MinExpires = "Min-Expires", b"min-expires";
-    MinSe = "Min-SE", b"min-se";
-    Organization = "Organization", b"organization";
-    PAssertedIdentity = "P-Asserted-Identity", b"p-asserted-identity";
-    Path = "Path", b"path";
-    PPreferredIdentity = "P-Preferred-Identity", b"p-preferred-identity";
-    Priority = "Priority", b"priority";
-    Privacy = "Privacy", b"privacy";
-    ProxyAuthenticate = "Proxy-Authenticate", b"proxy-authenticate";
-    ProxyAuthorization = "Proxy-Authorization", b"proxy-authorization";
-    ProxyRequire = "Proxy-Require", b"proxy-require";
-    RAck = "RAck", b"rack";
-    Reason = "Reason", b"reason";
-    RecordRoute = "Record-Route", b"record-route";
-    ReferredBy = "Referred-By", b"referred-by" | b"b";
-    ReferSub = "Refer-Sub", b"refer-sub";
-    ReferTo = "Refer-To", b"refer-to" | b"r";
-    RejectContact = "Reject-Contact", b"reject-contact" | b"j";
-    RemotePartyId = "Remote-Party-ID", b"remote-party-id";
-    Replaces = "Replaces", b"replaces";
-    ReplyTo = "Reply-To", b"reply-to";
-    RequestDisposition = "Request-Disposition", b"request-disposition" | b"d";
-    Require = "Require", b"require";
-    RetryAfter = "Retry-After", b"retry-after";
-    Route = "Route", b"route";
-    RSeq = "RSeq", b"rseq";
-    Server = "Server", b"server";
-    ServiceRoute = "Service-Route", b"service-route";
-    SessionExpires = "Session-Expires", b"session-expires" | b"x";
-    SipETag = "SIP-ETag", b"sip-etag";
-    SipIfMatch = "SIP-If-Match", b"sip-if-match";
-    Subject = "Subject", b"subject" | b"s";
-    SubscriptionState = "Subscription-State", b"subscription-state";
-    Supported = "Supported", b"supported" | b"k";
-    Timestamp = "Timestamp", b"timestamp";
-    To = "To", b"to" | b"t";
-    Unsupported = "Unsupported", b"unsupported";
-    UserAgent = "User-Agent", b"user-agent";
-    Via = "Via", b"via" | b"v";
-    Warning = "Warning", b"warning";
-    WwwAuthenticate = "WWW-Authenticate", b"www-authenticate";
+    Accept = "Accept";
+    AcceptContact = "Accept-Contact" | b'a';
+    AcceptEncoding = "Accept-Encoding";
+    AcceptLanguage = "Accept-Language";
+    AlertInfo = "Alert-Info";
+    Allow = "Allow";
+    AllowEvents = "Allow-Events" | b'u';
+    AuthenticationInfo = "Authentication-Info";
+    Authorization = "Authorization";
+    CallId = "Call-ID" | b'i';
+    CallInfo = "Call-Info";
+    Contact = "Contact" | b'm';
+    ContentDisposition = "Content-Disposition";
+    ContentEncoding = "Content-Encoding" | b'e';
+    ContentLanguage = "Content-Language";
+    ContentLength = "Content-Length" | b'l';
+    ContentType = "Content-Type" | b'c';
+    CSeq = "CSeq";
+    Date = "Date";
+    Diversion = "Diversion";
+    ErrorInfo = "Error-Info";
+    Event = "Event" | b'o';
+    Expires = "Expires";
+    FlowTimer = "Flow-Timer";
+    From = "From" | b'f';
+    HistoryInfo = "History-Info";
+    Identity = "Identity" | b'y';
+    InReplyTo = "In-Reply-To";
+    MaxForwards = "Max-Forwards";
+    MimeVersion = "MIME-Version";
+    MinExpires = "Min-Expires";
+    MinSe = "Min-SE";
+    Organization = "Organization";
+    PAssertedIdentity = "P-Asserted-Identity";
+    Path = "Path";
+    PPreferredIdentity = "P-Preferred-Identity";
+    Priority = "Priority";
+    Privacy = "Privacy";
+    ProxyAuthenticate = "Proxy-Authenticate";
+    ProxyAuthorization = "Proxy-Authorization";
+    ProxyRequire = "Proxy-Require";
+    RAck = "RAck";
+    Reason = "Reason";
+    RecordRoute = "Record-Route";
+    ReferredBy = "Referred-By" | b'b';
+    ReferSub = "Refer-Sub";
+    ReferTo = "Refer-To" | b'r';
+    RejectContact = "Reject-Contact" | b'j';
+    RemotePartyId = "Remote-Party-ID";
+    Replaces = "Replaces";
+    ReplyTo = "Reply-To";
+    RequestDisposition = "Request-Disposition" | b'd';
+    Require = "Require";
+    RetryAfter = "Retry-After";
+    Route = "Route";
+    RSeq = "RSeq";
+    Server = "Server";
+    ServiceRoute = "Service-Route";
+    SessionExpires = "Session-Expires" | b'x';
+    SipETag = "SIP-ETag";
+    SipIfMatch = "SIP-If-Match";
+    Subject = "Subject" | b's';
+    SubscriptionState = "Subscription-State";
+    Supported = "Supported" | b'k';
+    Timestamp = "Timestamp";
+    To = "To" | b't';
+    Unsupported = "Unsupported";
+    UserAgent = "User-Agent";
+    Via = "Via" | b'v';
+    Warning = "Warning";
+    WwwAuthenticate = "WWW-Authenticate";
+}
+
+impl Name {
+    /// The name of a header as it stands in a message: long or compact, in any case.
+    pub fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        match bytes {
+            [] => return Self::Other,
+            [letter] => return Self::of_letter(*letter),
+            _ => {}
+        }
+        let mut place = place(bytes);
+        loop {
+            let name = TABLE[place];
+            if name == Self::Other || name.text().eq_ignore_ascii_case(text) {
+                return name;
+            }
+            place = (place + 1) % PLACES;
+        }
+    }
+}
+
+/// Every name at the first free place from its own on.
+static TABLE: [Name; PLACES] = {
+    let mut table = [Name::Other; PLACES];
+    let mut at = 0;
+    while at < Name::ALL.len() {
+        let name = Name::ALL[at];
+        let mut place = place(name.text().as_bytes());
+        while !matches!(table[place], Name::Other) {
+            place = (place + 1) % PLACES;
+        }
+        table[place] = name;
+        at += 1;
+    }
+    table
+};
+
+/// Where a name of at least one byte belongs: by its length, its ends and its middle, whatever their case.
+const fn place(name: &[u8]) -> usize {
+    let (first, middle, last) = (
+        name[0] | 0x20,
+        name[name.len() / 2] | 0x20,
+        name[name.len() - 1] | 0x20,
+    );
+    (name.len() * 5 + first as usize * 7 + middle as usize * 29 + last as usize * 17) % PLACES
 }
 
 impl fmt::Display for Name {
@@ -168,6 +209,18 @@ mod tests {
         for (text, name) in forms {
             assert_eq!(Name::of(text), name, "{text}");
         }
+    }
+
+    #[test]
+    fn searches_end_soon() {
+        let taken = TABLE.iter().filter(|name| **name != Name::Other).count();
+        assert_eq!(taken, Name::ALL.len());
+        let longest = TABLE
+            .repeat(2)
+            .split(|name| *name == Name::Other)
+            .map(<[Name]>::len)
+            .max();
+        assert!(longest <= Some(8), "{longest:?}: choose other factors in place()");
     }
 
     #[test]

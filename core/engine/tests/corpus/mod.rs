@@ -48,6 +48,7 @@ corpus! {
     "numbers-too-large-in-response"
     "other-schemes-in-headers"
     "percent-in-method"
+    "phone-invite"
     "phone-message"
     "quote-without-end"
     "return-alone"

@@ -74,7 +74,10 @@ impl JoinVerdict {
     pub fn failed(rule: OnFailure) -> Self {
         match rule {
             OnFailure::Pass => Self::Admit(Admission::default()),
-            OnFailure::Refuse => Self::Refuse { code: 503, reason: "Policy unavailable".into() },
+            OnFailure::Refuse => Self::Refuse {
+                code: 503,
+                reason: "Policy unavailable".into(),
+            },
         }
     }
 }

@@ -63,7 +63,10 @@ impl MessageVerdict {
     pub fn failed(rule: OnFailure) -> Self {
         match rule {
             OnFailure::Pass => Self::Pass,
-            OnFailure::Refuse => Self::Reject { code: 503, reason: "Message filter unavailable".into() },
+            OnFailure::Refuse => Self::Reject {
+                code: 503,
+                reason: "Message filter unavailable".into(),
+            },
         }
     }
 }

@@ -95,7 +95,7 @@ fn two_phones_hear_each_other_through_the_thread() {
     let (leg, totals) = closed.expect("the leg closes");
     assert_eq!(leg, LegId(1));
     assert!(totals.packets_in > 20 && totals.packets_out > 20, "{totals:?}");
-    shard.stop();
+    drop(shard);
 }
 
 #[test]

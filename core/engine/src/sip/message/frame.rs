@@ -1,7 +1,5 @@
 //! Cutting messages out of a stream (RFC 3261 section 18.3, keep-alives of RFC 5626 section 3.5.1).
 
-use memchr::memmem;
-
 use super::Malformed;
 use super::lines::Lines;
 use super::parse::{MAX_HEAD, content_length};
@@ -34,15 +32,18 @@ pub fn frame(buffer: &[u8], max: usize) -> Result<Framed, Malformed> {
         _ => {}
     }
     let most = max.min(MAX_HEAD);
-    let Some(end) = memmem::find(&buffer[..buffer.len().min(most)], b"\r\n\r\n") else {
+    let mut lines = Lines::new(&buffer[..buffer.len().min(most)]);
+    let length = content_length(lengths(buffer, &mut lines));
+    // The first bad value ends the reading of lengths, not the search for the end of the head.
+    lines.by_ref().for_each(drop);
+    let Some(body) = lines.body() else {
         return if buffer.len() < most {
             Ok(Framed::Incomplete)
         } else {
             Err(Malformed::new("head_too_large"))
         };
     };
-    let body = end + 4;
-    let length = content_length(lengths(&buffer[..body]))?.ok_or(Malformed::new("no_content_length"))?;
+    let length = length?.ok_or(Malformed::new("no_content_length"))?;
     match body.checked_add(length) {
         Some(whole) if whole <= max => Ok(if buffer.len() < whole {
             Framed::Incomplete
@@ -54,9 +55,12 @@ pub fn frame(buffer: &[u8], max: usize) -> Result<Framed, Malformed> {
 }
 
 /// The values of the Content-Length headers; one that is not UTF-8 is empty, which is no number.
-fn lengths(head: &[u8]) -> impl Iterator<Item = &str> {
-    Lines::new(head).skip(1).filter_map(|line| {
+fn lengths<'a>(head: &'a [u8], lines: &mut Lines<'_>) -> impl Iterator<Item = &'a str> {
+    lines.skip(1).filter_map(|line| {
         let line = &head[line.start..line.end];
+        if !matches!(line.first(), Some(b'C' | b'c' | b'L' | b'l')) {
+            return None;
+        }
         let colon = memchr::memchr(b':', line)?;
         let name = trim(std::str::from_utf8(&line[..colon]).ok()?);
         let value = || trim(std::str::from_utf8(&line[colon + 1..]).unwrap_or_default());

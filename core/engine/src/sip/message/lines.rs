@@ -17,6 +17,7 @@ pub(super) struct Lines<'a> {
     buffer: &'a [u8],
     at: usize,
     end: Option<usize>,
+    breaks: usize,
 }
 
 impl<'a> Lines<'a> {
@@ -25,12 +26,23 @@ impl<'a> Lines<'a> {
             buffer,
             at: 0,
             end: None,
+            breaks: 0,
         }
     }
 
     /// Where the body begins, once the empty line was reached.
     pub(super) const fn body(&self) -> Option<usize> {
         self.end
+    }
+
+    /// Whether the head, whose end was reached, holds a line break that is not CRLF, or a NUL that no backslash
+    /// makes part of a quoted string.
+    pub(super) fn saw_stray_bytes(&self) -> bool {
+        let head = &self.buffer[..self.end.unwrap_or(self.at)];
+        let nul_is_stray = |at: usize| at == 0 || head[at - 1] != b'\\';
+        memchr_iter(b'\n', head).count() != self.breaks
+            || memchr_iter(b'\r', head).count() != self.breaks
+            || memchr_iter(0, head).any(nul_is_stray)
     }
 }
 
@@ -43,6 +55,7 @@ impl Iterator for Lines<'_> {
         }
         let start = self.at;
         let mut end = line_end(self.buffer, start)?;
+        self.breaks += 1;
         if end == start {
             self.end = Some(start + 2);
             return None;
@@ -51,6 +64,7 @@ impl Iterator for Lines<'_> {
         while matches!(self.buffer.get(end + 2), Some(b' ' | b'\t')) {
             folded = true;
             end = line_end(self.buffer, end + 2)?;
+            self.breaks += 1;
         }
         self.at = end + 2;
         Some(Line { start, end, folded })
@@ -68,18 +82,4 @@ fn line_end(buffer: &[u8], start: usize) -> Option<usize> {
         }
         from = at + 1;
     }
-}
-
-/// Whether the head holds a line break that is not CRLF, or a NUL that no backslash makes part of a quoted string.
-pub(super) fn has_stray_bytes(head: &[u8]) -> bool {
-    let line_feeds = memchr_iter(b'\n', head);
-    let returns = memchr_iter(b'\r', head).count();
-    let mut pairs = 0;
-    for at in line_feeds {
-        if at == 0 || head[at - 1] != b'\r' {
-            return true;
-        }
-        pairs += 1;
-    }
-    returns != pairs || memchr_iter(0, head).any(|at| at == 0 || head[at - 1] != b'\\')
 }

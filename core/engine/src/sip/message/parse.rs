@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::lines::{Line, Lines, has_stray_bytes};
+use super::lines::{Line, Lines};
 use super::{Framing, Header, Malformed, Message, Span, Start, Version};
 use crate::sip::grammar::{clamped_number, is_token, trim, trim_start};
 use crate::sip::method::Method;
@@ -42,9 +42,10 @@ impl Message {
             }
         }
         let body = lines.body().ok_or(no_end(&raw))?;
+        let stray = lines.saw_stray_bytes();
         let head = std::str::from_utf8(&raw[..body]).map_err(|_| Malformed::new("not_utf8"))?;
         let start = start_line(head, first)?;
-        if has_stray_bytes(head.as_bytes()) {
+        if stray {
             fault = Some(Malformed::new("line_break"));
         }
         if !folded.is_empty() {
