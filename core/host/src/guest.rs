@@ -1,5 +1,6 @@
 //! One build of a plugin: its instances, one per worker, and how they are asked.
 
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,9 @@ use crate::bounds::{self, OutOfBounds};
 use crate::count::Outcome;
 use crate::host::PluginInfo;
 use crate::import::Powers;
-use crate::limits::{Clock, MemoryExceeded, MemoryMeter};
+use crate::limits::{Clock, MemoryExceeded, MemoryMeter, START_DEADLINE};
 use crate::plugin::{Plugin, locked};
+use crate::repair::Repair;
 use crate::ticker::ticks;
 
 /// Why a call gave no verdict.
@@ -29,6 +31,9 @@ pub(crate) enum Failure {
     /// The plugin's code stopped itself, or broke a rule of WebAssembly or of the border.
     #[error("{0}")]
     Trap(String),
+    /// A fresh instance is being made and is not there yet, or could not be made a moment ago.
+    #[error("it is being restarted")]
+    Restarting,
     /// A fresh instance did not want to start, though an earlier one did.
     #[error("it did not start: {0}")]
     Start(String),
@@ -45,6 +50,7 @@ impl Failure {
             Self::Memory(_) => Outcome::Memory,
             Self::Trap(_) | Self::Start(_) => Outcome::Trap,
             Self::Invalid(_) => Outcome::Invalid,
+            Self::Restarting => Outcome::Missing,
         }
     }
 }
@@ -72,63 +78,71 @@ pub(crate) struct Setting {
     pub(crate) memory_limit: u64,
 }
 
+/// How long after a failed restart the next one is tried.
+const RESTART_PAUSE: Duration = Duration::from_secs(5);
+
+/// What makes instances.
+struct Maker {
+    setting: Setting,
+    prepared: Box<dyn Prepared>,
+}
+
+/// How many starts in a row may miss a question's deadline before they are made elsewhere: one or two
+/// may be the machine's fault.
+const SLOW_STARTS: u32 = 3;
+
+/// One worker's place for an instance.
+struct Place {
+    /// Empty after a failure.
+    instance: Option<Box<dyn Instance>>,
+    restart: Restart,
+}
+
+/// How a fresh instance comes into an empty place.
+#[derive(Clone, Copy)]
+enum Restart {
+    /// The worker makes it for the next question; so many starts in a row were too slow for that.
+    Inline(u32),
+    /// It takes longer than a question may take, and is being made elsewhere.
+    Elsewhere,
+    /// That failed; not before this moment again.
+    After(Instant),
+}
+
 /// One build of a plugin.
 pub(crate) struct Guest {
     pub(crate) info: PluginInfo,
-    setting: Setting,
-    prepared: Box<dyn Prepared>,
-    /// One place per worker; only that worker takes from it. Empty after a failure.
-    instances: Vec<Mutex<Option<Box<dyn Instance>>>>,
+    maker: Arc<Maker>,
+    /// One place per worker; only that worker takes from it.
+    places: Vec<Arc<Mutex<Place>>>,
+    repairs: Sender<Repair>,
 }
 
 impl Guest {
-    /// Makes and starts an instance for each of `workers`, each within `deadline`.
+    /// Makes and starts an instance for each of `workers`.
     pub(crate) fn new(
         setting: Setting,
         prepared: Box<dyn Prepared>,
         info: PluginInfo,
         workers: usize,
-        deadline: Duration,
+        repairs: Sender<Repair>,
     ) -> Result<Self, Failure> {
-        let mut guest = Self {
-            info,
-            setting,
-            prepared,
-            instances: Vec::new(),
-        };
+        let maker = Arc::new(Maker { setting, prepared });
+        let mut places = Vec::new();
         for _ in 0..workers {
-            let instance = guest.fresh(deadline)?;
-            guest.instances.push(Mutex::new(Some(instance)));
+            places.push(Arc::new(Mutex::new(Place::with(maker.fresh(START_DEADLINE)?))));
         }
-        Ok(guest)
+        Ok(Self {
+            info,
+            maker,
+            places,
+            repairs,
+        })
     }
 
     /// Whether it implements a hook.
     pub(crate) fn serves(&self, hook: Hook) -> bool {
-        self.prepared.hooks().contains(&hook)
-    }
-
-    /// Makes and starts an instance.
-    fn fresh(&self, deadline: Duration) -> Result<Box<dyn Instance>, Failure> {
-        let Setting {
-            plugin,
-            config,
-            clock,
-            on_kv_write,
-            memory_limit,
-        } = &self.setting;
-        let powers = Powers {
-            plugin: plugin.clone(),
-            config: config.clone(),
-            clock: clock.clone(),
-            on_kv_write: on_kv_write.clone(),
-            kv_writes: 0,
-            memory: MemoryMeter::new(plugin.clone(), *memory_limit),
-        };
-        let mut instance = self.prepared.instantiate(powers, ticks(deadline))?;
-        instance.begin(ticks(deadline));
-        instance.start()?.map_err(Failure::Start)?;
-        Ok(instance)
+        self.maker.prepared.hooks().contains(&hook)
     }
 
     /// Asks about a join; `None` is "no opinion".
@@ -161,22 +175,102 @@ impl Guest {
         deadline: Duration,
         ask: impl FnOnce(&mut dyn Instance) -> wasmtime::Result<A>,
     ) -> Result<A, Failure> {
-        let mut place = locked(&self.instances[worker]);
         // Taken out for the call, so that nothing but an instance that came through it whole goes back.
-        let mut instance = match place.take() {
+        let taken = locked(&self.places[worker]).instance.take();
+        let mut instance = match taken {
             Some(mut instance) => {
                 instance.begin(ticks(deadline));
                 instance
             }
-            None => {
-                let start = Instant::now();
-                let mut instance = self.fresh(deadline)?;
-                instance.begin(ticks(deadline.saturating_sub(start.elapsed())));
-                instance
-            }
+            None => self.restart(worker, deadline)?,
         };
         let answer = ask(instance.as_mut())?;
-        *place = Some(instance);
+        locked(&self.places[worker]).instance = Some(instance);
         Ok(answer)
+    }
+
+    /// Makes a fresh instance within a question's deadline, begun for what is left of it. If the start
+    /// alone takes longer, it is made elsewhere, and the questions until then go without.
+    fn restart(&self, worker: usize, deadline: Duration) -> Result<Box<dyn Instance>, Failure> {
+        let place = &self.places[worker];
+        let start = Instant::now();
+        let slow = match locked(place).restart {
+            Restart::Inline(slow) => slow,
+            Restart::After(moment) if moment <= start => 0,
+            Restart::Elsewhere | Restart::After(_) => return Err(Failure::Restarting),
+        };
+        let made = self.maker.fresh(deadline);
+        let left = deadline.saturating_sub(start.elapsed());
+        match made {
+            Ok(mut instance) => {
+                locked(place).restart = Restart::Inline(0);
+                instance.begin(ticks(left));
+                Ok(instance)
+            }
+            Err(Failure::Timeout) if slow + 1 >= SLOW_STARTS => {
+                let (maker, place) = (self.maker.clone(), place.clone());
+                locked(&place).restart = Restart::Elsewhere;
+                // The thread lives as long as this sender does.
+                let _ = self.repairs.send(Box::new(move || maker.refill(&place)));
+                Err(Failure::Timeout)
+            }
+            Err(failure) => {
+                let slow = if matches!(failure, Failure::Timeout) {
+                    slow + 1
+                } else {
+                    0
+                };
+                locked(place).restart = Restart::Inline(slow);
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl Place {
+    fn with(instance: Box<dyn Instance>) -> Self {
+        Self {
+            instance: Some(instance),
+            restart: Restart::Inline(0),
+        }
+    }
+}
+
+impl Maker {
+    /// Makes and starts an instance.
+    fn fresh(&self, deadline: Duration) -> Result<Box<dyn Instance>, Failure> {
+        let Setting {
+            plugin,
+            config,
+            clock,
+            on_kv_write,
+            memory_limit,
+        } = &self.setting;
+        let powers = Powers {
+            plugin: plugin.clone(),
+            config: config.clone(),
+            clock: clock.clone(),
+            on_kv_write: on_kv_write.clone(),
+            kv_writes: 0,
+            memory: MemoryMeter::new(plugin.clone(), *memory_limit),
+        };
+        let mut instance = self.prepared.instantiate(powers, ticks(deadline))?;
+        instance.begin(ticks(deadline));
+        instance.start()?.map_err(Failure::Start)?;
+        Ok(instance)
+    }
+
+    /// Puts a fresh instance into an empty place, however long that takes within the limit of a start.
+    fn refill(&self, place: &Mutex<Place>) {
+        let made = self.fresh(START_DEADLINE);
+        let mut place = locked(place);
+        match made {
+            Ok(instance) => *place = Place::with(instance),
+            Err(failure) => {
+                place.restart = Restart::After(Instant::now() + RESTART_PAUSE);
+                let plugin = self.setting.plugin.name.as_str();
+                tracing::warn!(target: "plugin", plugin, "a restart failed: {failure}");
+            }
+        }
     }
 }

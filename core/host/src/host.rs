@@ -1,6 +1,7 @@
 //! The host: plugins by name, chains by hook, workers, and the questions that go in.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,8 +17,9 @@ use crate::limits::{Clock, count};
 use crate::load::{LoadError, PluginSpec};
 use crate::plugin::{Plugin, locked};
 use crate::queue::{Job, Queue};
+use crate::repair::Repair;
 use crate::ticker::Ticker;
-use crate::{engine, load, worker};
+use crate::{engine, load, repair, worker};
 
 /// Takes a verdict, on the worker's thread. It should only pass it on; what it takes, the next question
 /// waits.
@@ -153,6 +155,7 @@ pub struct Host {
     queues: Vec<Arc<Queue>>,
     threads: Vec<JoinHandle<()>>,
     ticker: Arc<Ticker>,
+    repairs: Sender<Repair>,
     queue_time: Duration,
     clock: Clock,
     on_kv_write: OnKvWrite,
@@ -177,6 +180,7 @@ impl Host {
             chains: RwLock::default(),
             queues,
             threads: Vec::new(),
+            repairs: repair::start(ticker.clone())?,
             ticker,
             queue_time: config.queue_time,
             clock: config.clock,
@@ -229,13 +233,13 @@ impl Host {
 
     /// Makes a build on a thread of its own, whose priority does not disturb the caller's.
     fn make(&self, bytes: &[u8], grants: &[crate::Grant], setting: Setting) -> Result<Guest, LoadError> {
-        let workers = self.queues.len();
+        let (workers, repairs) = (self.queues.len(), self.repairs.clone());
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("plugin-load".into());
             let made = thread.spawn_scoped(scope, || {
                 worker::step_back();
                 let _running = self.ticker.running();
-                load::make(&self.engine, bytes, grants, setting, workers)
+                load::make(&self.engine, bytes, grants, setting, workers, repairs)
             });
             match made {
                 Ok(made) => made

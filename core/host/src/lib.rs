@@ -31,6 +31,7 @@ mod load;
 mod manifest;
 mod plugin;
 mod queue;
+mod repair;
 mod ticker;
 mod worker;
 

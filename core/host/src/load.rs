@@ -1,6 +1,7 @@
 //! Loads a build of a plugin: reads, checks, compiles, links and starts it, away from the serving threads.
 
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 
 use cordboard_model::Hook;
 use wasmtime::Engine;
@@ -10,6 +11,7 @@ use crate::grant::{self, Grant};
 use crate::guest::{Failure, Guest, Setting};
 use crate::host::PluginInfo;
 use crate::manifest::BadStamp;
+use crate::repair::Repair;
 use crate::{api, limits, manifest};
 
 /// Where a component comes from.
@@ -151,6 +153,7 @@ pub(crate) fn make(
     grants: &[Grant],
     setting: Setting,
     workers: usize,
+    repairs: Sender<Repair>,
 ) -> Result<Guest, LoadError> {
     let manifest =
         manifest::read(bytes).map_err(|stamp: BadStamp| LoadError::NotAPlugin(stamp.to_string()))?;
@@ -184,7 +187,7 @@ pub(crate) fn make(
         api: manifest.api,
         hooks: prepared.hooks().to_vec(),
     };
-    Guest::new(setting, prepared, info, workers, limits::START_DEADLINE).map_err(|failure| match failure {
+    Guest::new(setting, prepared, info, workers, repairs).map_err(|failure| match failure {
         Failure::Start(text) => LoadError::Start(text),
         other => LoadError::StartFailed(other.to_string()),
     })

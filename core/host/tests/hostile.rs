@@ -48,7 +48,10 @@ fn an_endless_loop_ends_at_the_deadline_and_others_are_served_meanwhile() {
     for ticket in messages {
         assert_eq!(bench.verdict(ticket), Verdict::Message(MessageVerdict::Pass));
     }
-    assert_eq!(bench.count("spin", FILTER, Outcome::Timeout), 20);
+    // On a busy machine even the start of a fresh instance may miss so short a deadline.
+    let stopped = bench.count("spin", FILTER, Outcome::Timeout);
+    assert_eq!(stopped + bench.count("spin", FILTER, Outcome::Missing), 20);
+    assert!(stopped > 0);
     assert_eq!(bench.count("good", Hook::ConferencePolicy, Outcome::Admit), 20);
 
     bench.filter_with("spin", SHORT, OnFailure::Refuse);
@@ -209,4 +212,25 @@ fn a_plugin_that_cannot_start_is_not_loaded() {
     }
     assert_eq!(bench.host.counts().plugins[0].loads_failed, 5);
     assert_eq!(bench.host.counts().plugins[0].memory_bytes, 0);
+}
+
+#[test]
+fn a_plugin_that_starts_slowly_comes_back_after_a_trap() {
+    let bench = Bench::new();
+    bench.load(hostile("hostile", r#"{"start": "slow 100"}"#));
+    bench.filter_with("hostile", SHORT, OnFailure::Refuse);
+    // On a busy machine the good question may miss its short deadline too.
+    let serves = || (0..1000).any(|_| bench.message("hello") == MessageVerdict::Pass);
+    assert!(serves());
+    assert_eq!(bench.message("trap"), unavailable());
+    // Within 5 ms it cannot start, so that is done beside the questions.
+    let patience = std::time::Instant::now() + support::PATIENCE;
+    while bench.message("hello") != MessageVerdict::Pass {
+        assert!(std::time::Instant::now() < patience, "it never comes back");
+        std::thread::sleep(SHORT);
+    }
+    assert!(
+        bench.count("hostile", FILTER, Outcome::Missing) > 0,
+        "questions meanwhile went without"
+    );
 }

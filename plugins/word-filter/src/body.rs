@@ -41,6 +41,9 @@ pub struct Found {
 /// Finds the words in a body, from front to back.
 pub fn find(kind: Kind, body: &[u8], words: &Words) -> Vec<Found> {
     let mut found = Vec::new();
+    if !words.may_stand_in(body, kind == Kind::Json) {
+        return found;
+    }
     let parts = match kind {
         Kind::Text => None,
         Kind::Json => json_strings(body),

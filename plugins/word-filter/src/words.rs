@@ -1,7 +1,5 @@
 //! The configured words, and where they stand in a row of letters.
 
-use std::collections::HashMap;
-
 /// The longest word or phrase, in characters; its count's key must stay short.
 const LONGEST: usize = 60;
 
@@ -21,8 +19,10 @@ pub struct Letter {
 pub struct Words {
     names: Vec<String>,
     folded: Vec<Vec<char>>,
-    /// The words that begin with a character, the longest first.
-    beginning: HashMap<char, Vec<usize>>,
+    /// The characters with which words begin, in order, each with its words, the longest first.
+    beginning: Vec<(char, Vec<usize>)>,
+    /// The words that begin with an ASCII character, by that character.
+    ascii: Vec<Vec<usize>>,
 }
 
 impl Words {
@@ -44,17 +44,27 @@ impl Words {
             }
         }
         let folded: Vec<Vec<char>> = names.iter().map(|name| name.chars().collect()).collect();
-        let mut beginning: HashMap<char, Vec<usize>> = HashMap::new();
-        for (word, letters) in folded.iter().enumerate() {
-            beginning.entry(letters[0]).or_default().push(word);
+        let mut order: Vec<usize> = (0..folded.len()).collect();
+        order.sort_by_key(|word| (folded[*word][0], std::cmp::Reverse(folded[*word].len())));
+        let mut beginning: Vec<(char, Vec<usize>)> = Vec::new();
+        for word in order {
+            let first = folded[word][0];
+            match beginning.last_mut().filter(|(character, _)| *character == first) {
+                Some((_, words)) => words.push(word),
+                None => beginning.push((first, vec![word])),
+            }
         }
-        for words in beginning.values_mut() {
-            words.sort_by_key(|word| std::cmp::Reverse(folded[*word].len()));
+        let mut ascii = vec![Vec::new(); 128];
+        for (character, words) in &beginning {
+            if character.is_ascii() {
+                ascii[*character as usize].clone_from(words);
+            }
         }
         Ok(Self {
             names,
             folded,
             beginning,
+            ascii,
         })
     }
 
@@ -89,10 +99,42 @@ impl Words {
         }
     }
 
+    /// Whether [`Self::find`] could find anything: a quick look at the bytes that settles it for most
+    /// messages. `escapes` says whether a backslash may hide a character.
+    pub fn may_stand_in(&self, body: &[u8], escapes: bool) -> bool {
+        let mut was_inside = false;
+        for (at, byte) in body.iter().enumerate() {
+            if !byte.is_ascii() || (escapes && *byte == b'\\') {
+                return true;
+            }
+            let inside = byte.is_ascii_alphanumeric();
+            if !(was_inside && inside) && self.is_spelt(&body[at..]) {
+                return true;
+            }
+            was_inside = inside;
+        }
+        false
+    }
+
+    /// Whether ASCII text begins with a word.
+    fn is_spelt(&self, text: &[u8]) -> bool {
+        let spelt = |word: &usize| {
+            let name = self.names[*word].as_bytes();
+            text.get(..name.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(name))
+        };
+        self.ascii[usize::from(text[0].to_ascii_lowercase())]
+            .iter()
+            .any(spelt)
+    }
+
     fn word_at(&self, letters: &[Letter], at: usize) -> Option<(usize, usize)> {
         let first = letters[at].character.to_lowercase().next()?;
-        let candidates = self.beginning.get(&first)?;
-        candidates.iter().find_map(|word| {
+        let at_first = self
+            .beginning
+            .binary_search_by_key(&first, |(character, _)| *character)
+            .ok()?;
+        self.beginning[at_first].1.iter().find_map(|word| {
             let end = matches(&letters[at..], &self.folded[*word])? + at;
             let is_end = end == letters.len() || !is_inside(letters, end);
             is_end.then_some((*word, end))

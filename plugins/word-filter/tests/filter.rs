@@ -147,3 +147,25 @@ fn a_wrong_config_is_explained() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn the_quick_look_overlooks_nothing() {
+    let config = r#"{"words": ["darn", "d", "two words", "-x", "3"]}"#;
+    for body in [
+        "darn",
+        "a d",
+        "Two Words",
+        "a-x",
+        "--x",
+        "x-X y",
+        "3",
+        "33 3",
+        "tWo words, DARN",
+    ] {
+        // The snowman sends the whole body the long way.
+        let long = filtered(config, "text/plain", format!("{body}☃").as_bytes());
+        let quick = filtered(config, "text/plain", body.as_bytes());
+        assert_eq!(long, [quick.as_slice(), "☃".as_bytes()].concat(), "{body}");
+        assert_ne!(quick, body.as_bytes(), "{body}");
+    }
+}

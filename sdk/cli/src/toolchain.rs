@@ -33,28 +33,34 @@ impl Toolchain {
     /// Finds one; fetches or prepares one if there is none and `setup` says so.
     pub(crate) fn find(setup: bool, progress: &Progress) -> Result<Self, ToolchainError> {
         let own = PathBuf::from(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-        let version = version(&own)?;
-        if has_std(&own) {
-            return Ok(Self {
-                kind: Kind::Installed,
-                version,
-                rustc: own,
-                linker: None,
-            });
+        Self::find_with(&own, bake::cache_folder(), setup, progress)
+    }
+
+    /// The same with the machine's own compiler and the place of the prepared one given.
+    fn find_with(
+        own: &Path,
+        cache: Result<PathBuf, ToolchainError>,
+        setup: bool,
+        progress: &Progress,
+    ) -> Result<Self, ToolchainError> {
+        let installed = |version| Self {
+            kind: Kind::Installed,
+            version,
+            rustc: own.into(),
+            linker: None,
+        };
+        let version = version(own)?;
+        if has_std(own) {
+            return Ok(installed(version));
         }
         if setup && rustup_may_install() {
             progress("fetching the WebAssembly standard library with rustup");
             let added = process::output(Command::new("rustup").args(["target", "add", TARGET]));
-            if added.is_ok() && has_std(&own) {
-                return Ok(Self {
-                    kind: Kind::Installed,
-                    version,
-                    rustc: own,
-                    linker: None,
-                });
+            if added.is_ok() && has_std(own) {
+                return Ok(installed(version));
             }
         }
-        let folder = bake::cache_folder()?;
+        let folder = cache?;
         let rustc = folder.join("rustc");
         if !has_std(&rustc) {
             if !setup {
@@ -66,7 +72,7 @@ impl Toolchain {
         Ok(Self {
             kind: Kind::Prepared,
             version,
-            linker: linker(&own),
+            linker: linker(own),
             rustc,
         })
     }
@@ -129,4 +135,75 @@ fn linker(rustc: &Path) -> Option<PathBuf> {
         .join(host)
         .join("bin/rust-lld");
     linker.exists().then_some(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::sync::Arc;
+
+    /// A stand-in for a compiler that has the standard library or not.
+    fn compiler(folder: &Path, name: &str, with_std: bool) -> PathBuf {
+        let library = folder.join(format!("{name}-lib"));
+        fs::create_dir_all(&library).unwrap();
+        if with_std {
+            fs::write(library.join("libstd-1.rlib"), "").unwrap();
+        }
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in -V) echo rustc {name};; *target-libdir*) echo {};; *) exit 1;; esac\n",
+            library.display()
+        );
+        let path = folder.join(name);
+        // Written by another process: were it open here while another test starts a program, it would
+        // be too busy to be run.
+        let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let status = Command::new("sh")
+            .args(["-c", write, "sh", &script])
+            .arg(&path)
+            .status();
+        assert!(status.unwrap().success());
+        path
+    }
+
+    fn find(own: &Path, cache: &Path) -> Result<Toolchain, ToolchainError> {
+        let progress: Progress = Arc::new(|_| ());
+        Toolchain::find_with(own, Ok(cache.into()), false, &progress)
+    }
+
+    #[test]
+    fn the_machines_own_target_comes_first_then_the_prepared_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [with, without] =
+            [("with", true), ("without", false)].map(|(name, std)| compiler(folder.path(), name, std));
+        let prepared = folder.path().join("cache");
+        fs::create_dir(&prepared).unwrap();
+        compiler(&prepared, "rustc", true);
+        let found = find(&with, &prepared).unwrap();
+        assert_eq!(
+            (found.kind, found.version.as_str()),
+            (Kind::Installed, "rustc with")
+        );
+        let found = find(&without, &prepared).unwrap();
+        assert_eq!(
+            (found.kind, found.version.as_str()),
+            (Kind::Prepared, "rustc rustc")
+        );
+    }
+
+    #[test]
+    fn without_leave_to_fetch_it_says_what_to_install() {
+        let folder = tempfile::tempdir().unwrap();
+        let without = compiler(folder.path(), "without", false);
+        let error = find(&without, &folder.path().join("cache")).unwrap_err();
+        assert!(matches!(error, ToolchainError::NotSetUp), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("rustup target add wasm32-unknown-unknown"),
+            "{error}"
+        );
+        let error = find(&folder.path().join("nowhere"), folder.path()).unwrap_err();
+        assert!(matches!(error, ToolchainError::NoRust { .. }), "{error}");
+    }
 }

@@ -135,3 +135,45 @@ pub(crate) mod kv {
         Ok(sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kv, log};
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Config {
+        size: u8,
+    }
+
+    #[derive(Debug)]
+    struct Sized(Config);
+
+    impl Plugin for Sized {
+        type Config = Config;
+        fn start(config: Config) -> Result<Self, String> {
+            Ok(Self(config))
+        }
+    }
+
+    #[test]
+    fn a_wrong_config_is_told_without_places_in_a_text_that_nobody_wrote() {
+        assert_eq!(start::<Sized>(r#"{"size": 3}"#).unwrap().0.size, 3);
+        let error = start::<Sized>(r#"{"sice": 3}"#).unwrap_err();
+        assert_eq!(error, "config: unknown field `sice`, expected `size`");
+    }
+
+    #[test]
+    fn the_stand_ins_keep_what_they_are_given() {
+        reset();
+        assert_eq!(kv::increment("n", 2), Ok(2));
+        assert_eq!(kv::increment("n", -5), Ok(-3));
+        kv::set("m", b"text").unwrap();
+        assert_eq!(kv::increment("m", 1), Err(kv::Error::NotANumber));
+        assert_eq!(kv::keys("", "m", 9), ["n"]);
+        assert_eq!((kv::delete("m"), kv::delete("m")), (Ok(true), Ok(false)));
+        log::warn("careful");
+        assert_eq!(lines(), [(log::Level::Warn, "careful".to_owned())]);
+    }
+}
