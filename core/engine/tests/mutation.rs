@@ -73,7 +73,7 @@ struct Mutator {
 
 impl Mutator {
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.random.next_u64() % u64::try_from(end.max(1)).unwrap()).unwrap()
+        self.random.next_u32() as usize % end.max(1)
     }
 
     fn sample(&mut self) -> &'static [u8] {

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2, memchr3};
+
 /// Whether the byte may stand in a `token`.
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -35,14 +37,13 @@ pub(crate) fn trim_start(text: &str) -> &str {
 pub(crate) fn quoted_len(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
+    loop {
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at + 1);
         }
+        at += 2;
     }
-    None
 }
 
 /// What a quoted string means: without quotes, escapes undone. Other text is given back as it is.
@@ -105,18 +106,16 @@ impl<'a> Iterator for List<'a> {
 fn element_len(text: &str) -> usize {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
+    while let Some(found) = memchr3(b',', b'"', b'<', &bytes[at..]) {
+        at += found;
+        let skipped = match bytes[at] {
             b',' => return at,
-            b'"' => match quoted_len(&text[at..]) {
-                Some(len) => at += len,
-                None => return bytes.len(),
-            },
-            b'<' => match memchr::memchr(b'>', &bytes[at..]) {
-                Some(len) => at += len + 1,
-                None => return bytes.len(),
-            },
-            _ => at += 1,
+            b'"' => quoted_len(&text[at..]),
+            _ => memchr(b'>', &bytes[at..]).map(|len| len + 1),
+        };
+        match skipped {
+            Some(len) => at += len,
+            None => break,
         }
     }
     bytes.len()

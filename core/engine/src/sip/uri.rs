@@ -54,6 +54,11 @@ impl<'a> Uri<'a> {
         };
         if uri.is_sip() {
             uri.read_sip(rest).ok_or(FAULT)?;
+        } else if rest
+            .bytes()
+            .any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
+        {
+            return Err(FAULT);
         } else {
             let end = rest.find(';').unwrap_or(rest.len());
             uri.params = &rest[end..];
@@ -81,7 +86,7 @@ impl<'a> Uri<'a> {
         };
         // A second at sign would leave open which host is meant.
         if !is_escaped(rest, |b| {
-            b.is_ascii_graphic() && !matches!(b, b'@' | b',' | b'\\')
+            b.is_ascii_graphic() && !matches!(b, b'@' | b',' | b'\\' | b'<' | b'>' | b'"')
         }) {
             return None;
         }

@@ -88,6 +88,9 @@ fn what_is_no_uri_is_refused() {
         "sip:a@b\u{0}",
         "sip:\"a\"@b",
         "sip:;lr",
+        "sip:a@b;x=<y>",
+        "sip:a@b;x=\"y\"",
+        "tel:1 2",
     ];
     for text in texts {
         assert_eq!(Uri::parse(text), Err(FAULT), "{text}");

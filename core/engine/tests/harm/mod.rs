@@ -62,7 +62,10 @@ fn read_all(message: &Message) {
 /// An answer has as many streams as its offer and can be read.
 pub(crate) fn negotiate(session: &Session<'_>) {
     let mut origin = Origin::new(1);
-    let (ours, local) = (Capabilities::default(), "192.0.2.1:4000".parse().unwrap());
+    let (ours, local) = (
+        Capabilities::default(),
+        "192.0.2.1:4000".parse().expect("an address"),
+    );
     if let Ok(negotiated) = answer(session, &ours, local, &mut origin) {
         let back = Session::parse(&negotiated.answer_text).expect("our answers can be read");
         assert_eq!(back.media.len(), session.media.len());
@@ -83,7 +86,14 @@ fn check_let_in(message: &Message) {
             "stream and datagram see one length"
         );
     }
-    let bytes = respond(message, "192.0.2.1:5060".parse().unwrap(), 200, "OK", Some("t")).finish();
+    let bytes = respond(
+        message,
+        "192.0.2.1:5060".parse().expect("an address"),
+        200,
+        "OK",
+        Some("t"),
+    )
+    .finish();
     let response = Message::parse(bytes, Framing::Stream).expect("our responses can be read");
     assert_eq!(response.check_response(), Ok(()));
     // An escaped NUL is written as a space.
@@ -94,18 +104,18 @@ fn check_let_in(message: &Message) {
         (message.cseq(), message.method_text())
     );
     assert_eq!(
-        response.via().unwrap().branch().map(str::to_owned),
-        message.via().unwrap().branch().map(kept)
+        response.via().expect("checked").branch().map(str::to_owned),
+        message.via().expect("checked").branch().map(kept)
     );
     assert_eq!(
         response.values(Name::Via).count(),
         message.values(Name::Via).count()
     );
     assert_eq!(
-        response.from().unwrap().tag().map(str::to_owned),
-        message.from().unwrap().tag().map(kept)
+        response.from().expect("checked").tag().map(str::to_owned),
+        message.from().expect("checked").tag().map(kept)
     );
-    assert!(response.to().unwrap().tag().is_some());
+    assert!(response.to().expect("checked").tag().is_some());
 }
 
 /// Reads a message in every way there is; whether it could be read, and whether it was let in.

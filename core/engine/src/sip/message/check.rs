@@ -119,6 +119,7 @@ impl Message {
             }
             seen |= bit;
         }
+        let mut hops = 0;
         for element in self.values(Name::Via) {
             let via = Via::parse(element)?;
             // The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
@@ -128,8 +129,11 @@ impl Message {
             if cookie || !is_unique(via.params(), "branch") {
                 return Err(Malformed::new("branch"));
             }
+            hops += 1;
         }
-        self.via()?;
+        if hops == 0 {
+            return Err(Malformed::new("via"));
+        }
         check_side(&self.from()?, Malformed::new("from"))?;
         check_side(&self.to()?, Malformed::new("to"))?;
         let call_id = self.call_id();

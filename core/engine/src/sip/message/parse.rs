@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::lines::{Line, Lines};
 use super::{Framing, Header, Malformed, Message, Span, Start, Version};
-use crate::sip::grammar::{clamped_number, is_token, trim, trim_start};
+use crate::sip::grammar::{clamped_number, is_token, is_token_byte, trim, trim_start};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 
@@ -129,9 +129,10 @@ fn header(raw: &[u8], line: Line) -> Option<Header> {
     let bytes = &raw[line.start..line.end];
     let colon = memchr::memchr(b':', bytes)?;
     let text = trimmed(&bytes[..colon], line.start);
-    let name = std::str::from_utf8(&raw[text.start as usize..text.end as usize]).ok()?;
-    let known = Name::of(name);
-    if text.start as usize != line.start || known == Name::Other && !is_token(name) {
+    let name = &raw[text.start as usize..text.end as usize];
+    let known = Name::of_bytes(name);
+    let is_token = || !name.is_empty() && name.iter().copied().all(is_token_byte);
+    if text.start as usize != line.start || known == Name::Other && !is_token() {
         return None;
     }
     Some(Header {
