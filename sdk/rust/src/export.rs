@@ -2,12 +2,12 @@
 
 /// Exports a plugin: its type, then the hooks that it serves (`conference_policy`, `message_filter`).
 ///
-/// ```ignore
+/// ```text
 /// cordboard_sdk::export!(WordFilter: message_filter);
 /// cordboard_sdk::export!(Doorman: conference_policy, message_filter);
 /// ```
 ///
-/// Does nothing when the crate is compiled natively, as for its tests.
+/// Compiled natively, as for the plugin's tests, it only checks that the hooks are implemented.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty : $($hook:ident),+ $(,)?) => {
@@ -39,6 +39,18 @@ macro_rules! export {
             );
             $($crate::export!(@hook $hook);)+
         };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            let _ = <$plugin as $crate::Plugin>::start;
+            $($crate::export!(@check $hook, $plugin);)+
+        };
+    };
+    (@check conference_policy, $plugin:ty) => {
+        let _ = <$plugin as $crate::ConferencePolicy>::join;
+    };
+    (@check message_filter, $plugin:ty) => {
+        let _ = <$plugin as $crate::MessageFilter>::filter;
     };
     (@hook conference_policy) => {
         impl $crate::bindings::conference_policy::exports::cordboard::plugin::conference_policy::Guest

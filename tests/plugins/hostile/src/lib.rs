@@ -3,6 +3,8 @@
 //! What it does is the `act` of its config; without one, the message's text or the caller's display
 //! name says it. Anything that is no act is passed, so it is also a well-behaved plugin.
 
+#![forbid(unsafe_code)]
+
 use std::hint::black_box;
 
 use cordboard_sdk::{
