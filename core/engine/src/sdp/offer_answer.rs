@@ -253,5 +253,4 @@ fn offered(ours: &Capabilities, before: Option<&Media<'_>>) -> AudioFormat {
 }
 
 #[cfg(test)]
-#[path = "offer_answer_tests.rs"]
 mod tests;

@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
             }
             session.take(kind, value)?;
         }
-        if session.origin.split_whitespace().count() != 6 {
+        if session.origin.split_whitespace().count() < 6 {
             Err(fault())
         } else {
             Ok(session)
@@ -142,11 +142,13 @@ impl<'a> Session<'a> {
         attribute_of(&self.attributes, name)
     }
 
-    /// The version in the origin; 0 if it cannot be read.
+    /// The version in the origin; 0 if it cannot be read. It is sought from the end: some write a user name with
+    /// blanks in it.
     pub fn version(&self) -> u64 {
         self.origin
             .split_whitespace()
-            .nth(2)
+            .rev()
+            .nth(3)
             .and_then(|text| text.parse().ok())
             .unwrap_or(0)
     }
@@ -352,6 +354,12 @@ mod tests {
             Session::parse(&PHONE.replace("\r\n", "\n")),
             Session::parse(PHONE)
         );
+    }
+
+    #[test]
+    fn a_user_name_may_have_blanks() {
+        let session = Session::parse("v=0\no=Anna B 11 12 IN IP4 192.0.2.1\ns=-\n").unwrap();
+        assert_eq!(session.version(), 12);
     }
 
     #[test]

@@ -278,5 +278,4 @@ impl fmt::Debug for Message {
 }
 
 #[cfg(test)]
-#[path = "message/tests.rs"]
 mod tests;

@@ -367,5 +367,4 @@ fn same_host(a: &Uri<'_>, b: &Uri<'_>) -> bool {
 }
 
 #[cfg(test)]
-#[path = "uri_tests.rs"]
 mod tests;

@@ -84,3 +84,26 @@ const fn registered(status: u16) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_phrase_of_its_own_or_of_its_class() {
+        let cases = [
+            (180, "Ringing"),
+            (481, "Call/Transaction Does Not Exist"),
+            (505, "Version Not Supported"),
+            (198, "Progress"),
+            (299, "Success"),
+            (399, "Redirection"),
+            (499, "Client Error"),
+            (599, "Server Error"),
+            (699, "Global Failure"),
+        ];
+        for (status, phrase) in cases {
+            assert_eq!(default_phrase(status), phrase);
+        }
+    }
+}
