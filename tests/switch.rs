@@ -165,9 +165,11 @@ impl Switch {
         let name = format!("switch-{}", self.starts);
         let mut process = Program::start(&name, self.folder.path(), &mut command).expect("the switch starts");
         let ready = crate::until(self.patience, || {
-            let ended = process.wait(Duration::ZERO).is_some();
             let served = http::get(self.http(), "/readyz").is_ok_and(|answer| answer.code == 200);
-            (ended || served).then_some(served)
+            // An error at the start (a plugin that does not build, a power that is not granted) does not heal.
+            let failed =
+                process.wait(Duration::ZERO).is_some() || process.output().contains("\"level\":\"ERROR\"");
+            (served || failed).then_some(served)
         });
         assert_eq!(
             ready,

@@ -121,7 +121,7 @@ fn open_host(
 ) -> anyhow::Result<Arc<Host>> {
     let (control, keeper) = (control.clone(), Arc::clone(store));
     let mut host = HostConfig::new(Arc::new(move |ticket, verdict| {
-        control.answer(Answer::Verdict { ticket, verdict })
+        control.answer(Answer::Verdict { ticket, verdict });
     }));
     host.kv = store.load_kv()?;
     host.on_kv_write = Arc::new(move |write| keeper.keep(write));
