@@ -1,5 +1,6 @@
 //! Stories of alice, bob and carol: the engine in virtual time, with phones that are a few lines of text.
 
+mod abuse;
 mod call;
 mod conference;
 mod drain;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::config::{
-    Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks, Limits,
+    AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks, Limits,
     Listener, RegistrationLimits,
 };
 use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
+use cordboard_engine::limits::Ban;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::hook::OnFailure;
@@ -38,6 +39,9 @@ pub(crate) struct World {
     /// Whether the store says that it wrote.
     pub(crate) disk_works: bool,
     pub(crate) drained: bool,
+    pub(crate) bans: Vec<Ban>,
+    /// Connections that the engine wants closed.
+    pub(crate) closed: Vec<u64>,
     ports: u16,
     config: Config,
 }
@@ -97,6 +101,7 @@ pub(crate) fn config() -> Config {
         registration: RegistrationLimits::default(),
         shards: 2,
         limits: Limits::default(),
+        abuse: AbuseLimits::default(),
         hooks: Hooks::default(),
     }
 }
@@ -128,6 +133,8 @@ impl World {
             asked: VecDeque::new(),
             disk_works: true,
             drained: false,
+            bans: Vec::new(),
+            closed: Vec::new(),
             ports: 20_000,
             config,
         }
@@ -227,8 +234,10 @@ impl World {
                     self.engine.handle(Input::Stored { ticket, ok }, self.now);
                 }
                 Output::Ask { ticket, ask } => self.asked.push_back((ticket, ask)),
+                Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
-                Output::Relayed { .. } | Output::Close { .. } => {}
+                Output::Close { connection } => self.closed.push(connection),
+                Output::Relayed { .. } => {}
             }
         }
     }

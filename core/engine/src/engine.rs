@@ -15,6 +15,7 @@ use crate::config::{ChainRule, Config};
 use crate::counts::{Counts, Gauges};
 use crate::directory::Directory;
 use crate::io::{Input, Output, StoredBinding, Transport};
+use crate::limits::Limits;
 use crate::pager::{Pager, PendingPager};
 use crate::registration::Registering;
 use crate::sip::digest::Nonces;
@@ -42,6 +43,7 @@ pub struct Engine {
     pub(crate) registrar: Registrar,
     pub(crate) nonces: Nonces,
     pub(crate) nonce_counts: NonceCounts,
+    pub(crate) limits: Limits,
     pub(crate) calls: Arena<Call>,
     pub(crate) bridges: Arena<Bridge>,
     pub(crate) pagers: Arena<Pager>,
@@ -71,6 +73,7 @@ impl Engine {
             registrar: Registrar::default(),
             nonces: Nonces::new(wire.random_bytes()),
             nonce_counts: NonceCounts::default(),
+            limits: Limits::new(config.abuse),
             calls: Arena::default(),
             bridges: Arena::default(),
             pagers: Arena::default(),
@@ -175,6 +178,7 @@ impl Engine {
             participants,
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
             draining: self.draining,
+            banned: self.limits.banned(self.wire.now),
         }
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
 
+use crate::limits::Ban;
 use crate::sip::message::Message;
 
 /// How SIP travels.
@@ -173,6 +174,8 @@ pub enum Output {
         /// The connection's number.
         connection: u64,
     },
+    /// A source gets no answer any more, for a time: for the log.
+    Banned(Ban),
     /// After [`Input::Drain`]: no call is left.
     Drained,
 }

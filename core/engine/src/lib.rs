@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod arena;
 mod auth;
 mod call;
@@ -21,6 +22,7 @@ mod directory;
 mod door;
 mod engine;
 pub mod io;
+pub mod limits;
 mod pager;
 mod registration;
 pub mod sdp;
