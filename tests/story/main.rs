@@ -7,5 +7,6 @@ mod drain;
 mod law;
 mod message;
 mod phone;
+mod record;
 mod registration;
 mod world;

@@ -13,10 +13,11 @@ use cordboard_engine::config::{
 };
 use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
 use cordboard_engine::limits::Ban;
+use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::hook::OnFailure;
-use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::media::{LegTotals, MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
 
 /// A message that the engine sent.
@@ -40,6 +41,9 @@ pub(crate) struct World {
     pub(crate) disk_works: bool,
     pub(crate) drained: bool,
     pub(crate) bans: Vec<Ban>,
+    pub(crate) records: Vec<CallRecord>,
+    /// Whether shards report what a leg moved.
+    pub(crate) totals_come: bool,
     /// Connections that the engine wants closed.
     pub(crate) closed: Vec<u64>,
     ports: u16,
@@ -102,6 +106,7 @@ pub(crate) fn config() -> Config {
         shards: 2,
         limits: Limits::default(),
         abuse: AbuseLimits::default(),
+        records: true,
         hooks: Hooks::default(),
     }
 }
@@ -134,6 +139,8 @@ impl World {
             disk_works: true,
             drained: false,
             bans: Vec::new(),
+            records: Vec::new(),
+            totals_come: true,
             closed: Vec::new(),
             ports: 20_000,
             config,
@@ -149,6 +156,7 @@ impl World {
                     kept.retain(|old| (&old.aor, &old.contact) != (&new.aor, &new.contact));
                     kept.push((**new).clone());
                 }
+                StoreWrite::PutRecord { .. } => {}
                 StoreWrite::DeleteBinding { aor, contact } => {
                     kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));
                 }
@@ -224,6 +232,15 @@ impl World {
                             port: self.ports,
                         };
                         self.engine.handle(Input::Media(event), self.now);
+                    } else if let MediaCommand::Close { leg } = command
+                        && self.totals_come
+                    {
+                        let totals = LegTotals {
+                            packets_in: leg.0,
+                            ..LegTotals::default()
+                        };
+                        let event = MediaEvent::Closed { leg, totals };
+                        self.engine.handle(Input::Media(event), self.now);
                     }
                 }
                 Output::Store { ticket, write } => {
@@ -234,6 +251,7 @@ impl World {
                     self.engine.handle(Input::Stored { ticket, ok }, self.now);
                 }
                 Output::Ask { ticket, ask } => self.asked.push_back((ticket, ask)),
+                Output::Record(record) => self.records.push(*record),
                 Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),

@@ -41,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// What one source may do before it is left without answers.
     pub abuse: AbuseLimits,
+    /// Whether a record is made of each call.
+    pub records: bool,
     /// The hook chains that have at least one plugin.
     pub hooks: Hooks,
 }

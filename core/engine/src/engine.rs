@@ -17,6 +17,7 @@ use crate::directory::Directory;
 use crate::io::{Input, Output, StoredBinding, Transport};
 use crate::limits::Limits;
 use crate::pager::{Pager, PendingPager};
+use crate::record::Records;
 use crate::registration::Registering;
 use crate::sip::digest::Nonces;
 use crate::sip::registrar::Registrar;
@@ -53,6 +54,7 @@ pub struct Engine {
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
+    pub(crate) records: Records,
     pub(crate) subjects: HashMap<Ticket, Subject>,
     pub(crate) product: String,
     tickets: u64,
@@ -80,6 +82,7 @@ impl Engine {
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
+            records: Records::default(),
             subjects: HashMap::new(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
             tickets: 0,
@@ -136,6 +139,7 @@ impl Engine {
                 Timer::Ringing(bridge) => self.ringing_timer(bridge),
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
                 Timer::Binding(serial) => self.binding_timer(serial, at),
+                Timer::Record(leg) => self.record_totals(leg, None),
                 Timer::Drain => self.hang_up_all(),
             }
         }
@@ -288,7 +292,7 @@ impl Engine {
     }
 
     fn settle(&mut self) {
-        if self.draining && !self.drained && self.calls.len() == 0 {
+        if self.draining && !self.drained && self.calls.len() == 0 && !self.records.is_waiting() {
             self.drained = true;
             self.wire.out.push_back(Output::Drained);
         }

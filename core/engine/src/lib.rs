@@ -24,6 +24,7 @@ mod engine;
 pub mod io;
 pub mod limits;
 mod pager;
+pub mod record;
 mod registration;
 pub mod sdp;
 pub mod sip;
