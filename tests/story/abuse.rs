@@ -46,11 +46,8 @@ fn strict(config: &mut Config) {
 
 #[test]
 fn whoever_guesses_passwords_is_left_without_answers_for_a_time() {
-    let (mut world, mut mallory, mut bob) = (
-        World::with(strict),
-        Phone::new("alice", 66),
-        Phone::new("bob", 2),
-    );
+    let (mut world, mut mallory, mut bob) =
+        (World::with(strict), Phone::new("alice", 66), Phone::new("bob", 2));
     guess(&mut world, &mut mallory, 3);
     let ban = world.bans[0];
     assert_eq!(
@@ -85,11 +82,7 @@ fn the_last_guess_gets_no_answer_either() {
 
 #[test]
 fn a_company_behind_one_address_outlives_one_stale_password() {
-    let (mut world, mut stale, mut bob) = (
-        World::with(strict),
-        Phone::new("alice", 2),
-        Phone::new("bob", 2),
-    );
+    let (mut world, mut stale, mut bob) = (World::with(strict), Phone::new("alice", 2), Phone::new("bob", 2));
     assert_eq!(bob.register(&mut world, 600).status(), 200);
     guess(&mut world, &mut stale, 3);
     assert!(world.bans.is_empty());
@@ -99,13 +92,14 @@ fn a_company_behind_one_address_outlives_one_stale_password() {
 
 #[test]
 fn nobody_gets_another_banned_by_forging_its_address() {
-    let (mut world, mut mallory, mut bob) = (
-        World::with(strict),
-        Phone::new("alice", 66),
-        Phone::new("bob", 2),
-    );
+    let (mut world, mut mallory, mut bob) =
+        (World::with(strict), Phone::new("alice", 66), Phone::new("bob", 2));
     mallory.password = "guess";
-    world.receive(mallory.flow, &probe(&mallory, 1, "").replace("OPTIONS", "REGISTER"), b"");
+    world.receive(
+        mallory.flow,
+        &probe(&mallory, 1, "").replace("OPTIONS", "REGISTER"),
+        b"",
+    );
     let challenge = mallory.final_response(&mut world);
     let uri = format!("sip:{REALM}");
     let proof = mallory.authorization(&challenge, "REGISTER", &uri, 1);
@@ -114,7 +108,10 @@ fn nobody_gets_another_banned_by_forging_its_address() {
         world.receive(bob.flow, &text, b"");
         assert_eq!(bob.final_response(&mut world).status(), 401);
     }
-    assert!(world.bans.is_empty(), "a nonce that went to mallory says nothing about bob");
+    assert!(
+        world.bans.is_empty(),
+        "a nonce that went to mallory says nothing about bob"
+    );
     for number in 30..33 {
         let text = probe(&mallory, number, &proof).replace("OPTIONS", "REGISTER");
         world.receive(mallory.flow, &text, b"");
@@ -168,7 +165,11 @@ fn strangers_may_ask_so_often_and_users_go_on() {
     let mut world = World::with(|config| config.abuse.requests_per_second = 5);
     let (mut mallory, mut alice) = (Phone::new("mallory", 66), Phone::new("alice", 1));
     assert_eq!(alice.register(&mut world, 600).status(), 200);
-    assert_eq!(answered(&mut world, &mut mallory, 1, 100), 20, "four seconds' worth");
+    assert_eq!(
+        answered(&mut world, &mut mallory, 1, 100),
+        20,
+        "four seconds' worth"
+    );
     assert_eq!(world.engine.counts().rejected["rate_limited"], 80);
     assert_eq!(answered(&mut world, &mut mallory, 200, 10), 0);
     alice.call(&mut world, "3000");
@@ -204,7 +205,11 @@ fn receive_late(world: &mut World, phone: &Phone, text: &str, waited: Duration) 
     let raw = text.as_bytes().to_vec().into();
     let message = Message::parse(raw, Framing::Datagram).unwrap();
     let stamp = world.now - waited;
-    world.handle(Input::Message { flow: phone.flow, message, stamp });
+    world.handle(Input::Message {
+        flow: phone.flow,
+        message,
+        stamp,
+    });
 }
 
 #[test]
@@ -213,7 +218,11 @@ fn when_messages_wait_too_long_strangers_are_refused_first_then_all_that_is_new(
     let (mut mallory, mut alice) = (Phone::new("mallory", 66), Phone::new("alice", 1));
     let mut line = alice.call(&mut world, "3000");
     let uri = format!("sip:{REALM}");
-    world.receive(alice.flow, &probe(&alice, 1, "").replace("OPTIONS", "REGISTER"), b"");
+    world.receive(
+        alice.flow,
+        &probe(&alice, 1, "").replace("OPTIONS", "REGISTER"),
+        b"",
+    );
     let challenge = alice.final_response(&mut world);
     let mut number = 100;
     let mut asked = |world: &mut World, alice: &mut Phone, wait: u64| {
@@ -232,7 +241,11 @@ fn when_messages_wait_too_long_strangers_are_refused_first_then_all_that_is_new(
             let after: u32 = answer.header(Name::RetryAfter).unwrap().parse().unwrap();
             assert!((5..15).contains(&after));
         }
-        assert_eq!(asked(&mut world, &mut alice, wait.into()), user, "alice after {wait} ms");
+        assert_eq!(
+            asked(&mut world, &mut alice, wait.into()),
+            user,
+            "alice after {wait} ms"
+        );
     }
     let bye = format!(
         "BYE {} SIP/2.0\r\nVia: SIP/2.0/UDP {};rport;branch=z9hG4bKbye\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
@@ -241,7 +254,11 @@ fn when_messages_wait_too_long_strangers_are_refused_first_then_all_that_is_new(
     );
     line.cseq = 50;
     receive_late(&mut world, &alice, &bye, Duration::from_secs(3));
-    assert_eq!(alice.final_response(&mut world).status(), 200, "what ends a call helps");
+    assert_eq!(
+        alice.final_response(&mut world).status(),
+        200,
+        "what ends a call helps"
+    );
 }
 
 #[test]
@@ -259,8 +276,18 @@ fn near_the_bound_of_transactions_strangers_are_refused_first() {
     assert_eq!(mallory.final_response(&mut world).status(), 503);
     let open = world.engine.gauges().transactions;
     world.receive(mallory.flow, &probe(&mallory, 2, ""), b"");
-    assert_eq!(world.engine.gauges().transactions, open, "the refusal keeps nothing");
-    let answer = alice.within(&mut world, &mut line, "MESSAGE", "Content-Type: text/plain\r\n", b"hi");
+    assert_eq!(
+        world.engine.gauges().transactions,
+        open,
+        "the refusal keeps nothing"
+    );
+    let answer = alice.within(
+        &mut world,
+        &mut line,
+        "MESSAGE",
+        "Content-Type: text/plain\r\n",
+        b"hi",
+    );
     assert_eq!(answer.status(), 202);
 }
 
@@ -348,7 +375,8 @@ fn a_challenge_to_our_own_request_is_never_answered() {
     let (_, response) = alice.invite(&mut world, "bob");
     assert!(response.is_none());
     let invite = bob.gets(&mut world, "INVITE", false);
-    let challenge = format!("WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"n\", algorithm=MD5, qop=\"auth\"\r\n");
+    let challenge =
+        format!("WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"n\", algorithm=MD5, qop=\"auth\"\r\n");
     bob.respond(&mut world, &invite, 401, &challenge, "");
     bob.gets(&mut world, "ACK", false);
     bob.has_nothing(&mut world);

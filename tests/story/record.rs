@@ -129,7 +129,11 @@ fn a_caller_who_gives_up_and_nobody_who_wants_records() {
         bob.gets(&mut world, "CANCEL", true);
         bob.respond(&mut world, &to_bob, 487, "", "");
         assert_eq!(alice.final_response(&mut world).status(), 480);
-        let seen: Vec<_> = world.records.iter().map(|record| (record.status, record.answered)).collect();
+        let seen: Vec<_> = world
+            .records
+            .iter()
+            .map(|record| (record.status, record.answered))
+            .collect();
         let expect: &[_] = if wanted { &[(480, None), (487, None)] } else { &[] };
         assert_eq!(seen, expect, "{}", line.call_id);
     }

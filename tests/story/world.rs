@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::config::{
-    AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks, Limits,
-    Listener, RegistrationLimits,
+    AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks,
+    Limits, Listener, RegistrationLimits,
 };
 use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
 use cordboard_engine::limits::Ban;

@@ -128,7 +128,9 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
                 if self.order.len() < self.most {
                     break;
                 }
-                let Some(eldest) = self.order.pop_front() else { break };
+                let Some(eldest) = self.order.pop_front() else {
+                    break;
+                };
                 if turn < SPARED && self.lines.get(&eldest).is_some_and(&spare) {
                     self.order.push_back(eldest);
                 } else {
@@ -222,9 +224,7 @@ impl Limits {
         if rate == 0 {
             return true;
         }
-        let bucket = self
-            .users
-            .line(place, |_| false, || Bucket::full(rate, now));
+        let bucket = self.users.line(place, |_| false, || Bucket::full(rate, now));
         bucket.fill(rate, now);
         bucket.take()
     }
@@ -357,7 +357,9 @@ mod tests {
         let mut spans = Vec::new();
         for _ in 0..4 {
             assert_eq!(limits.offence(address("192.0.2.5"), Offence::Scanner, now), None);
-            let ban = limits.offence(address("192.0.2.5"), Offence::Scanner, now).unwrap();
+            let ban = limits
+                .offence(address("192.0.2.5"), Offence::Scanner, now)
+                .unwrap();
             assert_eq!((ban.offences, limits.bans(now).len()), (2, 1));
             spans.push(ban.until.since(now).as_secs());
             now = ban.until;

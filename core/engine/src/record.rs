@@ -194,9 +194,7 @@ impl Engine {
             return self.wire.out.push_back(Output::Record(record));
         }
         self.records.waiting.insert(leg, record);
-        self.wire
-            .timers
-            .arm(self.wire.now + PATIENCE, Timer::Record(leg));
+        self.wire.timers.arm(self.wire.now + PATIENCE, Timer::Record(leg));
     }
 
     /// The totals of a leg are here, or will not come.

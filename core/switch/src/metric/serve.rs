@@ -209,6 +209,14 @@ fn sip(to: &mut Exposition, snapshot: &Snapshot) {
     for (reason, count) in &rejected {
         to.count(&metric::SIP_REJECTED, &[reason], *count);
     }
+    for (reason, count) in &engine.bans {
+        to.count(&metric::SIP_BANS, &[reason], *count);
+    }
+    to.size(&metric::SIP_BANNED, &[], gauges.banned);
+    to.count(&metric::SIP_SLIMMED, &[], engine.slimmed);
+    let (written, lost) = snapshot.records;
+    to.count(&metric::RECORDS, &["written"], written);
+    to.count(&metric::RECORDS, &["lost"], lost);
 }
 
 /// Peers choose the codes of their responses: unknown ones share a label, so that nobody can fill the
