@@ -9,4 +9,5 @@ mod message;
 mod phone;
 mod record;
 mod registration;
+mod subscription;
 mod world;

@@ -115,6 +115,7 @@ impl Engine {
         match request.method() {
             Method::Ack => true,
             Method::Cancel => transaction(Method::Invite) || transaction(Method::Cancel),
+            Method::Subscribe if self.subscription_of(request).is_some() => true,
             method => self.call_of(request).is_some() || transaction(method),
         }
     }

@@ -168,6 +168,8 @@ pub struct Limits {
     pub dialog_queue: usize,
     /// Questions to plugins that are open at once.
     pub asks: usize,
+    /// Subscriptions alive at once.
+    pub subscriptions: usize,
     /// How long a message may have waited before strangers are refused; new calls are refused at twice
     /// that. Zero = waiting is no sign of overload.
     pub lag: Duration,
@@ -180,6 +182,7 @@ impl Default for Limits {
             calls: 20_000,
             dialog_queue: 256,
             asks: 10_000,
+            subscriptions: 10_000,
             lag: Duration::from_millis(500),
         }
     }

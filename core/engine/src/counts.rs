@@ -46,6 +46,8 @@ pub struct Counts {
     pub bans: BTreeMap<&'static str, u64>,
     /// Answers to strangers that were made shorter so that they are no larger than the request.
     pub slimmed: u64,
+    /// Subscriptions that ended without the subscriber's wish, by reason.
+    pub subscriptions_ended: BTreeMap<&'static str, u64>,
     /// Calls ended, by reason.
     pub calls_ended: BTreeMap<&'static str, u64>,
 }
@@ -72,6 +74,7 @@ impl Default for Counts {
             hook_timeouts: BTreeMap::new(),
             bans: BTreeMap::new(),
             slimmed: 0,
+            subscriptions_ended: BTreeMap::new(),
             calls_ended: BTreeMap::new(),
         }
     }
@@ -116,6 +119,8 @@ pub struct Gauges {
     pub dialogs: usize,
     /// Registered contacts.
     pub registrations: usize,
+    /// Subscriptions to conferences.
+    pub subscriptions: usize,
     /// Conferences with at least one participant.
     pub conferences: usize,
     /// Participants by transport, in the order of [`Transport::ALL`](crate::io::Transport::ALL).

@@ -10,9 +10,11 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, response_flow};
 use crate::sip::write::{Writer, default_phrase, respond};
+use crate::subscription::EVENTS;
 
 /// The methods that we take, for `Allow`.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, UPDATE, INFO";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, UPDATE, INFO";
 /// The body types of a MESSAGE, for `Accept`.
 pub(crate) const ACCEPT: &str = "text/*, application/*, message/cpim, multipart/*";
 /// Extensions that a request may require.
@@ -81,6 +83,7 @@ impl Engine {
             Method::Register => self.on_register(request, flow),
             Method::Invite => self.on_invite(request, flow),
             Method::Message => self.on_pager_message(request, flow, stamp),
+            Method::Subscribe => self.on_subscribe(request, flow),
             Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack => {
                 self.wire.counts.reject("no_dialog");
                 self.respond_stateless(
@@ -146,6 +149,7 @@ impl Engine {
         let status = if self.draining { 503 } else { 200 };
         let may = [
             ("Allow", ALLOW.to_owned(), 1),
+            ("Allow-Events", EVENTS.to_owned(), 1),
             ("Supported", SUPPORTED.join(", "), 1),
             ("Accept", format!("application/sdp, {ACCEPT}"), 1),
             ("Accept-Encoding", "identity".to_owned(), 1),
@@ -162,6 +166,9 @@ impl Engine {
     }
 
     fn on_dialog_request(&mut self, request: Message, flow: Flow, stamp: Time) {
+        if let Some(key) = self.subscription_of(&request) {
+            return self.on_subscription_request(key, &request, flow);
+        }
         let Some(key) = self.call_of(&request) else {
             self.wire.counts.reject("no_dialog");
             return self.respond_stateless(&request, flow, 481, "Call/Transaction Does Not Exist", |r| r);

@@ -22,6 +22,7 @@ use crate::registration::Registering;
 use crate::sip::digest::Nonces;
 use crate::sip::registrar::Registrar;
 use crate::sip::transaction::{Outcome, Owner, Transactions};
+use crate::subscription::Subscription;
 use crate::timer::Timer;
 use crate::wire::Wire;
 
@@ -48,6 +49,7 @@ pub struct Engine {
     pub(crate) calls: Arena<Call>,
     pub(crate) bridges: Arena<Bridge>,
     pub(crate) pagers: Arena<Pager>,
+    pub(crate) subscriptions: Arena<Subscription>,
     /// Conferences that are alive, by their place in the configuration.
     pub(crate) conferences: HashMap<usize, Conference>,
     /// The calls that media legs belong to.
@@ -79,6 +81,7 @@ impl Engine {
             calls: Arena::default(),
             bridges: Arena::default(),
             pagers: Arena::default(),
+            subscriptions: Arena::default(),
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
@@ -119,6 +122,7 @@ impl Engine {
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
                 self.draining = true;
+                self.end_subscriptions();
                 self.wire.timers.arm(deadline, Timer::Drain);
             }
         }
@@ -140,6 +144,8 @@ impl Engine {
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
                 Timer::Binding(serial) => self.binding_timer(serial, at),
                 Timer::Record(leg) => self.record_totals(leg, None),
+                Timer::Subscription(key) => self.subscription_timer(key, at),
+                Timer::Notify(key) => self.notify_timer(key),
                 Timer::Drain => self.hang_up_all(),
             }
         }
@@ -178,6 +184,7 @@ impl Engine {
             transactions: self.transactions.len(),
             dialogs: self.calls.len(),
             registrations: self.registrar.len(),
+            subscriptions: self.subscriptions.len(),
             conferences: self.conferences.len(),
             participants,
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
@@ -287,6 +294,7 @@ impl Engine {
             Owner::Invite(call) => self.invite_outcome(call, transaction, outcome),
             Owner::Message(call, number) => self.message_outcome(call, number, outcome),
             Owner::Pager(pager) => self.pager_outcome(pager, outcome),
+            Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => {}
         }
     }

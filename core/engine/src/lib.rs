@@ -28,6 +28,7 @@ pub mod record;
 mod registration;
 pub mod sdp;
 pub mod sip;
+mod subscription;
 mod timer;
 mod wire;
 

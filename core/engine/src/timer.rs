@@ -36,6 +36,10 @@ pub(crate) enum Timer {
     Binding(u64),
     /// A call's record waits no longer for the totals of its media.
     Record(LegId),
+    /// A subscription ends.
+    Subscription(Key),
+    /// A subscriber may be told again.
+    Notify(Key),
     /// Calls that are still up get their BYE.
     Drain,
 }

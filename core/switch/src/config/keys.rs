@@ -119,6 +119,7 @@ static LIMITS: Section = Section {
         key("calls", Kind::Integer(1, 1_000_000), Toml("20_000"), "Calls alive at once."),
         key("dialog_queue", Kind::Integer(1, 100_000), Toml("256"), "Messages that wait in one call for the answers to earlier ones."),
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
+        key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
         key("lag", Kind::Duration(ms(0), secs(60)), Toml("\"500ms\""), "How long messages may wait to be read before strangers are refused; new calls are at twice that; 0s: never for this."),
         key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP and WebSocket connections open at once."),
     ],

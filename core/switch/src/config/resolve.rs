@@ -147,6 +147,7 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
             calls: count(limits.sure("calls")),
             dialog_queue: count(limits.sure("dialog_queue")),
             asks: count(limits.sure("asks")),
+            subscriptions: count(limits.sure("subscriptions")),
             lag: limits.sure("lag").duration(),
         },
         connections: count(limits.sure("connections")),

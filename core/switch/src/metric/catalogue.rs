@@ -86,6 +86,8 @@ catalogue! {
     SIP_TRANSACTIONS = Gauge "cordboard_sip_transactions" [] "SIP transactions alive.";
     SIP_DIALOGS = Gauge "cordboard_sip_dialogs" [] "SIP dialogs alive.";
     SIP_REGISTRATIONS = Gauge "cordboard_sip_registrations" [] "Registered contacts.";
+    SIP_SUBSCRIPTIONS = Gauge "cordboard_sip_subscriptions" [] "Subscriptions to conferences.";
+    SIP_SUBSCRIPTIONS_ENDED = Counter "cordboard_sip_subscriptions_ended_total" ["reason"] "Subscriptions that ended without their subscriber's wish.";
     SIP_CONNECTIONS = Gauge "cordboard_sip_connections" ["transport"] "Open SIP connections.";
     SIP_RETRANSMISSIONS = Counter "cordboard_sip_retransmissions_total" ["direction"] "out: sent again by us; in: came again and absorbed.";
     SIP_TIMEOUTS = Counter "cordboard_sip_timeouts_total" ["timer"] "Transactions that a timer ended, by its RFC 3261 name.";

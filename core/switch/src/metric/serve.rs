@@ -194,6 +194,10 @@ fn sip(to: &mut Exposition, snapshot: &Snapshot) {
     to.size(&metric::SIP_TRANSACTIONS, &[], gauges.transactions);
     to.size(&metric::SIP_DIALOGS, &[], gauges.dialogs);
     to.size(&metric::SIP_REGISTRATIONS, &[], gauges.registrations);
+    to.size(&metric::SIP_SUBSCRIPTIONS, &[], gauges.subscriptions);
+    for (reason, count) in &engine.subscriptions_ended {
+        to.count(&metric::SIP_SUBSCRIPTIONS_ENDED, &[reason], *count);
+    }
     for (transport, connections) in &snapshot.connections {
         to.size(&metric::SIP_CONNECTIONS, &[transport], *connections);
     }
