@@ -32,7 +32,8 @@ fn a_phone_that_chokes_on_other_digests_is_offered_md5_alone() {
         let text = format!(
             "REGISTER {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKq{challenges}\r\n\
              From: <sip:alice@{REALM}>;tag=1\r\nTo: <sip:alice@{REALM}>\r\nCall-ID: q\r\nCSeq: 1 REGISTER\r\n\
-             Max-Forwards: 70\r\nUser-Agent: {agent}\r\nContent-Length: 0\r\n\r\n"
+             Max-Forwards: 70\r\nUser-Agent: {agent}\r\nContact: <sip:alice@198.51.100.1:5060>\r\n\
+             Expires: 600\r\nContent-Length: 0\r\n\r\n"
         );
         world.receive(alice.flow, &text, b"");
         let response = alice.final_response(&mut world);

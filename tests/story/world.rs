@@ -8,14 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::config::{
-    Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks, Limits,
-    Listener, RegistrationLimits,
+    AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks,
+    Limits, Listener, RegistrationLimits,
 };
 use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
+use cordboard_engine::limits::Ban;
+use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::hook::OnFailure;
-use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::media::{LegTotals, MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
 
 /// A message that the engine sent.
@@ -38,6 +40,12 @@ pub(crate) struct World {
     /// Whether the store says that it wrote.
     pub(crate) disk_works: bool,
     pub(crate) drained: bool,
+    pub(crate) bans: Vec<Ban>,
+    pub(crate) records: Vec<CallRecord>,
+    /// Whether shards report what a leg moved.
+    pub(crate) totals_come: bool,
+    /// Connections that the engine wants closed.
+    pub(crate) closed: Vec<u64>,
     ports: u16,
     config: Config,
 }
@@ -97,6 +105,8 @@ pub(crate) fn config() -> Config {
         registration: RegistrationLimits::default(),
         shards: 2,
         limits: Limits::default(),
+        abuse: AbuseLimits::default(),
+        records: true,
         hooks: Hooks::default(),
     }
 }
@@ -128,6 +138,10 @@ impl World {
             asked: VecDeque::new(),
             disk_works: true,
             drained: false,
+            bans: Vec::new(),
+            records: Vec::new(),
+            totals_come: true,
+            closed: Vec::new(),
             ports: 20_000,
             config,
         }
@@ -142,6 +156,7 @@ impl World {
                     kept.retain(|old| (&old.aor, &old.contact) != (&new.aor, &new.contact));
                     kept.push((**new).clone());
                 }
+                StoreWrite::PutRecord { .. } => {}
                 StoreWrite::DeleteBinding { aor, contact } => {
                     kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));
                 }
@@ -217,6 +232,15 @@ impl World {
                             port: self.ports,
                         };
                         self.engine.handle(Input::Media(event), self.now);
+                    } else if let MediaCommand::Close { leg } = command
+                        && self.totals_come
+                    {
+                        let totals = LegTotals {
+                            packets_in: leg.0,
+                            ..LegTotals::default()
+                        };
+                        let event = MediaEvent::Closed { leg, totals };
+                        self.engine.handle(Input::Media(event), self.now);
                     }
                 }
                 Output::Store { ticket, write } => {
@@ -227,8 +251,11 @@ impl World {
                     self.engine.handle(Input::Stored { ticket, ok }, self.now);
                 }
                 Output::Ask { ticket, ask } => self.asked.push_back((ticket, ask)),
+                Output::Record(record) => self.records.push(*record),
+                Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
-                Output::Relayed { .. } | Output::Close { .. } => {}
+                Output::Close { connection } => self.closed.push(connection),
+                Output::Relayed { .. } => {}
             }
         }
     }

@@ -48,6 +48,8 @@ pub(crate) enum Denial {
     Challenge { stale: bool },
     /// 403: proven, but not the one it claims to be.
     Forbidden,
+    /// 503: proven, but asks too often.
+    TooOften,
 }
 
 /// The highest counter seen of each nonce that has proved somebody: a replay has none higher.
@@ -100,11 +102,13 @@ impl Engine {
             let Ok(credentials) = Credentials::parse(value) else {
                 continue;
             };
-            if credentials.realm != account.realm {
-                continue;
-            }
-            match self.prove(&credentials, request, account) {
+            match self.prove(&credentials, request, flow, account) {
                 Ok(place) => {
+                    let now = self.wire.now;
+                    self.limits.proven(flow.peer.ip(), now);
+                    if !self.limits.user_may_ask(place, now) {
+                        return Err(Denial::TooOften);
+                    }
                     let impostor = claimed.is_some_and(|claimed| {
                         self.directory.credential(claimed).owner != self.directory.credential(place).owner
                     });
@@ -124,10 +128,17 @@ impl Engine {
         &mut self,
         credentials: &Credentials<'_>,
         request: &Message,
+        flow: Flow,
         account: &Account,
     ) -> Result<usize, Denial> {
         let refused = Denial::Challenge { stale: false };
-        let known = self.directory.find(account.id, &credentials.username());
+        // Another realm is as wrong as another name or password, and costs the same; but a phone that
+        // has accounts elsewhere may send all of its proofs.
+        let here = credentials.realm == account.realm;
+        let known = self
+            .directory
+            .find(account.id, &credentials.username())
+            .filter(|_| here);
         let algorithm = credentials.algorithm().ok_or(refused)?;
         let ha1 = known.and_then(|place| {
             let credential = self.directory.credential(place);
@@ -146,7 +157,11 @@ impl Engine {
         let proven = verify(credentials, checked, request.method_text())
             && same_resource(credentials.uri, request.request_uri(), ours);
         let (Some(place), Some(_), true, true) = (known, ha1, offered, proven) else {
-            self.wire.counts.reject("bad_credentials");
+            if here {
+                self.bad_proof(credentials, flow);
+            } else {
+                self.wire.counts.reject("other_realm");
+            }
             return Err(refused);
         };
         match self.nonces.check(credentials.nonce, self.wire.now) {
@@ -193,24 +208,38 @@ impl Engine {
 
     /// Answers a request that was not let in. No state is made: a challenge can be repeated at will.
     pub(crate) fn deny(&mut self, request: &Message, flow: Flow, account: &Account, denial: Denial) {
+        if self.limits.is_banned(flow.peer.ip(), self.wire.now) {
+            return; // since this very request
+        }
         match denial {
+            Denial::TooOften => {
+                self.wire.counts.reject("user_rate_limited");
+                self.respond_stateless(request, flow, 503, "Too Many Requests", |response| {
+                    response.header("Retry-After", 1)
+                });
+            }
             Denial::Forbidden => {
                 self.wire.counts.reject("not_the_user");
                 self.respond_stateless(request, flow, 403, "Forbidden", |response| response);
             }
             Denial::Challenge { stale } => {
-                let salt = self.wire.random() as u32; // any 32 bits will do
+                let salt = self.salt_for(flow.peer.ip());
                 let nonce = self.nonces.issue(self.wire.now, salt);
                 let values = challenges(&account.realm, &nonce, stale, self.offered(request));
                 self.wire
                     .counts
                     .reject(if stale { "stale_nonce" } else { "unauthorised" });
-                self.respond_stateless(request, flow, 401, "Unauthorized", |mut response| {
-                    for value in values {
-                        response = response.header("WWW-Authenticate", value);
-                    }
-                    response
-                });
+                let mut values = values.into_iter();
+                let first = values.next().unwrap_or_default();
+                // Phones that know only the second algorithm ask in more words than scanners do.
+                let others: Vec<_> = values.map(|value| ("WWW-Authenticate", value, 2)).collect();
+                self.reply(
+                    request,
+                    flow,
+                    (401, "Unauthorized"),
+                    |response| response.header("WWW-Authenticate", first),
+                    &others,
+                );
             }
         }
     }

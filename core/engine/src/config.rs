@@ -39,6 +39,10 @@ pub struct Config {
     pub shards: u16,
     /// Bounds at the door.
     pub limits: Limits,
+    /// What one source may do before it is left without answers.
+    pub abuse: AbuseLimits,
+    /// Whether a record is made of each call.
+    pub records: bool,
     /// The hook chains that have at least one plugin.
     pub hooks: Hooks,
 }
@@ -164,6 +168,11 @@ pub struct Limits {
     pub dialog_queue: usize,
     /// Questions to plugins that are open at once.
     pub asks: usize,
+    /// Subscriptions alive at once.
+    pub subscriptions: usize,
+    /// How long a message may have waited before strangers are refused; new calls are refused at twice
+    /// that. Zero = waiting is no sign of overload.
+    pub lag: Duration,
 }
 
 impl Default for Limits {
@@ -173,8 +182,35 @@ impl Default for Limits {
             calls: 20_000,
             dialog_queue: 256,
             asks: 10_000,
+            subscriptions: 10_000,
+            lag: Duration::from_millis(500),
         }
     }
+}
+
+/// What one source may do before it is left without answers. Sources are IPv4 addresses and IPv6 /64
+/// networks; those in [`Config::trusted`] have no limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbuseLimits {
+    /// So many offences within the window are a ban; 0 = nobody is banned.
+    pub ban_after: u32,
+    /// In which offences are counted together.
+    pub window: Duration,
+    /// How long the first ban holds; each further one of the same source holds twice as long.
+    pub ban_time: Duration,
+    /// The longest ban.
+    pub ban_time_max: Duration,
+    /// How long a source at which somebody proved himself is treated with more patience.
+    pub proven_for: Duration,
+    /// Requests per second of a source that prove nobody (four seconds' worth at once); 0 = no limit.
+    pub requests_per_second: u32,
+    /// Requests per second outside of calls of one proven user (four seconds' worth at once);
+    /// 0 = no limit.
+    pub user_requests_per_second: u32,
+    /// Sources (and users) that are remembered; with more, the eldest are forgotten. At least 1.
+    pub sources: usize,
+    /// Whether programs known as scanners get answers.
+    pub answer_scanners: bool,
 }
 
 /// The hook chains, as far as the engine must know them: whether to ask, and what holds if nobody answers.

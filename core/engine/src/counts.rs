@@ -42,6 +42,12 @@ pub struct Counts {
     pub stale_verdicts: u64,
     /// Questions whose deadline passed in the engine, by hook.
     pub hook_timeouts: BTreeMap<&'static str, u64>,
+    /// Sources banned, by what they did.
+    pub bans: BTreeMap<&'static str, u64>,
+    /// Answers to strangers that were made shorter so that they are no larger than the request.
+    pub slimmed: u64,
+    /// Subscriptions that ended without the subscriber's wish, by reason.
+    pub subscriptions_ended: BTreeMap<&'static str, u64>,
     /// Calls ended, by reason.
     pub calls_ended: BTreeMap<&'static str, u64>,
 }
@@ -66,6 +72,9 @@ impl Default for Counts {
             recipients: Histogram::new(RECIPIENT_BOUNDS),
             stale_verdicts: 0,
             hook_timeouts: BTreeMap::new(),
+            bans: BTreeMap::new(),
+            slimmed: 0,
+            subscriptions_ended: BTreeMap::new(),
             calls_ended: BTreeMap::new(),
         }
     }
@@ -110,6 +119,8 @@ pub struct Gauges {
     pub dialogs: usize,
     /// Registered contacts.
     pub registrations: usize,
+    /// Subscriptions to conferences.
+    pub subscriptions: usize,
     /// Conferences with at least one participant.
     pub conferences: usize,
     /// Participants by transport, in the order of [`Transport::ALL`](crate::io::Transport::ALL).
@@ -118,4 +129,6 @@ pub struct Gauges {
     pub queued_messages: usize,
     /// Whether the switch is draining.
     pub draining: bool,
+    /// Sources that are banned.
+    pub banned: usize,
 }

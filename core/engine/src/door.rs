@@ -10,9 +10,11 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, response_flow};
 use crate::sip::write::{Writer, default_phrase, respond};
+use crate::subscription::EVENTS;
 
 /// The methods that we take, for `Allow`.
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, UPDATE, INFO";
+pub(crate) const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, UPDATE, INFO";
 /// The body types of a MESSAGE, for `Accept`.
 pub(crate) const ACCEPT: &str = "text/*, application/*, message/cpim, multipart/*";
 /// Extensions that a request may require.
@@ -20,6 +22,9 @@ const SUPPORTED: &[&str] = &["path"];
 
 impl Engine {
     pub(crate) fn on_message(&mut self, flow: Flow, message: Message, stamp: Time) {
+        if !self.admits(&message, flow, stamp) {
+            return;
+        }
         if message.is_request() {
             self.on_request(message, flow, stamp);
         } else {
@@ -78,6 +83,7 @@ impl Engine {
             Method::Register => self.on_register(request, flow),
             Method::Invite => self.on_invite(request, flow),
             Method::Message => self.on_pager_message(request, flow, stamp),
+            Method::Subscribe => self.on_subscribe(request, flow),
             Method::Bye | Method::Info | Method::Update | Method::Notify | Method::Prack => {
                 self.wire.counts.reject("no_dialog");
                 self.respond_stateless(
@@ -141,14 +147,15 @@ impl Engine {
 
     fn on_options(&mut self, request: &Message, flow: Flow) {
         let status = if self.draining { 503 } else { 200 };
-        self.respond_stateless(request, flow, status, default_phrase(status), |response| {
-            response
-                .header("Allow", ALLOW)
-                .header("Accept", format_args!("application/sdp, {ACCEPT}"))
-                .header("Accept-Encoding", "identity")
-                .header("Accept-Language", "en")
-                .header("Supported", SUPPORTED.join(", "))
-        });
+        let may = [
+            ("Allow", ALLOW.to_owned(), 1),
+            ("Allow-Events", EVENTS.to_owned(), 1),
+            ("Supported", SUPPORTED.join(", "), 1),
+            ("Accept", format!("application/sdp, {ACCEPT}"), 1),
+            ("Accept-Encoding", "identity".to_owned(), 1),
+            ("Accept-Language", "en".to_owned(), 1),
+        ];
+        self.reply(request, flow, (status, default_phrase(status)), |r| r, &may);
     }
 
     fn not_allowed(&mut self, request: &Message, flow: Flow) {
@@ -159,6 +166,9 @@ impl Engine {
     }
 
     fn on_dialog_request(&mut self, request: Message, flow: Flow, stamp: Time) {
+        if let Some(key) = self.subscription_of(&request) {
+            return self.on_subscription_request(key, &request, flow);
+        }
         let Some(key) = self.call_of(&request) else {
             self.wire.counts.reject("no_dialog");
             return self.respond_stateless(&request, flow, 481, "Call/Transaction Does Not Exist", |r| r);
@@ -223,12 +233,38 @@ impl Engine {
         phrase: &str,
         add: impl FnOnce(Writer) -> Writer,
     ) {
+        self.reply(request, flow, (status, phrase), add, &[]);
+    }
+
+    /// The same, with headers that may be left out (name, value, and how many times as long as the
+    /// request the answer may become by it). Over UDP a stranger may have written another's address
+    /// onto a request, and the answer must not be worth the trouble: what would make it longer than
+    /// allowed is left out.
+    pub(crate) fn reply(
+        &mut self,
+        request: &Message,
+        flow: Flow,
+        (status, phrase): (u16, &str),
+        must: impl FnOnce(Writer) -> Writer,
+        may: &[(&str, String, usize)],
+    ) {
         let Some(identity) = self.transactions.identity(request, request.method()) else {
             return self.wire.counts.reject("bad_via");
         };
-        let tag = format!("{identity:032x}");
-        let response =
-            add(respond(request, flow.peer, status, phrase, Some(&tag))).header("Server", &self.product);
+        let tag = format!("{:016x}", identity as u64); // half of it is enough to tell requests apart
+        let mut response = must(respond(request, flow.peer, status, phrase, Some(&tag)));
+        let free = flow.transport.reliable() || self.directory.trusts(flow.peer.ip());
+        let mut slimmed = false;
+        let server = ("Server", self.product.clone(), 1);
+        for (name, value, times) in may.iter().chain([&server]) {
+            let grown = response.size() + name.len() + value.len() + 4;
+            if free || grown <= request.raw().len() * times {
+                response.add(name, value);
+            } else {
+                slimmed = true;
+            }
+        }
+        self.wire.counts.slimmed += u64::from(slimmed);
         *self
             .wire
             .counts

@@ -15,11 +15,14 @@ use crate::config::{ChainRule, Config};
 use crate::counts::{Counts, Gauges};
 use crate::directory::Directory;
 use crate::io::{Input, Output, StoredBinding, Transport};
+use crate::limits::Limits;
 use crate::pager::{Pager, PendingPager};
+use crate::record::Records;
 use crate::registration::Registering;
 use crate::sip::digest::Nonces;
 use crate::sip::registrar::Registrar;
 use crate::sip::transaction::{Outcome, Owner, Transactions};
+use crate::subscription::Subscription;
 use crate::timer::Timer;
 use crate::wire::Wire;
 
@@ -42,15 +45,18 @@ pub struct Engine {
     pub(crate) registrar: Registrar,
     pub(crate) nonces: Nonces,
     pub(crate) nonce_counts: NonceCounts,
+    pub(crate) limits: Limits,
     pub(crate) calls: Arena<Call>,
     pub(crate) bridges: Arena<Bridge>,
     pub(crate) pagers: Arena<Pager>,
+    pub(crate) subscriptions: Arena<Subscription>,
     /// Conferences that are alive, by their place in the configuration.
     pub(crate) conferences: HashMap<usize, Conference>,
     /// The calls that media legs belong to.
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
+    pub(crate) records: Records,
     pub(crate) subjects: HashMap<Ticket, Subject>,
     pub(crate) product: String,
     tickets: u64,
@@ -71,12 +77,15 @@ impl Engine {
             registrar: Registrar::default(),
             nonces: Nonces::new(wire.random_bytes()),
             nonce_counts: NonceCounts::default(),
+            limits: Limits::new(config.abuse),
             calls: Arena::default(),
             bridges: Arena::default(),
             pagers: Arena::default(),
+            subscriptions: Arena::default(),
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
+            records: Records::default(),
             subjects: HashMap::new(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
             tickets: 0,
@@ -113,6 +122,7 @@ impl Engine {
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
                 self.draining = true;
+                self.end_subscriptions();
                 self.wire.timers.arm(deadline, Timer::Drain);
             }
         }
@@ -133,6 +143,9 @@ impl Engine {
                 Timer::Ringing(bridge) => self.ringing_timer(bridge),
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
                 Timer::Binding(serial) => self.binding_timer(serial, at),
+                Timer::Record(leg) => self.record_totals(leg, None),
+                Timer::Subscription(key) => self.subscription_timer(key, at),
+                Timer::Notify(key) => self.notify_timer(key),
                 Timer::Drain => self.hang_up_all(),
             }
         }
@@ -171,10 +184,12 @@ impl Engine {
             transactions: self.transactions.len(),
             dialogs: self.calls.len(),
             registrations: self.registrar.len(),
+            subscriptions: self.subscriptions.len(),
             conferences: self.conferences.len(),
             participants,
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
             draining: self.draining,
+            banned: self.limits.banned(self.wire.now),
         }
     }
 
@@ -279,12 +294,13 @@ impl Engine {
             Owner::Invite(call) => self.invite_outcome(call, transaction, outcome),
             Owner::Message(call, number) => self.message_outcome(call, number, outcome),
             Owner::Pager(pager) => self.pager_outcome(pager, outcome),
+            Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => {}
         }
     }
 
     fn settle(&mut self) {
-        if self.draining && !self.drained && self.calls.len() == 0 {
+        if self.draining && !self.drained && self.calls.len() == 0 && !self.records.is_waiting() {
             self.drained = true;
             self.wire.out.push_back(Output::Drained);
         }

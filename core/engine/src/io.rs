@@ -7,6 +7,8 @@ use bytes::Bytes;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
 
+use crate::limits::Ban;
+use crate::record::CallRecord;
 use crate::sip::message::Message;
 
 /// How SIP travels.
@@ -173,12 +175,16 @@ pub enum Output {
         /// The connection's number.
         connection: u64,
     },
+    /// A call is over: what there is to say about it.
+    Record(Box<CallRecord>),
+    /// A source gets no answer any more, for a time: for the log.
+    Banned(Ban),
     /// After [`Input::Drain`]: no call is left.
     Drained,
 }
 
 /// What the engine keeps on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum StoreWrite {
     /// A registered contact, new or refreshed: the row of this address of record and contact URI.
     PutBinding(Box<StoredBinding>),
@@ -188,6 +194,13 @@ pub enum StoreWrite {
         aor: String,
         /// The contact's URI as it was registered.
         contact: String,
+    },
+    /// A call that is over. Nobody waits for it.
+    PutRecord {
+        /// The record.
+        record: Box<CallRecord>,
+        /// Older ones may be forgotten.
+        forget_before: Time,
     },
 }
 

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod arena;
 mod auth;
 mod call;
@@ -21,10 +22,13 @@ mod directory;
 mod door;
 mod engine;
 pub mod io;
+pub mod limits;
 mod pager;
+pub mod record;
 mod registration;
 pub mod sdp;
 pub mod sip;
+mod subscription;
 mod timer;
 mod wire;
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use cordboard_model::{Ticket, Time};
+use cordboard_model::{LegId, Ticket, Time};
 
 use crate::arena::Key;
 
@@ -34,6 +34,12 @@ pub(crate) enum Timer {
     Verdict(Ticket),
     /// A registered contact ends (its serial number).
     Binding(u64),
+    /// A call's record waits no longer for the totals of its media.
+    Record(LegId),
+    /// A subscription ends.
+    Subscription(Key),
+    /// A subscriber may be told again.
+    Notify(Key),
     /// Calls that are still up get their BYE.
     Drain,
 }

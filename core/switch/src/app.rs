@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use cordboard_engine::Engine;
 use cordboard_engine::config::Listener;
 use cordboard_engine::io::{Flow, StoreWrite, Transport};
+use cordboard_engine::record::CallRecord;
 use cordboard_host::{Asked, Host, HostConfig};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket};
@@ -18,10 +19,11 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
+use crate::cdr::Cdr;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
-use crate::http::{self, HttpSetup, NotReady, Reason, TakeSnapshot};
+use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeSnapshot};
 use crate::metric::Snapshot;
 use crate::net::connection::Connections;
 use crate::net::udp::SipSocket;
@@ -56,11 +58,17 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
     for binding in store.load_bindings(clock.now())? {
         engine.load(binding);
     }
+    let cdr = Arc::new(Cdr::start(
+        &config.cdr,
+        &config.node.data_dir,
+        Arc::clone(&store),
+    )?);
     let drained = Arc::new(Notify::new());
     let wiring = Wiring {
         host: Arc::clone(&host),
         shards: Arc::clone(&shards),
         store: Arc::clone(&store),
+        cdr: Arc::clone(&cdr),
         control: control.clone(),
         connections: connections.clone(),
         runtime: runtime.handle().clone(),
@@ -77,6 +85,7 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
         host,
         shards,
         store,
+        cdr,
         drained,
     };
     runtime.block_on(serve(&config, &served, connections, bound.tcp, bound.ws))?;
@@ -95,11 +104,13 @@ struct Served {
     host: Arc<Host>,
     shards: Arc<Vec<ShardHandle>>,
     store: Arc<dyn Store>,
+    cdr: Arc<Cdr>,
     drained: Arc<Notify>,
 }
 
 fn end(runtime: Runtime, served: &Served) {
     runtime.shutdown_timeout(Duration::from_millis(200));
+    served.cdr.close();
     served.store.close();
     tracing::info!("the switch has ended");
 }
@@ -230,6 +241,8 @@ async fn serve(
         limits: config.http.clone(),
         snapshot: take_snapshot(config, served),
         not_ready: not_ready(served, &draining),
+        tokens: config.tokens.clone(),
+        bans: take_bans(served),
     };
     let http = http::bind(&config.http.listen).await?;
     let http = tokio::spawn(http::serve(http, setup, {
@@ -292,16 +305,26 @@ fn not_ready(served: &Served, draining: &Arc<AtomicBool>) -> NotReady {
     })
 }
 
+fn take_bans(served: &Served) -> TakeBans {
+    let control = served.control.clone();
+    Arc::new(move || {
+        let control = control.clone();
+        Box::pin(async move { control.bans().await.unwrap_or_default() })
+    })
+}
+
 fn take_snapshot(config: &Resolved, served: &Served) -> TakeSnapshot {
     let node = config.node.name.clone();
     let (control, host) = (served.control.clone(), Arc::clone(&served.host));
     let (shards, store) = (Arc::clone(&served.shards), Arc::clone(&served.store));
+    let cdr = Arc::clone(&served.cdr);
     Arc::new(move || {
         let mut snapshot = Snapshot {
             shards: shards.iter().map(ShardHandle::counts).collect(),
             host: host.counts(),
             plugins: host.state(),
             store: store.counts(),
+            records: cdr.counts(),
             ..Snapshot::new(node.clone())
         };
         let control = control.clone();
@@ -328,6 +351,7 @@ struct Wiring {
     host: Arc<Host>,
     shards: Arc<Vec<ShardHandle>>,
     store: Arc<dyn Store>,
+    cdr: Arc<Cdr>,
     control: ControlHandle,
     connections: Connections,
     runtime: Handle,
@@ -360,6 +384,10 @@ impl Shell for Wiring {
 
     fn store(&mut self, ticket: Ticket, write: StoreWrite) {
         self.store.write(ticket, write);
+    }
+
+    fn record(&mut self, record: Box<CallRecord>) {
+        self.cdr.keep(record);
     }
 
     fn dial(&mut self, flow: Flow) {

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
+use cordboard_engine::limits::Ban;
+use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 use cordboard_model::media::{MediaCommand, MediaEvent};
@@ -75,6 +77,7 @@ pub(crate) enum Answer {
         deadline: Time,
     },
     Report(oneshot::Sender<Report>),
+    Bans(oneshot::Sender<Vec<Ban>>),
     Stop,
 }
 
@@ -129,6 +132,13 @@ impl ControlHandle {
         receiver.await.ok()
     }
 
+    /// The bans that hold now; `None` if control has ended.
+    pub(crate) async fn bans(&self) -> Option<Vec<Ban>> {
+        let (sender, receiver) = oneshot::channel();
+        self.answer(Answer::Bans(sender));
+        receiver.await.ok()
+    }
+
     fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
@@ -144,6 +154,7 @@ pub(crate) trait Shell: Send {
     fn media(&mut self, shard: ShardId, command: MediaCommand);
     fn store(&mut self, ticket: Ticket, write: StoreWrite);
     fn dial(&mut self, flow: Flow);
+    fn record(&mut self, record: Box<CallRecord>);
     fn drained(&mut self);
 }
 
@@ -300,6 +311,7 @@ impl Control {
 
     fn receive(&mut self, readable: &mut HashSet<Token>, batch: &mut Batch) {
         let (inbox, clock, garbage) = (&mut self.inbox, &self.clock, &mut self.report.garbage);
+        let engine = &self.engine;
         for (index, socket) in &mut self.sockets {
             let token = Token(usize::from(*index));
             if !readable.contains(&token) {
@@ -318,6 +330,11 @@ impl Control {
                     .iter()
                     .all(|byte| matches!(byte, b'\r' | b'\n' | 0))
                 {
+                    return;
+                }
+                // Before it costs anything.
+                if engine.is_banned(datagram.source.ip(), datagram.stamp) {
+                    *garbage.entry("banned").or_default() += 1;
                     return;
                 }
                 match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
@@ -369,6 +386,10 @@ impl Control {
                     let _ = reply.send(self.report()); // the scraper may have gone away
                     continue;
                 }
+                Answer::Bans(reply) => {
+                    let _ = reply.send(self.engine.bans(self.clock.now())); // as above
+                    continue;
+                }
                 Answer::Stop => return false,
             };
             self.engine.handle(input, self.clock.now());
@@ -379,6 +400,10 @@ impl Control {
 
     fn arrived(&mut self, arrival: Arrival) {
         match arrival {
+            // Without its writer the connection ends.
+            Arrival::Opened { flow, .. } if self.engine.is_banned(flow.peer.ip(), self.clock.now()) => {
+                *self.report.garbage.entry("banned").or_default() += 1;
+            }
             Arrival::Opened { flow, writer } => {
                 self.by_peer.insert((flow.transport, flow.peer), flow.connection);
                 if let Some((_, packets)) = self.dialling.remove(&(flow.transport, flow.peer)) {
@@ -421,6 +446,8 @@ impl Control {
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
+                    Output::Record(record) => self.shell.record(record),
+                    Output::Banned(ban) => log_ban(&ban, self.clock.now()),
                     Output::Drained => self.shell.drained(),
                 }
             }
@@ -498,4 +525,15 @@ impl Control {
             ..self.report.clone()
         }
     }
+}
+
+fn log_ban(ban: &Ban, now: Time) {
+    tracing::warn!(
+        source = %ban.source,
+        reason = ban.reason.name(),
+        offences = ban.offences,
+        seconds = ban.until.since(now).as_secs(),
+        until = ban.until.unix_seconds(),
+        "a source gets no answers for a time; `[sip.abuse]` sets when, `[sip] trusted` exempts"
+    );
 }

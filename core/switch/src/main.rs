@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod app;
+mod cdr;
 mod cli;
 mod clock;
 mod config;

@@ -36,6 +36,7 @@ impl Engine {
         };
         self.invites.remove(&transaction);
         self.accept(key, transaction, &request, &body);
+        self.record_answered(key);
         if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Answered;
             if let Place::Conference(place) = call.place {

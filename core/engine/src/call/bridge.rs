@@ -211,6 +211,7 @@ impl Engine {
             allowance: (f64::from(self.config.message_rate) * 2.0, self.wire.now),
         });
         bridge.forks.push(key);
+        let caller = bridge.caller;
         let user = bridge
             .from_uri
             .trim_start_matches("sip:")
@@ -218,6 +219,7 @@ impl Engine {
             .next()
             .unwrap_or_default()
             .to_owned();
+        self.record_started(key, self.recorded_account(caller), Some(caller));
         let contact = self.contact(&user, contact.flow, false);
         if let Some(call) = self.calls.get_mut(key) {
             call.dialog.contact = contact;
@@ -316,6 +318,7 @@ impl Engine {
         call.ack = Some(ack.clone());
         call.stage = Stage::Up;
         let (flow, abandoned) = (call.dialog.next_flow(), call.abandoned);
+        self.record_answered(key);
         *self.wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
         self.wire.send(flow, ack);
         let taken = self
@@ -357,6 +360,7 @@ impl Engine {
     }
 
     fn fork_failed(&mut self, key: Key, status: u16, phrase: &str) {
+        self.record_status(key, status);
         let Some(call) = self.forget(key, "not_answered") else {
             return;
         };

@@ -15,6 +15,7 @@ const SHUTDOWN: &str = "SIP;cause=503;text=\"The switch is shutting down\"";
 impl Engine {
     pub(crate) fn on_bye(&mut self, key: Key, transaction: Key, request: &Message) {
         self.respond_with(transaction, request, 200, "OK", |response| response);
+        self.record_status(key, 487);
         if let Some(call) = self.forget(key, "peer") {
             self.refuse_invite(&call, 487, "Request Terminated", None);
             self.leave(key, &call);
@@ -31,6 +32,7 @@ impl Engine {
         if self.abandon(key) {
             return;
         }
+        self.record_status(key, status);
         let Some(call) = self.forget(key, "refused") else {
             return;
         };
@@ -43,6 +45,7 @@ impl Engine {
         if self.abandon(key) {
             return;
         }
+        self.record_status(key, 503); // what a caller hears who has no answer yet
         let Some(mut call) = self.forget(key, why) else {
             return;
         };
@@ -76,6 +79,7 @@ impl Engine {
     pub(crate) fn forget(&mut self, key: Key, why: &'static str) -> Option<Call> {
         let mut call = self.calls.remove(key)?;
         *self.wire.counts.calls_ended.entry(why).or_default() += 1;
+        self.record_ended(key, &call, why);
         self.close_leg(&call.leg);
         if let Some(invite) = call.invite {
             self.invites.remove(&invite);

@@ -209,6 +209,7 @@ impl Engine {
             }
         });
         self.invites.insert(transaction, call);
+        self.record_started(call, caller.account.id, None);
         Some(call)
     }
 

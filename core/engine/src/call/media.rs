@@ -72,13 +72,15 @@ impl Engine {
         match event {
             MediaEvent::Opened { leg, port } => self.leg_opened(leg, port),
             MediaEvent::Failed { leg, .. } => {
+                self.record_totals(leg, None);
                 if let Some(key) = self.legs.remove(&leg) {
                     self.wire.counts.reject("no_media_port");
                     self.refuse_call(key, 503, "No Media Port", None);
                 }
             }
-            // Keys and talking are for conference control; the totals are in the shard's own counts.
-            MediaEvent::Digit { .. } | MediaEvent::Talking { .. } | MediaEvent::Closed { .. } => {}
+            MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
+            // Keys and talking are for conference control.
+            MediaEvent::Digit { .. } | MediaEvent::Talking { .. } => {}
         }
     }
 

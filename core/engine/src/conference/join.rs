@@ -82,6 +82,7 @@ impl Engine {
         };
         conference.arriving = conference.arriving.saturating_sub(1);
         conference.members.push(key);
+        self.roster_changed(place);
         if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
             self.joined("joined", flow);
         }
@@ -100,5 +101,6 @@ impl Engine {
         if conference.occupants() == 0 {
             self.conferences.remove(&place);
         }
+        self.roster_changed(place);
     }
 }

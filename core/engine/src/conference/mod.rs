@@ -1,5 +1,6 @@
 //! Conferences: made by the first who joins, gone with the last.
 
+pub(crate) mod info;
 pub(crate) mod join;
 pub(crate) mod message;
 

@@ -90,6 +90,11 @@ impl Writer {
         self.out.into()
     }
 
+    /// How many bytes the message has if it ends here, without a body.
+    pub fn size(&self) -> usize {
+        self.out.len() + "Content-Length: 0\r\n\r\n".len()
+    }
+
     fn clean(&mut self, text: fmt::Arguments<'_>) {
         Clean(&mut self.out)
             .write_fmt(text)

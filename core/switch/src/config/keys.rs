@@ -46,6 +46,7 @@ pub(crate) static ROOT: Section = Section {
         later("esl", Kind::Table(&ESL), Absent("no event socket for scripts"), "The event socket for scripts."),
         key("media", Kind::Table(&MEDIA), Toml("{}"), "Media."),
         key("store", Kind::Table(&STORE), Toml("{}"), "The database."),
+        key("cdr", Kind::Table(&CDR), Toml("{}"), "Call detail records."),
         later("chat", Kind::Table(&CHAT), Absent("its defaults"), "Chat history."),
         key("messages", Kind::Table(&MESSAGES), Toml("{}"), "Messages."),
         key("plugins", Kind::Table(&PLUGINS), Toml("{}"), "How plugins are built."),
@@ -92,6 +93,8 @@ static SIP: Section = Section {
         later("wss", SOCKETS, NONE, "Addresses for SIP over secure WebSocket."),
         key("trusted", NETWORKS, NONE, "Networks whose requests need no digest and have no rate limit: a proxy in front, a load test."),
         key("digest", Kind::List(&Kind::OneOf(&["MD5", "SHA-256"])), Toml("[\"MD5\", \"SHA-256\"]"), "Digest algorithms offered, in this order; phones take the first that they know."),
+        key("answer_scanners", Kind::Flag, Toml("false"), "Whether programs known for searching networks for weak passwords get answers."),
+        key("abuse", Kind::Table(&ABUSE), Toml("{}"), "What one source may do before it is left without answers."),
         key("registration", Kind::Table(&REGISTRATION), Toml("{}"), "Bounds of a registration's life."),
         key("limits", Kind::Table(&LIMITS), Toml("{}"), "Bounds at the door."),
     ],
@@ -116,7 +119,24 @@ static LIMITS: Section = Section {
         key("calls", Kind::Integer(1, 1_000_000), Toml("20_000"), "Calls alive at once."),
         key("dialog_queue", Kind::Integer(1, 100_000), Toml("256"), "Messages that wait in one call for the answers to earlier ones."),
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
+        key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
+        key("lag", Kind::Duration(ms(0), secs(60)), Toml("\"500ms\""), "How long messages may wait to be read before strangers are refused; new calls are at twice that; 0s: never for this."),
         key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP and WebSocket connections open at once."),
+    ],
+};
+
+static ABUSE: Section = Section {
+    name: "sip.abuse",
+    help: "What one source (an IPv4 address, an IPv6 /64) may do before it is left without answers. Trusted networks are exempt.",
+    keys: &[
+        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned."),
+        key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together."),
+        key("ban_time", Kind::Duration(secs(1), secs(604_800)), Toml("\"10m\""), "How long the first ban holds; each further one of the same source holds twice as long."),
+        key("ban_time_max", Kind::Duration(secs(1), secs(2_592_000)), Toml("\"1d\""), "The longest ban."),
+        key("proven_for", Kind::Duration(secs(0), secs(604_800)), Toml("\"2h\""), "How long a source is treated with more patience after somebody proved himself there."),
+        key("requests_per_second", Kind::Integer(0, 1_000_000), Toml("50"), "Requests of one source that prove nobody, on average; four times as many at once; 0: no limit."),
+        key("user_requests_per_second", Kind::Integer(0, 1_000_000), Toml("100"), "Requests outside of calls of one user who proved himself; four times as many at once; 0: no limit."),
+        key("sources", Kind::Integer(100, 10_000_000), Toml("50_000"), "Sources that are remembered; with more, the eldest are forgotten."),
     ],
 };
 
@@ -131,7 +151,7 @@ static TLS: Section = Section {
 
 static HTTP: Section = Section {
     name: "http",
-    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, the same on every address.",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, and with a token of an account `/v1/bans`; the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
         later("tls", SOCKETS, NONE, "Addresses for HTTPS."),
@@ -175,6 +195,18 @@ static STORE: Section = Section {
     ],
 };
 
+static CDR: Section = Section {
+    name: "cdr",
+    help: "Call detail records: one for each call when it is over.",
+    keys: &[
+        key("file", Kind::Flag, Toml("true"), "Whether they are written to `cdr.jsonl` in `data_dir`, one JSON object a line."),
+        key("max_size", Kind::Size(4 << 10, 1 << 40), Toml("\"64MiB\""), "How large the file grows before it is renamed to `cdr.jsonl.1`, that to `.2` and so on."),
+        key("keep_files", Kind::Integer(0, 1000), Toml("4"), "How many renamed files are kept."),
+        key("database", Kind::Flag, Toml("true"), "Whether they are kept in the database, table `call_record`."),
+        key("keep", Kind::Duration(secs(3600), secs(3_650 * 86_400)), Toml("\"90d\""), "How long they are kept in the database."),
+    ],
+};
+
 static CHAT: Section = Section {
     name: "chat",
     help: "Chat history.",
@@ -205,7 +237,7 @@ static ACCOUNT: Section = Section {
     keys: &[
         key("id", Kind::Id, Required, "Its id."),
         key("realm", Kind::Domain, Required, "Its domain, also the digest realm; taken in lower case."),
-        later("tokens", Kind::List(&Kind::Secret(1)), NONE, "X-Auth-Token or Bearer tokens for REST."),
+        key("tokens", Kind::List(&Kind::Secret(1)), NONE, "X-Auth-Token or Bearer tokens for the HTTP routes below `/v1`."),
     ],
 };
 

@@ -15,6 +15,8 @@ use super::mistake::Report;
 /// What was found.
 pub(crate) struct People {
     pub(crate) accounts: Vec<Account>,
+    /// SHA-256 of every account's tokens.
+    pub(crate) tokens: Vec<[u8; 32]>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) conferences: Vec<ConferenceConfig>,
 }
@@ -31,6 +33,13 @@ const SOLE_ACCOUNT: AccountId = AccountId(1);
 /// Reads all four kinds of tables.
 pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
     let accounts = accounts(root, report);
+    let tokens = root
+        .sure("account")
+        .trees()
+        .iter()
+        .flat_map(|tree| tree.sure("tokens").items())
+        .map(|token| Sha256::digest(token.text()).into())
+        .collect();
     let mut reader = Reader {
         accounts: &accounts,
         names: HashMap::new(),
@@ -47,6 +56,7 @@ pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
         .collect();
     People {
         accounts,
+        tokens,
         credentials,
         conferences,
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use cordboard_engine::config::{DigestAlgorithm, Limits, RegistrationLimits};
+use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, RegistrationLimits};
 use cordboard_host::Grant;
 use cordboard_model::hook::{Hook, OnFailure};
 use tracing_subscriber::EnvFilter;
@@ -15,8 +15,8 @@ use super::kind::nearest;
 use super::mistake::Report;
 use super::people;
 use super::resolved::{
-    Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins, Resolved,
-    Sip, StoreConfig,
+    CdrConfig, Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins,
+    Resolved, Sip, StoreConfig,
 };
 
 /// Follows every reference of the file and notes each that leads nowhere. The result means something
@@ -36,11 +36,13 @@ pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Reso
         media: media(root.sure("media").tree()),
         store: store(root.sure("store").tree(), &node.data_dir),
         messages: messages(root.sure("messages").tree()),
+        cdr: cdr(root.sure("cdr").tree()),
         node,
         sip,
         http,
         plugins,
         accounts: people.accounts,
+        tokens: people.tokens,
         credentials: people.credentials,
         conferences: people.conferences,
         chains,
@@ -145,8 +147,33 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
             calls: count(limits.sure("calls")),
             dialog_queue: count(limits.sure("dialog_queue")),
             asks: count(limits.sure("asks")),
+            subscriptions: count(limits.sure("subscriptions")),
+            lag: limits.sure("lag").duration(),
         },
         connections: count(limits.sure("connections")),
+        abuse: AbuseLimits {
+            answer_scanners: tree.sure("answer_scanners").flag(),
+            ..abuse(tree.sure("abuse").tree(), report)
+        },
+    }
+}
+
+fn abuse(tree: &Tree, report: &mut Report<'_>) -> AbuseLimits {
+    let (first, longest) = (tree.sure("ban_time"), tree.sure("ban_time_max"));
+    if first.duration() > longest.duration() {
+        report.mistake(&first.span, tree.at("ban_time"), "above `ban_time_max`");
+    }
+    let number = |key| u32::try_from(tree.sure(key).integer()).expect("the declared range fits");
+    AbuseLimits {
+        ban_after: number("ban_after"),
+        window: tree.sure("window").duration(),
+        ban_time: first.duration(),
+        ban_time_max: longest.duration(),
+        proven_for: tree.sure("proven_for").duration(),
+        requests_per_second: number("requests_per_second"),
+        user_requests_per_second: number("user_requests_per_second"),
+        sources: count(tree.sure("sources")),
+        answer_scanners: false,
     }
 }
 
@@ -196,6 +223,16 @@ fn messages(tree: &Tree) -> Messages {
     Messages {
         max_size: usize::try_from(tree.sure("max_size").size()).expect("the declared range fits"),
         rate: u32::try_from(tree.sure("rate").integer()).expect("the declared range fits"),
+    }
+}
+
+fn cdr(tree: &Tree) -> CdrConfig {
+    CdrConfig {
+        file: tree.sure("file").flag(),
+        max_size: tree.sure("max_size").size(),
+        keep_files: u32::try_from(tree.sure("keep_files").integer()).expect("the declared range fits"),
+        database: tree.sure("database").flag(),
+        keep: tree.sure("keep").duration(),
     }
 }
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cordboard_engine::config::{
-    Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Hooks, Limits, Listener,
-    RegistrationLimits,
+    AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Hooks, Limits,
+    Listener, RegistrationLimits,
 };
 use cordboard_host::{Grant, PluginSpec, Wasm};
 use cordboard_model::hook::{Hook, OnFailure};
@@ -37,10 +37,14 @@ pub(crate) struct Resolved {
     pub(crate) store: StoreConfig,
     /// Messages.
     pub(crate) messages: Messages,
+    /// Call detail records.
+    pub(crate) cdr: CdrConfig,
     /// Plugins.
     pub(crate) plugins: Plugins,
     /// At least one; the first is the default one.
     pub(crate) accounts: Vec<Account>,
+    /// SHA-256 of the tokens of all accounts.
+    pub(crate) tokens: Vec<[u8; 32]>,
     /// Users and devices.
     pub(crate) credentials: Vec<Credential>,
     /// Conferences.
@@ -99,6 +103,8 @@ pub(crate) struct Sip {
     pub(crate) registration: RegistrationLimits,
     /// The engine's bounds.
     pub(crate) limits: Limits,
+    /// What one source may do.
+    pub(crate) abuse: AbuseLimits,
     /// Connections open at once, TCP and WebSocket together.
     pub(crate) connections: usize,
 }
@@ -139,6 +145,21 @@ pub(crate) struct Messages {
     pub(crate) max_size: usize,
     /// Per second and sender, 0 = no limit.
     pub(crate) rate: u32,
+}
+
+/// Call detail records.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CdrConfig {
+    /// Whether there is a file.
+    pub(crate) file: bool,
+    /// Its largest size, in bytes.
+    pub(crate) max_size: u64,
+    /// How many full files are kept.
+    pub(crate) keep_files: u32,
+    /// Whether they are kept in the database.
+    pub(crate) database: bool,
+    /// How long.
+    pub(crate) keep: Duration,
 }
 
 /// Plugins.
@@ -262,6 +283,8 @@ impl Resolved {
             registration: self.sip.registration,
             shards: self.media.shards,
             limits: self.sip.limits,
+            abuse: self.sip.abuse,
+            records: self.cdr.file || self.cdr.database,
             hooks: Hooks {
                 conference_policy: rule(Hook::ConferencePolicy),
                 message_filter: rule(Hook::MessageFilter),

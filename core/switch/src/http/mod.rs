@@ -1,9 +1,10 @@
-//! The HTTP server: metrics, health, and a page that says what there is.
+//! The HTTP server: metrics, health, what operators may ask with a token, and a page that says what there is.
 //!
 //! The same routes on every address. Connections are bounded in number, and each client in time: for the
 //! head of a request, and for its answer.
 
 mod count;
+mod operator;
 mod route;
 mod server;
 #[cfg(test)]
@@ -14,6 +15,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use cordboard_engine::limits::Ban;
+
 use crate::config::resolved::Http;
 use crate::metric::Snapshot;
 
@@ -21,6 +24,9 @@ pub(crate) use server::{bind, serve};
 
 /// Collects what all workers have counted.
 pub(crate) type TakeSnapshot = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Snapshot> + Send>> + Send + Sync>;
+
+/// Lists the sources that are banned.
+pub(crate) type TakeBans = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Ban>> + Send>> + Send + Sync>;
 
 /// Says why the node is not ready; empty if it is.
 pub(crate) type NotReady = Arc<dyn Fn() -> Vec<Reason> + Send + Sync>;
@@ -70,6 +76,10 @@ pub(crate) struct HttpSetup {
     pub(crate) snapshot: TakeSnapshot,
     /// For `/readyz`.
     pub(crate) not_ready: NotReady,
+    /// SHA-256 of the tokens that open `/v1`.
+    pub(crate) tokens: Vec<[u8; 32]>,
+    /// For `/v1/bans`.
+    pub(crate) bans: TakeBans,
 }
 
 /// Why the server cannot listen.

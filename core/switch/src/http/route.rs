@@ -18,7 +18,7 @@ use super::count::Counters;
 use crate::metric::Exporter;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
 /// What every request sees.
@@ -35,13 +35,14 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { answer(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
+        .route("/v1/bans", get(super::operator::bans))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(shared))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), measure))
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -64,6 +65,7 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/metrics") => "/metrics",
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
+        Some("/v1/bans") => "/v1/bans",
         _ => "other",
     };
     shared

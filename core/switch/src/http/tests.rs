@@ -3,6 +3,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use cordboard_engine::limits::Offence;
+use cordboard_model::Time;
+use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -31,6 +34,16 @@ async fn start(connections: usize, timeout: Duration) -> Server {
         },
         snapshot: Arc::new(|| Box::pin(async { Snapshot::new("lab") })),
         not_ready: Arc::new(move || told.lock().unwrap().clone()),
+        tokens: vec![Sha256::digest("lab-token").into()],
+        bans: Arc::new(|| {
+            let ban = Ban {
+                source: "2001:db8::".parse().unwrap(),
+                reason: Offence::BadProof,
+                offences: 20,
+                until: Time::from_unix_seconds(1_800_000_600),
+            };
+            Box::pin(async move { vec![ban] })
+        }),
     };
     let (stop, stopped) = oneshot::channel();
     let running = tokio::spawn(serve(listeners, setup, async {
@@ -97,6 +110,43 @@ async fn each_route_answers() {
         "cordboard_http_request_seconds_count{route=\"/metrics\",method=\"POST\",class=\"4xx\"} 1\n",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn bans_are_for_those_with_a_token() {
+    let server = start(10, LONG).await;
+    let ask_with = async |header: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET /v1/bans HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        whole(stream).await
+    };
+    for header in [
+        "",
+        "X-Auth-Token: guess\r\n",
+        "X-Auth-Token: \r\n",
+        "Authorization: Bearer lab\r\n",
+        "Authorization: Basic lab-token\r\n",
+    ] {
+        let answer = ask_with(header).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{header}: {answer}");
+        assert!(answer.contains("\r\nwww-authenticate: Bearer\r\n") && !answer.contains("2001:db8"));
+    }
+    for header in [
+        "X-Auth-Token: lab-token\r\n",
+        "authorization: bearer lab-token\r\n",
+    ] {
+        let answer = ask_with(header).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        assert_eq!(
+            body["bans"][0],
+            serde_json::json!({
+                "source": "2001:db8::", "network": "2001:db8::/64", "reason": "bad_credentials",
+                "offences": 20, "until": 1_800_000_600,
+            })
+        );
     }
 }
 

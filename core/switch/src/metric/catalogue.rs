@@ -86,10 +86,18 @@ catalogue! {
     SIP_TRANSACTIONS = Gauge "cordboard_sip_transactions" [] "SIP transactions alive.";
     SIP_DIALOGS = Gauge "cordboard_sip_dialogs" [] "SIP dialogs alive.";
     SIP_REGISTRATIONS = Gauge "cordboard_sip_registrations" [] "Registered contacts.";
+    SIP_SUBSCRIPTIONS = Gauge "cordboard_sip_subscriptions" [] "Subscriptions to conferences.";
+    SIP_SUBSCRIPTIONS_ENDED = Counter "cordboard_sip_subscriptions_ended_total" ["reason"] "Subscriptions that ended without their subscriber's wish.";
     SIP_CONNECTIONS = Gauge "cordboard_sip_connections" ["transport"] "Open SIP connections.";
     SIP_RETRANSMISSIONS = Counter "cordboard_sip_retransmissions_total" ["direction"] "out: sent again by us; in: came again and absorbed.";
     SIP_TIMEOUTS = Counter "cordboard_sip_timeouts_total" ["timer"] "Transactions that a timer ended, by its RFC 3261 name.";
     SIP_REJECTED = Counter "cordboard_sip_rejected_total" ["reason"] "SIP that was refused or dropped at the door.";
+
+    SIP_BANS = Counter "cordboard_sip_bans_total" ["reason"] "Sources that were banned.";
+    SIP_BANNED = Gauge "cordboard_sip_banned_sources" [] "Sources that get no answer now.";
+    SIP_SLIMMED = Counter "cordboard_sip_slimmed_replies_total" [] "Answers to strangers over UDP that were made shorter so that nobody can use them against others.";
+
+    RECORDS = Counter "cordboard_call_records_total" ["outcome"] "Call detail records written to the file, or lost.";
 
     HOOK_SECONDS = Histogram "cordboard_hook_seconds" ["hook", "plugin"] "Time of one plugin call.";
     HOOK_VERDICTS = Counter "cordboard_hook_verdicts_total" ["hook", "plugin", "verdict"] "Verdicts of plugins, failures included.";

@@ -42,6 +42,8 @@ pub(crate) struct Snapshot {
     pub(crate) plugins: Vec<PluginState>,
     /// The database's counts.
     pub(crate) store: StoreCounts,
+    /// Call records written to the file, and lost.
+    pub(crate) records: (u64, u64),
 }
 
 impl Snapshot {
@@ -61,6 +63,7 @@ impl Snapshot {
             },
             plugins: Vec::new(),
             store: StoreCounts::default(),
+            records: (0, 0),
         }
     }
 }

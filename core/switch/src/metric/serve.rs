@@ -194,6 +194,10 @@ fn sip(to: &mut Exposition, snapshot: &Snapshot) {
     to.size(&metric::SIP_TRANSACTIONS, &[], gauges.transactions);
     to.size(&metric::SIP_DIALOGS, &[], gauges.dialogs);
     to.size(&metric::SIP_REGISTRATIONS, &[], gauges.registrations);
+    to.size(&metric::SIP_SUBSCRIPTIONS, &[], gauges.subscriptions);
+    for (reason, count) in &engine.subscriptions_ended {
+        to.count(&metric::SIP_SUBSCRIPTIONS_ENDED, &[reason], *count);
+    }
     for (transport, connections) in &snapshot.connections {
         to.size(&metric::SIP_CONNECTIONS, &[transport], *connections);
     }
@@ -209,6 +213,14 @@ fn sip(to: &mut Exposition, snapshot: &Snapshot) {
     for (reason, count) in &rejected {
         to.count(&metric::SIP_REJECTED, &[reason], *count);
     }
+    for (reason, count) in &engine.bans {
+        to.count(&metric::SIP_BANS, &[reason], *count);
+    }
+    to.size(&metric::SIP_BANNED, &[], gauges.banned);
+    to.count(&metric::SIP_SLIMMED, &[], engine.slimmed);
+    let (written, lost) = snapshot.records;
+    to.count(&metric::RECORDS, &["written"], written);
+    to.count(&metric::RECORDS, &["lost"], lost);
 }
 
 /// Peers choose the codes of their responses: unknown ones share a label, so that nobody can fill the

@@ -41,6 +41,8 @@ fn busy() -> (Snapshot, HttpCounts) {
         .insert("udp", Histogram::new(FANOUT_BOUNDS));
     engine.hook_timeouts.insert("message-filter", 1);
     engine.calls_ended.insert("bye", 2);
+    engine.subscriptions_ended.insert("timeout", 1);
+    engine.bans.insert("scanner", 1);
     snapshot
         .message_latency
         .record_duration(Duration::from_micros(70));

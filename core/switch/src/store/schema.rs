@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 /// Each entry takes the database one version further; entries are added, never changed.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE binding (
         aor        TEXT    NOT NULL,
         contact    TEXT    NOT NULL,
@@ -24,7 +25,36 @@ const MIGRATIONS: &[&str] = &["
         value  BLOB NOT NULL,
         PRIMARY KEY (plugin, key)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE call_record (
+        id          TEXT    NOT NULL,
+        session     TEXT    NOT NULL,
+        call_id     TEXT    NOT NULL,
+        account     TEXT    NOT NULL,
+        direction   TEXT    NOT NULL, -- in or out
+        caller      TEXT    NOT NULL,
+        callee      TEXT    NOT NULL,
+        number      TEXT    NOT NULL,
+        user        TEXT,
+        transport   TEXT    NOT NULL,
+        started     INTEGER NOT NULL, -- nanoseconds since the Unix epoch, as answered and ended
+        answered    INTEGER,
+        ended       INTEGER NOT NULL,
+        codec       TEXT,
+        reason      TEXT    NOT NULL,
+        status      INTEGER NOT NULL, -- 0: none
+        conference  TEXT,
+        packets_in  INTEGER,
+        packets_out INTEGER,
+        lost        INTEGER,
+        late        INTEGER,
+        jitter_ms   REAL
+    ) STRICT;
+    CREATE INDEX call_record_ended ON call_record (ended);
+    CREATE INDEX call_record_session ON call_record (session);
+",
+];
 
 /// The version of a database of today.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

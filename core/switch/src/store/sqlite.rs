@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cordboard_engine::io::{StoreWrite, StoredBinding, Transport};
+use cordboard_engine::record::CallRecord;
 use cordboard_host::{KvEntry, KvWrite};
 use cordboard_model::{Ticket, Time};
 use rusqlite::{Connection, ErrorCode, Row, params};
@@ -210,8 +211,58 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
         StoreWrite::DeleteBinding { aor, contact } => connection
             .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?
             .execute([aor, contact]),
+        StoreWrite::PutRecord {
+            record,
+            forget_before,
+        } => put_record(connection, record, *forget_before),
     }
     .map(drop)
+}
+
+/// Rows between two looks at what is too old.
+const FORGET_EVERY: i64 = 256;
+
+fn put_record(connection: &Connection, record: &CallRecord, forget_before: Time) -> rusqlite::Result<usize> {
+    let nanos = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
+    let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let media = record.media.as_ref();
+    let rows = connection
+        .prepare_cached(
+            "INSERT INTO call_record (id, session, call_id, account, direction, caller, callee, number, user, \
+             transport, started, answered, ended, codec, reason, status, conference, packets_in, packets_out, \
+             lost, late, jitter_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
+             ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+        )?
+        .execute(params![
+            format!("{:032x}", record.id),
+            format!("{:032x}", record.session),
+            record.call_id,
+            record.account.to_string(),
+            record.direction.name(),
+            record.from,
+            record.to,
+            record.number,
+            record.user,
+            record.transport.name(),
+            nanos(record.started),
+            record.answered.map(nanos),
+            nanos(record.ended),
+            record.codec,
+            record.reason,
+            record.status,
+            record.conference.map(|id| id.to_string()),
+            media.map(|totals| count(totals.packets_in)),
+            media.map(|totals| count(totals.packets_out)),
+            media.map(|totals| count(totals.lost)),
+            media.map(|totals| count(totals.late)),
+            media.map(|totals| f64::from(totals.jitter_ms)),
+        ])?;
+    if connection.last_insert_rowid() % FORGET_EVERY == 0 {
+        connection
+            .prepare_cached("DELETE FROM call_record WHERE ended < ?1")?
+            .execute([nanos(forget_before)])?;
+    }
+    Ok(rows)
 }
 
 /// Writes one plugin's key inside the transaction that is open.

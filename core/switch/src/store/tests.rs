@@ -217,3 +217,45 @@ fn a_folder_that_cannot_be_made_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn call_records_are_rows_and_old_ones_are_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    let count = || -> i64 {
+        let database = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+        database
+            .query_row("SELECT count(*) FROM call_record", [], |row| row.get(0))
+            .unwrap()
+    };
+    let write = |id: u128, ended: u64, forget: u64| {
+        let mut record = crate::cdr::tests::record(id);
+        record.ended = Time::from_unix_seconds(ended);
+        let (record, forget_before) = (Box::new(record), Time::from_unix_seconds(forget));
+        store.write(
+            Ticket(0),
+            StoreWrite::PutRecord {
+                record,
+                forget_before,
+            },
+        );
+        assert_eq!(reported.recv().unwrap(), (Ticket(0), true));
+    };
+    for id in 1..=200 {
+        write(id, 100, 50);
+    }
+    assert_eq!(count(), 200);
+    for id in 201..=256 {
+        write(id, 300, 200);
+    }
+    assert_eq!(count(), 56);
+    let database = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    let row: (String, Option<i64>, i64) = database
+        .query_row(
+            "SELECT caller, answered, ended FROM call_record WHERE id LIKE '%0100'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(row, ("sip:alice@lab.test".into(), None, 300_000_000_000));
+}

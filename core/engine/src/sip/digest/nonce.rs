@@ -13,8 +13,8 @@ use sha2::Sha256;
 pub const NONCE_LIFE: Duration = Duration::from_secs(300);
 
 /// The time in nanoseconds, then the salt.
-const STAMP: usize = 8 + 4;
-/// 120 bits of the HMAC; the whole nonce is then 27 bytes, 36 characters.
+const STAMP: usize = 8 + 8;
+/// 120 bits of the HMAC; the whole nonce is then 31 bytes, 42 characters.
 const PROOF: usize = 15;
 
 /// Makes nonces and knows its own again. Whoever holds the key can make them, so it is drawn at random at start.
@@ -42,9 +42,9 @@ impl Nonces {
         }
     }
 
-    /// A nonce of this moment, 36 characters. The salt keeps those of one moment apart: each has a count
+    /// A nonce of this moment, 42 characters. The salt keeps those of one moment apart: each has a count
     /// of its own.
-    pub fn issue(&self, now: Time, salt: u32) -> String {
+    pub fn issue(&self, now: Time, salt: u64) -> String {
         let mut stamp = [0; STAMP];
         stamp[..8].copy_from_slice(&now.0.to_be_bytes());
         stamp[8..].copy_from_slice(&salt.to_be_bytes());
@@ -53,6 +53,14 @@ impl Nonces {
         nonce[..STAMP].copy_from_slice(&stamp);
         nonce[STAMP..].copy_from_slice(&proof[..PROOF]);
         URL_SAFE_NO_PAD.encode(nonce)
+    }
+
+    /// The salt in a nonce. It means something only in one that [`check`](Self::check) knows as ours.
+    pub fn salt(&self, nonce: &str) -> Option<u64> {
+        let mut bytes = [0; STAMP + PROOF];
+        let length = URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes).ok()?;
+        let salt = bytes.get(8..STAMP).filter(|_| length == STAMP + PROOF)?;
+        Some(salt.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
     /// Whether a nonce is ours and still good. One from the future (the clock was set back) is stale.
@@ -99,7 +107,7 @@ mod tests {
         let nonces = Nonces::new([7; 32]);
         let start = Time::from_unix_seconds(1_800_000_000);
         let nonce = nonces.issue(start, 1);
-        assert_eq!(nonce.len(), 36);
+        assert_eq!((nonce.len(), nonces.salt(&nonce)), (42, Some(1)));
         assert_ne!(nonce, nonces.issue(start, 2));
         assert_eq!(nonces.check(&nonce, start), NonceState::Fresh);
         assert_eq!(nonces.check(&nonce, start + NONCE_LIFE), NonceState::Fresh);

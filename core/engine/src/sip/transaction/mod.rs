@@ -40,6 +40,8 @@ pub(crate) enum Owner {
     Farewell,
     /// A message between users, by number, and which contact it went to.
     Pager(Key),
+    /// The NOTIFY of this subscription.
+    Notify(Key),
 }
 
 /// What a request of ours came to.

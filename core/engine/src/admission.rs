@@ -1,0 +1,180 @@
+//! Who gets past the door: what comes from banned sources, known scanners and strangers who ask too
+//! often ends here, and while the switch is overloaded strangers are refused first, then new calls.
+//!
+//! The source of a datagram can be forged, so nothing that anybody could send in another's name bans
+//! that other: over UDP only a proof made with a nonce that went to the very address counts.
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use cordboard_model::Time;
+use siphasher::sip::SipHasher13;
+
+use crate::engine::Engine;
+use crate::io::{Flow, Output};
+use crate::limits::{Ban, Offence};
+use crate::sip::digest::{Credentials, NonceState};
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+
+/// Parts of the User-Agent headers of programs that search networks for weak passwords, in lower case.
+const SCANNERS: &[&str] = &[
+    "friendly-scanner",
+    "sipvicious",
+    "sipcli",
+    "sundayddr",
+    "vaxsipuseragent",
+    "sip-scan",
+    "sipscan",
+    "siparmyknife",
+    "pplsip",
+    "iwar",
+    "sivus",
+    "gulp",
+];
+
+/// How much the switch can still take, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pressure {
+    None,
+    /// Strangers are refused.
+    Strangers,
+    /// Nothing new is taken.
+    NewCalls,
+}
+
+impl Engine {
+    /// Whether an address is banned at `now`: nothing that comes from it needs to be read.
+    pub fn is_banned(&self, address: IpAddr, now: Time) -> bool {
+        self.limits.is_banned(address, now)
+    }
+
+    /// The bans that hold at `now`, the one that ends first before the others.
+    pub fn bans(&self, now: Time) -> Vec<Ban> {
+        self.limits.bans(now)
+    }
+
+    /// Whether a message is looked at. What is not is counted, and answered only where that helps.
+    pub(crate) fn admits(&mut self, message: &Message, flow: Flow, stamp: Time) -> bool {
+        let (peer, now) = (flow.peer.ip(), self.wire.now);
+        if self.limits.is_banned(peer, now) {
+            self.wire.counts.reject("banned");
+            return false;
+        }
+        if !message.is_request() || self.belongs_to_something(message) {
+            return true;
+        }
+        let trusted = self.directory.trusts(peer);
+        if !trusted && !self.config.abuse.answer_scanners && is_scanner(message) {
+            self.wire.counts.reject("scanner");
+            if flow.transport.reliable() {
+                self.offended(flow, Offence::Scanner);
+            }
+            return false;
+        }
+        let proves = message.headers(Name::Authorization).next().is_some();
+        let stranger = !trusted && !(proves && self.limits.has_proven(peer, now));
+        let pressure = self.pressure(stamp);
+        if pressure == Pressure::NewCalls || (pressure == Pressure::Strangers && stranger) {
+            self.wire.counts.reject(match stranger {
+                true => "overload_stranger",
+                false => "overload",
+            });
+            // Not all at the same moment again.
+            let after = 5 + self.wire.random() % 10;
+            self.respond_stateless(message, flow, 503, "Overloaded", |response| {
+                response.header("Retry-After", after)
+            });
+            return false;
+        }
+        let left = match (stranger, proves) {
+            (false, _) => true,
+            (true, false) => self.limits.stranger_may_ask(peer, now),
+            // It is taken when the proof turns out to be none.
+            (true, true) => self.limits.stranger_has_left(peer, now),
+        };
+        if !left {
+            self.wire.counts.reject("rate_limited");
+            if flow.transport.reliable() {
+                self.respond_stateless(message, flow, 503, "Too Many Requests", |response| {
+                    response.header("Retry-After", 1)
+                });
+            }
+        }
+        left
+    }
+
+    /// Whether a request is part of what is going on already: such requests come last when the switch
+    /// must refuse, and those that end something help it.
+    fn belongs_to_something(&self, request: &Message) -> bool {
+        let transaction = |method| {
+            let identity = self.transactions.identity(request, method);
+            identity.is_some_and(|identity| self.transactions.server(identity).is_some())
+        };
+        match request.method() {
+            Method::Ack => true,
+            Method::Cancel => transaction(Method::Invite) || transaction(Method::Cancel),
+            Method::Subscribe if self.subscription_of(request).is_some() => true,
+            method => self.call_of(request).is_some() || transaction(method),
+        }
+    }
+
+    /// By the transactions that are alive, and by how long this message has waited to be read.
+    fn pressure(&self, stamp: Time) -> Pressure {
+        let (limits, open) = (self.config.limits, self.transactions.len());
+        let waited = self.wire.now.since(stamp);
+        let late = |times: u32| !limits.lag.is_zero() && waited > limits.lag.saturating_mul(times);
+        let full = |tenths: usize| open >= (limits.transactions / 10).saturating_mul(tenths);
+        if late(2) || full(9) {
+            Pressure::NewCalls
+        } else if late(1) || full(8) {
+            Pressure::Strangers
+        } else {
+            Pressure::None
+        }
+    }
+
+    /// A proof was wrong.
+    pub(crate) fn bad_proof(&mut self, credentials: &Credentials<'_>, flow: Flow) {
+        self.wire.counts.reject("bad_credentials");
+        let (peer, now) = (flow.peer.ip(), self.wire.now);
+        self.limits.stranger_may_ask(peer, now);
+        let reached = self.nonces.check(credentials.nonce, now) != NonceState::Forged
+            && self.nonces.salt(credentials.nonce).map(|salt| salt >> 32) == Some(mark(peer));
+        if reached || flow.transport.reliable() {
+            self.offended(flow, Offence::BadProof);
+        }
+    }
+
+    fn offended(&mut self, flow: Flow, offence: Offence) {
+        let Some(ban) = self.limits.offence(flow.peer.ip(), offence, self.wire.now) else {
+            return;
+        };
+        *self.wire.counts.bans.entry(offence.name()).or_default() += 1;
+        self.wire.out.push_back(Output::Banned(ban));
+        if flow.connection != 0 {
+            let connection = flow.connection;
+            self.wire.out.push_back(Output::Close { connection });
+        }
+    }
+
+    /// The salt of a nonce for this address.
+    pub(crate) fn salt_for(&mut self, address: IpAddr) -> u64 {
+        mark(address) << 32 | self.wire.random() >> 32
+    }
+}
+
+/// 32 bits that stand for an address in the nonces that it gets.
+fn mark(address: IpAddr) -> u64 {
+    let mut hasher = SipHasher13::new();
+    address.to_canonical().hash(&mut hasher);
+    hasher.finish() >> 32
+}
+
+fn is_scanner(request: &Message) -> bool {
+    request.headers(Name::UserAgent).any(|agent| {
+        let agent = agent.to_ascii_lowercase();
+        SCANNERS.iter().any(|scanner| agent.contains(scanner))
+    })
+}

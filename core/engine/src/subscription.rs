@@ -1,0 +1,413 @@
+//! Subscriptions (RFC 6665): SUBSCRIBE makes or renews one, NOTIFY tells its state, at once and whenever
+//! it has changed. What can be subscribed to stands in [`PACKAGES`].
+
+use std::time::Duration;
+
+use cordboard_model::Time;
+
+use crate::arena::Key;
+use crate::auth::Identity;
+use crate::conference::info::{TYPE, Told};
+use crate::directory::Destination;
+use crate::engine::Engine;
+use crate::io::{Flow, Packet};
+use crate::sip::dialog::Dialog;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::uri::Uri;
+use crate::timer::Timer;
+
+/// RFC 4575 section 3.9: one NOTIFY in five seconds is enough.
+const PACE: Duration = Duration::from_secs(5);
+/// How long a subscription holds where the subscriber does not say (RFC 4575 section 3.4).
+const USUAL: Duration = Duration::from_secs(3600);
+/// Shorter ones are refused with 423, longer ones shortened.
+const BRIEFEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(7200);
+/// Subscriptions of one user, or of one address in a trusted network for each of its names.
+const PER_SUBSCRIBER: usize = 50;
+
+/// An event package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Package {
+    /// Who is in a conference (RFC 4575).
+    Conference,
+}
+
+/// Every event package, with its name.
+const PACKAGES: &[(&str, Package)] = &[("conference", Package::Conference)];
+/// Their names, for Allow-Events.
+pub(crate) const EVENTS: &str = "conference";
+
+/// Why a subscription ends, in the words of RFC 6665 section 4.1.3.
+const TIMEOUT: &str = "timeout";
+const PROBATION: &str = "probation;retry-after=30";
+
+/// A subscription to the state of one conference.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    dialog: Dialog,
+    /// The value of its Event header.
+    event: String,
+    /// The conference's place in the configuration, and the URI that was subscribed to.
+    place: usize,
+    entity: String,
+    subscriber: Subscriber,
+    expires: Time,
+    /// The number of the next document.
+    version: u32,
+    told: Told,
+    /// A NOTIFY is on its way.
+    waiting: bool,
+    /// The next NOTIFY tells everything.
+    whole: bool,
+    /// No NOTIFY before this.
+    quiet_until: Time,
+    /// A timer is armed for that.
+    timed: bool,
+}
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subscriber {
+    User(usize),
+    Address(std::net::IpAddr),
+}
+
+impl Engine {
+    /// SUBSCRIBE outside of any dialog.
+    pub(crate) fn on_subscribe(&mut self, request: Message, flow: Flow) {
+        if self.draining {
+            self.wire.counts.reject("draining");
+            return self.respond_stateless(&request, flow, 503, "Shutting Down", |response| {
+                response.header("Retry-After", 30)
+            });
+        }
+        let Ok(uri) = Uri::parse(request.request_uri()) else {
+            self.wire.counts.reject("bad_uri");
+            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
+        };
+        let (domain, number) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
+        let account = self.directory.account(&domain).clone();
+        let identity = match self.authenticate(&request, flow, &account) {
+            Ok(identity) => identity,
+            Err(denial) => return self.deny(&request, flow, &account, denial),
+        };
+        let Some(transaction) = self.open_server(&request, flow) else {
+            return;
+        };
+        let Some(Package::Conference) = package(&request) else {
+            self.wire.counts.reject("bad_event");
+            return self.respond_with(transaction, &request, 489, "Bad Event", |response| {
+                response.header("Allow-Events", EVENTS)
+            });
+        };
+        let Some(Destination::Conference(place, _)) = self.directory.destination(account.id, &number) else {
+            return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
+        };
+        if !accepts(&request) {
+            return self.refuse_in(transaction, &request, 406, "Not Acceptable", "unsupported_body");
+        }
+        let subscriber = match identity {
+            Identity::User(place) => Subscriber::User(place),
+            Identity::Trusted(_) => Subscriber::Address(flow.peer.ip()),
+        };
+        let held = self.subscriptions.values().filter(|s| s.subscriber == subscriber);
+        if held.count() >= PER_SUBSCRIBER || self.subscriptions.len() >= self.config.limits.subscriptions {
+            self.wire.counts.reject("too_many_subscriptions");
+            return self.respond_with(transaction, &request, 503, "Too Many Subscriptions", |response| {
+                response.header("Retry-After", 60)
+            });
+        }
+        let Some(expires) = self.subscription_time(transaction, &request) else {
+            return;
+        };
+        let entity = format!("sip:{number}@{}", account.realm);
+        let secret = self.wire.token();
+        let sent_by = self.sent_by(flow);
+        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by) else {
+            return self.refuse_in(transaction, &request, 400, "Bad Dialog", "bad_dialog");
+        };
+        dialog.contact = self.contact(&number, flow, true);
+        dialog.local_uri.clone_from(&entity);
+        let event = request.header(Name::Event).unwrap_or_default().to_owned();
+        let now = self.wire.now;
+        let key = self.subscriptions.insert_with(|key| {
+            dialog.local_tag = format!("{}.{secret}", key.text());
+            Subscription {
+                dialog,
+                event,
+                place,
+                entity,
+                subscriber,
+                expires: now + expires,
+                version: 0,
+                told: Told::default(),
+                waiting: false,
+                whole: true,
+                quiet_until: now,
+                timed: false,
+            }
+        });
+        self.subscribed(key, transaction, &request, expires);
+    }
+
+    /// The subscription whose dialog a request belongs to.
+    pub(crate) fn subscription_of(&self, request: &Message) -> Option<Key> {
+        let to = request.to().ok()?;
+        let tag = to.tag()?;
+        let (key, _) = Key::read(tag)?;
+        let dialog = &self.subscriptions.get(key)?.dialog;
+        (dialog.local_tag == tag && dialog.is_of(request)).then_some(key)
+    }
+
+    /// A request inside the dialog of a subscription: only SUBSCRIBE has a meaning there.
+    pub(crate) fn on_subscription_request(&mut self, key: Key, request: &Message, flow: Flow) {
+        let Some(transaction) = self.open_server(request, flow) else {
+            return;
+        };
+        let number = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        if !subscription.dialog.advance(number) {
+            return self.refuse_in(transaction, request, 500, "Out Of Order", "cseq_out_of_order");
+        }
+        if flow.transport == subscription.dialog.flow.transport && flow.transport.reliable() {
+            subscription.dialog.flow = flow;
+        }
+        if request.method() != Method::Subscribe {
+            self.wire.counts.reject("method_not_allowed");
+            return self.respond_with(transaction, request, 405, "Method Not Allowed", |response| {
+                response.header("Allow", "SUBSCRIBE")
+            });
+        }
+        if package(request).is_none() {
+            self.wire.counts.reject("bad_event");
+            return self.respond_with(transaction, request, 489, "Bad Event", |response| {
+                response.header("Allow-Events", EVENTS)
+            });
+        }
+        let Some(expires) = self.subscription_time(transaction, request) else {
+            return;
+        };
+        let now = self.wire.now;
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.dialog.retarget(request);
+            subscription.expires = now + expires;
+            // RFC 6665 section 4.2.1.2: the whole state, whatever was told before.
+            subscription.whole = true;
+            subscription.quiet_until = now;
+        }
+        self.subscribed(key, transaction, request, expires);
+    }
+
+    /// How long the subscription is to hold; answers the request where it is for too short a time.
+    fn subscription_time(&mut self, transaction: Key, request: &Message) -> Option<Duration> {
+        let asked = match request.expires() {
+            Some(Ok(seconds)) => Duration::from_secs(seconds.into()),
+            Some(Err(_)) | None => USUAL,
+        };
+        if !asked.is_zero() && asked < BRIEFEST {
+            self.wire.counts.reject("interval_too_brief");
+            self.respond_with(transaction, request, 423, "Interval Too Brief", |response| {
+                response.header("Min-Expires", BRIEFEST.as_secs())
+            });
+            return None;
+        }
+        Some(asked.min(LONGEST))
+    }
+
+    /// Accepts a SUBSCRIBE, and tells the state at once.
+    fn subscribed(&mut self, key: Key, transaction: Key, request: &Message, expires: Duration) {
+        let Some(subscription) = self.subscriptions.get(key) else {
+            return;
+        };
+        let (tag, contact) = (
+            subscription.dialog.local_tag.clone(),
+            subscription.dialog.contact.clone(),
+        );
+        let at = subscription.expires;
+        let Some(way) = self.transactions.flow(transaction) else {
+            return;
+        };
+        let mut response = crate::sip::write::respond(request, way.peer, 200, "OK", Some(&tag));
+        for route in request.headers(Name::RecordRoute) {
+            response = response.header("Record-Route", route);
+        }
+        let response = response
+            .header("Contact", contact)
+            .header("Expires", expires.as_secs())
+            .header("Server", &self.product);
+        self.transactions
+            .respond(transaction, 200, Packet::whole(response.finish()), &mut self.wire);
+        if expires.is_zero() {
+            return self.end_subscription(key, TIMEOUT);
+        }
+        self.wire.timers.arm(at, Timer::Subscription(key));
+        self.notify(key);
+    }
+
+    /// Who is in a conference has changed.
+    pub(crate) fn roster_changed(&mut self, place: usize) {
+        let watching: Vec<Key> = self
+            .subscriptions
+            .keys()
+            .into_iter()
+            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.place == place))
+            .collect();
+        for key in watching {
+            self.notify(key);
+        }
+    }
+
+    /// Tells what is new, unless a NOTIFY is on its way or the last was a moment ago: then later.
+    pub(crate) fn notify(&mut self, key: Key) {
+        let now = self.wire.now;
+        let Some(subscription) = self.subscriptions.get_mut(key).filter(|s| !s.waiting) else {
+            return;
+        };
+        if subscription.quiet_until > now {
+            if !subscription.timed {
+                subscription.timed = true;
+                let at = subscription.quiet_until;
+                self.wire.timers.arm(at, Timer::Notify(key));
+            }
+            return;
+        }
+        let Some(subscription) = self.subscriptions.get(key) else {
+            return;
+        };
+        let info = self.conference_info(subscription.place, subscription.entity.clone());
+        if !subscription.whole && !info.is_news(&subscription.told) {
+            return;
+        }
+        let left = subscription.expires.since(now).as_secs();
+        self.send_state(key, Owner::Notify(key), &format!("active;expires={left}"));
+    }
+
+    /// The subscriber may be told again.
+    pub(crate) fn notify_timer(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.timed = false;
+        }
+        self.notify(key);
+    }
+
+    /// Sends a NOTIFY with the state as it is now.
+    fn send_state(&mut self, key: Key, owner: Owner, state: &str) {
+        let now = self.wire.now;
+        let Some(subscription) = self.subscriptions.get(key) else {
+            return;
+        };
+        let info = self.conference_info(subscription.place, subscription.entity.clone());
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        let version = subscription.version;
+        let body = if subscription.whole {
+            let (text, told) = info.full(version);
+            subscription.told = told;
+            Some(text)
+        } else {
+            info.partial(&mut subscription.told, version)
+        };
+        subscription.version += u32::from(body.is_some());
+        subscription.whole = false;
+        subscription.waiting = true;
+        // What did not fit into this document is not held back.
+        if !info.is_news(&subscription.told) {
+            subscription.quiet_until = now + PACE;
+        }
+        let (event, dialog) = (subscription.event.clone(), &mut subscription.dialog);
+        let flow = dialog.next_flow();
+        self.transactions
+            .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
+                let notify = dialog
+                    .request(Method::Notify, branch, None)
+                    .header("Event", event)
+                    .header("Subscription-State", state);
+                Packet::whole(match body {
+                    Some(body) => notify.body(TYPE, body.as_bytes()),
+                    None => notify.finish(),
+                })
+            });
+    }
+
+    /// Sends the last NOTIFY of a subscription and forgets it.
+    fn end_subscription(&mut self, key: Key, why: &str) {
+        self.send_state(key, Owner::Farewell, &format!("terminated;reason={why}"));
+        self.subscriptions.remove(key);
+    }
+
+    /// A NOTIFY was answered, or not.
+    pub(crate) fn notify_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
+        let keeps = match outcome {
+            Outcome::Response(response) if response.status() < 200 => return,
+            // RFC 6665 section 4.2.2: with Retry-After it is only for now.
+            Outcome::Response(response) => {
+                response.status() < 300
+                    || (response.status() >= 500 && response.header(Name::RetryAfter).is_some())
+            }
+            Outcome::Silence => false,
+        };
+        if !keeps {
+            if self.subscriptions.remove(key).is_some() {
+                *self
+                    .wire
+                    .counts
+                    .subscriptions_ended
+                    .entry("notify_failed")
+                    .or_default() += 1;
+            }
+            return;
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.waiting = false;
+        }
+        self.notify(key);
+    }
+
+    /// A subscription's time is up, if it was not renewed.
+    pub(crate) fn subscription_timer(&mut self, key: Key, at: Time) {
+        if self.subscriptions.get(key).is_some_and(|s| s.expires == at) {
+            *self.wire.counts.subscriptions_ended.entry(TIMEOUT).or_default() += 1;
+            self.end_subscription(key, TIMEOUT);
+        }
+    }
+
+    /// The switch goes down: subscribers may come back when it is up again.
+    pub(crate) fn end_subscriptions(&mut self) {
+        for key in self.subscriptions.keys() {
+            self.end_subscription(key, PROBATION);
+        }
+    }
+}
+
+/// The event package that a SUBSCRIBE names.
+fn package(request: &Message) -> Option<Package> {
+    let event = request.header(Name::Event)?;
+    let name = event.split(';').next().unwrap_or_default().trim();
+    PACKAGES
+        .iter()
+        .find(|(known, _)| name.eq_ignore_ascii_case(known))
+        .map(|(_, package)| *package)
+}
+
+/// Whether the subscriber takes the document: everybody who says nothing does (RFC 4575 section 3.5).
+fn accepts(request: &Message) -> bool {
+    let mut types = request
+        .values(Name::Accept)
+        .map(|value| {
+            value
+                .split(';')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_ascii_lowercase()
+        })
+        .peekable();
+    types.peek().is_none() || types.any(|kind| [TYPE, "application/*", "*/*"].contains(&kind.as_str()))
+}

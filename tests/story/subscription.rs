@@ -1,0 +1,244 @@
+//! Who watches a conference is told who is in it.
+
+use std::time::Duration;
+
+use cordboard_engine::io::{Input, Transport};
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+
+use crate::phone::{Line, Phone};
+use crate::world::{REALM, World};
+
+fn subscribe(phone: &mut Phone, world: &mut World, number: &str, headers: &str) -> (Line, Message) {
+    let uri = format!("sip:{number}@{REALM}");
+    let headers = format!("Contact: {}\r\n{headers}", phone.contact());
+    let call_id = format!("sub-{}", phone.name);
+    let (cseq, response) = phone.request_in(world, &call_id, 1, "SUBSCRIBE", &uri, &headers, b"");
+    let mut line = Line {
+        call_id,
+        own: format!("<sip:{}@{REALM}>;tag={}1", phone.name, phone.name),
+        theirs: format!("<{uri}>"),
+        target: uri,
+        cseq,
+    };
+    line.learn(&response);
+    (line, response)
+}
+
+const CONFERENCE: &str = "Event: conference\r\nAccept: application/conference-info+xml\r\nExpires: 600\r\n";
+
+fn text(notify: &Message) -> String {
+    String::from_utf8(notify.body_slice().to_vec()).unwrap()
+}
+
+fn state(notify: &Message) -> &str {
+    notify.header(Name::SubscriptionState).unwrap()
+}
+
+#[test]
+fn a_subscriber_hears_the_whole_state_and_then_what_changes() {
+    let (mut world, mut alice, mut bob, mut carol) = (
+        World::new(),
+        Phone::new("alice", 1),
+        Phone::new("bob", 2),
+        Phone::new("carol", 3),
+    );
+    bob.call(&mut world, "3000");
+    let (_, response) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    assert_eq!(
+        (response.status(), response.header(Name::Expires)),
+        (200, Some("600"))
+    );
+    let first = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&first), "active;expires=600");
+    assert_eq!(first.header(Name::Event), Some("conference"));
+    assert_eq!(
+        first.header(Name::ContentType),
+        Some("application/conference-info+xml")
+    );
+    let whole = text(&first);
+    for part in [
+        "entity=\"sip:3000@lab.test\" state=\"full\" version=\"0\"",
+        "<user-count>1</user-count><active>true</active>",
+        "<user entity=\"sip:bob@lab.test\" state=\"full\"><display-text>Bob</display-text>",
+        "<status>sendrecv</status>",
+    ] {
+        assert!(whole.contains(part), "{part} is not in {whole}");
+    }
+    let mut line = carol.call(&mut world, "3000");
+    alice.has_nothing(&mut world);
+    world.advance(Duration::from_secs(5));
+    let second = text(&alice.gets(&mut world, "NOTIFY", true));
+    assert!(second.contains("state=\"partial\" version=\"1\"") && second.contains("sip:carol@lab.test"));
+    assert!(!second.contains("sip:bob@lab.test"), "{second}");
+    world.advance(Duration::from_secs(10));
+    carol.within(&mut world, &mut line, "BYE", "", b"");
+    let third = text(&alice.gets(&mut world, "NOTIFY", true));
+    assert!(
+        third.contains("<user entity=\"sip:carol@lab.test\" state=\"deleted\"/>"),
+        "{third}"
+    );
+    assert!(third.contains("version=\"2\"") && third.contains("<user-count>1</user-count>"));
+    carol.call(&mut world, "3000");
+    carol.call(&mut world, "3000");
+    world.advance(Duration::from_secs(5));
+    let fourth = text(&alice.gets(&mut world, "NOTIFY", true));
+    assert_eq!(
+        fourth.matches("<endpoint ").count(),
+        2,
+        "one user, two phones: {fourth}"
+    );
+    alice.has_nothing(&mut world);
+}
+
+#[test]
+fn only_known_events_and_conferences_can_be_watched() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    for event in ["Event: presence\r\n", "", "Event: conferences\r\n"] {
+        let (_, bad) = subscribe(&mut alice, &mut world, "3000", event);
+        assert_eq!(
+            (bad.status(), bad.header(Name::AllowEvents)),
+            (489, Some("conference"))
+        );
+    }
+    for (number, headers, status) in [
+        ("bob", CONFERENCE, 404),
+        ("3999", CONFERENCE, 404),
+        ("3000", "Event: conference\r\nAccept: text/plain\r\n", 406),
+        ("3000", "Event: conference\r\nExpires: 30\r\n", 423),
+    ] {
+        let (_, refused) = subscribe(&mut alice, &mut world, number, headers);
+        assert_eq!(refused.status(), status, "{number} {headers}");
+    }
+    let mut mallory = Phone::new("mallory", 66);
+    assert_eq!(
+        subscribe(&mut mallory, &mut world, "3000", CONFERENCE).1.status(),
+        401
+    );
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+}
+
+#[test]
+fn a_subscription_is_renewed_and_ended_by_its_subscriber() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (mut line, _) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", true);
+    world.advance(Duration::from_secs(500));
+    let renewed = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+    assert_eq!(renewed.status(), 200);
+    let again = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&again), "active;expires=600");
+    assert!(text(&again).contains("state=\"full\" version=\"1\""));
+    world.advance(Duration::from_secs(500));
+    assert_eq!(world.engine.gauges().subscriptions, 1, "the first end has passed");
+    let over = alice.within(
+        &mut world,
+        &mut line,
+        "SUBSCRIBE",
+        "Event: conference\r\nExpires: 0\r\n",
+        b"",
+    );
+    assert_eq!((over.status(), over.header(Name::Expires)), (200, Some("0")));
+    let last = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&last), "terminated;reason=timeout");
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+    let gone = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+    assert_eq!(gone.status(), 481);
+}
+
+#[test]
+fn one_look_is_a_subscription_that_ends_at_once() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    subscribe(
+        &mut alice,
+        &mut world,
+        "3000",
+        "Event: conference\r\nExpires: 0\r\n",
+    );
+    let only = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&only), "terminated;reason=timeout");
+    assert!(text(&only).contains("<user-count>0</user-count><active>false</active>"));
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+}
+
+#[test]
+fn what_is_not_renewed_ends_and_says_so() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", true);
+    world.advance(Duration::from_secs(600));
+    let last = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&last), "terminated;reason=timeout");
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+    assert_eq!(world.engine.gauges().transactions, 0);
+}
+
+#[test]
+fn a_subscriber_that_refuses_or_is_silent_is_forgotten() {
+    for (status, headers, kept) in [
+        (481, "", 0),
+        (401, "", 0),
+        (603, "", 0),
+        (503, "", 0),
+        (503, "Retry-After: 5\r\n", 1),
+        (0, "", 0),
+    ] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+        let notify = alice.gets(&mut world, "NOTIFY", false);
+        match status {
+            0 => world.advance(Duration::from_secs(33)),
+            status => alice.respond(&mut world, &notify, status, headers, ""),
+        }
+        assert_eq!(world.engine.gauges().subscriptions, kept, "{status} {headers}");
+        alice.inbox.clear();
+        world.take(alice.flow.peer);
+        world.advance(Duration::from_secs(60));
+        alice.has_nothing(&mut world);
+    }
+}
+
+#[test]
+fn a_subscriber_whose_connection_is_gone_is_forgotten() {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(Transport::Ws, 9);
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", false);
+    world.handle(Input::FlowClosed { connection: 9 });
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+}
+
+#[test]
+fn nobody_subscribes_without_end() {
+    let mut world = World::with(|config| config.abuse.user_requests_per_second = 0);
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    let statuses: Vec<u16> = (0..60)
+        .map(|_| {
+            let (_, response) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+            alice.inbox.clear();
+            response.status()
+        })
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50);
+    assert_eq!(statuses[59], 503);
+    assert_eq!(
+        subscribe(&mut bob, &mut world, "3000", CONFERENCE).1.status(),
+        200
+    );
+}
+
+#[test]
+fn a_switch_that_goes_down_says_when_to_come_back() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", true);
+    let deadline = world.now + Duration::from_secs(60);
+    world.handle(Input::Drain { deadline });
+    let last = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&last), "terminated;reason=probation;retry-after=30");
+    assert_eq!(
+        subscribe(&mut alice, &mut world, "3000", CONFERENCE).1.status(),
+        503
+    );
+}
