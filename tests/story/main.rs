@@ -9,5 +9,6 @@ mod message;
 mod phone;
 mod record;
 mod registration;
+mod route;
 mod subscription;
 mod world;

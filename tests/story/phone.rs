@@ -75,6 +75,11 @@ impl Phone {
         format!("z9hG4bK{}{}", self.name, self.branches)
     }
 
+    /// The branch of the last request.
+    pub(crate) fn last_branch(&self) -> String {
+        format!("z9hG4bK{}{}", self.name, self.branches)
+    }
+
     fn via(&mut self) -> String {
         let branch = self.branch();
         format!(

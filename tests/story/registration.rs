@@ -198,3 +198,28 @@ fn a_registration_that_cannot_be_written_is_not_acknowledged() {
         (500, Some("5"))
     );
 }
+
+#[test]
+fn whoever_renews_often_costs_no_more_and_ends_when_he_said_last() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    alice.register(&mut world, 600);
+    for _ in 0..100 {
+        world.advance(Duration::from_secs(60));
+        assert_eq!(alice.register(&mut world, 600).status(), 200);
+    }
+    alice.register(&mut world, 120);
+    world.advance(Duration::from_secs(119));
+    assert_eq!(world.engine.gauges().registrations, 1);
+    world.advance(Duration::from_secs(2));
+    assert_eq!(
+        world.engine.gauges().registrations,
+        0,
+        "a shorter time counts too"
+    );
+    let mut left = 0;
+    while let Some(at) = world.engine.next_timeout() {
+        world.advance(at.since(world.now));
+        left += 1;
+    }
+    assert!(left < 10, "{left} timers are left of 100 renewals");
+}

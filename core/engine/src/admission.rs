@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher13;
 use crate::engine::Engine;
 use crate::io::{Flow, Output};
 use crate::limits::{Ban, Offence};
-use crate::sip::digest::{Credentials, NonceState};
+use crate::sip::digest::{Credentials, NonceState, Nonces};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -141,7 +141,7 @@ impl Engine {
         let (peer, now) = (flow.peer.ip(), self.wire.now);
         self.limits.stranger_may_ask(peer, now);
         let reached = self.nonces.check(credentials.nonce, now) != NonceState::Forged
-            && self.nonces.salt(credentials.nonce).map(|salt| salt >> 32) == Some(mark(peer));
+            && Nonces::stamp(credentials.nonce).map(|(_, salt)| salt >> 32) == Some(mark(peer));
         if reached || flow.transport.reliable() {
             self.offended(flow, Offence::BadProof);
         }

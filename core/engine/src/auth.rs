@@ -3,10 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+use cordboard_model::Time;
+
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
 use crate::io::Flow;
-use crate::sip::digest::{Credentials, Ha1, NonceState, challenges, same_resource, verify};
+use crate::sip::digest::{
+    Credentials, Ha1, NONCE_LIFE, NonceState, Nonces, challenges, same_resource, verify,
+};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
@@ -55,25 +59,37 @@ pub(crate) enum Denial {
 /// The highest counter seen of each nonce that has proved somebody: a replay has none higher.
 #[derive(Debug, Default)]
 pub(crate) struct NonceCounts {
-    highest: HashMap<String, u32>,
-    order: VecDeque<String>,
+    /// By the moment and the salt of the nonce.
+    highest: HashMap<(Time, u64), u32>,
+    order: VecDeque<(Time, u64)>,
+    /// Nonces of this moment or before may have been forgotten: what is unknown of them is not new.
+    forgotten: Option<Time>,
 }
 
 impl NonceCounts {
-    /// Whether this use is new.
-    fn advance(&mut self, nonce: &str, count: u32) -> bool {
-        if let Some(highest) = self.highest.get_mut(nonce) {
+    /// Whether this use of a fresh nonce is new.
+    fn advance(&mut self, nonce: (Time, u64), count: u32, now: Time) -> bool {
+        if let Some(highest) = self.highest.get_mut(&nonce) {
             let new = count > *highest;
             *highest = count.max(*highest);
             return new;
         }
-        if self.order.len() >= COUNTED_NONCES
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.highest.remove(&oldest);
+        if self.forgotten.is_some_and(|moment| nonce.0 <= moment) {
+            return false;
         }
-        self.highest.insert(nonce.to_owned(), count);
-        self.order.push_back(nonce.to_owned());
+        while let Some(oldest) = self.order.front().copied() {
+            let stale = now.since(oldest.0) > NONCE_LIFE;
+            if !stale && self.order.len() < COUNTED_NONCES {
+                break;
+            }
+            self.order.pop_front();
+            self.highest.remove(&oldest);
+            if !stale {
+                self.forgotten = self.forgotten.max(Some(oldest.0));
+            }
+        }
+        self.highest.insert(nonce, count);
+        self.order.push_back(nonce);
         true
     }
 }
@@ -169,8 +185,9 @@ impl Engine {
             NonceState::Stale => return Err(Denial::Challenge { stale: true }),
             NonceState::Forged => return Err(refused),
         }
+        let (nonce, now) = (Nonces::stamp(credentials.nonce).ok_or(refused)?, self.wire.now);
         match credentials.nc {
-            Some(count) if !self.nonce_counts.advance(credentials.nonce, count) => {
+            Some(count) if !self.nonce_counts.advance(nonce, count, now) => {
                 self.wire.counts.reject("nonce_replayed");
                 Err(Denial::Challenge { stale: true })
             }
@@ -242,5 +259,48 @@ impl Engine {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: Time = Time::from_unix_seconds(1_800_000_000);
+
+    fn moment(number: usize) -> Time {
+        START + Duration::from_micros(number as u64)
+    }
+
+    #[test]
+    fn a_nonce_that_was_forgotten_is_not_taken_for_a_new_one() {
+        let mut counts = NonceCounts::default();
+        let now = START + Duration::from_secs(10);
+        for number in 0..COUNTED_NONCES + 10 {
+            assert!(counts.advance((moment(number), 7), 1, now));
+        }
+        assert_eq!(
+            (counts.highest.len(), counts.order.len()),
+            (COUNTED_NONCES, COUNTED_NONCES)
+        );
+        assert!(!counts.advance((moment(3), 7), 1, now), "forgotten");
+        assert!(!counts.advance((moment(3), 7), 2, now), "whatever its count");
+        assert!(!counts.advance((moment(500), 7), 1, now), "replayed");
+        assert!(counts.advance((moment(500), 7), 2, now));
+        assert!(counts.advance((now, 8), 1, now));
+    }
+
+    #[test]
+    fn nonces_that_are_too_old_to_be_used_are_not_kept() {
+        let mut counts = NonceCounts::default();
+        for number in 0..1000 {
+            assert!(counts.advance((moment(number), 7), 1, START));
+        }
+        let later = START + NONCE_LIFE * 2;
+        assert!(counts.advance((later, 7), 1, later));
+        assert_eq!((counts.highest.len(), counts.order.len()), (1, 1));
+        assert_eq!(counts.forgotten, None);
     }
 }

@@ -220,6 +220,8 @@ pub struct Hooks {
     pub conference_policy: Option<ChainRule>,
     /// The `message-filter` chain.
     pub message_filter: Option<ChainRule>,
+    /// The `call-router` chain.
+    pub call_router: Option<ChainRule>,
 }
 
 /// What the engine knows of a chain.

@@ -140,8 +140,9 @@ impl Engine {
         let response = respond(cancel, way.peer, 200, "OK", tag.as_deref()).finish();
         self.transactions
             .respond(transaction, 200, Packet::whole(response), &mut self.wire);
-        if let Some(call) = call {
-            self.cancelled(call);
+        match call {
+            Some(call) => self.cancelled(call),
+            None => self.cancel_route(invite),
         }
     }
 

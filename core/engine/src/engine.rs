@@ -9,6 +9,7 @@ use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
+use crate::call::route::PendingRoute;
 use crate::conference::Conference;
 use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
@@ -33,6 +34,7 @@ pub(crate) enum Subject {
     Join(Key),
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
+    Route(Box<PendingRoute>),
 }
 
 /// Every decision of the switch. See the crate's own page for the drain rule.
@@ -233,6 +235,7 @@ impl Engine {
             (Some(Subject::Pager(message)), Verdict::Message(verdict)) => {
                 self.pager_decided(*message, verdict);
             }
+            (Some(Subject::Route(call)), Verdict::Route(verdict)) => self.route_decided(*call, verdict),
             (None, _) => self.wire.counts.stale_verdicts += 1,
             (Some(subject), _) => {
                 // A verdict of another kind than the question: the subject keeps waiting for its own.
@@ -255,6 +258,12 @@ impl Engine {
                 "message-filter",
                 Verdict::Message(cordboard_model::hook::message::MessageVerdict::failed(rule(
                     self.config.hooks.message_filter,
+                ))),
+            ),
+            Some(Subject::Route(_)) => (
+                "call-router",
+                Verdict::Route(cordboard_model::hook::route::RouteVerdict::failed(rule(
+                    self.config.hooks.call_router,
                 ))),
             ),
             _ => return,

@@ -9,7 +9,7 @@ use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::registrar::Binding;
+use crate::sip::registrar::{Binding, Expired};
 use crate::sip::uri::Uri;
 use crate::sip::write::respond;
 use crate::timer::Timer;
@@ -203,12 +203,15 @@ impl Engine {
             call_id: request.call_id().to_owned(),
             cseq,
             flow,
-            user_agent: text(Name::UserAgent, 256),
+            user_agent: self.registrar.agent(&text(Name::UserAgent, 256)),
             path: text(Name::Path, MAX_CONTACT),
             serial: 0,
+            timer: expires,
         };
-        let (serial, replaced) = self.registrar.put(address, binding.clone());
-        self.wire.timers.arm(expires, Timer::Binding(serial));
+        let (serial, replaced, arm) = self.registrar.put(address, binding.clone());
+        if arm {
+            self.wire.timers.arm(expires, Timer::Binding(serial));
+        }
         if let Some(old) = replaced.filter(|old| old.contact != binding.contact) {
             writes.push(StoreWrite::DeleteBinding {
                 aor: address.to_owned(),
@@ -239,7 +242,7 @@ impl Engine {
             local: self.config.listeners[usize::from(binding.flow.listener)].address,
             peer: binding.flow.peer,
             connection: 0,
-            user_agent: binding.user_agent.clone(),
+            user_agent: binding.user_agent.as_ref().to_owned(),
             path: binding.path.clone(),
         }
     }
@@ -296,13 +299,17 @@ impl Engine {
 
     /// A binding's time is up.
     pub(crate) fn binding_timer(&mut self, serial: u64, at: Time) {
-        if let Some((aor, binding)) = self.registrar.expire(serial, at) {
-            let ticket = self.ticket();
-            let write = StoreWrite::DeleteBinding {
-                aor,
-                contact: binding.contact,
-            };
-            self.wire.out.push_back(Output::Store { ticket, write });
+        match self.registrar.expire(serial, at) {
+            Some(Expired::Gone(aor, binding)) => {
+                let ticket = self.ticket();
+                let write = StoreWrite::DeleteBinding {
+                    aor: aor.as_ref().to_owned(),
+                    contact: binding.contact,
+                };
+                self.wire.out.push_back(Output::Store { ticket, write });
+            }
+            Some(Expired::Renewed(at)) => self.wire.timers.arm(at, Timer::Binding(serial)),
+            None => {}
         }
     }
 
@@ -330,12 +337,15 @@ impl Engine {
             call_id: stored.call_id,
             cseq: stored.cseq,
             flow,
-            user_agent: stored.user_agent,
+            user_agent: self.registrar.agent(&stored.user_agent),
             path: stored.path,
             serial: 0,
+            timer: stored.expires,
         };
-        let (serial, _) = self.registrar.put(&stored.aor, binding);
-        self.wire.timers.arm(stored.expires, Timer::Binding(serial));
+        let (serial, _, arm) = self.registrar.put(&stored.aor, binding);
+        if arm {
+            self.wire.timers.arm(stored.expires, Timer::Binding(serial));
+        }
     }
 }
 

@@ -63,6 +63,8 @@ impl Chain {
         match ask {
             Ask::Join(ask) => Verdict::Join(self.join(ask, worker, expiry)),
             Ask::Message(ask) => Verdict::Message(self.message(ask, worker, expiry)),
+            // Plugins have no interface to it yet, so no chain of it has links.
+            Ask::Route(_) => ask.failed(OnFailure::Pass),
         }
     }
 

@@ -206,7 +206,7 @@ impl Counters {
     /// A snapshot under a plugin's name.
     pub(crate) fn snapshot(&self, plugin: &str) -> PluginCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let hooks = Hook::ALL
+        let hooks = Hook::SERVED
             .into_iter()
             .zip(&self.hooks)
             .map(|(hook, counters)| HookCounts {
@@ -249,6 +249,7 @@ pub(crate) const fn hook_index(hook: Hook) -> usize {
     match hook {
         Hook::ConferencePolicy => 0,
         Hook::MessageFilter => 1,
+        Hook::CallRouter => 2,
     }
 }
 

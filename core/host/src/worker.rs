@@ -20,6 +20,7 @@ pub(crate) fn choose(ask: &Ask, workers: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     match ask {
         Ask::Join(ask) => ask.conference.id.hash(&mut hasher),
+        Ask::Route(ask) => ask.number.hash(&mut hasher),
         Ask::Message(ask) => {
             ask.conference
                 .as_ref()

@@ -10,7 +10,6 @@ use crate::auth::Identity;
 use crate::call::outbox::Outbox;
 use crate::call::{Call, Leg, Place, Stage};
 use crate::config::Account;
-use crate::directory::Destination;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sdp::Origin;
@@ -21,6 +20,7 @@ use crate::sip::uri::Uri;
 use crate::sip::write::respond;
 
 /// A caller who was let in at the door, before the callee is known.
+#[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) flow: Flow,
     pub(crate) identity: Identity,
@@ -61,17 +61,11 @@ impl Engine {
             identity,
             account,
         };
-        match self.directory.destination(caller.account.id, &number) {
-            Some(Destination::Conference(place, role)) => {
-                self.call_conference(transaction, request, caller, place, role, number, pin.as_deref());
-            }
-            Some(Destination::User(place)) => self.call_user(transaction, request, caller, place, number),
-            None => self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination"),
-        }
+        self.route_call(transaction, request, caller, number, pin);
     }
 
     #[allow(clippy::too_many_arguments)] // each is a different fact about one call, used once
-    fn call_conference(
+    pub(crate) fn call_conference(
         &mut self,
         transaction: Key,
         request: Message,
@@ -138,6 +132,9 @@ impl Engine {
 
     /// 100 Trying, so that the caller stops repeating while plugins and shards are asked.
     pub(crate) fn trying(&mut self, transaction: Key, request: &Message) {
+        if self.transactions.is_answered(transaction) {
+            return;
+        }
         let Some(flow) = self.transactions.flow(transaction) else {
             return;
         };

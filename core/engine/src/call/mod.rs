@@ -7,6 +7,7 @@ pub(crate) mod incoming;
 pub(crate) mod media;
 pub(crate) mod offer;
 pub(crate) mod outbox;
+pub(crate) mod route;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -2,11 +2,15 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use cordboard_model::Time;
 
 use crate::io::Flow;
 use crate::sip::uri::Uri;
+
+/// Kinds of phones that share the text of their User-Agent.
+const AGENTS: usize = 10_000;
 
 /// A registered contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,18 +23,31 @@ pub(crate) struct Binding {
     pub(crate) cseq: u32,
     /// The way that the REGISTER came: the way back to the phone.
     pub(crate) flow: Flow,
-    pub(crate) user_agent: String,
+    pub(crate) user_agent: Arc<str>,
     pub(crate) path: String,
     /// Unique while the switch runs; timers know a binding by it.
     pub(crate) serial: u64,
+    /// When its timer runs: at its end, or before, where it was renewed since.
+    pub(crate) timer: Time,
+}
+
+/// What the timer of a binding found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// Its time is up; its address of record.
+    Gone(Arc<str>, Box<Binding>),
+    /// It was renewed: look again then.
+    Renewed(Time),
 }
 
 /// Every binding.
 #[derive(Debug, Default)]
 pub(crate) struct Registrar {
-    by_address: HashMap<String, Vec<Binding>>,
-    by_serial: HashMap<u64, String>,
+    by_address: HashMap<Arc<str>, Vec<Binding>>,
+    by_serial: HashMap<u64, Arc<str>>,
     by_connection: HashMap<u64, HashSet<u64>>,
+    /// One copy of each User-Agent: a million phones are of a few hundred kinds.
+    agents: HashSet<Arc<str>>,
     serial: u64,
 }
 
@@ -59,23 +76,35 @@ impl Registrar {
             .find(|binding| same_contact(&binding.contact, contact))
     }
 
-    /// Adds or refreshes a binding; gives its serial number and what it replaced.
-    pub(crate) fn put(&mut self, address: &str, mut binding: Binding) -> (u64, Option<Binding>) {
-        let bindings = self.by_address.entry(address.to_owned()).or_default();
+    /// Adds or refreshes a binding; gives its serial number, what it replaced, and whether a timer is to
+    /// be armed for its end: a binding that is renewed again and again has one timer, not many.
+    pub(crate) fn put(&mut self, address: &str, mut binding: Binding) -> (u64, Option<Binding>, bool) {
+        let owner: Arc<str> = match self.by_address.get_key_value(address) {
+            Some((owner, _)) => Arc::clone(owner),
+            None => address.into(),
+        };
+        let bindings = self.by_address.entry(Arc::clone(&owner)).or_default();
         let connection = binding.flow.connection;
+        binding.timer = binding.expires;
+        let mut arm = true;
         let (serial, replaced) = match bindings
             .iter_mut()
             .find(|b| same_contact(&b.contact, &binding.contact))
         {
             Some(old) => {
                 binding.serial = old.serial;
+                if old.timer <= binding.expires {
+                    (binding.timer, arm) = (old.timer, false);
+                }
                 (old.serial, Some(std::mem::replace(old, binding)))
             }
             None => {
                 self.serial += 1;
                 binding.serial = self.serial;
+                // Most have one contact only, where a Vec would make room for four.
+                bindings.reserve_exact(1);
                 bindings.push(binding);
-                self.by_serial.insert(self.serial, address.to_owned());
+                self.by_serial.insert(self.serial, owner);
                 (self.serial, None)
             }
         };
@@ -85,18 +114,32 @@ impl Registrar {
         if connection != 0 {
             self.by_connection.entry(connection).or_default().insert(serial);
         }
-        (serial, replaced)
+        (serial, replaced, arm)
+    }
+
+    /// The one copy of a User-Agent that all its phones share.
+    pub(crate) fn agent(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.agents.get(text) {
+            return Arc::clone(known);
+        }
+        if self.agents.len() >= AGENTS {
+            self.agents.retain(|agent| Arc::strong_count(agent) > 1);
+        }
+        let agent: Arc<str> = text.into();
+        // Who makes up a new one each time is not given a place.
+        if self.agents.len() < AGENTS {
+            self.agents.insert(Arc::clone(&agent));
+        }
+        agent
     }
 
     /// Takes a binding out.
     pub(crate) fn remove(&mut self, address: &str, serial: u64) -> Option<Binding> {
-        let Entry::Occupied(mut entry) = self.by_address.entry(address.to_owned()) else {
-            return None;
-        };
-        let place = entry.get().iter().position(|binding| binding.serial == serial)?;
-        let binding = entry.get_mut().swap_remove(place);
-        if entry.get().is_empty() {
-            entry.remove();
+        let bindings = self.by_address.get_mut(address)?;
+        let place = bindings.iter().position(|binding| binding.serial == serial)?;
+        let binding = bindings.swap_remove(place);
+        if bindings.is_empty() {
+            self.by_address.remove(address);
         }
         self.by_serial.remove(&serial);
         self.forget_connection(binding.flow.connection, serial);
@@ -129,19 +172,20 @@ impl Registrar {
         }
     }
 
-    /// Takes a binding out if it ends at exactly `at`: a later refresh keeps it.
-    pub(crate) fn expire(&mut self, serial: u64, at: Time) -> Option<(String, Binding)> {
+    /// The timer of a binding has run; nothing if it is not the one that the binding waits for.
+    pub(crate) fn expire(&mut self, serial: u64, at: Time) -> Option<Expired> {
         let address = self.by_serial.get(&serial)?.clone();
-        let ends = self
+        let binding = self
             .by_address
-            .get(&address)?
-            .iter()
-            .find(|b| b.serial == serial)?
-            .expires;
-        if ends != at {
-            return None;
+            .get_mut(&address)?
+            .iter_mut()
+            .find(|b| b.serial == serial && b.timer == at)?;
+        if binding.expires > at {
+            binding.timer = binding.expires;
+            return Some(Expired::Renewed(binding.expires));
         }
-        self.remove(&address, serial).map(|binding| (address, binding))
+        let binding = self.remove(&address, serial)?;
+        Some(Expired::Gone(address, Box::new(binding)))
     }
 }
 

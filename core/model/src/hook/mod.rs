@@ -5,6 +5,7 @@
 
 pub mod conference;
 pub mod message;
+pub mod route;
 
 use std::fmt;
 
@@ -15,17 +16,23 @@ pub enum Hook {
     ConferencePolicy,
     /// Asked once for each message, before it is relayed.
     MessageFilter,
+    /// Asked for each INVITE outside of a call, before the directory is.
+    CallRouter,
 }
 
 impl Hook {
     /// Every hook.
-    pub const ALL: [Self; 2] = [Self::ConferencePolicy, Self::MessageFilter];
+    pub const ALL: [Self; 3] = [Self::ConferencePolicy, Self::MessageFilter, Self::CallRouter];
+    /// The hooks that plugins can implement today, the first of [`Hook::ALL`]: the engine asks at the
+    /// others too, but plugins have no interface to them yet.
+    pub const SERVED: [Self; 2] = [Self::ConferencePolicy, Self::MessageFilter];
 
     /// The name in config files, WIT and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConferencePolicy => "conference-policy",
             Self::MessageFilter => "message-filter",
+            Self::CallRouter => "call-router",
         }
     }
 }
@@ -52,6 +59,8 @@ pub enum Ask {
     Join(conference::JoinAsk),
     /// What becomes of this message?
     Message(message::MessageAsk),
+    /// Where does this call go?
+    Route(route::RouteAsk),
 }
 
 impl Ask {
@@ -60,6 +69,7 @@ impl Ask {
         match self {
             Self::Join(_) => Hook::ConferencePolicy,
             Self::Message(_) => Hook::MessageFilter,
+            Self::Route(_) => Hook::CallRouter,
         }
     }
 
@@ -68,6 +78,7 @@ impl Ask {
         match self {
             Self::Join(_) => Verdict::Join(conference::JoinVerdict::failed(rule)),
             Self::Message(_) => Verdict::Message(message::MessageVerdict::failed(rule)),
+            Self::Route(_) => Verdict::Route(route::RouteVerdict::failed(rule)),
         }
     }
 }
@@ -79,4 +90,6 @@ pub enum Verdict {
     Join(conference::JoinVerdict),
     /// To [`Ask::Message`].
     Message(message::MessageVerdict),
+    /// To [`Ask::Route`].
+    Route(route::RouteVerdict),
 }

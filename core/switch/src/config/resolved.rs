@@ -288,6 +288,7 @@ impl Resolved {
             hooks: Hooks {
                 conference_policy: rule(Hook::ConferencePolicy),
                 message_filter: rule(Hook::MessageFilter),
+                call_router: rule(Hook::CallRouter),
             },
         }
     }

@@ -55,12 +55,14 @@ impl Nonces {
         URL_SAFE_NO_PAD.encode(nonce)
     }
 
-    /// The salt in a nonce. It means something only in one that [`check`](Self::check) knows as ours.
-    pub fn salt(&self, nonce: &str) -> Option<u64> {
+    /// When a nonce was issued, and its salt: together they name it. They mean something only in one
+    /// that [`check`](Self::check) knows as ours.
+    pub fn stamp(nonce: &str) -> Option<(Time, u64)> {
         let mut bytes = [0; STAMP + PROOF];
         let length = URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes).ok()?;
-        let salt = bytes.get(8..STAMP).filter(|_| length == STAMP + PROOF)?;
-        Some(salt.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+        let stamp = bytes.get(..STAMP).filter(|_| length == STAMP + PROOF)?;
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        Some((Time(number(&stamp[..8])), number(&stamp[8..])))
     }
 
     /// Whether a nonce is ours and still good. One from the future (the clock was set back) is stale.
@@ -107,7 +109,7 @@ mod tests {
         let nonces = Nonces::new([7; 32]);
         let start = Time::from_unix_seconds(1_800_000_000);
         let nonce = nonces.issue(start, 1);
-        assert_eq!((nonce.len(), nonces.salt(&nonce)), (42, Some(1)));
+        assert_eq!((nonce.len(), Nonces::stamp(&nonce)), (42, Some((start, 1))));
         assert_ne!(nonce, nonces.issue(start, 2));
         assert_eq!(nonces.check(&nonce, start), NonceState::Fresh);
         assert_eq!(nonces.check(&nonce, start + NONCE_LIFE), NonceState::Fresh);

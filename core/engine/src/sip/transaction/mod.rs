@@ -189,6 +189,13 @@ impl Transactions {
         self.apply(key, step, wire);
     }
 
+    /// Whether anything was answered in this server transaction.
+    pub(crate) fn is_answered(&self, key: Key) -> bool {
+        self.all
+            .get(key)
+            .is_some_and(|transaction| transaction.packet.is_some())
+    }
+
     /// The way that responses of this server transaction take.
     pub(crate) fn flow(&self, key: Key) -> Option<Flow> {
         self.all.get(key).map(|transaction| transaction.flow)

@@ -1,0 +1,103 @@
+//! What a million registrations cost: `cargo bench -p cordboard-engine --bench registrations`.
+//!
+//! Memory is what the process grows by, everything included: tables, strings, timers.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench reads the clock"
+)]
+#![allow(clippy::print_stdout, reason = "its result is what it prints")]
+
+use std::time::{Duration, Instant};
+
+use cordboard_engine::Engine;
+use cordboard_engine::config::{
+    AbuseLimits, Account, Config, DigestAlgorithm, Hooks, Limits, Listener, RegistrationLimits,
+};
+use cordboard_engine::io::{Output, StoredBinding, Transport};
+use cordboard_model::{AccountId, Time};
+
+const PHONES: u32 = 1_000_000;
+
+fn config() -> Config {
+    Config {
+        node: "bench".into(),
+        public_ip: vec!["192.0.2.1".parse().expect("an address")],
+        listeners: vec![Listener {
+            transport: Transport::Udp,
+            address: "192.0.2.1:5060".parse().expect("an address"),
+        }],
+        accounts: vec![Account {
+            id: AccountId(1),
+            realm: "lab.test".into(),
+        }],
+        credentials: Vec::new(),
+        conferences: Vec::new(),
+        trusted: Vec::new(),
+        digests: vec![DigestAlgorithm::Md5],
+        max_message: 64 << 10,
+        message_rate: 100,
+        registration: RegistrationLimits::default(),
+        shards: 1,
+        limits: Limits::default(),
+        abuse: AbuseLimits::default(),
+        records: false,
+        hooks: Hooks::default(),
+    }
+}
+
+/// A phone's contact, with values as long as real ones.
+fn binding(number: u32, start: Time) -> StoredBinding {
+    let [_, a, b, c] = number.to_be_bytes();
+    StoredBinding {
+        aor: format!("user{number}@lab.test"),
+        contact: format!("sip:user{number}@10.{a}.{b}.{c}:5060;transport=udp"),
+        expires: start + Duration::from_secs(60 + u64::from(number % 3600)),
+        q: 1000,
+        call_id: format!("{number:024x}@10.{a}.{b}.{c}"),
+        cseq: 7,
+        transport: Transport::Udp,
+        local: "192.0.2.1:5060".parse().expect("an address"),
+        peer: format!("10.{a}.{b}.{c}:5060").parse().expect("an address"),
+        connection: 0,
+        user_agent: format!("Some Phone {}/4.2.{}", number % 20, number % 7),
+        path: String::new(),
+    }
+}
+
+/// Bytes in memory, as the kernel counts them.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.expect("a number") * 1024
+}
+
+fn main() {
+    let start = Time::from_unix_seconds(1_800_000_000);
+    let mut engine = Engine::new(config(), [1; 32], start);
+    let before = resident();
+    let begun = Instant::now();
+    for number in 0..PHONES {
+        engine.load(binding(number, start));
+    }
+    let took = begun.elapsed();
+    assert_eq!(engine.gauges().registrations, PHONES as usize);
+    let each = (resident() - before) as f64 / f64::from(PHONES);
+    println!("{PHONES} registrations: loaded in {took:.2?}, {each:.0} bytes each");
+
+    let begun = Instant::now();
+    let mut deleted = 0;
+    while let Some(at) = engine.next_timeout() {
+        engine.timeout(at);
+        while let Some(output) = engine.output() {
+            deleted += u32::from(matches!(output, Output::Store { .. }));
+        }
+    }
+    assert_eq!((deleted, engine.gauges().registrations), (PHONES, 0));
+    let took = begun.elapsed();
+    println!(
+        "all of them ended in {took:.2?}, {:.0} ns each",
+        took.as_nanos() as f64 / f64::from(PHONES)
+    );
+}
