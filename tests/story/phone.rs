@@ -17,7 +17,13 @@ pub(crate) struct Phone {
     pub(crate) password: &'static str,
     /// What it has been sent and has not looked at.
     pub(crate) inbox: Vec<Delivery>,
+    /// What it offers and answers.
+    pub(crate) sdp: &'static str,
+    /// The Max-Forwards of its requests.
+    pub(crate) hops: u8,
     branches: u32,
+    /// Its last INVITE outside any dialog, for the CANCEL.
+    last_invite: String,
 }
 
 /// A phone's side of a call.
@@ -51,7 +57,10 @@ impl Phone {
             algorithm,
             password: "secret",
             inbox: Vec::new(),
+            sdp: SDP,
+            hops: 70,
             branches: 0,
+            last_invite: String::new(),
         }
     }
 
@@ -68,6 +77,11 @@ impl Phone {
 
     pub(crate) fn contact(&self) -> String {
         format!("<sip:{}@{}>", self.name, self.flow.peer)
+    }
+
+    /// Something to tell this phone's calls apart by.
+    pub(crate) fn next_number(&self) -> String {
+        format!("{}-{}", self.name, self.branches)
     }
 
     fn branch(&mut self) -> String {
@@ -118,6 +132,14 @@ impl Phone {
         }
     }
 
+    /// As [`Phone::has_nothing`], once a 100 or 180 has been put aside.
+    pub(crate) fn has_nothing_but_provisionals(&mut self, world: &mut World) {
+        self.listen(world);
+        self.inbox
+            .retain(|delivery| delivery.message.is_request() || delivery.message.status() >= 200);
+        self.has_nothing(world);
+    }
+
     pub(crate) fn has_nothing(&mut self, world: &mut World) {
         self.listen(world);
         assert!(
@@ -162,13 +184,17 @@ impl Phone {
                 uri.to_owned()
             };
             let text = format!(
-                "{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: <sip:{}@{REALM}>;tag={}1\r\n\
+                "{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: {}\r\nFrom: <sip:{}@{REALM}>;tag={}1\r\n\
                  To: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{headers}{authorization}\
                  Content-Length: {}\r\n\r\n",
+                self.hops,
                 self.name,
                 self.name,
                 body.len()
             );
+            if method == "INVITE" {
+                self.last_invite.clone_from(&text);
+            }
             world.receive(self.flow, &text, body);
             let response = self.final_response_or_wait(world);
             let Some(response) = response else {
@@ -258,10 +284,24 @@ impl Phone {
 
     /// Sends an INVITE with an offer; the response is whatever came first that is final, if any did.
     pub(crate) fn invite(&mut self, world: &mut World, number: &str) -> (Line, Option<Message>) {
+        self.invite_with(world, number, "")
+    }
+
+    /// The same with more headers.
+    pub(crate) fn invite_with(
+        &mut self,
+        world: &mut World,
+        number: &str,
+        more: &str,
+    ) -> (Line, Option<Message>) {
         let uri = format!("sip:{number}@{REALM}");
         let call_id = format!("call-{}-{}", self.name, self.branches);
-        let headers = format!("Contact: {}\r\nContent-Type: application/sdp\r\n", self.contact());
-        let (cseq, response) = self.request_in(world, &call_id, 1, "INVITE", &uri, &headers, SDP.as_bytes());
+        let headers = format!(
+            "Contact: {}\r\n{more}Content-Type: application/sdp\r\n",
+            self.contact()
+        );
+        let (cseq, response) =
+            self.request_in(world, &call_id, 1, "INVITE", &uri, &headers, self.sdp.as_bytes());
         let own = format!("<sip:{}@{REALM}>;tag={}1", self.name, self.name);
         let mut line = Line {
             call_id,
@@ -345,18 +385,31 @@ impl Phone {
         headers: &str,
         body: &str,
     ) {
+        let to = request.header(Name::To).unwrap();
+        let to = if to.contains("tag=") {
+            to.to_owned()
+        } else {
+            format!("{to};tag={}2", self.name)
+        };
+        self.respond_to(world, request, &to, status, headers, body);
+    }
+
+    /// The same with a To of one's own.
+    pub(crate) fn respond_to(
+        &mut self,
+        world: &mut World,
+        request: &Message,
+        to: &str,
+        status: u16,
+        headers: &str,
+        body: &str,
+    ) {
         let mut text = format!("SIP/2.0 {status} Whatever\r\n");
         for via in request.headers(Name::Via) {
             text += &format!("Via: {via}\r\n");
         }
-        let to = request.header(Name::To).unwrap();
-        let tag = if to.contains("tag=") {
-            String::new()
-        } else {
-            format!(";tag={}2", self.name)
-        };
         text += &format!(
-            "From: {}\r\nTo: {to}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            "From: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n{headers}Content-Length: {}\r\n\r\n",
             request.header(Name::From).unwrap(),
             request.call_id(),
             request.header(Name::CSeq).unwrap(),
@@ -365,11 +418,38 @@ impl Phone {
         world.receive(self.flow, &text, body.as_bytes());
     }
 
+    /// Takes its last INVITE back.
+    pub(crate) fn cancel(&mut self, world: &mut World, headers: &str) {
+        let invite = self.last_invite.clone();
+        let line = |name: &str| {
+            invite
+                .lines()
+                .find(|line| line.starts_with(name))
+                .unwrap()
+                .to_owned()
+        };
+        let uri = invite.split(' ').nth(1).unwrap();
+        let text = format!(
+            "CANCEL {uri} SIP/2.0\r\n{}\r\nMax-Forwards: 70\r\n{}\r\n{}\r\n{}\r\n{}\r\n{headers}Content-Length: 0\r\n\r\n",
+            line("Via:"),
+            line("From:"),
+            line("To:"),
+            line("Call-ID:"),
+            line("CSeq:").replace("INVITE", "CANCEL"),
+        );
+        world.receive(self.flow, &text, b"");
+    }
+
     /// Answers an INVITE of the switch with a description.
     pub(crate) fn pick_up(&mut self, world: &mut World, invite: &Message) -> Line {
+        self.pick_up_with(world, invite, "")
+    }
+
+    /// The same with more headers.
+    pub(crate) fn pick_up_with(&mut self, world: &mut World, invite: &Message, more: &str) -> Line {
         let contact = self.contact();
-        let headers = format!("Contact: {contact}\r\nContent-Type: application/sdp\r\n");
-        self.respond(world, invite, 200, &headers, SDP);
+        let headers = format!("Contact: {contact}\r\n{more}Content-Type: application/sdp\r\n");
+        self.respond(world, invite, 200, &headers, self.sdp);
         Line {
             call_id: invite.call_id().to_owned(),
             own: format!("{};tag={}2", invite.header(Name::To).unwrap(), self.name),

@@ -223,3 +223,39 @@ fn whoever_renews_often_costs_no_more_and_ends_when_he_said_last() {
     }
     assert!(left < 10, "{left} timers are left of 100 renewals");
 }
+
+#[test]
+fn a_phone_that_comes_back_under_another_contact_replaces_its_old_one() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let instance = "\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
+    let mut register = |world: &mut World, user: &str, phone: &str| {
+        let headers = format!(
+            "Supported: outbound\r\nContact: <sip:{user}@198.51.100.1:5060>{phone}\r\nExpires: 600\r\n"
+        );
+        let answer = alice.request(world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!(answer.status(), 200);
+        let listed: Vec<String> = answer.headers(Name::Contact).map(str::to_owned).collect();
+        (listed, answer.header(Name::Require) == Some("outbound"))
+    };
+    let flow = |number: u32| format!(";+sip.instance={instance};reg-id={number}");
+    let (listed, outbound) = register(&mut world, "first", &flow(1));
+    assert_eq!(
+        listed,
+        [format!(
+            "<sip:first@198.51.100.1:5060>;expires=600;q=1;+sip.instance={instance};reg-id=1"
+        )]
+    );
+    assert!(outbound);
+    world.restart();
+    let (listed, _) = register(&mut world, "second", &flow(1));
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert!(listed[0].starts_with("<sip:second@"));
+    // Another flow of the same phone, and a contact that names no flow, are contacts of their own.
+    assert_eq!(register(&mut world, "third", &flow(2)).0.len(), 2);
+    let unnumbered = format!(";+sip.instance={instance}");
+    let (listed, outbound) = register(&mut world, "fourth", &unnumbered);
+    assert_eq!((listed.len(), outbound), (3, false));
+    assert_eq!(register(&mut world, "fifth", &unnumbered).0.len(), 4);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 4);
+}

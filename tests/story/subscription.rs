@@ -12,7 +12,7 @@ use crate::world::{REALM, World};
 fn subscribe(phone: &mut Phone, world: &mut World, number: &str, headers: &str) -> (Line, Message) {
     let uri = format!("sip:{number}@{REALM}");
     let headers = format!("Contact: {}\r\n{headers}", phone.contact());
-    let call_id = format!("sub-{}", phone.name);
+    let call_id = format!("sub-{}", phone.next_number());
     let (cseq, response) = phone.request_in(world, &call_id, 1, "SUBSCRIBE", &uri, &headers, b"");
     let mut line = Line {
         call_id,

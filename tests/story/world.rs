@@ -102,6 +102,7 @@ pub(crate) fn config() -> Config {
         digests: vec![DigestAlgorithm::Md5, DigestAlgorithm::Sha256],
         max_message: 64 << 10,
         message_rate: 100,
+        session_expires: Duration::ZERO,
         registration: RegistrationLimits::default(),
         shards: 2,
         limits: Limits::default(),
@@ -212,6 +213,30 @@ impl World {
             .partition(|delivery| delivery.flow.peer == peer);
         self.wire = others;
         mine.into()
+    }
+
+    /// No transaction, dialog, conference or leg is left.
+    pub(crate) fn is_clean(&self) {
+        let gauges = self.engine.gauges();
+        assert_eq!(
+            (
+                gauges.transactions,
+                gauges.dialogs,
+                gauges.bridges,
+                gauges.conferences
+            ),
+            (0, 0, 0, 0),
+            "transactions, dialogs, calls between users and conferences that are left"
+        );
+        let mut open: Vec<_> = Vec::new();
+        for command in &self.media {
+            match command {
+                MediaCommand::Open { leg, .. } => open.push(*leg),
+                MediaCommand::Close { leg } => open.retain(|other| other != leg),
+                _ => {}
+            }
+        }
+        assert!(open.is_empty(), "legs that are left: {open:?}");
     }
 
     fn drain(&mut self) {

@@ -33,6 +33,8 @@ pub struct Config {
     /// Messages per second that one sender may send on average (twice as many at once), 0 = no limit.
     /// Senders in [`Config::trusted`] have none.
     pub message_rate: u32,
+    /// The session interval that we ask for (RFC 4028), at least 90 s; 0 = none is asked for, only granted.
+    pub session_expires: Duration,
     /// Bounds of a registration's life.
     pub registration: RegistrationLimits,
     /// How many media shards there are; at least 1.

@@ -117,6 +117,8 @@ pub struct Gauges {
     pub transactions: usize,
     /// Dialogs.
     pub dialogs: usize,
+    /// Calls between users: each is a mix of two.
+    pub bridges: usize,
     /// Registered contacts.
     pub registrations: usize,
     /// Subscriptions to conferences.

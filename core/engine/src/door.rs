@@ -14,11 +14,11 @@ use crate::subscription::EVENTS;
 
 /// The methods that we take, for `Allow`.
 pub(crate) const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, UPDATE, INFO";
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, UPDATE, PRACK, INFO";
 /// The body types of a MESSAGE, for `Accept`.
 pub(crate) const ACCEPT: &str = "text/*, application/*, message/cpim, multipart/*";
 /// Extensions that a request may require.
-const SUPPORTED: &[&str] = &["path"];
+pub(crate) const SUPPORTED: &[&str] = &["path", "outbound", "timer", "100rel"];
 
 impl Engine {
     pub(crate) fn on_message(&mut self, flow: Flow, message: Message, stamp: Time) {
@@ -76,6 +76,11 @@ impl Engine {
         let in_dialog = request
             .to()
             .is_ok_and(|to| to.tag().is_some_and(|tag| !tag.is_empty()));
+        if !in_dialog && method != Method::Cancel && self.transactions.is_merged(&request) {
+            // The same request by another way (RFC 3261 section 8.2.2.2).
+            self.wire.counts.reject("merged");
+            return self.respond_stateless(&request, flow, 482, "Loop Detected", |response| response);
+        }
         match method {
             Method::Cancel => self.on_cancel(&request, flow),
             Method::Options => self.on_options(&request, flow),
@@ -141,7 +146,7 @@ impl Engine {
         self.transactions
             .respond(transaction, 200, Packet::whole(response), &mut self.wire);
         match call {
-            Some(call) => self.cancelled(call),
+            Some(call) => self.cancelled(call, cancel),
             None => self.cancel_route(invite),
         }
     }
@@ -171,6 +176,9 @@ impl Engine {
             return self.on_subscription_request(key, &request, flow);
         }
         let Some(key) = self.call_of(&request) else {
+            if self.on_early_request(&request, flow) {
+                return;
+            }
             self.wire.counts.reject("no_dialog");
             return self.respond_stateless(&request, flow, 481, "Call/Transaction Does Not Exist", |r| r);
         };
@@ -192,7 +200,8 @@ impl Engine {
             Method::Bye => self.on_bye(key, transaction, &request),
             Method::Message => self.on_call_message(key, transaction, request, stamp),
             Method::Invite | Method::Update => self.on_offer(key, transaction, request),
-            Method::Info => self.respond_with(transaction, &request, 200, "OK", |response| response),
+            Method::Prack => self.on_prack(key, transaction, &request),
+            Method::Info => self.on_info(key, transaction, &request),
             _ => {
                 self.wire.counts.reject("method_not_allowed");
                 self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {

@@ -142,7 +142,10 @@ impl Engine {
                     self.failed(ended.into_iter().collect());
                 }
                 Timer::Answer(call) => self.answer_timer(call, at),
-                Timer::Ringing(bridge) => self.ringing_timer(bridge),
+                Timer::Progress(call) => self.progress_timer(call, at),
+                Timer::Session(call) => self.session_timer(call, at),
+                Timer::Reoffer(call) => self.reoffer_timer(call, at),
+                Timer::Ringing(bridge) => self.ringing_timer(bridge, at),
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
                 Timer::Binding(serial) => self.binding_timer(serial, at),
                 Timer::Record(leg) => self.record_totals(leg, None),
@@ -185,6 +188,7 @@ impl Engine {
         Gauges {
             transactions: self.transactions.len(),
             dialogs: self.calls.len(),
+            bridges: self.bridges.len(),
             registrations: self.registrar.len(),
             subscriptions: self.subscriptions.len(),
             conferences: self.conferences.len(),
@@ -301,6 +305,7 @@ impl Engine {
     pub(crate) fn on_outcome(&mut self, transaction: Key, owner: Owner, outcome: Outcome<'_>) {
         match owner {
             Owner::Invite(call) => self.invite_outcome(call, transaction, outcome),
+            Owner::Reoffer(call) => self.reoffer_outcome(call, transaction, outcome),
             Owner::Message(call, number) => self.message_outcome(call, number, outcome),
             Owner::Pager(pager) => self.pager_outcome(pager, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),

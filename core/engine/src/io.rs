@@ -231,10 +231,14 @@ pub struct StoredBinding {
     pub user_agent: String,
     /// The Path header values (RFC 3327), in order, joined by commas; empty if none.
     pub path: String,
+    /// The phone and which of its flows (RFC 5626): the contact's `+sip.instance` value, `;reg-id=` and the
+    /// number; empty unless it gave both.
+    pub instance: String,
 }
 
 /// An address that may be put into SDP, by the family of the peer.
 pub(crate) fn address_of_family(addresses: &[IpAddr], like: IpAddr) -> Option<IpAddr> {
+    let like = like.to_canonical(); // a socket of both families shows IPv4 peers as IPv6 ones
     addresses
         .iter()
         .copied()

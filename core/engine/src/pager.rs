@@ -14,6 +14,7 @@ use crate::directory::Destination;
 use crate::door::ACCEPT;
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet};
+use crate::sip::dialog::{HOPS, hops_left};
 use crate::sip::grammar::List;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -77,6 +78,9 @@ impl Engine {
                 }
                 if request.body_slice().len() > self.config.max_message {
                     return self.pager_refused(transaction, &request, 413, "too_large");
+                }
+                if hops_left(&request).is_none() {
+                    return self.pager_refused(transaction, &request, 483, "too_many_hops");
                 }
                 let message = self.pending_pager(
                     transaction,
@@ -278,13 +282,14 @@ impl Engine {
             best: 0,
             sent: self.wire.now,
         });
+        let hops = hops_left(&message.request).unwrap_or_default();
         for contact in &contacts {
             let way = (
                 contact_flow(contact),
                 contact.contact.as_str(),
                 contact.path.as_str(),
             );
-            self.send_page(Owner::Pager(pager), way, (name, &message.uri), &to, &tail);
+            self.send_page(Owner::Pager(pager), way, (name, &message.uri), &to, hops, &tail);
         }
         self.wire.counts.recipients.record(contacts.len() as f64);
         self.wire
@@ -300,6 +305,7 @@ impl Engine {
         (flow, target, path): (Flow, &str, &str),
         (name, from): (&str, &str),
         to: &str,
+        hops: u8,
         tail: &bytes::Bytes,
     ) {
         let (tag, call_id, sent_by) = (self.wire.token(), self.wire.token(), self.sent_by(flow));
@@ -312,7 +318,7 @@ impl Engine {
                 for route in List::new(path) {
                     writer = writer.header("Route", route);
                 }
-                let writer = writer.header("Max-Forwards", 70);
+                let writer = writer.header("Max-Forwards", hops);
                 let writer = match name {
                     "" => writer.header("From", format_args!("<{from}>;tag={tag}")),
                     name => writer.header("From", format_args!("{} <{from}>;tag={tag}", quote_display(name))),
@@ -345,6 +351,7 @@ impl Engine {
             way,
             ("", &from),
             &message.uri,
+            HOPS,
             &tail(kind, &[], body),
         );
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use cordboard_model::{Ticket, Time};
 
 use crate::arena::Key;
+use crate::call::ability::supports;
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::registrar::{Binding, Expired};
@@ -16,12 +18,15 @@ use crate::timer::Timer;
 
 /// The longest contact URI and Path that are kept, in bytes.
 const MAX_CONTACT: usize = 1024;
+/// The longest instance that is kept, in bytes.
+const MAX_INSTANCE: usize = 256;
 
 /// What a REGISTER asks for one contact.
 struct Change {
     contact: String,
     expires: Duration,
     q: u16,
+    instance: String,
 }
 
 /// A REGISTER whose bindings are being written.
@@ -109,7 +114,10 @@ impl Engine {
                 .collect());
         }
         let changes = self.changes(request)?;
-        let known = |change: &Change| self.registrar.find(address, &change.contact);
+        let known = |change: &Change| {
+            let same = self.registrar.find(address, &change.contact);
+            same.or_else(|| self.registrar.find_instance(address, &change.instance))
+        };
         if changes.iter().filter_map(known).any(out_of_order) {
             return Err(disorder);
         }
@@ -168,6 +176,7 @@ impl Engine {
                 contact: contact.uri.to_owned(),
                 expires: expires.min(limits.max),
                 q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
+                instance: instance_of(&contact),
             });
         }
         Ok(changes)
@@ -182,6 +191,12 @@ impl Engine {
         flow: Flow,
     ) -> Vec<StoreWrite> {
         let mut writes = Vec::new();
+        // The same phone on the same flow again, under a new contact: the old one leads nowhere.
+        let old = self.registrar.find_instance(address, &change.instance);
+        let old = old
+            .filter(|old| old.contact != change.contact)
+            .map(|old| old.serial);
+        writes.extend(old.and_then(|serial| self.unbind(address, serial)));
         let held = self.registrar.contacts(address, Time::default());
         if held.len() >= self.config.registration.contacts
             && self.registrar.find(address, &change.contact).is_none()
@@ -205,6 +220,7 @@ impl Engine {
             flow,
             user_agent: self.registrar.agent(&text(Name::UserAgent, 256)),
             path: text(Name::Path, MAX_CONTACT),
+            instance: change.instance,
             serial: 0,
             timer: expires,
         };
@@ -244,6 +260,7 @@ impl Engine {
             connection: 0,
             user_agent: binding.user_agent.as_ref().to_owned(),
             path: binding.path.clone(),
+            instance: binding.instance.clone(),
         }
     }
 
@@ -261,13 +278,23 @@ impl Engine {
         let now = self.wire.now;
         let tag = self.wire.token();
         let mut response = respond(request, flow.peer, 200, "OK", Some(&tag));
+        let mut outbound = false;
         for binding in self.registrar.contacts(address, now) {
             let seconds = binding.expires.since(now).as_secs();
             let q = f32::from(binding.q) / 1000.0;
+            let instance = match binding.instance.as_str() {
+                "" => String::new(),
+                instance => format!(";+sip.instance={instance}"),
+            };
             response = response.header(
                 "Contact",
-                format_args!("<{}>;expires={seconds};q={q}", binding.contact),
+                format_args!("<{}>;expires={seconds};q={q}{instance}", binding.contact),
             );
+            outbound |= !binding.instance.is_empty() && binding.call_id == request.call_id();
+        }
+        // We hold the phone's own flow, with no proxy between (RFC 5626 section 6).
+        if outbound && supports(request, "outbound") && request.header(Name::Path).is_none() {
+            response = response.header("Require", "outbound");
         }
         for path in request.headers(Name::Path) {
             response = response.header("Path", path);
@@ -339,6 +366,7 @@ impl Engine {
             flow,
             user_agent: self.registrar.agent(&stored.user_agent),
             path: stored.path,
+            instance: stored.instance,
             serial: 0,
             timer: stored.expires,
         };
@@ -346,6 +374,20 @@ impl Engine {
         if arm {
             self.wire.timers.arm(stored.expires, Timer::Binding(serial));
         }
+    }
+}
+
+/// The phone and which of its flows a contact is (RFC 5626), as they are written; empty unless both are
+/// there and can be kept.
+fn instance_of(contact: &NameAddr<'_>) -> String {
+    let (Some(instance), Some(flow)) = (contact.param("+sip.instance"), contact.param("reg-id")) else {
+        return String::new();
+    };
+    match flow.parse::<u32>() {
+        Ok(flow) if flow > 0 && !instance.is_empty() && instance.len() <= MAX_INSTANCE => {
+            format!("{instance};reg-id={flow}")
+        }
+        _ => String::new(),
     }
 }
 

@@ -28,6 +28,12 @@ pub(crate) enum Timer {
     End(Key),
     /// RFC 3261 section 13.3.1.4: the 2xx to an INVITE is repeated until the ACK comes.
     Answer(Key),
+    /// RFC 3262 section 3: a reliable provisional response is repeated until its PRACK comes.
+    Progress(Key),
+    /// RFC 4028: the session of a call is to be refreshed, or is over.
+    Session(Key),
+    /// An offer of ours inside a call is made again, or has waited too long for its answer.
+    Reoffer(Key),
     /// The called party's phones have rung long enough.
     Ringing(Key),
     /// The verdict on this question is overdue.

@@ -4,7 +4,7 @@ use cordboard_model::Time;
 
 use crate::arena::Key;
 use crate::call::{Place, Stage, Unacknowledged};
-use crate::door::{ACCEPT, ALLOW};
+use crate::door::{ACCEPT, ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::Packet;
 use crate::sip::message::Message;
@@ -19,11 +19,24 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        if call.progress.holds_answer() {
+            call.progress.answer_waits = true;
+            return;
+        }
+        call.progress.stop();
+        let settled = call.progress.settled;
         let (Some(request), Some(transaction)) = (call.request.take(), call.invite.take()) else {
             return;
         };
         let body = if request.body_slice().is_empty() {
-            self.make_offer(key)
+            if settled {
+                String::new()
+            } else {
+                self.make_offer(key)
+            }
+        } else if settled {
+            // Said before and confirmed; some phones want to see it in the 200 too.
+            call.origin.last().to_owned()
         } else {
             match self.answer_offer(key, &request) {
                 Ok(text) => text,
@@ -35,6 +48,7 @@ impl Engine {
             }
         };
         self.invites.remove(&transaction);
+        self.session_requested(key, &request);
         self.accept(key, transaction, &request, &body);
         self.record_answered(key);
         if let Some(call) = self.calls.get_mut(key) {
@@ -61,14 +75,17 @@ impl Engine {
         for route in request.headers(Name::RecordRoute) {
             response = response.header("Record-Route", route);
         }
-        let packet = Packet::whole(
-            response
-                .header("Contact", &call.dialog.contact)
-                .header("Allow", ALLOW)
-                .header("Accept", format_args!("application/sdp, {ACCEPT}"))
-                .header("Server", &self.product)
-                .body("application/sdp", body.as_bytes()),
-        );
+        let response = response
+            .header("Contact", &call.dialog.contact)
+            .header("Allow", ALLOW)
+            .header("Accept", format_args!("application/sdp, {ACCEPT}"))
+            .header("Supported", SUPPORTED.join(", "))
+            .header("Server", &self.product);
+        let response = call.session.tell(response);
+        let packet = Packet::whole(match body {
+            "" => response.finish(),
+            body => response.body("application/sdp", body.as_bytes()),
+        });
         self.transactions
             .respond(transaction, 200, packet.clone(), &mut self.wire);
         let cseq = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
@@ -136,5 +153,6 @@ impl Engine {
         }
         self.greet(key);
         self.flush(key);
+        self.advance_offer(key);
     }
 }

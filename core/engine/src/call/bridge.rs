@@ -4,30 +4,36 @@
 use std::collections::VecDeque;
 
 use cordboard_model::hook::conference::Role;
-use cordboard_model::{MixId, ShardId};
+use cordboard_model::{MixId, ShardId, Time};
 
 use crate::arena::Key;
+use crate::call::ability::Abilities;
 use crate::call::incoming::{Caller, accepted};
 use crate::call::outbox::Outbox;
+use crate::call::reliable::Progress;
+use crate::call::reoffer::Reoffer;
+use crate::call::session::Session;
 use crate::call::{Call, Place, Stage};
-use crate::door::ALLOW;
+use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, Transport};
 use crate::sdp::Origin;
-use crate::sip::dialog::{Dialog, address_in};
+use crate::sip::dialog::{Dialog, address_in, hops_left};
 use crate::sip::grammar::List;
-use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
-use crate::sip::write::respond;
 use crate::timer::{RINGING, Timer};
+
+/// What phones hear that rang in vain because another was picked up (RFC 3326).
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
 /// A call between users.
 #[derive(Debug)]
 pub(crate) struct Bridge {
-    caller: Key,
+    pub(crate) caller: Key,
     /// Who calls, as the called phones are shown it.
     from_name: String,
     from_uri: String,
@@ -37,13 +43,19 @@ pub(crate) struct Bridge {
     /// The contacts to try, until the caller's leg is open.
     contacts: Vec<Binding>,
     /// Phones that ring.
-    forks: Vec<Key>,
+    pub(crate) forks: Vec<Key>,
     /// The phone that answered.
-    winner: Option<Key>,
+    pub(crate) winner: Option<Key>,
     /// The best of the refusals (RFC 3261 section 16.7: the lowest class; a 6xx before all).
-    best: Option<(u16, String)>,
-    ringing: bool,
+    best: Option<Failure>,
+    /// Timer C.
+    pub(crate) rings_until: Time,
+    /// What is left of the caller's Max-Forwards.
+    hops: u8,
 }
+
+/// Why a phone did not take the call: status, phrase, and the Reason that it gave (RFC 6432).
+type Failure = (u16, String, Option<String>);
 
 impl Engine {
     pub(crate) fn call_user(
@@ -73,6 +85,10 @@ impl Engine {
                 refusal.reason,
             );
         }
+        // Behind us the call goes on, so that a loop ends here at the latest.
+        let Some(hops) = hops_left(&request) else {
+            return self.refuse_in(transaction, &request, 483, "Too Many Hops", "too_many_hops");
+        };
         self.trying(transaction, &request);
         let realm = caller.account.realm.clone();
         let from_user = match caller.identity.credential() {
@@ -91,7 +107,8 @@ impl Engine {
             forks: Vec::new(),
             winner: None,
             best: None,
-            ringing: false,
+            rings_until: Time::default(),
+            hops,
         });
         let leg = self.new_leg(mix, shard, false, false);
         let place = Place::Bridge(bridge);
@@ -137,15 +154,15 @@ impl Engine {
             return;
         };
         if bridge.caller != key {
-            return self.ring(bridge_key, key);
+            return self.ring(key);
         }
         let contacts = std::mem::take(&mut bridge.contacts);
         if let Some(caller) = self.calls.get_mut(key) {
             caller.stage = Stage::Ringing;
         }
-        self.wire
-            .timers
-            .arm(self.wire.now + RINGING, Timer::Ringing(bridge_key));
+        bridge.rings_until = self.wire.now + RINGING;
+        let rings_until = bridge.rings_until;
+        self.wire.timers.arm(rings_until, Timer::Ringing(bridge_key));
         let forks: Vec<Key> = contacts
             .iter()
             .filter_map(|contact| self.open_fork(bridge_key, contact))
@@ -178,6 +195,8 @@ impl Engine {
             route: routes(&contact.path),
             local_cseq: 0,
             remote_cseq: None,
+            we_made_call_id: true,
+            max_forwards: bridge.hops,
             contact: String::new(),
             flow: contact_flow(contact),
             sent_by,
@@ -207,6 +226,12 @@ impl Engine {
             greeting: None,
             accepts: None,
             outbox: Outbox::default(),
+            peer: Abilities::default(),
+            reoffer: Reoffer::default(),
+            session: Session::default(),
+            progress: Progress::default(),
+            early: Vec::new(),
+            reason: None,
             pending: VecDeque::new(),
             allowance: (f64::from(self.config.message_rate) * 2.0, self.wire.now),
         });
@@ -228,27 +253,34 @@ impl Engine {
     }
 
     /// Sends the INVITE to one contact.
-    fn ring(&mut self, bridge: Key, key: Key) {
+    fn ring(&mut self, key: Key) {
         let offer = self.make_offer(key);
-        let product = self.product.clone();
+        let (wanted, product) = (self.config.session_expires, self.product.clone());
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         call.stage = Stage::Ringing;
         let flow = call.dialog.next_flow();
+        let Call { dialog, session, .. } = call;
         let transaction = self.transactions.open_client(
             Method::Invite,
             flow,
             Owner::Invite(key),
             &mut self.wire,
             |branch| {
-                let invite = call.dialog.request(Method::Invite, branch, None);
-                let invite = invite.header("Allow", ALLOW).header("User-Agent", product);
-                Packet::whole(invite.body("application/sdp", offer.as_bytes()))
+                let invite = dialog
+                    .request(Method::Invite, branch, None)
+                    .header("Allow", ALLOW)
+                    .header("Supported", SUPPORTED.join(", "))
+                    .header("User-Agent", product);
+                Packet::whole(
+                    session
+                        .ask(invite, wanted)
+                        .body("application/sdp", offer.as_bytes()),
+                )
             },
         );
         call.dialling = Some(transaction);
-        debug_assert!(self.bridges.get(bridge).is_some());
     }
 
     /// What an INVITE of ours came to.
@@ -257,70 +289,59 @@ impl Engine {
             Outcome::Response(response) if response.status() < 200 => {
                 self.callee_rings(key, transaction, response);
             }
-            Outcome::Response(response) if response.status() < 300 => self.callee_answered(key, response),
-            Outcome::Response(response) => self.fork_failed(key, response.status(), response.reason()),
-            Outcome::Silence => self.fork_failed(key, 408, "Request Timeout"),
+            Outcome::Response(response) if response.status() < 300 => {
+                self.callee_answered(key, transaction, response);
+            }
+            Outcome::Response(response) if response.status() == 422 => self.ring_again(key, response),
+            Outcome::Response(response) => {
+                let reason = response.header(Name::Reason);
+                self.fork_failed(key, response.status(), response.reason(), reason);
+            }
+            Outcome::Silence => self.fork_failed(key, 408, "Request Timeout", None),
         }
     }
 
-    fn callee_rings(&mut self, key: Key, transaction: Key, response: &Message) {
-        let Some(call) = self.calls.get(key) else { return };
-        if call.abandoned {
-            self.transactions.cancel(transaction, &mut self.wire);
-            return;
-        }
-        let Place::Bridge(bridge) = call.place else { return };
-        let Some(bridge) = self.bridges.get_mut(bridge) else {
-            return;
-        };
-        if response.status() == 100 || bridge.ringing {
-            return;
-        }
-        bridge.ringing = true;
-        let Some(caller) = self.calls.get(bridge.caller) else {
-            return;
-        };
-        let (Some(transaction), Some(request)) = (caller.invite, &caller.request) else {
-            return;
-        };
-        let Some(flow) = self.transactions.flow(transaction) else {
-            return;
-        };
-        let mut ringing = respond(request, flow.peer, 180, "Ringing", Some(&caller.dialog.local_tag));
-        for route in request.headers(crate::sip::name::Name::RecordRoute) {
-            ringing = ringing.header("Record-Route", route);
-        }
-        let packet = Packet::whole(ringing.header("Contact", &caller.dialog.contact).finish());
-        self.transactions
-            .respond(transaction, 180, packet, &mut self.wire);
-    }
-
-    fn callee_answered(&mut self, key: Key, response: &Message) {
+    /// The phone wants a longer session (RFC 4028 section 6): once more, with what it asks for.
+    fn ring_again(&mut self, key: Key, response: &Message) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        if call.abandoned || !call.session.too_brief(response) {
+            return self.fork_failed(key, 422, response.reason(), None);
+        }
+        self.ring(key);
+    }
+
+    fn callee_answered(&mut self, key: Key, transaction: Key, response: &Message) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return self.dismiss(transaction, response, true);
+        };
+        let tag = response.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let tag = tag.unwrap_or_default();
         if call.ack.is_some() {
-            return self.late_answer(response);
+            return match call.dialog.remote_tag == tag {
+                true => self.late_answer(response),
+                // Another phone behind the same contact.
+                false => self.dismiss(transaction, response, true),
+            };
         }
         let Place::Bridge(bridge_key) = call.place else {
             return;
         };
         call.dialling = None;
+        let early = std::mem::take(&mut call.early);
+        let early = early.into_iter().find(|early| early.dialog.remote_tag == tag);
+        let heard = early.map(|early| {
+            call.dialog = early.dialog;
+            early.audio
+        });
         call.dialog.established_by(response);
         call.accepts = accepted(response);
-        let branch = format!("z9hG4bK{:016x}", self.wire.random());
-        let cseq = call.dialog.local_cseq;
-        let ack = Packet::whole(
-            call.dialog
-                .request_again(Method::Ack, cseq, &branch, None)
-                .finish(),
-        );
-        call.ack = Some(ack.clone());
+        call.peer.learn(response);
         call.stage = Stage::Up;
-        let (flow, abandoned) = (call.dialog.next_flow(), call.abandoned);
+        let abandoned = call.abandoned;
         self.record_answered(key);
-        *self.wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
-        self.wire.send(flow, ack);
+        self.acknowledge(key, response);
         let taken = self
             .bridges
             .get(bridge_key)
@@ -328,11 +349,23 @@ impl Engine {
         if abandoned || taken {
             return self.hang_up(key, "answered_elsewhere", None);
         }
-        if let Err(refusal) = self.take_answer(key, response) {
+        let settled = match (response.body_slice().is_empty(), heard.flatten()) {
+            // The answer came before, with a provisional response.
+            (true, Some(audio)) => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.offered = false;
+                }
+                self.set_audio(key, audio);
+                Ok(())
+            }
+            _ => self.take_answer(key, response),
+        };
+        if let Err(refusal) = settled {
             self.wire.counts.reject(refusal.reason);
-            self.record_failure(bridge_key, 488, "Not Acceptable Here");
+            self.record_failure(bridge_key, 488, "Not Acceptable Here", None);
             return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
         }
+        self.session_answered(key, response);
         let Some(bridge) = self.bridges.get_mut(bridge_key) else {
             return;
         };
@@ -340,26 +373,13 @@ impl Engine {
         let caller = bridge.caller;
         let others: Vec<Key> = bridge.forks.iter().copied().filter(|fork| *fork != key).collect();
         for other in others {
-            self.hang_up(other, "answered_elsewhere", None);
+            self.hang_up(other, "answered_elsewhere", Some(ELSEWHERE));
         }
         self.answer(caller);
         self.flush(key);
     }
 
-    /// The 2xx to our INVITE came again: its ACK was lost.
-    pub(crate) fn late_answer(&mut self, response: &Message) {
-        let from = response.from().ok();
-        let tag = from.as_ref().and_then(NameAddr::tag).unwrap_or_default();
-        let call = Key::read(tag)
-            .and_then(|(key, _)| self.calls.get(key))
-            .filter(|call| call.dialog.local_tag == tag);
-        match call.and_then(|call| Some((call.dialog.next_flow(), call.ack.clone()?))) {
-            Some((flow, ack)) => self.wire.send(flow, ack),
-            None => self.wire.counts.reject("stray_response"),
-        }
-    }
-
-    fn fork_failed(&mut self, key: Key, status: u16, phrase: &str) {
+    fn fork_failed(&mut self, key: Key, status: u16, phrase: &str, reason: Option<&str>) {
         self.record_status(key, status);
         let Some(call) = self.forget(key, "not_answered") else {
             return;
@@ -367,14 +387,14 @@ impl Engine {
         if let Place::Bridge(bridge) = call.place {
             // A challenge is not the caller's business: it could not answer it.
             match status {
-                401 | 407 => self.record_failure(bridge, 480, "Temporarily Unavailable"),
-                _ => self.record_failure(bridge, status, phrase),
+                401 | 407 => self.record_failure(bridge, 480, "Temporarily Unavailable", None),
+                _ => self.record_failure(bridge, status, phrase, reason),
             }
         }
-        self.leave(key, &call);
+        self.leave(key, &call, None);
     }
 
-    fn record_failure(&mut self, bridge: Key, status: u16, phrase: &str) {
+    pub(crate) fn record_failure(&mut self, bridge: Key, status: u16, phrase: &str, reason: Option<&str>) {
         let Some(bridge) = self.bridges.get_mut(bridge) else {
             return;
         };
@@ -382,29 +402,15 @@ impl Engine {
         if bridge
             .best
             .as_ref()
-            .is_none_or(|(best, _)| rank(status) < rank(*best))
+            .is_none_or(|(best, ..)| rank(status) < rank(*best))
         {
-            bridge.best = Some((status, phrase.to_owned()));
+            bridge.best = Some((status, phrase.to_owned(), reason.map(str::to_owned)));
         }
-    }
-
-    /// The phones have rung long enough.
-    pub(crate) fn ringing_timer(&mut self, key: Key) {
-        let Some(bridge) = self.bridges.get(key).filter(|bridge| bridge.winner.is_none()) else {
-            return;
-        };
-        *self.wire.counts.timeouts.entry("C").or_default() += 1;
-        let (caller, forks) = (bridge.caller, bridge.forks.clone());
-        self.record_failure(key, 480, "No Answer");
-        for fork in forks {
-            self.hang_up(fork, "no_answer", None);
-        }
-        self.refuse_call(caller, 480, "No Answer", None);
     }
 
     /// Gives up a call to a phone that has not answered. It stays until the phone's last word: an
     /// answer may be on its way, and wants its ACK and its BYE.
-    pub(crate) fn abandon(&mut self, key: Key) -> bool {
+    pub(crate) fn abandon(&mut self, key: Key, reason: Option<&str>) -> bool {
         let Some(call) = self.calls.get_mut(key) else {
             return false;
         };
@@ -413,13 +419,14 @@ impl Engine {
         };
         if !call.abandoned {
             call.abandoned = true;
-            self.transactions.cancel(transaction, &mut self.wire);
+            call.reason = reason.map(str::to_owned);
+            self.transactions.cancel(transaction, reason, &mut self.wire);
         }
         true
     }
 
     /// One side of a call between users is gone.
-    pub(crate) fn bridge_side_ended(&mut self, bridge_key: Key, key: Key, call: &Call) {
+    pub(crate) fn bridge_side_ended(&mut self, bridge_key: Key, key: Key, call: &Call, reason: Option<&str>) {
         let Some(bridge) = self.bridges.get_mut(bridge_key) else {
             return;
         };
@@ -429,7 +436,7 @@ impl Engine {
         } else if bridge.winner == Some(key) {
             let caller = bridge.caller;
             self.bridges.remove(bridge_key);
-            return self.hang_up(caller, "peer", None);
+            return self.hang_up(caller, "peer", reason);
         } else {
             bridge.forks.is_empty() && bridge.winner.is_none()
         };
@@ -440,11 +447,13 @@ impl Engine {
             return;
         };
         for fork in bridge.forks {
-            self.hang_up(fork, "peer", None);
+            self.hang_up(fork, "peer", reason);
         }
         if bridge.caller != key {
-            let (status, phrase) = bridge.best.unwrap_or((480, "Temporarily Unavailable".into()));
-            self.refuse_call(bridge.caller, status, &phrase, None);
+            let (status, phrase, said) = bridge
+                .best
+                .unwrap_or((480, "Temporarily Unavailable".into(), None));
+            self.refuse_call(bridge.caller, status, &phrase, said.as_deref());
         }
         debug_assert!(call.place == Place::Bridge(bridge_key));
     }

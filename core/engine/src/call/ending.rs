@@ -6,11 +6,15 @@ use crate::engine::{Engine, Subject};
 use crate::io::Packet;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::name::Name;
 use crate::sip::transaction::Owner;
 use crate::sip::write::respond;
 
 /// The Reason of the BYEs that end a drain (RFC 3326).
 const SHUTDOWN: &str = "SIP;cause=503;text=\"The switch is shutting down\"";
+
+/// The longest Reason that is passed on, in bytes.
+const MAX_REASON: usize = 512;
 
 impl Engine {
     pub(crate) fn on_bye(&mut self, key: Key, transaction: Key, request: &Message) {
@@ -18,18 +22,22 @@ impl Engine {
         self.record_status(key, 487);
         if let Some(call) = self.forget(key, "peer") {
             self.refuse_invite(&call, 487, "Request Terminated", None);
-            self.leave(key, &call);
+            self.leave(key, &call, reason_of(request).as_deref());
         }
     }
 
-    /// The caller took its INVITE back.
-    pub(crate) fn cancelled(&mut self, key: Key) {
-        self.refuse_call(key, 487, "Request Terminated", None);
+    /// The caller took its INVITE back, and may have said why.
+    pub(crate) fn cancelled(&mut self, key: Key, cancel: &Message) {
+        self.record_status(key, 487);
+        if let Some(call) = self.forget(key, "refused") {
+            self.refuse_invite(&call, 487, "Request Terminated", None);
+            self.leave(key, &call, reason_of(cancel).as_deref());
+        }
     }
 
     /// Ends a call that is not answered yet: a caller hears the status, a callee is cancelled.
     pub(crate) fn refuse_call(&mut self, key: Key, status: u16, phrase: &str, reason: Option<&str>) {
-        if self.abandon(key) {
+        if self.abandon(key, reason) {
             return;
         }
         self.record_status(key, status);
@@ -37,12 +45,12 @@ impl Engine {
             return;
         };
         self.refuse_invite(&call, status, phrase, reason);
-        self.leave(key, &call);
+        self.leave(key, &call, reason);
     }
 
     /// Ends a call from our side, whatever its stage.
     pub(crate) fn hang_up(&mut self, key: Key, why: &'static str, reason: Option<&str>) {
-        if self.abandon(key) {
+        if self.abandon(key, reason) {
             return;
         }
         self.record_status(key, 503); // what a caller hears who has no answer yet
@@ -53,7 +61,7 @@ impl Engine {
             Stage::Answered | Stage::Up => self.bye(&mut call, reason),
             _ => self.refuse_invite(&call, 503, "Service Unavailable", reason),
         }
-        self.leave(key, &call);
+        self.leave(key, &call, reason);
     }
 
     /// Every call that is still up at the end of a drain.
@@ -122,10 +130,17 @@ impl Engine {
     }
 
     /// Tells the conference or the other side that this call is gone.
-    pub(crate) fn leave(&mut self, key: Key, call: &Call) {
+    pub(crate) fn leave(&mut self, key: Key, call: &Call, reason: Option<&str>) {
         match call.place {
             Place::Conference(place) => self.left(key, place, call.stage),
-            Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call),
+            Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call, reason),
         }
     }
+}
+
+/// Why a peer ends a call, as far as it is passed on (RFC 3326).
+fn reason_of(request: &Message) -> Option<String> {
+    let all: Vec<&str> = request.headers(Name::Reason).collect();
+    let text = all.join(", ");
+    (!text.is_empty() && text.len() <= MAX_REASON).then_some(text)
 }

@@ -7,7 +7,11 @@ use cordboard_model::hook::conference::Role;
 
 use crate::arena::Key;
 use crate::auth::Identity;
+use crate::call::ability::Abilities;
 use crate::call::outbox::Outbox;
+use crate::call::reliable::Progress;
+use crate::call::reoffer::Reoffer;
+use crate::call::session::Session;
 use crate::call::{Call, Leg, Place, Stage};
 use crate::config::Account;
 use crate::engine::Engine;
@@ -50,6 +54,9 @@ impl Engine {
         };
         if self.calls.len() >= self.config.limits.calls {
             return self.refuse_in(transaction, &request, 503, "Too Many Calls", "too_many_calls");
+        }
+        if self.refused_as_too_brief(transaction, &request) {
+            return;
         }
         // A PIN may follow the number: 3001*1234.
         let (number, pin) = match dialled.split_once('*') {
@@ -175,6 +182,8 @@ impl Engine {
             .unwrap_or_default();
         let user = credential.map(|credential| credential.owner.clone());
         let accepts = accepted(&request);
+        let mut peer = Abilities::default();
+        peer.learn(&request);
         let origin = Origin::new(self.wire.random() >> 2);
         let (trusted, now) = (caller.identity.trusted(), self.wire.now);
         let allowance = (f64::from(self.config.message_rate) * 2.0, now);
@@ -201,6 +210,12 @@ impl Engine {
                 greeting: None,
                 accepts,
                 outbox: Outbox::default(),
+                peer,
+                reoffer: Reoffer::default(),
+                session: Session::default(),
+                progress: Progress::default(),
+                early: Vec::new(),
+                reason: None,
                 pending: VecDeque::new(),
                 allowance,
             }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use cordboard_model::media::{AudioSetup, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioSetup, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 
 use crate::arena::Key;
@@ -35,6 +35,8 @@ impl Engine {
             audio: None,
             muted,
             deaf,
+            flows: Direction::BOTH,
+            will: Direction::BOTH,
         }
     }
 
@@ -136,7 +138,8 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return Ok(String::new());
         };
-        let negotiated = answer(&session, &Capabilities::default(), local, &mut call.origin)?;
+        let ours = capabilities(call.leg.flows);
+        let negotiated = answer(&session, &ours, local, &mut call.origin)?;
         self.set_audio(key, negotiated.audio);
         Ok(negotiated.answer_text)
     }
@@ -148,20 +151,29 @@ impl Engine {
             return String::new();
         };
         call.offered = true;
-        offer(&Capabilities::default(), local, &mut call.origin)
+        offer(&capabilities(call.leg.flows), local, &mut call.origin)
     }
 
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&mut self, key: Key, message: &Message) -> Result<(), Refusal> {
-        let session = read_sdp(message)?;
-        let Some(call) = self.calls.get_mut(key) else {
+        let Some(audio) = self.read_answer(key, message)? else {
             return Ok(());
         };
-        call.offered = false;
-        let ours = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
-        let audio = accept_answer(&ours, &session, &Capabilities::default())?;
+        if let Some(call) = self.calls.get_mut(key) {
+            call.offered = false;
+        }
         self.set_audio(key, audio);
         Ok(())
+    }
+
+    /// What an answer to our last offer says.
+    pub(crate) fn read_answer(&self, key: Key, message: &Message) -> Result<Option<AudioSetup>, Refusal> {
+        let session = read_sdp(message)?;
+        let Some(call) = self.calls.get(key) else {
+            return Ok(None);
+        };
+        let ours = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
+        accept_answer(&ours, &session, &capabilities(call.leg.flows)).map(Some)
     }
 
     /// Where the media of this call is reached.
@@ -171,6 +183,33 @@ impl Engine {
         let ip = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
         SocketAddr::new(ip, call.and_then(|call| call.leg.port).unwrap_or(9))
     }
+}
+
+/// What we can do, as far as the other side of the call leaves it.
+fn capabilities(direction: Direction) -> Capabilities {
+    Capabilities {
+        direction,
+        ..Capabilities::default()
+    }
+}
+
+/// Which way the writer of a description wants its audio to flow, seen from itself; `None` where there
+/// is no description or no audio.
+pub(crate) fn direction_said(message: &Message) -> Option<Direction> {
+    let session = read_sdp(message).ok()?;
+    let audio = session
+        .media
+        .iter()
+        .find(|media| media.kind == "audio" && media.port != 0)?;
+    let said = session.direction(audio);
+    // The address 0.0.0.0 is how RFC 2543 held a call.
+    let held = session
+        .address(audio)
+        .is_some_and(|address| address.is_unspecified());
+    Some(Direction {
+        receive: said.receive && !held,
+        ..said
+    })
 }
 
 /// Whether a message carries a session description.

@@ -1,13 +1,20 @@
 //! Calls: one dialog, one media leg, one place where it belongs.
 
+pub(crate) mod ability;
 pub(crate) mod answer;
 pub(crate) mod bridge;
+pub(crate) mod early;
 pub(crate) mod ending;
 pub(crate) mod incoming;
+pub(crate) mod info;
 pub(crate) mod media;
 pub(crate) mod offer;
 pub(crate) mod outbox;
+pub(crate) mod reliable;
+pub(crate) mod reoffer;
 pub(crate) mod route;
+pub(crate) mod session;
+pub(crate) mod stray;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,10 +22,15 @@ use std::time::Duration;
 
 use cordboard_model::hook::conference::Role;
 use cordboard_model::hook::message::MessageVerdict;
-use cordboard_model::media::AudioSetup;
+use cordboard_model::media::{AudioSetup, Direction};
 use cordboard_model::{LegId, MixId, ShardId, Ticket, Time};
 
+use self::ability::Abilities;
+use self::early::Early;
 use self::outbox::Outbox;
+use self::reliable::Progress;
+use self::reoffer::Reoffer;
+use self::session::Session;
 use crate::arena::Key;
 use crate::conference::message::PendingMessage;
 use crate::engine::Engine;
@@ -63,6 +75,10 @@ pub(crate) struct Leg {
     pub(crate) audio: Option<AudioSetup>,
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
+    /// Which way we offer and take media: less than both ways while the other side holds.
+    pub(crate) flows: Direction,
+    /// Which way the peer itself wants media to flow, seen from the peer.
+    pub(crate) will: Direction,
 }
 
 /// A 2xx that is repeated until its ACK comes (RFC 3261 section 13.3.1.4).
@@ -91,8 +107,8 @@ pub(crate) struct Call {
     pub(crate) request: Option<Message>,
     /// The transaction of our INVITE while it is not answered.
     pub(crate) dialling: Option<Key>,
-    /// The ACK of our accepted INVITE, for repeats of the 2xx.
-    pub(crate) ack: Option<Packet>,
+    /// The ACK of our last accepted INVITE and its number, for repeats of the 2xx.
+    pub(crate) ack: Option<(u32, Packet)>,
     pub(crate) unacknowledged: Option<Unacknowledged>,
     pub(crate) leg: Leg,
     /// What we have said about our media (RFC 3264).
@@ -114,6 +130,14 @@ pub(crate) struct Call {
     /// What the peer's Accept header lists, where it sent one.
     pub(crate) accepts: Option<String>,
     pub(crate) outbox: Outbox,
+    pub(crate) peer: Abilities,
+    pub(crate) reoffer: Reoffer,
+    pub(crate) session: Session,
+    pub(crate) progress: Progress,
+    /// Dialogs that phones behind one contact have begun and not confirmed.
+    pub(crate) early: Vec<Early>,
+    /// Why our INVITE was given up (RFC 3326), for its CANCEL.
+    pub(crate) reason: Option<String>,
     /// This sender's messages whose verdict is awaited, in the order in which they came.
     pub(crate) pending: VecDeque<(Ticket, Option<Decided>)>,
     /// Messages per second: what is left of the allowance, and when it was counted.

@@ -1,38 +1,46 @@
-//! Offers inside a call: re-INVITE and UPDATE (RFC 3261 section 14, RFC 3311).
+//! Offers of the peer inside a call: re-INVITE and UPDATE (RFC 3261 section 14, RFC 3311).
 
 use crate::arena::Key;
 use crate::call::Stage;
+use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
+use crate::io::Packet;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::write::respond;
+
+/// Why an offer is not looked at now.
+enum Wait {
+    /// Ours is open: 491.
+    Ours,
+    /// An earlier one of theirs is not answered: 500, and when to come back.
+    Theirs,
+}
 
 impl Engine {
     pub(crate) fn on_offer(&mut self, key: Key, transaction: Key, request: Message) {
-        let Some(call) = self.calls.get_mut(key) else {
+        match self.must_wait(key, &request) {
+            Some(Wait::Ours) => {
+                return self.refuse_in(transaction, &request, 491, "Request Pending", "glare");
+            }
+            Some(Wait::Theirs) => {
+                self.wire.counts.reject("offer_too_soon");
+                let seconds = 1 + self.wire.random() % 10;
+                return self.respond_with(transaction, &request, 500, "Answer Pending", |response| {
+                    response.header("Retry-After", seconds)
+                });
+            }
+            None => {}
+        }
+        if self.refused_as_too_brief(transaction, &request) {
             return;
-        };
+        }
         let invite = request.method() == Method::Invite;
-        if call.offered {
-            // Our own offer is open: theirs must wait (RFC 3261 section 14.2).
-            return self.refuse_in(transaction, &request, 491, "Request Pending", "glare");
-        }
-        if invite && (call.stage != Stage::Up || call.unacknowledged.is_some()) {
-            self.wire.counts.reject("offer_too_soon");
-            return self.respond_with(transaction, &request, 500, "Answer Pending", |response| {
-                response.header("Retry-After", 2)
-            });
-        }
-        if request.body_slice().is_empty() && !invite {
-            call.dialog.retarget(&request);
-            let contact = call.dialog.contact.clone();
-            return self.respond_with(transaction, &request, 200, "OK", |response| {
-                response.header("Contact", contact)
-            });
-        }
-        let described = if request.body_slice().is_empty() {
-            Ok(self.make_offer(key))
-        } else {
-            self.answer_offer(key, &request)
+        let described = match (request.body_slice().is_empty(), invite) {
+            (true, true) => Ok(self.make_offer(key)),
+            (true, false) => Ok(String::new()),
+            (false, _) => self.answer_offer(key, &request),
         };
         let text = match described {
             Ok(text) => text,
@@ -51,22 +59,50 @@ impl Engine {
             return;
         };
         call.dialog.retarget(&request);
-        if invite {
-            return self.accept(key, transaction, &request, &text);
+        call.peer.learn(&request);
+        self.session_requested(key, &request);
+        match invite {
+            true => self.accept(key, transaction, &request, &text),
+            false => self.respond_described(key, transaction, &request, &text),
         }
-        let contact = call.dialog.contact.clone();
-        let Some(flow) = self.transactions.flow(transaction) else {
+        self.direction_changed(key, &request, true);
+    }
+
+    /// One offer at a time (RFC 3261 section 14.2, RFC 3311 section 5.2). An UPDATE without an offer
+    /// waits for nothing.
+    fn must_wait(&self, key: Key, request: &Message) -> Option<Wait> {
+        let call = self.calls.get(key)?;
+        let invite = request.method() == Method::Invite;
+        if !invite && request.body_slice().is_empty() {
+            return None;
+        }
+        if call.offered || call.reoffer.is_open() {
+            return Some(Wait::Ours);
+        }
+        let unanswered = call.invite.is_some() && !call.progress.settled;
+        let unfinished = invite && (call.stage != Stage::Up || call.unacknowledged.is_some());
+        (unanswered || unfinished).then_some(Wait::Theirs)
+    }
+
+    /// A 200 to a request other than INVITE inside a call, with a description or without.
+    pub(crate) fn respond_described(&mut self, key: Key, transaction: Key, request: &Message, text: &str) {
+        let (Some(call), Some(flow)) = (self.calls.get(key), self.transactions.flow(transaction)) else {
             return;
         };
-        let response = crate::sip::write::respond(&request, flow.peer, 200, "OK", None)
-            .header("Contact", contact)
-            .header("Server", &self.product)
-            .body("application/sdp", text.as_bytes());
-        self.transactions.respond(
-            transaction,
-            200,
-            crate::io::Packet::whole(response),
-            &mut self.wire,
-        );
+        let mut response = respond(request, flow.peer, 200, "OK", None).header("Server", &self.product);
+        if request.method() == Method::Update {
+            response = response
+                .copy(request, Name::RecordRoute)
+                .header("Contact", &call.dialog.contact)
+                .header("Allow", ALLOW)
+                .header("Supported", SUPPORTED.join(", "));
+            response = call.session.tell(response);
+        }
+        let packet = Packet::whole(match text {
+            "" => response.finish(),
+            text => response.body("application/sdp", text.as_bytes()),
+        });
+        self.transactions
+            .respond(transaction, 200, packet, &mut self.wire);
     }
 }

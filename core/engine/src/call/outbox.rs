@@ -20,6 +20,8 @@ const UDP_SAFE: usize = 1300;
 /// One message on its way to one peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
+    /// MESSAGE, or INFO for a key.
+    pub(crate) method: Method,
     /// The common headers, the empty line and the body: shared by all recipients.
     pub(crate) tail: Bytes,
     /// The sender's display name.
@@ -98,7 +100,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        if call.stage != Stage::Up || call.unacknowledged.is_some() {
+        if call.stage != Stage::Up || call.unacknowledged.is_some() || call.reoffer.is_open() {
             return;
         }
         while let Some((number, message)) = call.outbox.next() {
@@ -106,13 +108,19 @@ impl Engine {
             let Call { dialog, .. } = call;
             let mut length = 0;
             self.transactions.open_client(
-                Method::Message,
+                message.method,
                 flow,
                 Owner::Message(key, number),
                 &mut self.wire,
                 |branch| {
                     let head = dialog
-                        .request(Method::Message, branch, Some(&message.name))
+                        .request(
+                            message.method,
+                            branch,
+                            Some(&message.name)
+                                .filter(|name| !name.is_empty())
+                                .map(String::as_str),
+                        )
                         .into_head();
                     let packet = Packet {
                         head,
@@ -153,7 +161,7 @@ impl Engine {
             call.outbox.queue.push_front(message);
             return self.flush(key);
         }
-        let transport = call.dialog.flow.transport.name();
+        let (transport, method) = (call.dialog.flow.transport.name(), message.method);
         let result = match status {
             200..=299 => "delivered",
             408 => "timeout",
@@ -161,13 +169,15 @@ impl Engine {
             481 => "gone",
             _ => "refused",
         };
-        *self
-            .wire
-            .counts
-            .messages
-            .entry(("out", "conference", result))
-            .or_default() += 1;
-        if status < 300 {
+        if method == Method::Message {
+            *self
+                .wire
+                .counts
+                .messages
+                .entry(("out", "conference", result))
+                .or_default() += 1;
+        }
+        if status < 300 && method == Method::Message {
             self.wire
                 .counts
                 .delivery(transport, now.since(message.queued).as_secs_f64());
@@ -188,6 +198,7 @@ impl Engine {
         self.post(
             key,
             Outgoing {
+                method: Method::Message,
                 tail,
                 name,
                 queued,

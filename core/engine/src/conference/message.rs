@@ -13,6 +13,7 @@ use crate::door::ACCEPT;
 use crate::engine::{Engine, Subject};
 use crate::io::Output;
 use crate::sip::message::Message;
+use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::write::quote_display;
 
@@ -196,6 +197,7 @@ impl Engine {
                 self.post(
                     message.sender,
                     Outgoing {
+                        method: Method::Message,
                         tail,
                         name,
                         queued: self.wire.now,
@@ -268,6 +270,7 @@ impl Engine {
                 continue;
             }
             let copy = Outgoing {
+                method: Method::Message,
                 tail: tail.clone(),
                 name: name.to_owned(),
                 queued: self.wire.now,

@@ -9,6 +9,9 @@ use crate::sip::name::Name;
 use crate::sip::uri::Uri;
 use crate::sip::write::{Writer, quote_display};
 
+/// The Max-Forwards of a request that begins here (RFC 3261 section 8.1.1.6).
+pub(crate) const HOPS: u8 = 70;
+
 /// The state that both ends keep about their call.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialog {
@@ -27,6 +30,10 @@ pub(crate) struct Dialog {
     pub(crate) route: Vec<String>,
     pub(crate) local_cseq: u32,
     pub(crate) remote_cseq: Option<u32>,
+    /// Whether the Call-ID is ours: who makes it waits longer after glare (RFC 3261 section 14.1).
+    pub(crate) we_made_call_id: bool,
+    /// The Max-Forwards of our requests.
+    pub(crate) max_forwards: u8,
     /// The value of our Contact.
     pub(crate) contact: String,
     /// The way that the request which made the dialog came or went.
@@ -55,10 +62,41 @@ impl Dialog {
             route: invite.values(Name::RecordRoute).map(str::to_owned).collect(),
             local_cseq: 0,
             remote_cseq: Some(invite.cseq().ok()?.number),
+            we_made_call_id: false,
+            max_forwards: HOPS,
             contact: String::new(),
             flow,
             sent_by,
         })
+    }
+
+    /// The dialog that a 2xx makes for which no call is there: enough for its ACK and its BYE.
+    pub(crate) fn client(
+        invite: &Message,
+        response: &Message,
+        flow: Flow,
+        sent_by: SocketAddr,
+    ) -> Option<Self> {
+        let from = invite.from().ok()?;
+        let mut dialog = Self {
+            call_id: invite.call_id().to_owned(),
+            local_tag: from.tag()?.to_owned(),
+            remote_tag: String::new(),
+            local_uri: from.uri.to_owned(),
+            local_name: from.display().map(std::borrow::Cow::into_owned),
+            remote: String::new(),
+            target: invite.request_uri().to_owned(),
+            route: Vec::new(),
+            local_cseq: response.cseq().ok()?.number,
+            remote_cseq: None,
+            we_made_call_id: true,
+            max_forwards: HOPS,
+            contact: String::new(),
+            flow,
+            sent_by,
+        };
+        dialog.established_by(response);
+        Some(dialog)
     }
 
     /// What a response to our INVITE tells about the peer.
@@ -124,7 +162,7 @@ impl Dialog {
         for route in routes {
             writer = writer.header("Route", route);
         }
-        let writer = writer.header("Max-Forwards", 70);
+        let writer = writer.header("Max-Forwards", self.max_forwards);
         let writer = match name
             .or(self.local_name.as_deref())
             .filter(|name| !name.is_empty())
@@ -143,11 +181,14 @@ impl Dialog {
                 format_args!("<{}>;tag={}", self.local_uri, self.local_tag),
             ),
         };
-        writer
+        let writer = writer
             .header("To", &self.remote)
             .header("Call-ID", &self.call_id)
-            .header("CSeq", format_args!("{cseq} {}", method.name()))
-            .header("Contact", &self.contact)
+            .header("CSeq", format_args!("{cseq} {}", method.name()));
+        match self.contact.as_str() {
+            "" => writer,
+            contact => writer.header("Contact", contact),
+        }
     }
 
     /// The request URI and the Route values: loose routing, or strict where the first router asks for
@@ -172,7 +213,9 @@ impl Dialog {
         if self.flow.transport != Transport::Udp {
             return self.flow;
         }
-        if let Some(peer) = self.route.first().and_then(|route| address_in(bracketed(route))) {
+        if let Some(route) = self.route.first() {
+            // A router that is named by a name is the one that the dialog came or went by.
+            let peer = address_in(bracketed(route)).unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
         }
         match address_in(&self.target) {
@@ -189,6 +232,14 @@ fn target_of(message: &Message) -> Option<String> {
         .next()?
         .ok()
         .map(|contact| contact.uri.to_owned())
+}
+
+/// The Max-Forwards of a request that goes on behind us; `None` where it may not.
+pub(crate) fn hops_left(request: &Message) -> Option<u8> {
+    match request.max_forwards() {
+        Some(Ok(hops)) => hops.checked_sub(1),
+        _ => Some(HOPS - 1),
+    }
 }
 
 /// The part between angle brackets, or the whole.

@@ -25,6 +25,8 @@ pub(crate) struct Binding {
     pub(crate) flow: Flow,
     pub(crate) user_agent: Arc<str>,
     pub(crate) path: String,
+    /// The phone and which of its flows (RFC 5626), empty unless it gave both.
+    pub(crate) instance: String,
     /// Unique while the switch runs; timers know a binding by it.
     pub(crate) serial: u64,
     /// When its timer runs: at its end, or before, where it was renewed since.
@@ -74,6 +76,14 @@ impl Registrar {
             .get(address)?
             .iter()
             .find(|binding| same_contact(&binding.contact, contact))
+    }
+
+    /// The binding of the same phone and flow (RFC 5626 section 6), whatever its contact is now.
+    pub(crate) fn find_instance(&self, address: &str, instance: &str) -> Option<&Binding> {
+        self.by_address
+            .get(address)?
+            .iter()
+            .find(|binding| !instance.is_empty() && binding.instance == instance)
     }
 
     /// Adds or refreshes a binding; gives its serial number, what it replaced, and whether a timer is to

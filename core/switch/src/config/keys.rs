@@ -94,6 +94,7 @@ static SIP: Section = Section {
         key("trusted", NETWORKS, NONE, "Networks whose requests need no digest and have no rate limit: a proxy in front, a load test."),
         key("digest", Kind::List(&Kind::OneOf(&["MD5", "SHA-256"])), Toml("[\"MD5\", \"SHA-256\"]"), "Digest algorithms offered, in this order; phones take the first that they know."),
         key("answer_scanners", Kind::Flag, Toml("false"), "Whether programs known for searching networks for weak passwords get answers."),
+        key("session_expires", Kind::Duration(secs(0), secs(86_400)), Toml("\"30m\""), "The session interval asked of peers that know session timers (RFC 4028), at least 90 s; `\"0s\"` asks none and still grants what a peer asks."),
         key("abuse", Kind::Table(&ABUSE), Toml("{}"), "What one source may do before it is left without answers."),
         key("registration", Kind::Table(&REGISTRATION), Toml("{}"), "Bounds of a registration's life."),
         key("limits", Kind::Table(&LIMITS), Toml("{}"), "Bounds at the door."),

@@ -141,6 +141,7 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
                 }
             })
             .collect(),
+        session_expires: tree.sure("session_expires").duration(),
         registration: registration(tree.sure("registration").tree(), report),
         limits: Limits {
             transactions: count(limits.sure("transactions")),

@@ -99,6 +99,8 @@ pub(crate) struct Sip {
     pub(crate) trusted: Vec<IpNet>,
     /// Digest algorithms in the order in which they are offered.
     pub(crate) digests: Vec<DigestAlgorithm>,
+    /// The session interval asked of peers; 0 = none.
+    pub(crate) session_expires: Duration,
     /// Bounds of a registration's life.
     pub(crate) registration: RegistrationLimits,
     /// The engine's bounds.
@@ -280,6 +282,7 @@ impl Resolved {
             digests: self.sip.digests.clone(),
             max_message: self.messages.max_size,
             message_rate: self.messages.rate,
+            session_expires: self.sip.session_expires,
             registration: self.sip.registration,
             shards: self.media.shards,
             limits: self.sip.limits,

@@ -54,6 +54,9 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX call_record_ended ON call_record (ended);
     CREATE INDEX call_record_session ON call_record (session);
 ",
+    "
+    ALTER TABLE binding ADD COLUMN instance TEXT NOT NULL DEFAULT '';
+",
 ];
 
 /// The version of a database of today.

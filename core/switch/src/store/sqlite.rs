@@ -83,7 +83,8 @@ impl Store for Sqlite {
             let now = i64::try_from(now.0).unwrap_or(i64::MAX);
             reader.execute("DELETE FROM binding WHERE expires <= ?1", [now])?;
             let mut statement = reader.prepare(
-                "SELECT aor, contact, expires, q, call_id, cseq, transport, local, peer, user_agent, path FROM binding",
+                "SELECT aor, contact, expires, q, call_id, cseq, transport, local, peer, user_agent, path, instance \
+                 FROM binding",
             )?;
             statement.query_map([], binding)?.collect()
         };
@@ -179,6 +180,7 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<StoredBinding> {
         connection: 0,
         user_agent: row.get(9)?,
         path: row.get(10)?,
+        instance: row.get(11)?,
     })
 }
 
@@ -192,8 +194,8 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
         StoreWrite::PutBinding(binding) => connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO binding \
-                 (aor, contact, expires, q, call_id, cseq, transport, local, peer, user_agent, path) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 (aor, contact, expires, q, call_id, cseq, transport, local, peer, user_agent, path, instance) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 binding.aor,
@@ -207,6 +209,7 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
                 binding.peer.to_string(),
                 binding.user_agent,
                 binding.path,
+                binding.instance,
             ]),
         StoreWrite::DeleteBinding { aor, contact } => connection
             .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?

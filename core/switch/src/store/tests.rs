@@ -51,6 +51,7 @@ fn binding(user: &str, expires: u64) -> StoredBinding {
         connection: 0,
         user_agent: "Ännä's phone \u{2603}".into(),
         path: "<sip:edge.lab.test;lr>".into(),
+        instance: "\"<urn:uuid:0C67446E-F1A1-11D9-94D3-000A95A0E128>\";reg-id=1".into(),
     }
 }
 
@@ -179,6 +180,36 @@ fn a_database_of_a_newer_switch_is_not_touched() {
     drop(connection);
     let error = error(folder.path());
     assert!(error.contains("has version 1000"), "{error}");
+}
+
+#[test]
+fn a_database_of_the_first_version_is_taken_over_with_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    connection
+        .execute_batch(
+            "CREATE TABLE binding (
+                aor TEXT NOT NULL, contact TEXT NOT NULL, expires INTEGER NOT NULL, q INTEGER NOT NULL,
+                call_id TEXT NOT NULL, cseq INTEGER NOT NULL, transport TEXT NOT NULL, local TEXT NOT NULL,
+                peer TEXT NOT NULL, user_agent TEXT NOT NULL, path TEXT NOT NULL,
+                PRIMARY KEY (aor, contact)
+            ) STRICT, WITHOUT ROWID;
+            CREATE TABLE plugin_kv (
+                plugin TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (plugin, key)
+            ) STRICT, WITHOUT ROWID;
+            INSERT INTO binding VALUES ('alice@lab.test', 'sip:alice@192.0.2.9', 5, 1000, 'c', 1, 'udp',
+                '127.0.0.1:5060', '192.0.2.9:5060', '', '');
+            PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    let (store, _) = open(folder.path());
+    let kept = store.load_bindings(Time::from_unix_seconds(0)).unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(
+        (kept[0].aor.as_str(), kept[0].instance.as_str()),
+        ("alice@lab.test", "")
+    );
 }
 
 #[test]

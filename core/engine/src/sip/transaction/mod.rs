@@ -29,14 +29,19 @@ use crate::sip::write::Writer;
 use crate::timer::{PATIENCE, T1, Timer};
 use crate::wire::Wire;
 
+/// How many unwanted 2xx to one INVITE get a BYE.
+const MOST_DISMISSED: usize = 16;
+
 /// Who waits for what becomes of a request of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// The INVITE that made this call, towards the called party.
     Invite(Key),
+    /// A re-INVITE or an UPDATE in this call.
+    Reoffer(Key),
     /// A message in this call, and which of the call's outstanding ones.
     Message(Key, u64),
-    /// The BYE of a call that is gone, or a CANCEL: nobody acts on the answer.
+    /// A PRACK, or the BYE of a call that is gone: nobody acts on the answer.
     Farewell,
     /// A message between users, by number, and which contact it went to.
     Pager(Key),
@@ -73,6 +78,10 @@ struct Transaction {
     /// The hash under which a server transaction is found; the secret in a client transaction's branch.
     identity: u128,
     owner: Owner,
+    /// What a request outside any dialog shares with its copies that took another way.
+    copies: Option<u128>,
+    /// The tags of unwanted 2xx that have had their BYE.
+    dismissed: Vec<String>,
 }
 
 /// Every transaction that is alive.
@@ -80,6 +89,7 @@ struct Transaction {
 pub(crate) struct Transactions {
     all: Arena<Transaction>,
     servers: HashMap<u128, Key>,
+    copies: HashMap<u128, Key>,
     by_connection: HashMap<u64, HashSet<Key>>,
     hash_keys: (u64, u64),
 }
@@ -89,6 +99,7 @@ impl Transactions {
         Self {
             all: Arena::default(),
             servers: HashMap::new(),
+            copies: HashMap::new(),
             by_connection: HashMap::new(),
             hash_keys: (wire.random(), wire.random()),
         }
@@ -120,6 +131,45 @@ impl Transactions {
         Some(hasher.finish128().as_u128())
     }
 
+    /// What a request outside any dialog shares with its copies (RFC 3261 section 8.2.2.2).
+    fn copies_of(&self, request: &Message) -> Option<u128> {
+        if request.to().ok()?.tag().is_some() || request.method() == Method::Cancel {
+            return None;
+        }
+        let cseq = request.cseq().ok()?;
+        let mut hasher = SipHasher13::new_with_keys(self.hash_keys.1, self.hash_keys.0);
+        (request.call_id(), request.from().ok()?.tag(), cseq.number).hash(&mut hasher);
+        request.method_text().hash(&mut hasher);
+        Some(hasher.finish128().as_u128())
+    }
+
+    /// Whether a request that belongs to no transaction is the copy of one that does.
+    pub(crate) fn is_merged(&self, request: &Message) -> bool {
+        self.copies_of(request)
+            .is_some_and(|copies| self.copies.contains_key(&copies))
+    }
+
+    /// The request of a client transaction, and the way that it went.
+    pub(crate) fn request_of(&self, key: Key) -> Option<(Message, Flow)> {
+        let transaction = self.all.get(key)?;
+        let head = transaction.packet.as_ref()?.head.clone();
+        Some((Message::parse(head, Framing::Datagram).ok()?, transaction.flow))
+    }
+
+    /// Whether this is the first unwanted 2xx with this tag to a request of ours.
+    pub(crate) fn is_first_of(&mut self, key: Key, tag: &str) -> bool {
+        let Some(transaction) = self.all.get_mut(key) else {
+            return false;
+        };
+        if transaction.dismissed.len() >= MOST_DISMISSED
+            || transaction.dismissed.iter().any(|known| known == tag)
+        {
+            return false;
+        }
+        transaction.dismissed.push(tag.to_owned());
+        true
+    }
+
     pub(crate) fn server(&self, identity: u128) -> Option<Key> {
         self.servers.get(&identity).copied()
     }
@@ -130,6 +180,7 @@ impl Transactions {
             Method::Invite => Machine::InviteServer(InviteServer::Proceeding),
             _ => Machine::NonInviteServer(NonInviteServer::Trying),
         };
+        let copies = self.copies_of(request);
         let key = self.all.insert_with(|_| Transaction {
             machine,
             method,
@@ -141,8 +192,13 @@ impl Transactions {
             end_at: None,
             identity,
             owner: Owner::Farewell,
+            copies,
+            dismissed: Vec::new(),
         });
         self.servers.insert(identity, key);
+        if let Some(copies) = copies {
+            self.copies.insert(copies, key);
+        }
         key
     }
 
@@ -239,6 +295,8 @@ impl Transactions {
             end_at: None,
             identity: u128::from(secret),
             owner,
+            copies: None,
+            dismissed: Vec::new(),
         });
         if flow.connection != 0 {
             self.by_connection.entry(flow.connection).or_default().insert(key);
@@ -255,7 +313,7 @@ impl Transactions {
 
     /// Takes an INVITE of ours back; true if the CANCEL went out. Before any response nothing is sent:
     /// the owner comes back when one is here.
-    pub(crate) fn cancel(&mut self, key: Key, wire: &mut Wire) -> bool {
+    pub(crate) fn cancel(&mut self, key: Key, reason: Option<&str>, wire: &mut Wire) -> bool {
         let Some(transaction) = self.all.get_mut(key) else {
             return false;
         };
@@ -270,7 +328,7 @@ impl Transactions {
         let Some(cancel) = transaction
             .packet
             .as_ref()
-            .and_then(|packet| follow_up(packet, "CANCEL", None))
+            .and_then(|packet| follow_up(packet, "CANCEL", None, reason))
         else {
             return false;
         };
@@ -415,6 +473,11 @@ impl Transactions {
         match transaction.machine {
             Machine::InviteServer(_) | Machine::NonInviteServer(_) => {
                 self.servers.remove(&transaction.identity);
+                if let Some(copies) = transaction.copies
+                    && self.copies.get(&copies) == Some(&key)
+                {
+                    self.copies.remove(&copies);
+                }
             }
             _ => {
                 let connection = transaction.flow.connection;
@@ -468,7 +531,7 @@ impl Transactions {
         let Some(ack) = transaction
             .packet
             .as_ref()
-            .and_then(|packet| follow_up(packet, "ACK", to))
+            .and_then(|packet| follow_up(packet, "ACK", to, None))
         else {
             return;
         };
@@ -478,7 +541,7 @@ impl Transactions {
 }
 
 /// The ACK or CANCEL of an INVITE that was sent: the same branch, route, call and number.
-fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>) -> Option<Bytes> {
+fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>, reason: Option<&str>) -> Option<Bytes> {
     let invite = Message::parse(invite.head.clone(), Framing::Datagram).ok()?;
     let number = invite.cseq().ok()?.number;
     let mut request = Writer::request(method, invite.request_uri());
@@ -486,6 +549,9 @@ fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>) -> Option<
         for value in invite.headers(name) {
             request = request.header(name.text(), value);
         }
+    }
+    if let Some(reason) = reason {
+        request = request.header("Reason", reason);
     }
     let request = request
         .header("Max-Forwards", 70)
@@ -517,3 +583,6 @@ pub(crate) fn response_flow(request: &Message, flow: Flow) -> Flow {
         _ => flow,
     }
 }
+
+#[cfg(test)]
+mod tests;

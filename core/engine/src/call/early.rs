@@ -1,0 +1,221 @@
+//! What called phones say before they answer: ringing, early media, early dialogs of several phones
+//! behind one contact.
+
+use crate::arena::Key;
+use crate::call::ability::requires;
+use crate::call::{Call, Place};
+use crate::engine::Engine;
+use crate::io::{Flow, Packet};
+use crate::sip::dialog::Dialog;
+use crate::sip::message::Message;
+use crate::sip::method::Method;
+use crate::sip::name::Name;
+use crate::sip::transaction::Owner;
+use cordboard_model::Time;
+use cordboard_model::media::AudioSetup;
+
+use crate::timer::{RINGING, Timer};
+
+/// How many early dialogs one INVITE of ours may have.
+const MOST_EARLY: usize = 8;
+
+/// A dialog that a provisional response has made.
+#[derive(Debug, Clone)]
+pub(crate) struct Early {
+    pub(crate) dialog: Dialog,
+    /// The last number that we have confirmed.
+    rseq: Option<u32>,
+    /// The answer to our offer that came with it.
+    pub(crate) audio: Option<AudioSetup>,
+}
+
+impl Call {
+    /// The early dialog of the peer's tag; made if there is none and there is room.
+    fn early(&mut self, response: &Message) -> Option<&mut Early> {
+        let to = response.to().ok()?;
+        let tag = to.tag().filter(|tag| !tag.is_empty())?;
+        let place = self.early.iter().position(|early| early.dialog.remote_tag == tag);
+        let place = match place {
+            Some(place) => place,
+            None if self.early.len() >= MOST_EARLY => return None,
+            None => {
+                let mut dialog = self.dialog.clone();
+                dialog.established_by(response);
+                self.early.push(Early {
+                    dialog,
+                    rseq: None,
+                    audio: None,
+                });
+                self.early.len() - 1
+            }
+        };
+        self.early.get_mut(place)
+    }
+}
+
+impl Engine {
+    /// A provisional response to an INVITE of ours.
+    pub(crate) fn callee_rings(&mut self, key: Key, transaction: Key, response: &Message) {
+        let Some(call) = self.calls.get(key) else { return };
+        if call.abandoned {
+            let reason = call.reason.clone();
+            self.transactions
+                .cancel(transaction, reason.as_deref(), &mut self.wire);
+            return;
+        }
+        let Place::Bridge(bridge_key) = call.place else {
+            return;
+        };
+        if response.status() == 100 {
+            return;
+        }
+        self.rings_on(bridge_key);
+        if requires(response, "100rel") && !self.confirm(key, response) {
+            return; // a repeat, or out of order
+        }
+        let described = !response.body_slice().is_empty() && self.early_media(key, response);
+        let Some(caller) = self
+            .bridges
+            .get(bridge_key)
+            .filter(|bridge| bridge.winner.is_none())
+            .map(|bridge| bridge.caller)
+        else {
+            return;
+        };
+        match (described, response.status()) {
+            (true, _) => self.progress(caller, 183, true),
+            (false, status) => self.progress(caller, status, false),
+        }
+    }
+
+    /// Timer C begins anew with each provisional response but 100 (RFC 3261 section 16.7).
+    fn rings_on(&mut self, key: Key) {
+        let until = self.wire.now + RINGING;
+        if let Some(bridge) = self.bridges.get_mut(key)
+            && bridge.rings_until < until
+        {
+            bridge.rings_until = until;
+            self.wire.timers.arm(until, Timer::Ringing(key));
+        }
+    }
+
+    /// Confirms a reliable response with a PRACK; false if it is not the next one of its dialog.
+    fn confirm(&mut self, key: Key, response: &Message) -> bool {
+        let Some(call) = self.calls.get_mut(key) else {
+            return false;
+        };
+        let number = response
+            .header(Name::RSeq)
+            .and_then(|text| text.trim().parse::<u32>().ok());
+        let (Some(number), Ok(cseq)) = (number, response.cseq()) else {
+            self.wire.counts.reject("bad_rseq");
+            return false;
+        };
+        let Some(early) = call.early(response) else {
+            self.wire.counts.reject("too_many_early_dialogs");
+            return false;
+        };
+        if early.rseq.is_some_and(|last| number != last.wrapping_add(1)) {
+            return false;
+        }
+        early.rseq = Some(number);
+        early.dialog.retarget(response);
+        let flow = early.dialog.next_flow();
+        self.transactions
+            .open_client(Method::Prack, flow, Owner::Farewell, &mut self.wire, |branch| {
+                let prack = early.dialog.request(Method::Prack, branch, None);
+                let rack = format_args!("{number} {} INVITE", cseq.number).to_string();
+                Packet::whole(prack.header("RAck", rack).finish())
+            });
+        true
+    }
+
+    /// Takes the answer of a phone that has not picked up yet; what came last is heard.
+    fn early_media(&mut self, key: Key, response: &Message) -> bool {
+        let audio = match self.read_answer(key, response) {
+            Ok(Some(audio)) => audio,
+            Ok(None) => return false,
+            Err(refusal) => {
+                self.wire.counts.reject(refusal.reason);
+                return false;
+            }
+        };
+        if let Some(early) = self.calls.get_mut(key).and_then(|call| call.early(response)) {
+            early.audio = Some(audio.clone());
+        }
+        self.set_audio(key, audio);
+        true
+    }
+
+    /// The phones have rung long enough.
+    pub(crate) fn ringing_timer(&mut self, key: Key, at: Time) {
+        let ringing =
+            |bridge: &&crate::call::bridge::Bridge| bridge.winner.is_none() && bridge.rings_until == at;
+        let Some(bridge) = self.bridges.get(key).filter(ringing) else {
+            return;
+        };
+        *self.wire.counts.timeouts.entry("C").or_default() += 1;
+        let (caller, forks) = (bridge.caller, bridge.forks.clone());
+        self.record_failure(key, 480, "No Answer", None);
+        for fork in forks {
+            self.hang_up(fork, "no_answer", None);
+        }
+        self.refuse_call(caller, 480, "No Answer", None);
+    }
+
+    /// The call and the place of the early dialog that a request of a called phone belongs to.
+    fn early_of(&self, request: &Message) -> Option<(Key, usize)> {
+        let (to, from) = (request.to().ok()?, request.from().ok()?);
+        let tag = to.tag()?;
+        let (key, _) = Key::read(tag)?;
+        let call = self.calls.get(key).filter(|call| call.dialog.local_tag == tag)?;
+        let place = call.early.iter().position(|early| {
+            early.dialog.call_id == request.call_id() && Some(early.dialog.remote_tag.as_str()) == from.tag()
+        })?;
+        Some((key, place))
+    }
+
+    /// A request in a dialog that has no 2xx yet, from the called side: an UPDATE may be answered, for
+    /// anything else it is too soon. True if it was one.
+    pub(crate) fn on_early_request(&mut self, request: &Message, flow: Flow) -> bool {
+        let Some((key, place)) = self.early_of(request) else {
+            return false;
+        };
+        let Some(transaction) = self.open_server(request, flow) else {
+            return true;
+        };
+        let number = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
+        let Some(call) = self.calls.get_mut(key) else {
+            return true;
+        };
+        let early = &mut call.early[place];
+        if !early.dialog.advance(number) {
+            self.refuse_in(transaction, request, 500, "Out Of Order", "cseq_out_of_order");
+            return true;
+        }
+        if request.method() != Method::Update {
+            self.refuse_in(transaction, request, 481, "Not Answered Yet", "early_dialog");
+            return true;
+        }
+        early.dialog.retarget(request);
+        let answered = early.rseq.is_some() && early.audio.is_some();
+        if request.body_slice().is_empty() {
+            self.respond_described(key, transaction, request, "");
+        } else if !answered {
+            // Our offer is still open there (RFC 3311 section 5.2).
+            self.refuse_in(transaction, request, 491, "Request Pending", "glare");
+        } else {
+            match self.answer_offer(key, request) {
+                Ok(text) => self.respond_described(key, transaction, request, &text),
+                Err(refusal) => self.refuse_in(
+                    transaction,
+                    request,
+                    refusal.status,
+                    refusal.phrase,
+                    refusal.reason,
+                ),
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,102 @@
+//! INFO inside a call: keys go to the other side, everything else is taken and comes to nothing.
+
+use cordboard_engine::sip::name::Name;
+
+use crate::bridge::{Pair, up};
+use crate::phone::Phone;
+use crate::world::World;
+
+const RELAY: &str = "Content-Type: application/dtmf-relay\r\n";
+const PLAIN: &str = "Content-Type: application/dtmf\r\n";
+
+#[test]
+fn a_key_reaches_the_other_side_of_a_call_in_order_and_byte_for_byte() {
+    let mut pair = up(World::new(), "", "");
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        from_bob,
+        ..
+    } = &mut pair;
+    let pressed = [
+        (RELAY, "Signal=5\r\nDuration=160\r\n"),
+        (PLAIN, "#"),
+        (RELAY, "Signal=11\r\n"),
+    ];
+    for (kind, body) in pressed {
+        assert_eq!(
+            alice
+                .within(world, from_alice, "INFO", kind, body.as_bytes())
+                .status(),
+            200
+        );
+        let info = bob.gets(world, "INFO", true);
+        assert_eq!(info.body_slice(), body.as_bytes());
+        let kind = kind.trim_start_matches("Content-Type: ").trim_end();
+        assert_eq!(info.header(Name::ContentType), Some(kind));
+    }
+    assert_eq!(
+        bob.within(world, from_bob, "INFO", RELAY, b"Signal=1").status(),
+        200
+    );
+    alice.gets(world, "INFO", true);
+    assert!(
+        world.engine.counts().messages.is_empty(),
+        "keys are no messages: {:?}",
+        world.engine.counts().messages
+    );
+}
+
+#[test]
+fn what_is_no_key_is_refused_or_taken_and_goes_nowhere() {
+    let mut pair = up(World::new(), "", "");
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        ..
+    } = &mut pair;
+    let cases = [
+        (RELAY, "Signal=ab", 400),
+        (PLAIN, "", 400),
+        ("Content-Type: application/media_control+xml\r\n", "<x/>", 200),
+        ("", "", 200),
+        ("Info-Package: foo\r\nContent-Type: text/plain\r\n", "x", 469),
+    ];
+    for (headers, body, status) in cases {
+        let answer = alice.within(world, from_alice, "INFO", headers, body.as_bytes());
+        assert_eq!(answer.status(), status, "{headers}");
+        bob.has_nothing(world);
+    }
+}
+
+#[test]
+fn a_phone_that_says_that_it_takes_no_info_gets_none() {
+    let mut pair = up(World::new(), "", "Allow: INVITE, ACK, BYE, CANCEL\r\n");
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        ..
+    } = &mut pair;
+    assert_eq!(alice.within(world, from_alice, "INFO", PLAIN, b"1").status(), 200);
+    bob.has_nothing(world);
+}
+
+#[test]
+fn in_a_conference_nobody_gets_the_key() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    let mut line = alice.call(&mut world, "3000");
+    bob.call(&mut world, "3000");
+    assert_eq!(
+        alice
+            .within(&mut world, &mut line, "INFO", RELAY, b"Signal=1")
+            .status(),
+        200
+    );
+    bob.has_nothing(&mut world);
+}

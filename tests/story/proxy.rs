@@ -1,0 +1,119 @@
+//! Proxies between the switch and a phone: Path, Record-Route both ways, strict routers.
+
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+
+use crate::phone::{Line, Phone, SDP};
+use crate::world::{REALM, World};
+
+const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
+
+fn routes(message: &Message) -> Vec<String> {
+    message.values(Name::Route).map(str::to_owned).collect()
+}
+
+/// A phone behind a proxy; what is sent to it arrives at the proxy's address.
+fn proxy(name: &'static str, host: u8) -> Phone {
+    Phone::new(name, host)
+}
+
+#[test]
+fn what_goes_to_a_phone_that_registered_through_proxies_takes_their_path() {
+    let (mut world, mut alice, mut edge) = (World::new(), Phone::new("alice", 1), proxy("bob", 2));
+    let path = "<sip:198.51.100.2:5060;lr>, <sip:inner.lab.test;lr>";
+    let headers =
+        format!("Contact: <sip:bob@10.0.0.9:5060>\r\nExpires: 600\r\nPath: {path}\r\nSupported: path\r\n");
+    let answer = edge.request(&mut world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+    assert_eq!((answer.status(), answer.header(Name::Path)), (200, Some(path)));
+    world.restart();
+    alice.invite(&mut world, "bob");
+    let invite = edge.gets(&mut world, "INVITE", false);
+    assert_eq!(invite.request_uri(), "sip:bob@10.0.0.9:5060");
+    assert_eq!(
+        routes(&invite),
+        ["<sip:198.51.100.2:5060;lr>", "<sip:inner.lab.test;lr>"]
+    );
+    // The CANCEL goes the INVITE's way.
+    edge.respond(&mut world, &invite, 180, "", "");
+    alice.cancel(&mut world, "");
+    let cancel = edge.gets(&mut world, "CANCEL", true);
+    assert_eq!(
+        (cancel.request_uri(), routes(&cancel)),
+        (invite.request_uri(), routes(&invite))
+    );
+}
+
+#[test]
+fn a_called_phone_is_reached_through_the_routers_that_recorded_themselves_last_first() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), proxy("bob", 2));
+    bob.register(&mut world, 600);
+    alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    let headers = format!(
+        "Record-Route: <sip:10.9.9.9;lr>\r\nRecord-Route: <sip:198.51.100.2:5060;lr>\r\nContact: <sip:bob@10.0.0.9>\r\n{SDP_TYPE}"
+    );
+    bob.respond(&mut world, &invite, 200, &headers, SDP);
+    let ack = bob.gets(&mut world, "ACK", false);
+    assert_eq!(ack.request_uri(), "sip:bob@10.0.0.9");
+    assert_eq!(routes(&ack), ["<sip:198.51.100.2:5060;lr>", "<sip:10.9.9.9;lr>"]);
+}
+
+/// Alice's INVITE comes through proxies; the line that it makes, and her proxy.
+fn through(world: &mut World, record_route: &str) -> (Phone, Line) {
+    let mut proxy = proxy("alice", 1);
+    let (mut line, answer) = proxy.invite_with(world, "bob", record_route);
+    assert!(answer.is_none());
+    line.own = format!("<sip:alice@{REALM}>;tag=alice1");
+    (proxy, line)
+}
+
+#[test]
+fn a_caller_is_reached_through_its_routers_first_first_and_sees_them_in_the_answer() {
+    // What the proxies recorded, where our BYE goes, and the routes in it.
+    let contact = "sip:alice@198.51.100.1:5060";
+    let cases: [(&str, &str, &[&str]); 3] = [
+        (
+            "Record-Route: <sip:198.51.100.1:5060;lr>, <sip:10.1.1.1;lr>\r\n",
+            contact,
+            &["<sip:198.51.100.1:5060;lr>", "<sip:10.1.1.1;lr>"],
+        ),
+        // A strict router gets the request under its own name, and the target as the last route.
+        (
+            "Record-Route: <sip:198.51.100.1:5060>, <sip:10.1.1.1;lr>\r\n",
+            "sip:198.51.100.1:5060",
+            &["<sip:10.1.1.1;lr>", "<sip:alice@198.51.100.1:5060>"],
+        ),
+        // A router that is named by a name is the one that the INVITE came from.
+        (
+            "Record-Route: <sip:edge.example;lr>\r\n",
+            contact,
+            &["<sip:edge.example;lr>"],
+        ),
+    ];
+    for (recorded, uri, expect) in cases {
+        let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+        bob.register(&mut world, 600);
+        let (mut alice, mut line) = through(&mut world, recorded);
+        let invite = bob.gets(&mut world, "INVITE", false);
+        assert_eq!(
+            routes(&invite),
+            [""; 0],
+            "the caller's routers are not on the way to bob"
+        );
+        let mut from_bob = bob.pick_up(&mut world, &invite);
+        bob.gets(&mut world, "ACK", false);
+        let answer = alice.final_response(&mut world);
+        let told: Vec<&str> = answer.values(Name::RecordRoute).collect();
+        let sent = recorded.trim_start_matches("Record-Route: ").trim_end();
+        assert_eq!(told.join(", "), sent);
+        line.learn(&answer);
+        alice.ack(&mut world, &line);
+        assert_eq!(
+            bob.within(&mut world, &mut from_bob, "BYE", "", b"").status(),
+            200
+        );
+        let bye = alice.gets(&mut world, "BYE", true);
+        assert_eq!(bye.request_uri(), uri);
+        assert_eq!(routes(&bye), expect);
+    }
+}

@@ -1,0 +1,241 @@
+//! Session timers: both refreshers, refusals, and what becomes of a peer that has vanished.
+
+use std::time::Duration;
+
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+
+use crate::bridge::{Pair, up};
+use crate::phone::{Phone, SDP};
+use crate::world::World;
+
+const ALLOW: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n";
+
+fn timed() -> World {
+    World::with(|config| config.session_expires = Duration::from_secs(1800))
+}
+
+fn expires(message: &Message) -> Option<&str> {
+    message.header(Name::SessionExpires)
+}
+
+#[test]
+fn who_asks_for_what_gets_what() {
+    // Our own wish, what a caller asks, what the 200 says, and whether it requires the timer.
+    let cases = [
+        (0, "", None, false),
+        (0, "Supported: timer\r\n", None, false),
+        (1800, "", None, false),
+        (1800, "Supported: timer\r\n", Some("1800;refresher=uac"), true),
+        (
+            1800,
+            "Supported: timer\r\nMin-SE: 3600\r\n",
+            Some("3600;refresher=uac"),
+            true,
+        ),
+        (
+            0,
+            "Supported: timer\r\nSession-Expires: 90\r\n",
+            Some("90;refresher=uac"),
+            true,
+        ),
+        (
+            0,
+            "k: timer\r\nx: 300;refresher=uas\r\n",
+            Some("300;refresher=uas"),
+            false,
+        ),
+        (
+            0,
+            "Supported: timer\r\nSession-Expires: 300;refresher=uac\r\n",
+            Some("300;refresher=uac"),
+            true,
+        ),
+        // A proxy asks for one whose caller knows nothing of it.
+        (0, "Session-Expires: 600\r\n", Some("600;refresher=uas"), false),
+        (
+            0,
+            "Session-Expires: 600;refresher=uac\r\n",
+            Some("600;refresher=uas"),
+            false,
+        ),
+        (
+            0,
+            "Supported: timer\r\nRequire: timer\r\nSession-Expires: 200\r\n",
+            Some("200;refresher=uac"),
+            true,
+        ),
+    ];
+    for (ours, asked, told, required) in cases {
+        let mut world = World::with(|config| config.session_expires = Duration::from_secs(ours));
+        let (_, answer) = Phone::new("alice", 1).invite_with(&mut world, "3000", asked);
+        let answer = answer.unwrap();
+        assert_eq!((answer.status(), expires(&answer)), (200, told), "{asked}");
+        assert_eq!(answer.header(Name::Require) == Some("timer"), required, "{asked}");
+    }
+}
+
+#[test]
+fn too_short_a_session_is_422_in_the_first_invite_and_later() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let brief = "Supported: timer\r\nSession-Expires: 60\r\n";
+    let (_, answer) = alice.invite_with(&mut world, "3000", brief);
+    let answer = answer.unwrap();
+    assert_eq!((answer.status(), answer.header(Name::MinSe)), (422, Some("90")));
+    let mut line = alice.call(&mut world, "3000");
+    for (method, body) in [("UPDATE", ""), ("INVITE", SDP)] {
+        let headers = format!("{brief}Content-Type: application/sdp\r\n");
+        let headers = if body.is_empty() { brief } else { &headers };
+        let answer = alice.within(&mut world, &mut line, method, headers, body.as_bytes());
+        assert_eq!(
+            (answer.status(), answer.header(Name::MinSe)),
+            (422, Some("90")),
+            "{method}"
+        );
+    }
+}
+
+#[test]
+fn a_caller_that_refreshes_by_empty_updates_stays_and_one_that_stops_is_hung_up_on() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let asked = "Supported: timer\r\nSession-Expires: 90\r\n";
+    let (mut line, answer) = alice.invite_with(&mut world, "3000", asked);
+    assert_eq!(expires(&answer.unwrap()), Some("90;refresher=uac"));
+    alice.ack(&mut world, &line);
+    for _ in 0..5 {
+        world.advance(Duration::from_secs(45));
+        alice.has_nothing_but_provisionals(&mut world);
+        let refresh = "Supported: timer\r\nSession-Expires: 90;refresher=uac\r\n";
+        let answer = alice.within(&mut world, &mut line, "UPDATE", refresh, b"");
+        assert_eq!(
+            (answer.status(), expires(&answer)),
+            (200, Some("90;refresher=uac"))
+        );
+        assert!(answer.body_slice().is_empty());
+    }
+    // 90 s less a third of it.
+    world.advance(Duration::from_secs(59));
+    alice.has_nothing_but_provisionals(&mut world);
+    world.advance(Duration::from_secs(1));
+    let bye = alice.gets(&mut world, "BYE", true);
+    assert_eq!(
+        bye.header(Name::Reason),
+        Some("SIP;cause=408;text=\"Session expired\"")
+    );
+    assert_eq!(world.engine.counts().calls_ended["session_expired"], 1);
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
+}
+
+#[test]
+fn we_ask_the_called_phone_and_refresh_by_update_where_it_takes_one() {
+    let told = format!("{ALLOW}Supported: timer\r\nRequire: timer\r\nSession-Expires: 600;refresher=uac\r\n");
+    let mut pair = up(timed(), "", &told);
+    assert_eq!(expires(&pair.invite), Some("1800"));
+    assert!(pair.invite.values(Name::Supported).any(|word| word == "timer"));
+    let Pair { world, bob, .. } = &mut pair;
+    for _ in 0..3 {
+        world.advance(Duration::from_secs(299));
+        bob.has_nothing(world);
+        world.advance(Duration::from_secs(1));
+        let update = bob.gets(world, "UPDATE", false);
+        assert_eq!(expires(&update), Some("600;refresher=uac"));
+        assert!(update.body_slice().is_empty());
+        bob.respond(
+            world,
+            &update,
+            200,
+            "Session-Expires: 600;refresher=uac\r\nRequire: timer\r\n",
+            "",
+        );
+    }
+}
+
+#[test]
+fn we_refresh_by_the_same_offer_where_the_phone_takes_no_update() {
+    for allow in ["", ALLOW] {
+        let told = format!("{allow}Supported: timer\r\nSession-Expires: 600;refresher=uac\r\n");
+        let mut pair = up(timed(), "", &told);
+        let Pair {
+            world, bob, invite, ..
+        } = &mut pair;
+        world.advance(Duration::from_secs(300));
+        if !allow.is_empty() {
+            // It said that it would, and does not.
+            let update = bob.gets(world, "UPDATE", false);
+            bob.respond(world, &update, 501, "", "");
+        }
+        let refresh = bob.gets(world, "INVITE", false);
+        assert_eq!(
+            refresh.body_slice(),
+            invite.body_slice(),
+            "not a byte has changed"
+        );
+        assert_eq!(expires(&refresh), Some("600;refresher=uac"));
+        let headers = format!(
+            "Contact: {}\r\nContent-Type: application/sdp\r\nSession-Expires: 600;refresher=uac\r\n",
+            bob.contact()
+        );
+        bob.respond(world, &refresh, 200, &headers, SDP);
+        bob.gets(world, "ACK", false);
+        world.advance(Duration::from_secs(299));
+        bob.has_nothing(world);
+        world.advance(Duration::from_secs(1));
+        bob.gets(world, "INVITE", false);
+    }
+}
+
+#[test]
+fn a_phone_that_wants_a_longer_session_is_asked_again_with_it() {
+    let (mut world, mut alice, mut bob) = (timed(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    alice.invite(&mut world, "bob");
+    let first = bob.gets(&mut world, "INVITE", false);
+    bob.respond(&mut world, &first, 422, "Min-SE: 3600\r\n", "");
+    bob.gets(&mut world, "ACK", false);
+    let second = bob.gets(&mut world, "INVITE", false);
+    assert_eq!(
+        (expires(&second), second.header(Name::MinSe)),
+        (Some("3600"), Some("3600"))
+    );
+    assert_eq!(second.call_id(), first.call_id());
+    assert_eq!(second.cseq().unwrap().number, first.cseq().unwrap().number + 1);
+    bob.respond(&mut world, &second, 422, "Min-SE: 3600\r\n", "");
+    bob.gets(&mut world, "ACK", false);
+    bob.has_nothing(&mut world);
+    assert_eq!(
+        alice.final_response(&mut world).status(),
+        422,
+        "it does not know what it wants"
+    );
+}
+
+#[test]
+fn a_phone_that_has_vanished_ends_the_call_of_both() {
+    // We refresh: silence ends it. The phone refreshes: its silence ends it.
+    for (role, after) in [("uac", 300 + 32), ("uas", 600 - 32)] {
+        let told = format!("{ALLOW}Supported: timer\r\nSession-Expires: 600;refresher={role}\r\n");
+        let mut pair = up(timed(), "", &told);
+        let Pair { world, alice, .. } = &mut pair;
+        world.advance(Duration::from_secs(after - 1));
+        alice.has_nothing(world);
+        world.advance(Duration::from_secs(1));
+        let bye = alice.gets(world, "BYE", true);
+        assert!(bye.header(Name::Reason).unwrap().contains("cause=408"), "{role}");
+        pair.is_gone();
+    }
+}
+
+#[test]
+fn where_nobody_wants_a_timer_a_call_lasts() {
+    let mut pair = up(World::new(), "", "");
+    assert_eq!(expires(&pair.invite), None);
+    assert_eq!(expires(&pair.answer), None);
+    let Pair {
+        world, alice, bob, ..
+    } = &mut pair;
+    world.advance(Duration::from_secs(86_400));
+    alice.has_nothing(world);
+    bob.has_nothing(world);
+    assert_eq!(world.engine.gauges().dialogs, 2);
+}
