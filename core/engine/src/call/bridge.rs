@@ -13,7 +13,6 @@ use crate::call::{Call, Place, Stage};
 use crate::door::ALLOW;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, Transport};
-use crate::sdp::Origin;
 use crate::sip::dialog::{Dialog, address_in};
 use crate::sip::grammar::List;
 use crate::sip::header::NameAddr;
@@ -159,7 +158,7 @@ impl Engine {
     fn open_fork(&mut self, bridge_key: Key, contact: &Binding) -> Option<Key> {
         let secret = self.wire.token();
         let call_id = self.wire.token();
-        let session = self.wire.random() >> 2;
+        let origin = self.new_origin();
         let (mix, shard) = self
             .bridges
             .get(bridge_key)
@@ -196,7 +195,7 @@ impl Engine {
             ack: None,
             unacknowledged: None,
             leg,
-            origin: Origin::new(session),
+            origin,
             offered: false,
             user: None,
             name: String::new(),

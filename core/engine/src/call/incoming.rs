@@ -13,7 +13,6 @@ use crate::config::Account;
 use crate::directory::Destination;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
-use crate::sdp::Origin;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -178,7 +177,7 @@ impl Engine {
             .unwrap_or_default();
         let user = credential.map(|credential| credential.owner.clone());
         let accepts = accepted(&request);
-        let origin = Origin::new(self.wire.random() >> 2);
+        let origin = self.new_origin();
         let (trusted, now) = (caller.identity.trusted(), self.wire.now);
         let allowance = (f64::from(self.config.message_rate) * 2.0, now);
         let call = self.calls.insert_with(|key| {

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use cordboard_model::media::{AudioSetup, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioSetup, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 
 use crate::arena::Key;
@@ -124,44 +124,70 @@ impl Engine {
             });
         }
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
-        let answered = read_sdp(request)
-            .and_then(|session| answer(&session, &Capabilities::default(), anywhere, &mut Origin::new(0)));
+        let answered = read_sdp(request).and_then(|session| {
+            answer(
+                &session,
+                &self.capabilities(),
+                anywhere,
+                &mut Origin::new(0, [0; 58]),
+            )
+        });
         answered.err()
     }
 
     /// Answers an offer of the peer: the text of ours, the audio set.
     pub(crate) fn answer_offer(&mut self, key: Key, message: &Message) -> Result<String, Refusal> {
         let session = read_sdp(message)?;
-        let local = self.rtp_address(key);
+        let (local, ours) = (self.rtp_address(key), self.capabilities());
         let Some(call) = self.calls.get_mut(key) else {
             return Ok(String::new());
         };
-        let negotiated = answer(&session, &Capabilities::default(), local, &mut call.origin)?;
-        self.set_audio(key, negotiated.audio);
+        let negotiated = answer(&session, &ours, local, &mut call.origin)?;
+        // Audio that is turned off keeps its format, so that it can be turned on again.
+        let silenced = call.leg.audio.clone().map(|audio| AudioSetup {
+            direction: Direction::NONE,
+            ..audio
+        });
+        if let Some(audio) = negotiated.audio.or(silenced) {
+            self.set_audio(key, audio);
+        }
         Ok(negotiated.answer_text)
     }
 
     /// Our offer.
     pub(crate) fn make_offer(&mut self, key: Key) -> String {
-        let local = self.rtp_address(key);
+        let (local, ours) = (self.rtp_address(key), self.capabilities());
         let Some(call) = self.calls.get_mut(key) else {
             return String::new();
         };
         call.offered = true;
-        offer(&Capabilities::default(), local, &mut call.origin)
+        offer(&ours, local, &mut call.origin)
     }
 
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&mut self, key: Key, message: &Message) -> Result<(), Refusal> {
         let session = read_sdp(message)?;
+        let ours = self.capabilities();
         let Some(call) = self.calls.get_mut(key) else {
             return Ok(());
         };
         call.offered = false;
-        let ours = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
-        let audio = accept_answer(&ours, &session, &Capabilities::default())?;
+        let sent = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
+        let audio = accept_answer(&sent, &session, &ours)?;
         self.set_audio(key, audio);
         Ok(())
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            codecs: self.config.codecs.clone(),
+            ..Capabilities::default()
+        }
+    }
+
+    /// What a new call's descriptions have in common.
+    pub(crate) fn new_origin(&mut self) -> Origin {
+        Origin::new(self.wire.random() >> 2, self.wire.random_bytes())
     }
 
     /// Where the media of this call is reached.
