@@ -28,6 +28,10 @@ pub(crate) struct Leg {
     /// It was closed before its port was bound.
     pub(crate) closed: bool,
     pub(crate) audio: Option<AudioSetup>,
+    /// The rate of what it hears.
+    pub(crate) rate: Rate,
+    /// Whether its peer takes keys as events.
+    pub(crate) takes_events: bool,
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
     mouth: Gate,
@@ -66,6 +70,8 @@ impl Leg {
             bound: false,
             closed: false,
             audio: None,
+            rate: Rate::Narrow,
+            takes_events: false,
             muted,
             deaf,
             mouth: Gate::default(),
@@ -104,14 +110,9 @@ impl Leg {
             (Some(session), Some(keys)) => session.renew(keys),
             (None, Some(keys)) => self.srtp = Some(Box::new(Session::new(keys))),
         }
+        self.rate = Rate::of(audio.format.codec);
+        self.takes_events = !audio.format.events.is_empty();
         self.audio = Some(audio);
-    }
-
-    /// The rate of what it hears.
-    pub(crate) fn rate(&self) -> Rate {
-        self.audio
-            .as_ref()
-            .map_or(Rate::Narrow, |audio| Rate::of(audio.format.codec))
     }
 
     /// Whether the mix may hear the peer from now on.

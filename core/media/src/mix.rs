@@ -44,7 +44,7 @@ impl Mix {
             let leg = &legs[*key];
             if leg.hears != Pass::Closed {
                 hearers += 1;
-                wanted[leg.rate() as usize] = true;
+                wanted[leg.rate as usize] = true;
             }
         }
         round.clear(wanted);
@@ -178,7 +178,7 @@ impl Round {
 
     /// What a leg hears: everything but itself. `None` is silence.
     pub(crate) fn heard_by(&mut self, leg: &Leg) -> Option<&mut [i16]> {
-        let rate = leg.rate();
+        let rate = leg.rate;
         let others = self.speakers - usize::from(leg.speaks && self.speakers > 0);
         if leg.hears == Pass::Closed || others == 0 {
             return None;

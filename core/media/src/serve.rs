@@ -41,11 +41,7 @@ impl Leg {
     }
 
     fn share(&self, round: &Round) -> Share {
-        let events = self
-            .audio
-            .as_ref()
-            .is_some_and(|audio| !audio.format.events.is_empty());
-        if self.dial.is_down() && !events {
+        if self.dial.is_down() && !self.takes_events {
             Share::Tone
         } else if round.is_common_to(self) {
             Share::Common
@@ -78,7 +74,7 @@ impl Leg {
         if let Some((payload_type, event)) = event {
             add(&mut sent, self.outlet.send_event(&event, payload_type, &mut way));
         }
-        if self.dial.is_down() && !audio.format.events.is_empty() {
+        if self.dial.is_down() && self.takes_events {
             self.outlet.skip();
         } else if has_memory(audio.format.codec) {
             add(
@@ -103,7 +99,7 @@ impl Leg {
             }),
             Share::Tone => {
                 let mut frame = [0; g711::FRAME];
-                self.dial.tone(self.rate(), &mut frame);
+                self.dial.tone(self.rate, &mut frame);
                 own.set_g711(format.codec, &frame);
                 Some(own.bytes())
             }
@@ -119,7 +115,7 @@ impl Leg {
         round: &mut Round,
         way: &mut Way<'_>,
     ) -> (u64, u64) {
-        let rate = self.rate();
+        let rate = self.rate;
         let share = self.share(round);
         let mut own = self.own.take();
         let mut keep = true;

@@ -38,6 +38,8 @@ pub(crate) struct Phone {
     pub(crate) address: SocketAddr,
     pub(crate) codec: Codec,
     pub(crate) coder: Coder,
+    /// What it hears by.
+    ear: (Codec, Coder),
     pub(crate) ssrc: u32,
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
@@ -143,6 +145,7 @@ impl World {
             address: address(leg),
             codec: audio.format.codec,
             coder: Coder::new(audio.format.codec),
+            ear: (audio.format.codec, Coder::new(audio.format.codec)),
             ssrc: leg as u32 * 7919,
             sequence: (leg * 1000) as u16,
             timestamp: leg as u32 * 77_777,
@@ -298,7 +301,7 @@ impl World {
         let mut crossing = Vec::new();
         self.shard.drain_packets(|packet| {
             if let Some(other) = self.wires.get(&packet.leg) {
-                let source = phones[&packet.leg].address;
+                let source = phones[other].address;
                 crossing.push((*other, source, packet.control, packet.bytes.to_vec()));
                 return;
             }
@@ -383,7 +386,7 @@ impl Phone {
 
     /// Samples per second.
     pub(crate) fn rate(&self) -> u64 {
-        rate(self.codec)
+        rate(self.ear.0)
     }
 
     /// The next packet that the phone would send.
@@ -442,13 +445,13 @@ impl Phone {
             .into_iter()
             .find(|codec| payload_type(*codec) == packet.payload_type)
             .expect("a payload type that was negotiated");
-        if codec != self.codec {
-            (self.codec, self.coder) = (codec, Coder::new(codec));
+        if codec != self.ear.0 {
+            self.ear = (codec, Coder::new(codec));
         } else if codec == Codec::Opus {
-            let pause = self.coder.pause(paused as usize);
+            let pause = self.ear.1.pause(paused as usize);
             self.heard.extend(pause);
         }
-        let samples = self.coder.decode(packet.payload);
+        let samples = self.ear.1.decode(packet.payload);
         let units = samples.len() as u64 * u64::from(codec.clock()) / rate(codec);
         let next = packet.timestamp.wrapping_add(units as u32);
         self.expected = Some((packet.sequence.wrapping_add(1), next, packet.ssrc));
