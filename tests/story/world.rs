@@ -17,7 +17,7 @@ use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::hook::OnFailure;
-use cordboard_model::media::{LegTotals, MediaCommand, MediaEvent};
+use cordboard_model::media::{Codec, LegTotals, MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
 
 /// A message that the engine sent.
@@ -105,6 +105,7 @@ pub(crate) fn config() -> Config {
         session_expires: Duration::ZERO,
         registration: RegistrationLimits::default(),
         shards: 2,
+        codecs: Codec::ALL.to_vec(),
         limits: Limits::default(),
         abuse: AbuseLimits::default(),
         records: true,

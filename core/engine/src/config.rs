@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use cordboard_model::hook::OnFailure;
+use cordboard_model::media::Codec;
 use cordboard_model::{AccountId, ConferenceId, UserId};
 use ipnet::IpNet;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub registration: RegistrationLimits,
     /// How many media shards there are; at least 1.
     pub shards: u16,
+    /// The codecs that are taken, and offered in this order; at least one.
+    pub codecs: Vec<Codec>,
     /// Bounds at the door.
     pub limits: Limits,
     /// What one source may do before it is left without answers.

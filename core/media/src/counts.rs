@@ -22,11 +22,15 @@ pub enum DropReason {
     Overflow,
     /// For a leg that is not open, or whose peer is not described yet.
     NotReady,
+    /// SRTP whose tag is wrong: a forgery, or a peer with another key.
+    Unauthentic,
+    /// SRTP that came before, or is too old to know.
+    Replayed,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`Counts::dropped`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::UnknownPayload,
         Self::ForeignSource,
@@ -35,6 +39,8 @@ impl DropReason {
         Self::OutOfSequence,
         Self::Overflow,
         Self::NotReady,
+        Self::Unauthentic,
+        Self::Replayed,
     ];
 
     /// The reason as a metric label.
@@ -48,6 +54,8 @@ impl DropReason {
             Self::OutOfSequence => "out_of_sequence",
             Self::Overflow => "overflow",
             Self::NotReady => "not_ready",
+            Self::Unauthentic => "unauthentic",
+            Self::Replayed => "replayed",
         }
     }
 }

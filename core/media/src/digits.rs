@@ -1,7 +1,6 @@
 //! Keys that the peer presses, as RFC 4733 events: one report for each press.
 
-/// The keys by event number (RFC 4733 section 3.2).
-const KEYS: &[u8; 16] = b"0123456789*#ABCD";
+use crate::dial::KEYS;
 
 #[derive(Debug, Clone, Copy)]
 struct Press {

@@ -1,8 +1,9 @@
-//! G.711 mu-law and A-law by tables that the compiler fills.
+//! G.711 mu-law and A-law by tables that the compiler fills. Codecs other than A-law count as mu-law here.
 
 use cordboard_model::media::Codec;
 
-use crate::sound::{FRAME, Frame};
+/// Codes of 20 ms.
+pub(crate) const FRAME: usize = 160;
 
 /// Entries of an encoder's table: 16-bit samples without their two lowest bits, which no level of either
 /// law uses.
@@ -102,9 +103,10 @@ const fn a_law_code(sample: i32) -> u8 {
 
 /// Turns codes into samples; the shorter of the two decides how many.
 pub(crate) fn decode(codec: Codec, codes: &[u8], samples: &mut [i16]) {
-    let table = match codec {
-        Codec::Pcmu => &MU_DECODE,
-        Codec::Pcma => &A_DECODE,
+    let table = if codec == Codec::Pcma {
+        &A_DECODE
+    } else {
+        &MU_DECODE
     };
     for (sample, code) in samples.iter_mut().zip(codes) {
         *sample = table[usize::from(*code)];
@@ -112,10 +114,11 @@ pub(crate) fn decode(codec: Codec, codes: &[u8], samples: &mut [i16]) {
 }
 
 /// Turns a frame of samples into codes.
-pub(crate) fn encode(codec: Codec, samples: &Frame, codes: &mut [u8; FRAME]) {
-    let table = match codec {
-        Codec::Pcmu => &MU_ENCODE,
-        Codec::Pcma => &A_ENCODE,
+pub(crate) fn encode(codec: Codec, samples: &[i16], codes: &mut [u8; FRAME]) {
+    let table = if codec == Codec::Pcma {
+        &A_ENCODE
+    } else {
+        &MU_ENCODE
     };
     for (code, sample) in codes.iter_mut().zip(samples) {
         *code = table[usize::from(*sample as u16 >> 2)];
@@ -124,9 +127,10 @@ pub(crate) fn encode(codec: Codec, samples: &Frame, codes: &mut [u8; FRAME]) {
 
 /// A frame of silence.
 pub(crate) fn silence(codec: Codec) -> &'static [u8; FRAME] {
-    match codec {
-        Codec::Pcmu => &MU_SILENCE,
-        Codec::Pcma => &A_SILENCE,
+    if codec == Codec::Pcma {
+        &A_SILENCE
+    } else {
+        &MU_SILENCE
     }
 }
 

@@ -7,16 +7,17 @@ use cordboard_model::media::{AudioSetup, Codec};
 
 use crate::counts::{Counts, DropReason};
 use crate::digits::Digits;
-use crate::g711;
-use crate::jitter::{JitterBuffer, MAX_PACKET, Put};
+use crate::jitter::Put;
 use crate::latch::Latch;
+use crate::playout::{MAX_PAYLOAD, Playout, Voice};
+use crate::rate::{LONGEST_FRAME, Rate};
 use crate::rtp::RtpPacket;
 use crate::sequence::{Order, Reception};
-use crate::sound::{self, Frame};
+use crate::sound;
 use crate::talk::Talk;
 
-/// Nanoseconds of one sample.
-const SAMPLE_NS: i64 = 125_000;
+/// The payload type of comfort noise (RFC 3389); many send it without having said so.
+const COMFORT_NOISE: u8 = 13;
 
 /// When a packet came, and when the next frame is taken.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +36,7 @@ pub(crate) struct Inlet {
     pub(crate) late: u64,
     /// Where the peer's RTCP comes from.
     control_source: Option<SocketAddr>,
-    jitter: JitterBuffer,
+    playout: Playout,
     digits: Digits,
     talk: Talk,
 }
@@ -44,6 +45,8 @@ pub(crate) struct Inlet {
 enum Payload {
     Audio(Codec),
     Event,
+    /// The level of the noise in a pause. Our pauses are silent: a mix of many must not hiss.
+    ComfortNoise,
 }
 
 impl Inlet {
@@ -54,7 +57,7 @@ impl Inlet {
             packets: 0,
             late: 0,
             control_source: None,
-            jitter: JitterBuffer::new(),
+            playout: Playout::new(),
             digits: Digits::default(),
             talk: Talk::default(),
         }
@@ -79,7 +82,7 @@ impl Inlet {
         counts: &mut Counts,
     ) -> Result<Option<char>, DropReason> {
         let packet = RtpPacket::parse(bytes).map_err(|_| DropReason::Malformed)?;
-        if packet.payload.len() > MAX_PACKET {
+        if packet.payload.len() > MAX_PAYLOAD {
             return Err(DropReason::Malformed);
         }
         let payload = payload(audio, packet.payload_type).ok_or(DropReason::UnknownPayload)?;
@@ -89,7 +92,11 @@ impl Inlet {
         {
             return Err(DropReason::ForeignSource);
         }
-        let newest = self.order(&packet, arrival.stamp)?;
+        let clock = match payload {
+            Payload::Audio(codec) => Some(codec.clock()),
+            Payload::Event | Payload::ComfortNoise => None,
+        };
+        let newest = self.order(&packet, clock, arrival.stamp)?;
         self.packets += 1;
         counts.packets_in += 1;
         counts.bytes_in += bytes.len() as u64;
@@ -98,20 +105,23 @@ impl Inlet {
             Payload::Audio(codec) if listen && !packet.payload.is_empty() => {
                 self.store(codec, &packet, newest, arrival).map(|()| None)
             }
-            Payload::Audio(_) => Ok(None),
+            Payload::Audio(_) | Payload::ComfortNoise => Ok(None),
         }
     }
 
     /// Says whether the packet is the newest so far, unless it is to be dropped.
-    fn order(&mut self, packet: &RtpPacket<'_>, stamp: Time) -> Result<bool, DropReason> {
+    fn order(&mut self, packet: &RtpPacket<'_>, clock: Option<u32>, stamp: Time) -> Result<bool, DropReason> {
         let reception = self
             .reception
             .get_or_insert_with(|| Reception::new(packet.ssrc, packet.sequence));
+        if let Some(clock) = clock {
+            reception.set_clock(clock);
+        }
         match reception.arrive(packet.ssrc, packet.sequence, packet.timestamp, stamp) {
             Order::Newest => Ok(true),
             Order::Overtaken => Ok(false),
             Order::Restarted => {
-                self.jitter.reset();
+                self.playout.reset();
                 self.digits.reset();
                 Ok(true)
             }
@@ -127,15 +137,15 @@ impl Inlet {
         newest: bool,
         arrival: Arrival,
     ) -> Result<(), DropReason> {
-        let mut samples = [0; MAX_PACKET];
-        let samples = &mut samples[..packet.payload.len()];
-        g711::decode(codec, packet.payload, samples);
-        let ahead = (arrival.next_tick.0 as i64).wrapping_sub(arrival.stamp.0 as i64) / SAMPLE_NS;
-        let ahead = ahead.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32;
-        match self
-            .jitter
-            .put(packet.timestamp, samples, ahead, newest, arrival.stamp)
-        {
+        let voice = Voice {
+            codec,
+            timestamp: packet.timestamp,
+            payload: packet.payload,
+            newest,
+            stamp: arrival.stamp,
+            ahead_ns: (arrival.next_tick.0 as i64).wrapping_sub(arrival.stamp.0 as i64),
+        };
+        match self.playout.put(&voice).ok_or(DropReason::Malformed)? {
             Put::Stored => Ok(()),
             Put::Overflow => Err(DropReason::Overflow),
             Put::Late => {
@@ -145,25 +155,29 @@ impl Inlet {
         }
     }
 
-    /// Takes the next frame; says whether there is anything to hear, and whether the peer began or stopped
-    /// to talk. Arrivals of what is heard for the first time are added to `arrivals`.
-    pub(crate) fn take(&mut self, frame: &mut Frame, arrivals: &mut Vec<Time>) -> (bool, Option<bool>) {
+    /// Takes the next frame; says at which rate it is if there is anything to hear, and whether the peer began
+    /// or stopped to talk. Arrivals of what is heard for the first time are added to `arrivals`.
+    pub(crate) fn take(
+        &mut self,
+        frame: &mut [i16; LONGEST_FRAME],
+        arrivals: &mut Vec<Time>,
+    ) -> (Option<Rate>, Option<bool>) {
         let before = arrivals.len();
-        if !self.jitter.take(frame, arrivals) {
-            return (false, self.talk.frame(0, 0));
-        }
-        let (peak, mean) = sound::level(frame);
+        let Some(rate) = self.playout.take(frame, arrivals) else {
+            return (None, self.talk.frame(0, 0));
+        };
+        let (peak, mean) = sound::level(&frame[..rate.frame()]);
         let change = self.talk.frame(peak, mean);
         let heard = !self.talk.quiet();
         if !heard {
             arrivals.truncate(before);
         }
-        (heard, change)
+        (heard.then_some(rate), change)
     }
 
     /// Nobody listens any more; returns `Some(false)` if the peer talked.
     pub(crate) fn stop(&mut self) -> Option<bool> {
-        self.jitter.reset();
+        self.playout.reset();
         self.talk.stop()
     }
 
@@ -190,11 +204,13 @@ impl Inlet {
 
 fn payload(audio: &AudioSetup, payload_type: u8) -> Option<Payload> {
     let format = &audio.format;
-    if format.telephone_event == Some(payload_type) {
+    let mut known = format.receive.iter();
+    if let Some((_, codec)) = known.find(|(known, _)| *known == payload_type) {
+        return Some(Payload::Audio(*codec));
+    }
+    if format.events.iter().any(|(event, _)| *event == payload_type) {
         return Some(Payload::Event);
     }
-    let mut known = format.receive.iter();
-    known
-        .find(|(known, _)| *known == payload_type)
-        .map(|(_, codec)| Payload::Audio(*codec))
+    let noise = format.comfort_noise == Some(payload_type) || payload_type == COMFORT_NOISE;
+    noise.then_some(Payload::ComfortNoise)
 }

@@ -5,12 +5,17 @@ use std::net::SocketAddr;
 use cordboard_model::media::{AudioSetup, LegTotals};
 use cordboard_model::{LegId, MixId, Time};
 
+use crate::code::{Own, has_memory};
+use crate::dial::Dial;
 use crate::inlet::Inlet;
 use crate::outlet::Outlet;
 use crate::random::Random;
+use crate::rate::Rate;
 use crate::report::Reports;
 use crate::sequence::Reception;
-use crate::sound::{FRAME, Frame, Gate, Pass};
+use crate::sound::{Gate, Pass};
+use crate::srtp::Session;
+use crate::voice::Voice;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,17 +28,28 @@ pub(crate) struct Leg {
     /// It was closed before its port was bound.
     pub(crate) closed: bool,
     pub(crate) audio: Option<AudioSetup>,
+    /// The rate of what it hears.
+    pub(crate) rate: Rate,
+    /// Whether its peer takes keys as events.
+    pub(crate) takes_events: bool,
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
-    voice: Gate,
+    mouth: Gate,
     ear: Gate,
+    /// Keys that are pressed towards the peer.
+    pub(crate) dial: Dial,
+    /// Its own encoder, if its codec has a memory and it does not go along with the mix's.
+    pub(crate) own: Option<Box<Own>>,
+    pub(crate) srtp: Option<Box<Session>>,
     /// Packets of the peer; there is one as soon as the peer is described.
     pub(crate) inlet: Option<Inlet>,
     pub(crate) outlet: Outlet,
     pub(crate) reports: Reports,
     /// What it adds to the present frame of the mix, if it `speaks`.
-    pub(crate) frame: Frame,
+    pub(crate) voice: Voice,
     pub(crate) speaks: bool,
+    /// Its last frame was only what the filters still held.
+    fades: bool,
     /// What it hears of the present frame.
     pub(crate) hears: Pass,
 }
@@ -54,15 +70,21 @@ impl Leg {
             bound: false,
             closed: false,
             audio: None,
+            rate: Rate::Narrow,
+            takes_events: false,
             muted,
             deaf,
-            voice: Gate::default(),
+            mouth: Gate::default(),
             ear: Gate::default(),
+            dial: Dial::default(),
+            own: None,
+            srtp: None,
             inlet: None,
             outlet: Outlet::new(random),
             reports: Reports::new(now, random),
-            frame: [0; FRAME],
+            voice: Voice::new(),
             speaks: false,
+            fades: false,
             hears: Pass::Closed,
         }
     }
@@ -78,8 +100,18 @@ impl Leg {
             .as_ref()
             .is_none_or(|before| before.format != audio.format)
         {
-            self.outlet.restart();
+            self.outlet.restart(audio.format.codec);
+            if !has_memory(audio.format.codec) {
+                self.own = None;
+            }
         }
+        match (&mut self.srtp, &audio.srtp) {
+            (_, None) => self.srtp = None,
+            (Some(session), Some(keys)) => session.renew(keys),
+            (None, Some(keys)) => self.srtp = Some(Box::new(Session::new(keys))),
+        }
+        self.rate = Rate::of(audio.format.codec);
+        self.takes_events = !audio.format.events.is_empty();
         self.audio = Some(audio);
     }
 
@@ -108,12 +140,12 @@ impl Leg {
 
     /// Whether its audio is in its mix.
     pub(crate) const fn is_heard(&self) -> bool {
-        self.voice.is_open()
+        self.mouth.is_open()
     }
 
     /// Whether nothing of it is in its mix any more, so that it may change to another at once.
-    pub(crate) const fn detached(&self) -> bool {
-        !self.voice.is_open() && !self.ear.is_open()
+    pub(crate) fn detached(&self) -> bool {
+        !self.mouth.is_open() && !self.ear.is_open() && !self.voice.rings()
     }
 
     /// Prepares the leg's part of the next frame; says whether the peer began or stopped to talk.
@@ -122,21 +154,32 @@ impl Leg {
             .ear
             .step(!self.deaf && self.next_mix.is_none() && self.sends_to().is_some());
         let may_speak = self.may_speak();
-        let pass = self.voice.step(may_speak);
-        let inlet = self.inlet.as_mut()?;
-        if pass == Pass::Closed {
-            self.speaks = false;
-            return None;
+        let pass = self.mouth.step(may_speak);
+        let (heard, change) = self.listen(pass, arrivals);
+        // What the filters still hold is heard in the next frame.
+        if !heard && self.voice.rings() {
+            self.voice.own().fill(0);
+            self.speaks = !std::mem::replace(&mut self.fades, true);
+        } else {
+            (self.speaks, self.fades) = (heard, false);
         }
-        let (heard, mut change) = inlet.take(&mut self.frame, arrivals);
-        self.speaks = heard;
-        if heard {
-            pass.shape(&mut self.frame);
+        change
+    }
+
+    /// Takes the next frame of the peer; says whether it is to be heard.
+    fn listen(&mut self, pass: Pass, arrivals: &mut Vec<Time>) -> (bool, Option<bool>) {
+        let Some(inlet) = self.inlet.as_mut().filter(|_| pass != Pass::Closed) else {
+            return (false, None);
+        };
+        let (heard, mut change) = inlet.take(&mut self.voice.frame, arrivals);
+        if let Some(rate) = heard {
+            self.voice.rate = rate;
+            pass.shape(self.voice.own());
         }
         if pass == Pass::Closing {
             change = inlet.stop();
         }
-        change
+        (heard.is_some(), change)
     }
 
     /// What the leg moved so far.
@@ -151,7 +194,8 @@ impl Leg {
             packets_out: self.outlet.packets,
             lost: reception.map_or(0, Reception::lost),
             late,
-            jitter_ms: reception.map_or(0.0, |reception| reception.jitter() as f32 / 8.0),
+            jitter_ms: reception.map_or(0.0, Reception::jitter_ms),
+            peer: self.reports.peer,
         }
     }
 }

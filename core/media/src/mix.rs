@@ -1,81 +1,135 @@
 //! A mix: legs that hear each other, and one frame of it with the work that its listeners share.
+//!
+//! Audio is added up at each rate that someone listens at; a voice of another rate is changed at its leg's
+//! border. So who hears G.711 from G.711 hears it unchanged, and what a leg said itself is taken out exactly.
 
 use cordboard_model::media::Codec;
 use slab::Slab;
 
-use crate::g711;
+use crate::code::{Code, Own, Shared};
 use crate::leg::Leg;
-use crate::sound::{self, FRAME, Frame, Pass, Sum};
+use crate::rate::{LONGEST_FRAME, Rate};
+use crate::sound::{self, Pass};
+use crate::voice::Voice;
+
+/// The end of a leg that has left.
+#[derive(Debug)]
+struct Tail {
+    voice: Voice,
+    /// The frame was heard, and only what the filters still hold is to come.
+    heard: bool,
+}
 
 /// The legs of a mix.
 #[derive(Debug, Default)]
 pub(crate) struct Mix {
     /// Keys of legs.
     pub(crate) members: Vec<usize>,
-    /// The fading end of legs that have left.
-    tail: Option<Box<Frame>>,
+    tails: Vec<Tail>,
+    /// What all who only listen hear by G.722 and by Opus.
+    shared: [Option<Box<Shared>>; 2],
 }
 
 impl Mix {
-    /// The end of a leg's audio, heard in the next frame.
-    pub(crate) fn leave_tail(&mut self, frame: &Frame) {
-        match &mut self.tail {
-            Some(tail) => {
-                for (sample, more) in tail.iter_mut().zip(frame) {
-                    *sample = sample.saturating_add(*more);
-                }
-            }
-            None => self.tail = Some(Box::new(*frame)),
-        }
+    /// The fading end of a leg's audio, heard in the next frame.
+    pub(crate) fn leave_tail(&mut self, voice: Voice) {
+        self.tails.push(Tail { voice, heard: false });
     }
 
     /// Adds up what the members say, unless nobody but themselves would hear it.
-    pub(crate) fn add_up(&mut self, legs: &Slab<Leg>, round: &mut Round) {
-        round.clear();
-        let tail = self.tail.take();
-        let hearers = self
-            .members
-            .iter()
-            .filter(|key| legs[**key].hears != Pass::Closed)
-            .count();
+    pub(crate) fn add_up(&mut self, legs: &mut Slab<Leg>, round: &mut Round) {
+        let mut hearers = 0;
+        let mut wanted = [false; 3];
         for key in &self.members {
             let leg = &legs[*key];
-            let others = hearers - usize::from(leg.hears != Pass::Closed);
-            if leg.speaks && others > 0 {
-                round.speakers += 1;
-                sound::add(&mut round.sum, &leg.frame);
+            if leg.hears != Pass::Closed {
+                hearers += 1;
+                wanted[leg.rate as usize] = true;
             }
         }
-        if let Some(tail) = tail.filter(|_| hearers > 0) {
-            round.speakers += 1;
-            sound::add(&mut round.sum, &tail);
+        round.clear(wanted);
+        for key in &self.members {
+            let leg = &mut legs[*key];
+            let others = hearers - usize::from(leg.hears != Pass::Closed);
+            leg.speaks &= others > 0;
+            if leg.speaks {
+                leg.voice.spread(wanted);
+                round.add(&leg.voice);
+            } else {
+                leg.voice.rest();
+            }
+        }
+        self.tails.retain_mut(|tail| {
+            if hearers == 0 {
+                return false;
+            }
+            if tail.heard {
+                tail.voice.own().fill(0);
+            }
+            tail.voice.spread(wanted);
+            round.add(&tail.voice);
+            !std::mem::replace(&mut tail.heard, true) && tail.voice.rings()
+        });
+    }
+
+    /// The shared stream of a codec that has a memory.
+    pub(crate) fn shared(&mut self, codec: Codec) -> &mut Shared {
+        self.shared[usize::from(codec == Codec::Opus)].get_or_insert_with(|| Box::new(Shared::new(codec)))
+    }
+
+    /// An own stream for a leg that went along with the shared one.
+    pub(crate) fn part(&self, codec: Codec) -> Option<Own> {
+        let shared = self.shared[usize::from(codec == Codec::Opus)].as_ref()?;
+        Some(Own::from(shared))
+    }
+
+    /// A tick is over: shared streams that nobody heard end.
+    pub(crate) fn end_tick(&mut self) {
+        for shared in &mut self.shared {
+            if shared.as_mut().is_some_and(|shared| !shared.next_tick()) {
+                *shared = None;
+            }
         }
     }
+}
+
+/// One frame of a mix at one rate.
+#[derive(Debug)]
+struct Level {
+    wanted: bool,
+    sum: [i32; LONGEST_FRAME],
+    /// The sum, limited, once someone needs it.
+    frame: [i16; LONGEST_FRAME],
+    limited: bool,
 }
 
 /// One frame of a mix.
 #[derive(Debug)]
 pub(crate) struct Round {
     speakers: usize,
-    sum: Sum,
-    /// The sum, limited, once someone needs it.
-    frame: Option<Frame>,
-    /// The same, encoded, once someone needs it.
-    mu_law: Option<[u8; FRAME]>,
-    a_law: Option<[u8; FRAME]>,
+    levels: [Level; 3],
+    /// What all who only listen hear, in G.711, once someone needs it.
+    mu_law: Option<Code>,
+    a_law: Option<Code>,
     /// A frame for one leg alone.
-    own: [u8; FRAME],
+    own: [i16; LONGEST_FRAME],
 }
 
 impl Round {
     pub(crate) const fn new() -> Self {
         Self {
             speakers: 0,
-            sum: [0; FRAME],
-            frame: None,
+            levels: [const {
+                Level {
+                    wanted: false,
+                    sum: [0; LONGEST_FRAME],
+                    frame: [0; LONGEST_FRAME],
+                    limited: false,
+                }
+            }; 3],
             mu_law: None,
             a_law: None,
-            own: [0; FRAME],
+            own: [0; LONGEST_FRAME],
         }
     }
 
@@ -84,53 +138,75 @@ impl Round {
         self.speakers == 0
     }
 
-    fn clear(&mut self) {
-        if self.speakers > 0 {
-            self.sum.fill(0);
+    fn clear(&mut self, wanted: [bool; 3]) {
+        for ((level, rate), wanted) in self.levels.iter_mut().zip(Rate::ALL).zip(wanted) {
+            if level.wanted && self.speakers > 0 {
+                level.sum[..rate.frame()].fill(0);
+            }
+            (level.wanted, level.limited) = (wanted, false);
         }
         self.speakers = 0;
-        (self.frame, self.mu_law, self.a_law) = (None, None, None);
+        (self.mu_law, self.a_law) = (None, None);
+    }
+
+    fn add(&mut self, voice: &Voice) {
+        self.speakers += 1;
+        for (level, rate) in self.levels.iter_mut().zip(Rate::ALL) {
+            if level.wanted {
+                sound::add(&mut level.sum[..rate.frame()], voice.at(rate));
+            }
+        }
+    }
+
+    /// Whether a leg hears exactly what all who only listen hear.
+    pub(crate) fn is_common_to(&self, leg: &Leg) -> bool {
+        leg.hears == Pass::Open && !leg.speaks
+    }
+
+    /// What all who only listen hear. `None` is silence.
+    pub(crate) fn common(&mut self, rate: Rate) -> Option<&[i16]> {
+        if self.speakers == 0 {
+            return None;
+        }
+        let level = &mut self.levels[rate as usize];
+        let (sum, frame) = (&level.sum[..rate.frame()], &mut level.frame[..rate.frame()]);
+        if !std::mem::replace(&mut level.limited, true) {
+            sound::limit(sum, frame);
+        }
+        Some(frame)
     }
 
     /// What a leg hears: everything but itself. `None` is silence.
-    pub(crate) fn heard_by(&mut self, leg: &Leg, codec: Codec) -> Option<&[u8; FRAME]> {
+    pub(crate) fn heard_by(&mut self, leg: &Leg) -> Option<&mut [i16]> {
+        let rate = leg.rate;
         let others = self.speakers - usize::from(leg.speaks && self.speakers > 0);
         if leg.hears == Pass::Closed || others == 0 {
             return None;
         }
-        if leg.hears == Pass::Open && !leg.speaks {
-            return Some(self.shared(codec));
-        }
-        let mut frame = [0; FRAME];
+        let frame = &mut self.own[..rate.frame()];
+        let sum = &self.levels[rate as usize].sum[..rate.frame()];
         if leg.speaks {
-            sound::limit_without(&self.sum, &leg.frame, &mut frame);
+            sound::limit_without(sum, leg.voice.at(rate), frame);
         } else {
-            frame = *self.limited();
+            sound::limit(sum, frame);
         }
-        leg.hears.shape(&mut frame);
-        g711::encode(codec, &frame, &mut self.own);
-        Some(&self.own)
+        leg.hears.shape(frame);
+        Some(frame)
     }
 
-    fn limited(&mut self) -> &Frame {
-        let sum = &self.sum;
-        self.frame.get_or_insert_with(|| {
-            let mut frame = [0; FRAME];
-            sound::limit(sum, &mut frame);
-            frame
-        })
-    }
-
-    fn shared(&mut self, codec: Codec) -> &[u8; FRAME] {
-        let frame = *self.limited();
-        let codes = match codec {
-            Codec::Pcmu => &mut self.mu_law,
-            Codec::Pcma => &mut self.a_law,
-        };
-        codes.get_or_insert_with(|| {
-            let mut codes = [0; FRAME];
-            g711::encode(codec, &frame, &mut codes);
-            codes
-        })
+    /// What all who only listen hear, in G.711. `None` is silence.
+    pub(crate) fn common_g711(&mut self, codec: Codec) -> Option<&Code> {
+        let a_law = codec == Codec::Pcma;
+        let kept = if a_law { &self.a_law } else { &self.mu_law };
+        if kept.is_none() {
+            let mut code = Code::new();
+            code.set_g711(codec, self.common(Rate::Narrow)?);
+            *(if a_law { &mut self.a_law } else { &mut self.mu_law }) = Some(code);
+        }
+        if a_law {
+            self.a_law.as_ref()
+        } else {
+            self.mu_law.as_ref()
+        }
     }
 }

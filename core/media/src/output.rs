@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use cordboard_model::LegId;
 
+use crate::srtp::Session;
+
 /// What the shell is to do with sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortRequest {
@@ -51,16 +53,22 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a packet; `write` appends its bytes.
+    /// Adds a packet; `write` appends its bytes. Returns how many there are.
     pub(crate) fn push(
         &mut self,
         leg: LegId,
         control: bool,
         destination: SocketAddr,
+        srtp: Option<&mut Session>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> usize {
         let start = self.bytes.len();
         write(&mut self.bytes);
+        match srtp {
+            Some(session) if control => session.protect_control(&mut self.bytes, start),
+            Some(session) => session.protect(&mut self.bytes, start),
+            None => {}
+        }
         self.entries.push(Entry {
             leg,
             control,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use cordboard_model::media::PeerReport;
 use cordboard_model::{LegId, Time};
 
 use crate::outlet::Outlet;
@@ -10,20 +11,10 @@ use crate::output::Outbox;
 use crate::random::Random;
 use crate::rtcp::{self, Block, Item, Sent};
 use crate::sequence::Reception;
+use crate::srtp::Session;
 
 /// Mean time between two reports; each interval is half to one and a half of it (RFC 3550 section 6.2).
 const INTERVAL_MS: u64 = 5000;
-
-/// What the peer reports about the stream that it gets from us.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct PeerReport {
-    /// Packets lost since the beginning, as the peer counts.
-    pub lost: u32,
-    /// Interarrival jitter in milliseconds.
-    pub jitter_ms: f32,
-    /// Round-trip time, if the peer has answered one of our reports.
-    pub round_trip: Option<Duration>,
-}
 
 /// One leg's reports.
 #[derive(Debug)]
@@ -49,11 +40,12 @@ impl Reports {
         now >= self.due
     }
 
-    /// Takes a packet from the peer; `false` if it is not RTCP.
-    pub(crate) fn receive(&mut self, bytes: &[u8], ssrc: u32, stamp: Time) -> bool {
+    /// Takes a packet from the peer; `false` if it is not RTCP. Our own stream is `ssrc`, its RTP clock
+    /// `clock`.
+    pub(crate) fn receive(&mut self, bytes: &[u8], ssrc: u32, clock: u32, stamp: Time) -> bool {
         rtcp::read(bytes, |item| match item {
             Item::Sender { ssrc, middle } => self.sender = Some((ssrc, middle, stamp)),
-            Item::Block(block) if block.ssrc == ssrc => self.peer = Some(peer_report(&block, stamp)),
+            Item::Block(block) if block.ssrc == ssrc => self.peer = Some(peer_report(&block, clock, stamp)),
             Item::Block(_) | Item::Goodbye { .. } => {}
         })
     }
@@ -65,6 +57,7 @@ impl Reports {
         reception: Option<&mut Reception>,
         outlet: &Outlet,
         to: (LegId, SocketAddr, bool),
+        srtp: Option<&mut Session>,
         random: &mut Random,
         outbox: &mut Outbox,
     ) -> u64 {
@@ -92,7 +85,7 @@ impl Reports {
         });
         self.sent_packets = outlet.packets;
         let (leg, destination, leaving) = to;
-        outbox.push(leg, true, destination, |bytes| {
+        outbox.push(leg, true, destination, srtp, |bytes| {
             rtcp::write(bytes, outlet.ssrc, sent, block, &outlet.cname, leaving);
         });
         newly_lost
@@ -109,7 +102,7 @@ impl Reports {
     }
 }
 
-fn peer_report(block: &Block, stamp: Time) -> PeerReport {
+fn peer_report(block: &Block, clock: u32, stamp: Time) -> PeerReport {
     let round_trip = (block.last_report != 0).then(|| {
         let now = rtcp::middle(rtcp::ntp(stamp));
         now.wrapping_sub(block.last_report).wrapping_sub(block.delay)
@@ -118,7 +111,7 @@ fn peer_report(block: &Block, stamp: Time) -> PeerReport {
     let round_trip = round_trip.map(|units| if units.cast_signed() < 0 { 0 } else { units });
     PeerReport {
         lost: block.total_lost,
-        jitter_ms: block.jitter as f32 / 8.0,
+        jitter_ms: block.jitter as f32 * 1000.0 / clock as f32,
         round_trip: round_trip
             .filter(|units| *units < 60 << 16)
             .map(|units| Duration::from_micros(u64::from(units) * 1_000_000 / 65_536)),

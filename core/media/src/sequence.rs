@@ -7,8 +7,6 @@ use cordboard_model::Time;
 const MAX_GAP: u16 = 3000;
 /// How many packets back duplicates are known.
 const WINDOW: u64 = 128;
-/// Nanoseconds per unit of the RTP clock: 8 kHz.
-const TICK_NS: u64 = 125_000;
 
 /// How a packet stands to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +34,8 @@ pub(crate) struct Reception {
     seen: u128,
     expected_next: Option<u16>,
     lost_before: u64,
+    /// Units of the RTP clock per second; they change with the codec.
+    clock: u32,
     transit: Option<i64>,
     /// Sixteenths of a unit of the RTP clock.
     jitter: u64,
@@ -70,6 +70,7 @@ impl Reception {
             seen: 0,
             expected_next: None,
             lost_before: 0,
+            clock: 8000,
             transit: None,
             jitter: 0,
             reported_expected: 0,
@@ -79,6 +80,14 @@ impl Reception {
 
     pub(crate) const fn ssrc(&self) -> u32 {
         self.ssrc
+    }
+
+    /// The RTP clock has so many units per second from now on.
+    pub(crate) fn set_clock(&mut self, clock: u32) {
+        if clock != self.clock {
+            self.jitter = self.jitter * u64::from(clock) / u64::from(self.clock);
+            (self.clock, self.transit) = (clock, None);
+        }
     }
 
     /// Takes the next packet of the source. A change of SSRC counts as a restart.
@@ -119,7 +128,9 @@ impl Reception {
         self.highest += ahead;
         self.seen = self.seen.checked_shl(ahead as u32).unwrap_or(0) | 1;
         self.received += 1;
-        let arrival = (stamp.0 / TICK_NS) as u32;
+        let clock = u64::from(self.clock);
+        let (seconds, rest) = (stamp.0 / 1_000_000_000, stamp.0 % 1_000_000_000);
+        let arrival = (seconds * clock + rest * clock / 1_000_000_000) as u32;
         let transit = i64::from(arrival.wrapping_sub(timestamp));
         if let Some(last) = self.transit.replace(transit) {
             let change = u64::from(
@@ -129,7 +140,7 @@ impl Reception {
                     .unsigned_abs(),
             );
             // A jump of the timestamps by more than a second is no jitter.
-            if change < 8000 {
+            if change < u64::from(self.clock) {
                 self.jitter = self.jitter + change - ((self.jitter + 8) >> 4);
             }
         }
@@ -139,6 +150,7 @@ impl Reception {
         *self = Self {
             lost_before: self.lost(),
             jitter: self.jitter,
+            clock: self.clock,
             reported_lost: self.reported_lost,
             ..Self::new(ssrc, sequence)
         };
@@ -156,6 +168,11 @@ impl Reception {
     /// Interarrival jitter in units of the RTP clock.
     pub(crate) const fn jitter(&self) -> u32 {
         (self.jitter >> 4) as u32
+    }
+
+    /// The same in milliseconds.
+    pub(crate) fn jitter_ms(&self) -> f32 {
+        self.jitter() as f32 * 1000.0 / self.clock as f32
     }
 
     /// Closes an interval of the reports.

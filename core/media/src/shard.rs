@@ -15,7 +15,6 @@ use crate::leg::Leg;
 use crate::mix::{Mix, Round};
 use crate::output::{Outbox, Packet, PortRequest};
 use crate::random::Random;
-use crate::report::PeerReport;
 
 /// One thread's media: legs and the mixes they are in.
 ///
@@ -103,8 +102,7 @@ impl Shard {
     }
 
     /// What a leg moved so far, and what its peer last reported by RTCP; `None` for a leg that is not open.
-    pub fn leg(&self, leg: LegId) -> Option<(LegTotals, Option<PeerReport>)> {
-        let leg = &self.legs[*self.index.get(&leg)?];
-        Some((leg.totals(), leg.reports.peer))
+    pub fn leg(&self, leg: LegId) -> Option<LegTotals> {
+        Some(self.legs[*self.index.get(&leg)?].totals())
     }
 }

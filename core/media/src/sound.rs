@@ -1,11 +1,4 @@
-//! Frames of samples: sums, soft limiting, fades and level.
-
-/// Samples in a frame: 20 ms at 8 kHz.
-pub(crate) const FRAME: usize = 160;
-/// A frame of 16-bit samples.
-pub(crate) type Frame = [i16; FRAME];
-/// The sum of frames, before limiting.
-pub(crate) type Sum = [i32; FRAME];
+//! Frames of samples: sums, soft limiting, fades and level. A frame is 20 ms at any rate.
 
 /// Up to here the limiter changes nothing.
 const KNEE: i32 = 24_576;
@@ -51,8 +44,8 @@ impl Gate {
 
 impl Pass {
     /// Applies the fade to a frame.
-    pub(crate) fn shape(self, frame: &mut Frame) {
-        let len = FRAME as i32;
+    pub(crate) fn shape(self, frame: &mut [i16]) {
+        let len = frame.len() as i32;
         match self {
             Self::Open => {}
             Self::Closed => frame.fill(0),
@@ -71,14 +64,14 @@ impl Pass {
 }
 
 /// Adds a frame to a sum.
-pub(crate) fn add(sum: &mut Sum, frame: &Frame) {
+pub(crate) fn add(sum: &mut [i32], frame: &[i16]) {
     for (total, sample) in sum.iter_mut().zip(frame) {
         *total += i32::from(*sample);
     }
 }
 
 /// The sum as 16-bit samples.
-pub(crate) fn limit(sum: &Sum, out: &mut Frame) {
+pub(crate) fn limit(sum: &[i32], out: &mut [i16]) {
     let peak = sum.iter().fold(0, |peak, sample| peak.max(sample.abs()));
     if peak <= KNEE {
         for (sample, total) in out.iter_mut().zip(sum) {
@@ -92,12 +85,24 @@ pub(crate) fn limit(sum: &Sum, out: &mut Frame) {
 }
 
 /// The sum without one leg's own frame, as 16-bit samples.
-pub(crate) fn limit_without(sum: &Sum, own: &Frame, out: &mut Frame) {
-    let mut rest = *sum;
-    for (total, sample) in rest.iter_mut().zip(own) {
-        *total -= i32::from(*sample);
+pub(crate) fn limit_without(sum: &[i32], own: &[i16], out: &mut [i16]) {
+    let mut peak = 0;
+    for (total, sample) in sum.iter().zip(own) {
+        peak = peak.max((total - i32::from(*sample)).abs());
     }
-    limit(&rest, out);
+    let rest = sum
+        .iter()
+        .zip(own)
+        .map(|(total, sample)| total - i32::from(*sample));
+    if peak <= KNEE {
+        for (sample, total) in out.iter_mut().zip(rest) {
+            *sample = total as i16;
+        }
+    } else {
+        for (sample, total) in out.iter_mut().zip(rest) {
+            *sample = soften(total);
+        }
+    }
 }
 
 /// A curve without corners that never reaches the largest sample: slope one at the knee, falling above.
@@ -113,7 +118,7 @@ fn soften(total: i32) -> i16 {
 }
 
 /// The largest magnitude in a frame and the mean of all magnitudes.
-pub(crate) fn level(frame: &Frame) -> (u16, u16) {
+pub(crate) fn level(frame: &[i16]) -> (u16, u16) {
     let mut peak = 0;
     let mut total = 0u32;
     for sample in frame {
@@ -121,12 +126,14 @@ pub(crate) fn level(frame: &Frame) -> (u16, u16) {
         peak = peak.max(magnitude);
         total += u32::from(magnitude);
     }
-    (peak, (total / FRAME as u32) as u16)
+    (peak, (total / frame.len().max(1) as u32) as u16)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FRAME: usize = 160;
 
     #[test]
     fn the_limiter_is_monotonous_and_never_wraps() {

@@ -56,13 +56,15 @@ fn open(leg: u64) -> MediaCommand {
         codec,
         payload_type: 0,
         receive: vec![(0, Codec::Pcmu)],
-        telephone_event: None,
+        events: Vec::new(),
+        comfort_noise: None,
         packet_ms: if leg.is_multiple_of(5) { 60 } else { 20 },
     };
     let audio = Some(AudioSetup {
         remote: address(leg),
         format,
         direction: Direction::BOTH,
+        srtp: None,
     });
     let local = IpAddr::from([10, 0, 0, 1]);
     MediaCommand::Open {

@@ -5,12 +5,19 @@
 //! one [`MediaEvent::Closed`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
 
 use crate::id::{LegId, MixId};
 
 /// An audio codec that a leg may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// Opus, mono at 48 kHz (RFC 7587; a dynamic payload type).
+    Opus,
+    /// G.722 at 64 kbit/s, 16 kHz (RFC 3551 payload type 9).
+    G722,
     /// G.711 mu-law, 8 kHz (RFC 3551 payload type 0).
     Pcmu,
     /// G.711 A-law, 8 kHz (RFC 3551 payload type 8).
@@ -18,11 +25,35 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Every codec, the best first.
+    pub const ALL: [Self; 4] = [Self::Opus, Self::G722, Self::Pcmu, Self::Pcma];
+
     /// The name used in SDP.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Opus => "opus",
+            Self::G722 => "G722",
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+        }
+    }
+
+    /// Units of its RTP timestamps per second. G.722 counts 8000 although it samples at 16 kHz (RFC 3551
+    /// section 4.5.2).
+    pub const fn clock(self) -> u32 {
+        match self {
+            Self::Opus => 48_000,
+            Self::G722 | Self::Pcmu | Self::Pcma => 8000,
+        }
+    }
+
+    /// The payload type that RFC 3551 gives it, if it gives one.
+    pub const fn static_payload_type(self) -> Option<u8> {
+        match self {
+            Self::Opus => None,
+            Self::G722 => Some(9),
+            Self::Pcmu => Some(0),
+            Self::Pcma => Some(8),
         }
     }
 }
@@ -36,9 +67,12 @@ pub struct AudioFormat {
     pub payload_type: u8,
     /// Every payload type that may arrive, with its codec.
     pub receive: Vec<(u8, Codec)>,
-    /// The payload type of RFC 4733 events, if they were negotiated.
-    pub telephone_event: Option<u8>,
-    /// Milliseconds of audio per packet that we send: 10, 20, 30, 40 or 60.
+    /// The payload types of RFC 4733 events, each with its clock rate in Hz; empty if they were not
+    /// negotiated. What we send bears the first one whose clock is that of the codec, else the first.
+    pub events: Vec<(u8, u32)>,
+    /// The payload type of comfort noise (RFC 3389), if it was negotiated.
+    pub comfort_noise: Option<u8>,
+    /// Milliseconds of audio per packet that we send: 10, 20, 30, 40 or 60; Opus sends multiples of 20.
     pub packet_ms: u8,
 }
 
@@ -56,6 +90,11 @@ impl Direction {
     pub const BOTH: Self = Self {
         send: true,
         receive: true,
+    };
+    /// Neither way.
+    pub const NONE: Self = Self {
+        send: false,
+        receive: false,
     };
 }
 
@@ -100,6 +139,15 @@ pub enum MediaCommand {
         /// Where it is from now on.
         mix: MixId,
     },
+    /// Press keys towards the peer: as RFC 4733 events where they were negotiated, else as tones. They follow
+    /// those that still wait.
+    Digits {
+        /// The leg.
+        leg: LegId,
+        /// `0` to `9`, `*`, `#`, `A` to `D`; other characters are left out, and so is what is beyond 64 keys
+        /// that wait.
+        text: String,
+    },
     /// The leg is over.
     Close {
         /// The leg.
@@ -117,6 +165,75 @@ pub struct AudioSetup {
     pub format: AudioFormat,
     /// Which way media flows.
     pub direction: Direction,
+    /// How packets are protected, if they are.
+    pub srtp: Option<Srtp>,
+}
+
+/// How SRTP is done (RFC 3711, RFC 7714).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SrtpSuite {
+    /// AES in counter mode, HMAC-SHA1 cut to 80 bits.
+    AesCm128HmacSha1_80,
+    /// AES in Galois/counter mode.
+    AeadAes128Gcm,
+}
+
+impl SrtpSuite {
+    /// Every suite, the most wanted first.
+    pub const ALL: [Self; 2] = [Self::AeadAes128Gcm, Self::AesCm128HmacSha1_80];
+
+    /// The name used in `a=crypto` lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
+        }
+    }
+
+    /// Bytes of master key and salt together.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::AesCm128HmacSha1_80 => 30,
+            Self::AeadAes128Gcm => 28,
+        }
+    }
+}
+
+/// A master key of 16 bytes and its salt. It shows itself to nobody and is wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SrtpKey(Zeroizing<Vec<u8>>);
+
+impl SrtpKey {
+    /// Key and salt, one after the other; `None` unless they are as long as the suite wants.
+    pub fn new(suite: SrtpSuite, bytes: Vec<u8>) -> Option<Self> {
+        let bytes = Zeroizing::new(bytes);
+        (bytes.len() == suite.key_len()).then_some(Self(bytes))
+    }
+
+    /// The master key.
+    pub fn key(&self) -> &[u8] {
+        &self.0[..16]
+    }
+
+    /// The master salt: 14 bytes, or 12 for AEAD.
+    pub fn salt(&self) -> &[u8] {
+        &self.0[16..]
+    }
+}
+
+impl std::fmt::Debug for SrtpKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("SrtpKey(..)")
+    }
+}
+
+/// The keys of one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srtp {
+    /// Suite and key of what we send.
+    pub send: (SrtpSuite, SrtpKey),
+    /// Suite and key of what the peer sends.
+    pub receive: (SrtpSuite, SrtpKey),
 }
 
 /// What a shard reports.
@@ -172,4 +289,17 @@ pub struct LegTotals {
     pub late: u64,
     /// Interarrival jitter at the end (RFC 3550 section 6.4.1), in milliseconds.
     pub jitter_ms: f32,
+    /// What the peer reported last about what it gets from us; `None` if it never did.
+    pub peer: Option<PeerReport>,
+}
+
+/// What the peer reports by RTCP about the stream that it gets from us.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PeerReport {
+    /// Packets lost since the beginning, as the peer counts.
+    pub lost: u32,
+    /// Interarrival jitter in milliseconds.
+    pub jitter_ms: f32,
+    /// Round-trip time, if the peer has answered one of our reports.
+    pub round_trip: Option<Duration>,
 }

@@ -17,7 +17,6 @@ use crate::call::{Call, Place, Stage};
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, Transport};
-use crate::sdp::Origin;
 use crate::sip::dialog::{Dialog, address_in, hops_left};
 use crate::sip::grammar::List;
 use crate::sip::message::Message;
@@ -176,7 +175,7 @@ impl Engine {
     fn open_fork(&mut self, bridge_key: Key, contact: &Binding) -> Option<Key> {
         let secret = self.wire.token();
         let call_id = self.wire.token();
-        let session = self.wire.random() >> 2;
+        let origin = self.new_origin();
         let (mix, shard) = self
             .bridges
             .get(bridge_key)
@@ -215,7 +214,7 @@ impl Engine {
             ack: None,
             unacknowledged: None,
             leg,
-            origin: Origin::new(session),
+            origin,
             offered: false,
             user: None,
             name: String::new(),

@@ -16,7 +16,6 @@ use crate::call::{Call, Leg, Place, Stage};
 use crate::config::Account;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
-use crate::sdp::Origin;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -184,7 +183,7 @@ impl Engine {
         let accepts = accepted(&request);
         let mut peer = Abilities::default();
         peer.learn(&request);
-        let origin = Origin::new(self.wire.random() >> 2);
+        let origin = self.new_origin();
         let (trusted, now) = (caller.identity.trusted(), self.wire.now);
         let allowance = (f64::from(self.config.message_rate) * 2.0, now);
         let call = self.calls.insert_with(|key| {

@@ -126,32 +126,44 @@ impl Engine {
             });
         }
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
-        let answered = read_sdp(request)
-            .and_then(|session| answer(&session, &Capabilities::default(), anywhere, &mut Origin::new(0)));
+        let answered = read_sdp(request).and_then(|session| {
+            answer(
+                &session,
+                &self.capabilities(Direction::BOTH),
+                anywhere,
+                &mut Origin::new(0, [0; 58]),
+            )
+        });
         answered.err()
     }
 
     /// Answers an offer of the peer: the text of ours, the audio set.
     pub(crate) fn answer_offer(&mut self, key: Key, message: &Message) -> Result<String, Refusal> {
         let session = read_sdp(message)?;
-        let local = self.rtp_address(key);
+        let (local, ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
         let Some(call) = self.calls.get_mut(key) else {
             return Ok(String::new());
         };
-        let ours = capabilities(call.leg.flows);
         let negotiated = answer(&session, &ours, local, &mut call.origin)?;
-        self.set_audio(key, negotiated.audio);
+        // Audio that is turned off keeps its format, so that it can be turned on again.
+        let silenced = call.leg.audio.clone().map(|audio| AudioSetup {
+            direction: Direction::NONE,
+            ..audio
+        });
+        if let Some(audio) = negotiated.audio.or(silenced) {
+            self.set_audio(key, audio);
+        }
         Ok(negotiated.answer_text)
     }
 
     /// Our offer.
     pub(crate) fn make_offer(&mut self, key: Key) -> String {
-        let local = self.rtp_address(key);
+        let (local, ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
         let Some(call) = self.calls.get_mut(key) else {
             return String::new();
         };
         call.offered = true;
-        offer(&capabilities(call.leg.flows), local, &mut call.origin)
+        offer(&ours, local, &mut call.origin)
     }
 
     /// Takes the peer's answer to our offer.
@@ -172,8 +184,27 @@ impl Engine {
         let Some(call) = self.calls.get(key) else {
             return Ok(None);
         };
-        let ours = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
-        accept_answer(&ours, &session, &capabilities(call.leg.flows)).map(Some)
+        let sent = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
+        accept_answer(&sent, &session, &self.capabilities(call.leg.flows)).map(Some)
+    }
+
+    /// What we can do on a leg whose media is to flow this way.
+    fn capabilities(&self, direction: Direction) -> Capabilities {
+        Capabilities {
+            codecs: self.config.codecs.clone(),
+            direction,
+            ..Capabilities::default()
+        }
+    }
+
+    /// Which way the media of a call is to flow as far as we are asked.
+    fn flows(&self, key: Key) -> Direction {
+        self.calls.get(key).map_or(Direction::BOTH, |call| call.leg.flows)
+    }
+
+    /// What a new call's descriptions have in common.
+    pub(crate) fn new_origin(&mut self) -> Origin {
+        Origin::new(self.wire.random() >> 2, self.wire.random_bytes())
     }
 
     /// Where the media of this call is reached.
@@ -182,14 +213,6 @@ impl Engine {
         let peer = call.map_or(Ipv4Addr::LOCALHOST.into(), |call| call.dialog.flow.peer.ip());
         let ip = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
         SocketAddr::new(ip, call.and_then(|call| call.leg.port).unwrap_or(9))
-    }
-}
-
-/// What we can do, as far as the other side of the call leaves it.
-fn capabilities(direction: Direction) -> Capabilities {
-    Capabilities {
-        direction,
-        ..Capabilities::default()
     }
 }
 

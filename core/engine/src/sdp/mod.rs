@@ -1,5 +1,6 @@
 //! Session descriptions (RFC 8866) and the offer/answer model (RFC 3264).
 
+mod crypto;
 mod negotiate;
 mod offer_answer;
 mod session;

@@ -1,13 +1,17 @@
 //! What both sides of an offer can do together.
 
-use cordboard_model::media::{AudioFormat, Codec, Direction};
+use cordboard_model::media::{AudioFormat, Codec, Direction, SrtpKey, SrtpSuite};
+use zeroize::Zeroizing;
 
+use super::crypto::{self, OwnKeys};
 use super::session::{Media, Session};
 
 /// The packet lengths that we send, in milliseconds.
 const PACKET_MS: [u8; 5] = [10, 20, 30, 40, 60];
-/// The payload type that we offer for telephone events.
-pub(super) const EVENT_TYPE: u8 = 101;
+/// The clocks of telephone events that we know, with the payload types that we offer for them.
+pub(super) const EVENT_TYPES: [(u32, u8); 2] = [(8000, 101), (48_000, 110)];
+/// The payload type of comfort noise at 8 kHz (RFC 3551).
+const COMFORT_NOISE: u8 = 13;
 
 /// What we offer and take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +27,10 @@ pub struct Capabilities {
 }
 
 impl Default for Capabilities {
-    /// G.711 and telephone events, 20 ms, both ways.
+    /// Every codec and telephone events, 20 ms, both ways.
     fn default() -> Self {
-        let codecs = vec![Codec::Pcmu, Codec::Pcma];
         Self {
-            codecs,
+            codecs: Codec::ALL.to_vec(),
             telephone_event: true,
             packet_ms: 20,
             direction: Direction::BOTH,
@@ -35,21 +38,31 @@ impl Default for Capabilities {
     }
 }
 
-/// What stays the same in all that we say in one call: the session, and what was said last.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What stays the same in all that we say in one call: the session, our keys, and what was said last.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
     session_id: u64,
     version: u64,
-    last: String,
+    /// May hold our key.
+    last: Zeroizing<String>,
+    keys: OwnKeys,
+}
+
+impl std::fmt::Debug for Origin {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Origin({} {})", self.session_id, self.version)
+    }
 }
 
 impl Origin {
-    /// For a new call. The id must be the call's own and less than 2^62.
-    pub const fn new(session_id: u64) -> Self {
+    /// For a new call. The id must be the call's own and less than 2^62; `key_seed` is what the keys of its
+    /// media are made of, and must be as hard to guess as they are to be.
+    pub fn new(session_id: u64, key_seed: [u8; 58]) -> Self {
         Self {
             session_id,
             version: session_id,
-            last: String::new(),
+            last: Zeroizing::new(String::new()),
+            keys: OwnKeys::new(key_seed),
         }
     }
 
@@ -67,48 +80,67 @@ impl Origin {
     /// otherwise with the next version (RFC 3264 section 8).
     pub(super) fn say(&mut self, write: impl Fn(u64, u64) -> String) -> String {
         let text = write(self.session_id, self.version);
-        if text != self.last {
+        if text != *self.last {
             if !self.last.is_empty() {
                 self.version += 1;
             }
-            self.last = write(self.session_id, self.version);
+            self.last = Zeroizing::new(write(self.session_id, self.version));
         }
-        self.last.clone()
+        self.last.to_string()
+    }
+
+    /// Our key for a suite.
+    pub(super) fn key(&self, suite: SrtpSuite) -> SrtpKey {
+        self.keys.key(suite)
     }
 }
 
-/// Whether we can use this stream: plain RTP audio with a port.
+/// Whether we can use this stream: audio with a port, plain or with a key of ours to be answered by.
 pub(super) fn is_usable(media: &Media<'_>) -> bool {
-    media.kind == "audio" && media.port != 0 && matches!(media.protocol, "RTP/AVP" | "RTP/AVPF")
+    let known = matches!(media.protocol, "RTP/AVP" | "RTP/AVPF")
+        || is_secure(media) && crypto::usable(media).is_some();
+    media.kind == "audio" && media.port != 0 && known
+}
+
+/// Whether the stream is SRTP with keys in the description.
+pub(super) fn is_secure(media: &Media<'_>) -> bool {
+    matches!(media.protocol, "RTP/SAVP" | "RTP/SAVPF")
 }
 
 /// What a format of RTP is, as far as we know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Audio(Codec),
-    Event,
+    /// Telephone events at this clock.
+    Event(u32),
+    ComfortNoise,
 }
 
 /// The payload type and its meaning; those of RFC 3551 need no `rtpmap`.
 pub(super) fn format(media: &Media<'_>, text: &str) -> Option<(u8, Format)> {
     let payload_type: u8 = text.parse().ok().filter(|number| *number < 128)?;
     let Some(map) = media.rtpmap(text) else {
-        let codec = [(0, Codec::Pcmu), (8, Codec::Pcma)]
-            .into_iter()
-            .find(|(number, _)| *number == payload_type)?
-            .1;
-        return Some((payload_type, Format::Audio(codec)));
+        let mut codecs = Codec::ALL.into_iter();
+        let codec = codecs.find(|codec| codec.static_payload_type() == Some(payload_type));
+        let noise = (payload_type == COMFORT_NOISE).then_some(Format::ComfortNoise);
+        return Some((payload_type, codec.map(Format::Audio).or(noise)?));
     };
-    if map.clock != 8000 || map.channels != 1 {
-        return None;
-    }
-    if map.encoding.eq_ignore_ascii_case("telephone-event") {
-        return Some((payload_type, Format::Event));
-    }
-    let codec = [Codec::Pcmu, Codec::Pcma]
-        .into_iter()
-        .find(|c| map.encoding.eq_ignore_ascii_case(c.name()))?;
-    Some((payload_type, Format::Audio(codec)))
+    let named = |name: &str| map.encoding.eq_ignore_ascii_case(name);
+    let known_clock = EVENT_TYPES.iter().any(|(clock, _)| *clock == map.clock);
+    let meaning = if named("telephone-event") && known_clock && map.channels == 1 {
+        Format::Event(map.clock)
+    } else if named("CN") && map.clock == 8000 && map.channels == 1 {
+        Format::ComfortNoise
+    } else {
+        let mut codecs = Codec::ALL.into_iter();
+        // Opus always says two channels (RFC 7587 section 7); some forget to.
+        let most = |codec| if codec == Codec::Opus { 2 } else { 1 };
+        let codec = codecs.find(|codec| {
+            named(codec.name()) && map.clock == codec.clock() && map.channels <= most(*codec)
+        })?;
+        Format::Audio(codec)
+    };
+    Some((payload_type, meaning))
 }
 
 /// What is left of the formats of the peer's stream when ours are held against it; the peer's order and
@@ -116,7 +148,8 @@ pub(super) fn format(media: &Media<'_>, text: &str) -> Option<(u8, Format)> {
 pub(super) fn common(media: &Media<'_>, ours: &Capabilities) -> Option<AudioFormat> {
     let known = || media.formats.iter().filter_map(|text| format(media, text));
     let mut receive: Vec<(u8, Codec)> = Vec::new();
-    let mut telephone_event = None;
+    let mut events: Vec<(u8, u32)> = Vec::new();
+    let mut comfort_noise = None;
     for (number, format) in known() {
         match format {
             Format::Audio(codec)
@@ -124,9 +157,10 @@ pub(super) fn common(media: &Media<'_>, ours: &Capabilities) -> Option<AudioForm
             {
                 receive.push((number, codec));
             }
-            Format::Event if ours.telephone_event && telephone_event.is_none() => {
-                telephone_event = Some(number);
+            Format::Event(clock) if ours.telephone_event && events.iter().all(|(_, c)| *c != clock) => {
+                events.push((number, clock));
             }
+            Format::ComfortNoise if comfort_noise.is_none() => comfort_noise = Some(number),
             _ => {}
         }
     }
@@ -134,14 +168,16 @@ pub(super) fn common(media: &Media<'_>, ours: &Capabilities) -> Option<AudioForm
     Some(AudioFormat {
         codec,
         payload_type,
+        comfort_noise: comfort_noise.filter(|_| receive.iter().any(|(_, codec)| codec.clock() == 8000)),
         receive,
-        telephone_event,
-        packet_ms: packet_ms(media, ours),
+        events,
+        packet_ms: packet_ms(media, ours, codec),
     })
 }
 
-/// The longest packet that is not longer than the peer wants.
-fn packet_ms(media: &Media<'_>, ours: &Capabilities) -> u8 {
+/// The longest packet that is not longer than the peer wants; Opus only makes multiples of 20 ms.
+fn packet_ms(media: &Media<'_>, ours: &Capabilities, codec: Codec) -> u8 {
+    let step = if codec == Codec::Opus { 20 } else { 10 };
     let wanted = media
         .ptime()
         .filter(|ms| *ms > 0)
@@ -151,11 +187,8 @@ fn packet_ms(media: &Media<'_>, ours: &Capabilities) -> u8 {
         .filter(|ms| *ms > 0)
         .unwrap_or(u32::MAX)
         .min(wanted);
-    PACKET_MS
-        .into_iter()
-        .rev()
-        .find(|ms| u32::from(*ms) <= most)
-        .unwrap_or(PACKET_MS[0])
+    let mut lengths = PACKET_MS.into_iter().rev().filter(|ms| ms % step == 0);
+    lengths.find(|ms| u32::from(*ms) <= most).unwrap_or(step)
 }
 
 /// Which way a stream of the peer flows, seen from us. The address 0.0.0.0 is how RFC 2543 held a call:

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Srtp, SrtpKey, SrtpSuite};
 
+use super::crypto::{self, Crypto};
 use super::negotiate::{
-    Capabilities, EVENT_TYPE, Format, Origin, common, direction_name, format, is_usable, mirrored,
+    Capabilities, EVENT_TYPES, Format, Origin, common, direction_name, format, is_secure, is_usable, mirrored,
 };
 use super::session::{Media, Session};
 use crate::sip::message::Refusal;
@@ -16,8 +17,8 @@ use crate::sip::message::Refusal;
 pub struct Negotiated {
     /// The answer's text.
     pub answer_text: String,
-    /// What the media shard is to do.
-    pub audio: AudioSetup,
+    /// What the media shard is to do; `None` where a later offer has turned all audio off.
+    pub audio: Option<AudioSetup>,
 }
 
 const fn not_acceptable(reason: &'static str) -> Refusal {
@@ -28,19 +29,25 @@ const fn not_acceptable(reason: &'static str) -> Refusal {
     }
 }
 
+/// The payload type that Opus usually has.
+const OPUS_TYPE: u8 = 111;
+
 /// The stream that is used.
 struct Used<'a> {
     /// Its place among the lines.
     at: usize,
     format: &'a AudioFormat,
     direction: Direction,
+    /// Tag, suite and our key, where the stream is SRTP.
+    crypto: Option<(&'a str, SrtpSuite, SrtpKey)>,
 }
 
 /// Answers an offer: the first stream that we can use is taken, every other is refused with port 0.
 /// `local` is where we listen; `origin` keeps what we say in this call together.
 ///
 /// # Errors
-/// 488 where no stream can be used: no plain RTP audio, no codec of ours, or no address but a name.
+/// 488 where no stream can be used: no audio by RTP or by SRTP with a key that we can use, no codec of ours, or
+/// no address but a name. A later offer may turn all its audio off.
 pub fn answer(
     offer: &Session<'_>,
     ours: &Capabilities,
@@ -55,6 +62,17 @@ pub fn answer(
     let mut with_address = audio_lines
         .filter_map(|(at, media)| Some((at, media, offer.address(media)?)))
         .peekable();
+    if with_address.peek().is_none() && is_turned_off(offer, origin) {
+        let answer_text = origin.say(|id, version| {
+            let mut text = head(id, version, local, offer.time);
+            streams(&mut text, local.port(), &offer.media, None);
+            text
+        });
+        return Ok(Negotiated {
+            answer_text,
+            audio: None,
+        });
+    }
     if with_address.peek().is_none() {
         return Err(not_acceptable("sdp_no_audio"));
     }
@@ -62,25 +80,50 @@ pub fn answer(
         .find_map(|(at, media, address)| Some((at, media, address, common(media, ours)?)))
         .ok_or(not_acceptable("sdp_no_codec"))?;
     let direction = mirrored(offer, media, ours.direction);
+    let theirs = secured(media);
+    let crypto = theirs
+        .as_ref()
+        .map(|theirs| (theirs.tag, theirs.suite, origin.key(theirs.suite)));
+    let srtp = theirs.as_ref().map(|theirs| Srtp {
+        send: (theirs.suite, origin.key(theirs.suite)),
+        receive: (theirs.suite, theirs.key.clone()),
+    });
     let used = Used {
         at: taken,
         format: &format,
         direction,
+        crypto,
     };
     let answer_text = origin.say(|id, version| {
         let mut text = head(id, version, local, offer.time);
-        streams(&mut text, local.port(), &offer.media, &used);
+        streams(&mut text, local.port(), &offer.media, Some(&used));
         text
     });
     let remote = SocketAddr::new(address, media.port);
     Ok(Negotiated {
         answer_text,
-        audio: AudioSetup {
+        audio: Some(AudioSetup {
             remote,
             format,
             direction,
-        },
+            srtp,
+        }),
     })
+}
+
+/// The key of a stream that is SRTP.
+fn secured<'a>(media: &Media<'a>) -> Option<Crypto<'a>> {
+    crypto::usable(media).filter(|_| is_secure(media))
+}
+
+/// Whether a later offer has audio, all of it with port 0.
+fn is_turned_off(offer: &Session<'_>, origin: &Origin) -> bool {
+    let mut audio = offer
+        .media
+        .iter()
+        .filter(|media| media.kind == "audio")
+        .peekable();
+    !origin.last().is_empty() && audio.peek().is_some() && audio.all(|media| media.port == 0)
 }
 
 /// Makes an offer: the first of a call, or a later one, which keeps the streams and payload types of what we
@@ -88,23 +131,25 @@ pub fn answer(
 pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> String {
     let last = origin.last().to_owned();
     let last = Session::parse(&last).ok();
-    let before = last
-        .as_ref()
-        .and_then(|last| Some((last, last.media.iter().position(is_usable)?)));
+    // The stream that is in use; or, if the peer has turned it off, the one that was.
+    let before = last.as_ref().and_then(|last| {
+        let used = last.media.iter().position(is_usable);
+        let audio = || last.media.iter().position(|media| media.kind == "audio");
+        Some((last, used.or_else(audio)?))
+    });
+
     origin.say(|id, version| match before {
         Some((last, at)) => {
             let mut text = head(id, version, local, last.time);
             let format = offered(ours, last.media.get(at));
-            streams(
-                &mut text,
-                local.port(),
-                &last.media,
-                &Used {
-                    at,
-                    format: &format,
-                    direction: ours.direction,
-                },
-            );
+            let before = last.media.get(at).and_then(secured);
+            let used = Used {
+                at,
+                format: &format,
+                direction: ours.direction,
+                crypto: before.map(|before| (before.tag, before.suite, before.key)),
+            };
+            streams(&mut text, local.port(), &last.media, Some(&used));
             text
         }
         None => {
@@ -115,6 +160,7 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
                 local.port(),
                 &offered(ours, None),
                 ours.direction,
+                None,
             );
             text
         }
@@ -124,7 +170,8 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
 /// What an answer to our offer has settled.
 ///
 /// # Errors
-/// 488 where the answer has not as many streams as the offer, refuses our audio, or names no codec of it.
+/// 488 where the answer has not as many streams as the offer, refuses our audio, names no codec of it, or has
+/// not the keys that it needs.
 /// The call is then to be ended with ACK and BYE.
 pub fn accept_answer(
     offer: &Session<'_>,
@@ -153,10 +200,19 @@ pub fn accept_answer(
         }
     }
     let direction = mirrored(answer, media, offer.direction(sent));
+    let srtp = match (secured(sent), secured(media)) {
+        (None, None) => None,
+        (Some(ours), Some(theirs)) if ours.suite == theirs.suite => Some(Srtp {
+            send: (ours.suite, ours.key),
+            receive: (theirs.suite, theirs.key),
+        }),
+        _ => return Err(not_acceptable("sdp_keys")),
+    };
     Ok(AudioSetup {
         remote: SocketAddr::new(address, media.port),
         format,
         direction,
+        srtp,
     })
 }
 
@@ -167,12 +223,17 @@ fn head(id: u64, version: u64, local: SocketAddr, time: &str) -> String {
 }
 
 /// As many streams as `lines`, all refused but the one that is used.
-fn streams(text: &mut String, port: u16, lines: &[Media<'_>], used: &Used<'_>) {
+fn streams(text: &mut String, port: u16, lines: &[Media<'_>], used: Option<&Used<'_>>) {
     for (at, media) in lines.iter().enumerate() {
-        if at == used.at {
-            stream(text, media.protocol, port, used.format, used.direction);
-        } else {
-            refused(text, media);
+        match used.filter(|used| used.at == at) {
+            Some(used) => {
+                let key = used
+                    .crypto
+                    .as_ref()
+                    .map(|(tag, suite, key)| crypto::line(tag, *suite, key));
+                stream(text, media.protocol, port, used.format, used.direction, key);
+            }
+            None => refused(text, media),
         }
         if let Some(mid) = media.mid() {
             let _ = write!(text, "a=mid:{mid}\r\n");
@@ -181,26 +242,45 @@ fn streams(text: &mut String, port: u16, lines: &[Media<'_>], used: &Used<'_>) {
 }
 
 /// The lines of the stream that is used.
-fn stream(text: &mut String, protocol: &str, port: u16, format: &AudioFormat, direction: Direction) {
+fn stream(
+    text: &mut String,
+    protocol: &str,
+    port: u16,
+    format: &AudioFormat,
+    direction: Direction,
+    key: Option<String>,
+) {
     let numbers = format
         .receive
         .iter()
         .map(|(number, _)| *number)
-        .chain(format.telephone_event);
+        .chain(format.comfort_noise)
+        .chain(format.events.iter().map(|(number, _)| *number));
     let _ = write!(text, "m=audio {port} {protocol}");
     for number in numbers {
         let _ = write!(text, " {number}");
     }
     text.push_str("\r\n");
     for (number, codec) in &format.receive {
-        let _ = write!(text, "a=rtpmap:{number} {}/8000\r\n", codec.name());
+        let _ = write!(text, "a=rtpmap:{number} {}/{}", codec.name(), codec.clock());
+        text.push_str(match codec {
+            Codec::Opus => "/2\r\n",
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => "\r\n",
+        });
+        if *codec == Codec::Opus {
+            let _ = write!(text, "a=fmtp:{number} useinbandfec=1\r\n");
+        }
     }
-    if let Some(number) = format.telephone_event {
+    if let Some(number) = format.comfort_noise {
+        let _ = write!(text, "a=rtpmap:{number} CN/8000\r\n");
+    }
+    for (number, clock) in &format.events {
         let _ = write!(
             text,
-            "a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-15\r\n"
+            "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n"
         );
     }
+    text.push_str(&key.unwrap_or_default());
     let _ = write!(
         text,
         "a=ptime:{}\r\na={}\r\n",
@@ -231,23 +311,34 @@ fn offered(ours: &Capabilities, before: Option<&Media<'_>>) -> AudioFormat {
             .find(|(_, format)| *format == wanted)
             .map(|(number, _)| number)
     };
-    let usual = |codec| match codec {
-        Codec::Pcmu => 0,
-        Codec::Pcma => 8,
+    // What has no number of its own gets the one that it usually has, or else the next one that is free.
+    let numbers = before.into_iter().flat_map(|media| &media.formats);
+    let mut taken: Vec<u8> = numbers.filter_map(|text| text.parse().ok()).collect();
+    let mut number = |wanted: Format, usual: u8| {
+        known(wanted).or_else(|| {
+            let mut numbers = std::iter::once(usual).chain(96..128);
+            let number = numbers.find(|number| !taken.contains(number))?;
+            taken.push(number);
+            Some(number)
+        })
     };
-    let number = |codec: Codec| known(Format::Audio(codec)).unwrap_or_else(|| usual(codec));
-    let receive: Vec<(u8, Codec)> = ours.codecs.iter().map(|codec| (number(*codec), *codec)).collect();
-    let free = (EVENT_TYPE..128).find(|n| receive.iter().all(|(number, _)| number != n));
-    let telephone_event = ours
-        .telephone_event
-        .then(|| known(Format::Event).or(free))
-        .flatten();
+    let codecs = ours.codecs.iter().filter_map(|codec| {
+        let usual = codec.static_payload_type().unwrap_or(OPUS_TYPE);
+        Some((number(Format::Audio(*codec), usual)?, *codec))
+    });
+    let receive: Vec<(u8, Codec)> = codecs.collect();
+    let clocks = EVENT_TYPES
+        .iter()
+        .filter(|(clock, _)| ours.telephone_event && ours.codecs.iter().any(|codec| codec.clock() == *clock));
+    let events = clocks.filter_map(|(clock, usual)| Some((number(Format::Event(*clock), *usual)?, *clock)));
+    let events = events.collect();
     let (payload_type, codec) = receive.first().copied().unwrap_or((0, Codec::Pcmu));
     AudioFormat {
         codec,
         payload_type,
         receive,
-        telephone_event,
+        events,
+        comfort_noise: None,
         packet_ms: ours.packet_ms,
     }
 }

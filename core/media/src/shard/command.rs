@@ -9,7 +9,8 @@ use super::Shard;
 use super::tick::TICK;
 use crate::leg::Leg;
 use crate::output::PortRequest;
-use crate::sound::{FRAME, Pass};
+use crate::sound::Pass;
+use crate::voice::Voice;
 
 impl Shard {
     /// Takes a command. One for a leg that does not exist is ignored: it may have failed to open.
@@ -45,6 +46,11 @@ impl Shard {
                 }
             }
             MediaCommand::Move { leg, mix } => self.redirect(leg, mix),
+            MediaCommand::Digits { leg, text } => {
+                if let Some(leg) = self.leg_mut(leg) {
+                    leg.dial.add(&text);
+                }
+            }
             MediaCommand::Close { leg } => self.close(leg, now),
         }
     }
@@ -134,15 +140,16 @@ impl Shard {
     /// Leaves the fading end of a leg's audio to its mix.
     fn fade_away(&mut self, key: usize) {
         let leg = &mut self.legs[key];
-        let mut frame = [0; FRAME];
         let before = self.mixed.len();
         if leg.is_heard()
             && let Some(inlet) = &mut leg.inlet
-            && inlet.take(&mut frame, &mut self.mixed).0
+            && let (Some(rate), _) = inlet.take(&mut leg.voice.frame, &mut self.mixed)
             && let Some(mix) = self.mixes.get_mut(&leg.mix)
         {
-            Pass::Closing.shape(&mut frame);
-            mix.leave_tail(&frame);
+            let mut voice = std::mem::replace(&mut leg.voice, Voice::new());
+            voice.rate = rate;
+            Pass::Closing.shape(voice.own());
+            mix.leave_tail(voice);
         }
         self.mixed.truncate(before);
     }

@@ -10,6 +10,9 @@ use crate::counts::DropReason;
 use crate::inlet::Arrival;
 use crate::rtp::is_rtcp;
 
+/// Bytes of the longest packet that is unprotected.
+const MAX_PACKET: usize = 2048;
+
 impl Shard {
     /// Takes a datagram that came on a leg's RTP port; RTCP is told from RTP here, too (RFC 5761).
     ///
@@ -44,6 +47,11 @@ impl Shard {
         let (Some(inlet), Some(audio)) = (&mut leg.inlet, &leg.audio) else {
             return Err(DropReason::NotReady);
         };
+        let mut open = [0; MAX_PACKET];
+        let bytes = match &mut leg.srtp {
+            Some(session) => unprotected(bytes, &mut open, |packet| session.unprotect(packet))?,
+            None => bytes,
+        };
         let arrival = Arrival {
             source,
             stamp,
@@ -69,10 +77,31 @@ impl Shard {
         if !inlet.admit_control(source) {
             return Err(DropReason::ForeignSource);
         }
-        if !leg.reports.receive(bytes, leg.outlet.ssrc, stamp) {
+        let mut open = [0; MAX_PACKET];
+        let bytes = match &mut leg.srtp {
+            Some(session) => unprotected(bytes, &mut open, |packet| session.unprotect_control(packet))?,
+            None => bytes,
+        };
+        let clock = leg
+            .audio
+            .as_ref()
+            .map_or(8000, |audio| audio.format.codec.clock());
+        if !leg.reports.receive(bytes, leg.outlet.ssrc, clock, stamp) {
             return Err(DropReason::Malformed);
         }
         self.counts.control_in += 1;
         Ok(())
     }
+}
+
+/// A copy of a packet, unprotected.
+fn unprotected<'a>(
+    bytes: &[u8],
+    open: &'a mut [u8; MAX_PACKET],
+    unprotect: impl FnOnce(&mut [u8]) -> Result<usize, DropReason>,
+) -> Result<&'a [u8], DropReason> {
+    let packet = open.get_mut(..bytes.len()).ok_or(DropReason::Malformed)?;
+    packet.copy_from_slice(bytes);
+    let len = unprotect(packet)?;
+    Ok(&packet[..len])
 }

@@ -6,7 +6,6 @@ use cordboard_model::Time;
 use cordboard_model::media::MediaEvent;
 
 use super::Shard;
-use crate::g711;
 use crate::mix::Mix;
 
 /// Time between two frames.
@@ -54,31 +53,33 @@ impl Shard {
                 self.moving.push(*key);
             }
         }
-        mix.add_up(&self.legs, &mut self.round);
+        mix.add_up(&mut self.legs, &mut self.round);
         if self.round.is_silent() {
             self.mixed.truncate(mixed_before);
         }
         for key in &mix.members {
-            self.serve(*key);
-            if self.legs[*key].reports.due(now) {
-                self.send_report(*key, now, false);
+            let leg = &mut self.legs[*key];
+            leg.dial.step();
+            leg.part(mix, &self.round);
+        }
+        for at in 0..mix.members.len() {
+            let key = mix.members[at];
+            self.serve(mix, key);
+            if self.legs[key].reports.due(now) {
+                self.send_report(key, now, false);
             }
         }
+        mix.end_tick();
     }
 
     /// Sends a leg its share of the present round.
-    fn serve(&mut self, key: usize) {
+    fn serve(&mut self, mix: &mut Mix, key: usize) {
         let leg = &mut self.legs[key];
-        let (Some(to), Some(audio)) = (leg.sends_to(), &leg.audio) else {
+        let Some(to) = leg.sends_to() else {
             leg.outlet.skip();
             return;
         };
-        let codec = audio.format.codec;
-        let heard = self.round.heard_by(leg, codec);
-        let (codes, silent) = heard.map_or((g711::silence(codec), true), |codes| (codes, false));
-        let (packets, bytes) = leg
-            .outlet
-            .send(codes, silent, &audio.format, (leg.id, to), &mut self.outbox);
+        let (packets, bytes) = leg.serve(mix, &mut self.round, to, &mut self.outbox);
         self.counts.packets_out += packets;
         self.counts.bytes_out += bytes;
     }
@@ -94,6 +95,7 @@ impl Shard {
             reception,
             &leg.outlet,
             to,
+            leg.srtp.as_deref_mut(),
             &mut self.random,
             &mut self.outbox,
         );

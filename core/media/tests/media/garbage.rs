@@ -30,12 +30,18 @@ fn address(number: u8) -> SocketAddr {
 }
 
 fn format() -> impl Strategy<Value = AudioFormat> {
-    let codec = prop_oneof![Just(Codec::Pcmu), Just(Codec::Pcma)];
+    let codec = prop::sample::select(&Codec::ALL[..]);
     (codec, any::<u8>()).prop_map(|(codec, packet_ms)| AudioFormat {
         codec,
         payload_type: 0,
-        receive: vec![(0, Codec::Pcmu), (8, Codec::Pcma)],
-        telephone_event: Some(101),
+        receive: vec![
+            (0, Codec::Pcmu),
+            (8, Codec::Pcma),
+            (9, Codec::G722),
+            (111, Codec::Opus),
+        ],
+        events: vec![(101, 8000)],
+        comfort_noise: None,
         packet_ms,
     })
 }
@@ -45,6 +51,7 @@ fn audio() -> impl Strategy<Value = AudioSetup> {
         remote: address(remote),
         format,
         direction: Direction { send, receive },
+        srtp: None,
     })
 }
 

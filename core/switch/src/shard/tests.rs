@@ -26,13 +26,15 @@ fn open(leg: u64, remote: SocketAddr) -> MediaCommand {
         codec: Codec::Pcmu,
         payload_type: 0,
         receive: vec![(0, Codec::Pcmu)],
-        telephone_event: Some(101),
+        events: vec![(101, 8000)],
+        comfort_noise: None,
         packet_ms: 20,
     };
     let audio = Some(AudioSetup {
         remote,
         format,
         direction: Direction::BOTH,
+        srtp: None,
     });
     let local = "127.0.0.1".parse().unwrap();
     MediaCommand::Open {

@@ -14,7 +14,7 @@ fn answer_to(media: &str) -> Result<Negotiated, Refusal> {
         &Session::parse(&text).unwrap(),
         &Capabilities::default(),
         local(),
-        &mut Origin::new(7),
+        &mut Origin::new(7, [5; 58]),
     )
 }
 
@@ -36,12 +36,18 @@ fn the_offers_order_and_numbers_are_kept() {
         ("m=audio 9 RTP/AVP 0 8\r\n", format!("m=audio 4000 RTP/AVP 0 8|{G711}a=ptime:20|a=sendrecv|")),
         ("m=audio 9 RTP/AVP 8\r\n", "m=audio 4000 RTP/AVP 8|a=rtpmap:8 PCMA/8000|a=ptime:20|a=sendrecv|".into()),
         (
-            "m=audio 9 RTP/AVPF 111 100 98\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:100 pcma/8000\r\na=rtpmap:98 Telephone-Event/8000\r\n",
+            "m=audio 9 RTP/AVPF 97 100 98\r\na=rtpmap:97 iLBC/8000\r\na=rtpmap:100 pcma/8000\r\na=rtpmap:98 Telephone-Event/8000\r\n",
             "m=audio 4000 RTP/AVPF 100 98|a=rtpmap:100 PCMA/8000|a=rtpmap:98 telephone-event/8000|a=fmtp:98 0-15|a=ptime:20|a=sendrecv|".into(),
         ),
-        // A static number that was given another meaning, and telephone events at another clock, are not ours.
         (
-            "m=audio 9 RTP/AVP 0 8 97\r\na=rtpmap:0 L16/44100\r\na=rtpmap:97 telephone-event/48000\r\n",
+            "m=audio 9 RTP/AVP 96 9 13 0 97 98\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 telephone-event/48000\r\na=rtpmap:98 telephone-event/8000\r\n",
+            "m=audio 4000 RTP/AVP 96 9 0 13 97 98|a=rtpmap:96 opus/48000/2|a=fmtp:96 useinbandfec=1|a=rtpmap:9 G722/8000|a=rtpmap:0 PCMU/8000|\
+             a=rtpmap:13 CN/8000|a=rtpmap:97 telephone-event/48000|a=fmtp:97 0-15|a=rtpmap:98 telephone-event/8000|a=fmtp:98 0-15|a=ptime:20|a=sendrecv|".into(),
+        ),
+        // A static number that was given another meaning, and telephone events at another clock, are not ours;
+        // comfort noise is for 8 kHz.
+        (
+            "m=audio 9 RTP/AVP 0 8 97\r\na=rtpmap:0 L16/44100\r\na=rtpmap:97 telephone-event/16000\r\n",
             "m=audio 4000 RTP/AVP 8|a=rtpmap:8 PCMA/8000|a=ptime:20|a=sendrecv|".into(),
         ),
     ];
@@ -58,7 +64,7 @@ fn there_are_as_many_streams_as_in_the_offer() {
                   m=audio 4000 RTP/AVP 0|a=rtpmap:0 PCMU/8000|a=ptime:20|a=sendrecv|a=mid:a|m=audio 0 RTP/AVP 0|m=application 0 UDP/BFCP *|";
     assert_eq!(media_of(offer), expect);
     assert_eq!(
-        answer_to(offer).unwrap().audio.remote,
+        answer_to(offer).unwrap().audio.unwrap().remote,
         "192.0.2.9:13".parse().unwrap()
     );
 }
@@ -119,7 +125,7 @@ fn the_direction_is_mirrored() {
     ];
     for (lines, direction, name) in cases {
         let negotiated = answer_to(&format!("m=audio 9 RTP/AVP 0\r\n{lines}")).unwrap();
-        assert_eq!(negotiated.audio.direction, direction, "{lines}");
+        assert_eq!(negotiated.audio.as_ref().unwrap().direction, direction, "{lines}");
         assert!(
             negotiated.answer_text.ends_with(&format!("a={name}\r\n")),
             "{lines}"
@@ -141,10 +147,10 @@ fn our_own_wish_narrows_the_direction() {
         &Session::parse(&text).unwrap(),
         &ours,
         local(),
-        &mut Origin::new(1),
+        &mut Origin::new(1, [5; 58]),
     )
     .unwrap();
-    assert_eq!(negotiated.audio.direction, ours.direction);
+    assert_eq!(negotiated.audio.as_ref().unwrap().direction, ours.direction);
     assert!(negotiated.answer_text.ends_with("a=sendonly\r\n"));
 }
 
@@ -163,7 +169,11 @@ fn the_packet_length_is_the_longest_that_the_peer_takes() {
     ];
     for (lines, expect) in cases {
         let negotiated = answer_to(&format!("m=audio 9 RTP/AVP 0\r\na={lines}\r\n")).unwrap();
-        assert_eq!(negotiated.audio.format.packet_ms, expect, "{lines}");
+        assert_eq!(
+            negotiated.audio.as_ref().unwrap().format.packet_ms,
+            expect,
+            "{lines}"
+        );
         assert!(
             negotiated.answer_text.contains(&format!("a=ptime:{expect}\r\n")),
             "{lines}"
@@ -175,12 +185,14 @@ fn the_packet_length_is_the_longest_that_the_peer_takes() {
 fn the_format_for_the_media_is_what_was_answered() {
     let audio = answer_to("m=audio 9 RTP/AVP 8 0 96 8\r\na=rtpmap:96 telephone-event/8000\r\n")
         .unwrap()
-        .audio;
+        .audio
+        .unwrap();
     let expect = AudioFormat {
         codec: Codec::Pcma,
         payload_type: 8,
         receive: vec![(8, Codec::Pcma), (0, Codec::Pcmu)],
-        telephone_event: Some(96),
+        events: vec![(96, 8000)],
+        comfort_noise: None,
         packet_ms: 20,
     };
     assert_eq!(audio.format, expect);
@@ -188,7 +200,7 @@ fn the_format_for_the_media_is_what_was_answered() {
 
 #[test]
 fn the_version_rises_by_one_and_only_when_the_text_changes() {
-    let mut origin = Origin::new(1 << 61);
+    let mut origin = Origin::new(1 << 61, [5; 58]);
     let ours = Capabilities::default();
     let mut say = |media: &str| {
         let text = format!("{HEAD}{media}");
@@ -208,11 +220,11 @@ fn the_version_rises_by_one_and_only_when_the_text_changes() {
 
 #[test]
 fn an_answer_to_our_offer_settles_the_call() {
-    let mut origin = Origin::new(1);
+    let mut origin = Origin::new(1, [5; 58]);
     let ours = Capabilities::default();
     let text = offer(&ours, local(), &mut origin);
     let offer = Session::parse(&text).unwrap();
-    assert_eq!(offer.media[0].formats, ["0", "8", "101"]);
+    assert_eq!(offer.media[0].formats, ["111", "9", "0", "8", "101", "110"]);
     let accept = |media: &str| {
         let text = format!("{HEAD}{media}");
         accept_answer(&offer, &Session::parse(&text).unwrap(), &ours)
@@ -231,16 +243,22 @@ fn an_answer_to_our_offer_settles_the_call() {
         (Codec::Pcma, 8, 30)
     );
     assert_eq!(
-        (audio.format.telephone_event, audio.direction),
+        (&audio.format.events[..], audio.direction),
         (
-            Some(101),
+            &[(101, 8000)][..],
             Direction {
                 send: true,
                 receive: false
             }
         )
     );
-    assert_eq!(audio.format.receive, [(8, Codec::Pcma), (0, Codec::Pcmu)]);
+    let all = [
+        (8, Codec::Pcma),
+        (111, Codec::Opus),
+        (9, Codec::G722),
+        (0, Codec::Pcmu),
+    ];
+    assert_eq!(audio.format.receive, all);
     let cases = [
         ("", "sdp_streams"),
         ("m=audio 9 RTP/AVP 0\r\nm=video 9 RTP/AVP 31\r\n", "sdp_streams"),
@@ -254,7 +272,7 @@ fn an_answer_to_our_offer_settles_the_call() {
 
 #[test]
 fn a_later_offer_keeps_streams_and_numbers() {
-    let mut origin = Origin::new(1);
+    let mut origin = Origin::new(1, [5; 58]);
     let ours = Capabilities::default();
     let theirs = format!(
         "{HEAD}m=video 7 RTP/AVP 31\r\na=mid:v\r\nm=audio 9 RTP/AVP 100 96\r\na=mid:a\r\na=rtpmap:100 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n"
@@ -269,11 +287,141 @@ fn a_later_offer_keeps_streams_and_numbers() {
         (video.port, video.mid(), audio.port, audio.mid()),
         (0, Some("v"), 4000, Some("a"))
     );
-    assert_eq!(audio.formats, ["0", "100", "96"]);
+    assert_eq!(audio.formats, ["111", "9", "0", "100", "96", "110"]);
     assert_eq!(session.version(), 2);
     assert_eq!(
         offer(&ours, local(), &mut origin),
         text,
         "the same again is the same text"
+    );
+}
+
+#[test]
+fn our_order_is_that_of_the_configuration_and_numbers_never_clash() {
+    let ours = Capabilities {
+        codecs: vec![Codec::Pcma, Codec::Opus],
+        ..Capabilities::default()
+    };
+    let text = offer(&ours, local(), &mut Origin::new(1, [5; 58]));
+    assert_eq!(
+        Session::parse(&text).unwrap().media[0].formats,
+        ["8", "111", "101", "110"]
+    );
+    // The peer uses our usual numbers for something else.
+    let mut origin = Origin::new(1, [5; 58]);
+    let theirs = format!(
+        "{HEAD}m=audio 9 RTP/AVP 111 101\r\na=rtpmap:111 telephone-event/8000\r\na=rtpmap:101 PCMA/8000\r\n"
+    );
+    answer(&Session::parse(&theirs).unwrap(), &ours, local(), &mut origin).unwrap();
+    let text = offer(&ours, local(), &mut origin);
+    let session = Session::parse(&text).unwrap();
+    let media = &session.media[0];
+    assert_eq!(media.formats[0], "101");
+    let distinct: std::collections::BTreeSet<_> = media.formats.iter().collect();
+    assert_eq!(distinct.len(), media.formats.len(), "{text}");
+    assert_eq!(media.rtpmap("111").unwrap().encoding, "telephone-event");
+}
+
+#[test]
+fn opus_is_sent_in_multiples_of_20_ms() {
+    for (line, expect) in [
+        ("ptime:10", 20),
+        ("ptime:30", 20),
+        ("maxptime:10", 20),
+        ("ptime:60", 60),
+        ("ptime:40", 40),
+    ] {
+        let offer = format!("m=audio 9 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na={line}\r\n");
+        assert_eq!(
+            answer_to(&offer).unwrap().audio.unwrap().format.packet_ms,
+            expect,
+            "{line}"
+        );
+    }
+}
+
+const RFC_KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+fn secure(line: &str) -> String {
+    format!("m=audio 9 RTP/SAVP 0\r\na=crypto:7 AES_CM_128_HMAC_SHA1_32 inline:{RFC_KEY}\r\n{line}")
+}
+
+#[test]
+fn the_first_crypto_line_that_we_can_use_is_answered_with_a_key_of_ours() {
+    let offer = secure(&format!(
+        "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}|2^20\r\n"
+    ));
+    let negotiated = answer_to(&offer).unwrap();
+    let text = &negotiated.answer_text;
+    assert!(text.contains("m=audio 4000 RTP/SAVP 0\r\n"), "{text}");
+    let line = text.lines().find(|line| line.starts_with("a=crypto:")).unwrap();
+    assert!(
+        line.starts_with("a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:"),
+        "{line}"
+    );
+    assert!(!line.contains(RFC_KEY));
+    let srtp = negotiated.audio.unwrap().srtp.unwrap();
+    assert_eq!(srtp.receive.0, SrtpSuite::AesCm128HmacSha1_80);
+    assert_eq!(srtp.receive.1.key(), b"YS___semctl () {");
+    assert_eq!(srtp.send.1.key(), [5; 16]);
+    // Without one there is no stream; and plain streams have no keys.
+    assert_eq!(answer_to(&secure("")).unwrap_err().reason, "sdp_no_audio");
+    let plain = answer_to(&format!(
+        "m=audio 9 RTP/AVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}\r\n"
+    ))
+    .unwrap();
+    assert!(!plain.answer_text.contains("crypto") && plain.audio.unwrap().srtp.is_none());
+}
+
+#[test]
+fn a_later_offer_of_a_secure_call_keeps_its_keys() {
+    let mut origin = Origin::new(1, [5; 58]);
+    let theirs = format!(
+        "{HEAD}{}",
+        secure(&format!(
+            "a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}\r\n"
+        ))
+    );
+    let ours = Capabilities::default();
+    let first = answer(&Session::parse(&theirs).unwrap(), &ours, local(), &mut origin).unwrap();
+    let line = |text: &str| {
+        text.lines()
+            .find(|line| line.starts_with("a=crypto"))
+            .map(str::to_owned)
+    };
+    let text = offer(&ours, local(), &mut origin);
+    assert_eq!(line(&text), line(&first.answer_text));
+    let offer = Session::parse(&text).unwrap();
+    assert_eq!(offer.media[0].protocol, "RTP/SAVP");
+    let accept = |answer: &str| accept_answer(&offer, &Session::parse(answer).unwrap(), &ours);
+    assert_eq!(accept(&theirs).unwrap().srtp, first.audio.unwrap().srtp);
+    let plain = format!("{HEAD}m=audio 9 RTP/AVP 0\r\n");
+    assert_eq!(accept(&plain).unwrap_err().reason, "sdp_keys");
+    assert!(!format!("{origin:?}").contains("inline"));
+}
+
+#[test]
+fn audio_may_be_turned_off_and_on_again() {
+    let mut origin = Origin::new(1, [5; 58]);
+    let ours = Capabilities::default();
+    let mut say = |port: u16| {
+        let text = format!("{HEAD}m=audio {port} RTP/AVP 0\r\na=mid:a\r\n");
+        answer(&Session::parse(&text).unwrap(), &ours, local(), &mut origin)
+    };
+    assert_eq!(
+        say(0).unwrap_err().reason,
+        "sdp_no_audio",
+        "not as the first word"
+    );
+    assert!(say(9).unwrap().audio.is_some());
+    let off = say(0).unwrap();
+    assert!(off.audio.is_none() && off.answer_text.contains("m=audio 0 RTP/AVP 0\r\na=mid:a\r\n"));
+    assert!(say(9).unwrap().audio.is_some());
+    say(0).unwrap();
+    let text = offer(&ours, local(), &mut origin);
+    let session = Session::parse(&text).unwrap();
+    assert_eq!(
+        (session.media.len(), session.media[0].port, session.media[0].mid()),
+        (1, 4000, Some("a"))
     );
 }

@@ -1,6 +1,9 @@
 //! Phones around one shard in virtual time: they send tones through a network that a test shapes, and keep
 //! what they hear.
 
+pub(crate) mod coder;
+#[path = "../../../src/g722.rs"]
+mod g722;
 pub(crate) mod tone;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +15,8 @@ use cordboard_model::media::{
     AudioFormat, AudioSetup, Codec, Direction, LegTotals, MediaCommand, MediaEvent,
 };
 use cordboard_model::{LegId, MixId, Time};
+
+use coder::{Coder, rate};
 
 pub(crate) const MS: u64 = 1_000_000;
 const START: Time = Time(1_700_000_000_000_000_000);
@@ -32,6 +37,9 @@ pub(crate) struct Phone {
     pub(crate) leg: LegId,
     pub(crate) address: SocketAddr,
     pub(crate) codec: Codec,
+    pub(crate) coder: Coder,
+    /// What it hears by.
+    ear: (Codec, Coder),
     pub(crate) ssrc: u32,
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
@@ -44,6 +52,8 @@ pub(crate) struct Phone {
     pub(crate) heard: Vec<i16>,
     pub(crate) arrivals: Vec<u64>,
     pub(crate) markers: usize,
+    /// Packets of RFC 4733: timestamp, marker, payload.
+    pub(crate) keys: Vec<(u32, bool, Vec<u8>)>,
     pub(crate) payload_lens: BTreeSet<usize>,
     pub(crate) control: Vec<Vec<u8>>,
     pub(crate) destinations: BTreeSet<SocketAddr>,
@@ -58,6 +68,8 @@ pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) phones: BTreeMap<LegId, Phone>,
     pub(crate) events: Vec<(u64, MediaEvent)>,
+    /// Legs whose packets go to another leg instead of a phone.
+    pub(crate) wires: BTreeMap<LegId, LegId>,
     queue: BTreeMap<(u64, u64), Transit>,
     order: u64,
 }
@@ -67,14 +79,18 @@ pub(crate) fn perfect() -> Network {
 }
 
 pub(crate) fn format(codec: Codec, packet_ms: u8) -> AudioFormat {
-    let payload_type = if codec == Codec::Pcmu { 0 } else { 8 };
     AudioFormat {
         codec,
-        payload_type,
-        receive: vec![(0, Codec::Pcmu), (8, Codec::Pcma)],
-        telephone_event: Some(101),
+        payload_type: payload_type(codec),
+        receive: Codec::ALL.map(|codec| (payload_type(codec), codec)).to_vec(),
+        events: vec![(101, 8000)],
+        comfort_noise: None,
         packet_ms,
     }
+}
+
+fn payload_type(codec: Codec) -> u8 {
+    codec.static_payload_type().unwrap_or(111)
 }
 
 pub(crate) fn address(leg: u64) -> SocketAddr {
@@ -86,6 +102,7 @@ pub(crate) fn setup(leg: u64, codec: Codec) -> AudioSetup {
         remote: address(leg),
         format: format(codec, 20),
         direction: Direction::BOTH,
+        srtp: None,
     }
 }
 
@@ -97,6 +114,7 @@ impl World {
             now: START,
             phones,
             events: Vec::new(),
+            wires: BTreeMap::new(),
             queue,
             order: 0,
         }
@@ -109,7 +127,11 @@ impl World {
 
     /// A phone that says a tone (or nothing, at amplitude 0) in 20 ms packets, in mix 1.
     pub(crate) fn join(&mut self, leg: u64, codec: Codec, hertz: f64, amplitude: f64) -> &mut Phone {
-        self.join_as(leg, setup(leg, codec), Box::new(tone::sine(hertz, amplitude)))
+        self.join_as(
+            leg,
+            setup(leg, codec),
+            Box::new(tone::sine_at(rate(codec), hertz, amplitude)),
+        )
     }
 
     pub(crate) fn join_as(
@@ -122,16 +144,19 @@ impl World {
             leg: LegId(leg),
             address: address(leg),
             codec: audio.format.codec,
+            coder: Coder::new(audio.format.codec),
+            ear: (audio.format.codec, Coder::new(audio.format.codec)),
             ssrc: leg as u32 * 7919,
             sequence: (leg * 1000) as u16,
             timestamp: leg as u32 * 77_777,
-            packet: 160,
+            packet: (rate(audio.format.codec) / 50) as usize,
             interval: 20 * MS,
             speech,
             network: perfect(),
             heard: Vec::new(),
             arrivals: Vec::new(),
             markers: 0,
+            keys: Vec::new(),
             payload_lens: BTreeSet::new(),
             control: Vec::new(),
             destinations: BTreeSet::new(),
@@ -273,7 +298,13 @@ impl World {
 
     fn drain(&mut self) {
         let (phones, at) = (&mut self.phones, self.now.0 - START.0);
+        let mut crossing = Vec::new();
         self.shard.drain_packets(|packet| {
+            if let Some(other) = self.wires.get(&packet.leg) {
+                let source = phones[other].address;
+                crossing.push((*other, source, packet.control, packet.bytes.to_vec()));
+                return;
+            }
             let phone = phones.get_mut(&packet.leg).expect("a packet of a known leg");
             if packet.control {
                 phone.control.push(packet.bytes.to_vec());
@@ -282,6 +313,19 @@ impl World {
                 phone.hear(packet.bytes, at);
             }
         });
+        for (leg, source, control, bytes) in crossing {
+            let key = (at, self.order);
+            self.order += 1;
+            self.queue.insert(
+                key,
+                Transit {
+                    leg,
+                    source,
+                    control,
+                    bytes,
+                },
+            );
+        }
         self.shard.handed_over(self.now);
         while let Some(request) = self.shard.poll_port() {
             if let PortRequest::Bind { leg, .. } = request {
@@ -337,20 +381,26 @@ impl Phone {
 
     /// The last so many milliseconds heard.
     pub(crate) fn last(&self, ms: usize) -> &[i16] {
-        &self.heard[self.heard.len() - ms * 8..]
+        &self.heard[self.heard.len() - ms * self.rate() as usize / 1000..]
+    }
+
+    /// Samples per second.
+    pub(crate) fn rate(&self) -> u64 {
+        rate(self.ear.0)
     }
 
     /// The next packet that the phone would send.
     pub(crate) fn packet(&mut self) -> Vec<u8> {
-        let payload: Vec<u8> = (0..self.packet)
+        let samples: Vec<i16> = (0..self.packet)
             .map(|_| {
                 let sample = (self.speech)(self.spoken);
                 self.spoken += 1;
-                tone::encode(self.codec, sample)
+                sample
             })
             .collect();
-        let payload_type = if self.codec == Codec::Pcmu { 0 } else { 8 };
-        self.raw(payload_type, false, &payload, self.packet as u32)
+        let payload = self.coder.encode(&samples);
+        let units = self.packet as u64 * u64::from(self.codec.clock()) / rate(self.codec);
+        self.raw(payload_type(self.codec), false, &payload, units as u32)
     }
 
     /// A packet with this content; `samples` is how far the timestamp goes on.
@@ -373,23 +423,39 @@ impl Phone {
 
     fn hear(&mut self, bytes: &[u8], at: u64) {
         let packet = RtpPacket::parse(bytes).expect("the shard sends RTP");
+        if packet.payload_type == 101 {
+            let (sequence, timestamp, _) = self.expected.unwrap_or((packet.sequence, packet.timestamp, 0));
+            self.expected = Some((sequence.wrapping_add(1), timestamp, packet.ssrc));
+            assert_eq!(packet.sequence, sequence);
+            self.keys
+                .push((packet.timestamp, packet.marker, packet.payload.to_vec()));
+            return;
+        }
+        let mut paused = 0;
         if let Some((sequence, timestamp, ssrc)) = self.expected {
             assert_eq!(
                 (packet.sequence, packet.ssrc),
                 (sequence, ssrc),
                 "one stream without a gap"
             );
-            assert!(packet.timestamp.wrapping_sub(timestamp) % 80 == 0);
+            paused = packet.timestamp.wrapping_sub(timestamp);
+            assert!(paused % 80 == 0);
         }
-        let next = packet.timestamp.wrapping_add(packet.payload.len() as u32);
+        let codec = Codec::ALL
+            .into_iter()
+            .find(|codec| payload_type(*codec) == packet.payload_type)
+            .expect("a payload type that was negotiated");
+        if codec != self.ear.0 {
+            self.ear = (codec, Coder::new(codec));
+        } else if codec == Codec::Opus {
+            let pause = self.ear.1.pause(paused as usize);
+            self.heard.extend(pause);
+        }
+        let samples = self.ear.1.decode(packet.payload);
+        let units = samples.len() as u64 * u64::from(codec.clock()) / rate(codec);
+        let next = packet.timestamp.wrapping_add(units as u32);
         self.expected = Some((packet.sequence.wrapping_add(1), next, packet.ssrc));
-        let codec = if packet.payload_type == 0 {
-            Codec::Pcmu
-        } else {
-            Codec::Pcma
-        };
-        self.heard
-            .extend(packet.payload.iter().map(|code| tone::decode(codec, *code)));
+        self.heard.extend(samples);
         self.arrivals.push(at);
         self.markers += usize::from(packet.marker);
         self.payload_lens.insert(packet.payload.len());

@@ -5,16 +5,23 @@ use std::sync::LazyLock;
 
 use cordboard_model::media::Codec;
 
-const RATE: f64 = 8000.0;
-
-/// A sine wave; `amplitude` of 1 is full scale.
+/// A sine wave at 8 kHz; `amplitude` of 1 is full scale.
 pub(crate) fn sine(hertz: f64, amplitude: f64) -> impl FnMut(u64) -> i16 {
-    move |at| ((at as f64 * hertz * TAU / RATE).sin() * amplitude * 32_767.0) as i16
+    sine_at(8000, hertz, amplitude)
+}
+
+/// A sine wave at any rate.
+pub(crate) fn sine_at(rate: u64, hertz: f64, amplitude: f64) -> impl FnMut(u64) -> i16 {
+    move |at| ((at as f64 * hertz * TAU / rate as f64).sin() * amplitude * 32_767.0) as i16
 }
 
 /// Amplitude (1 is full scale) of a frequency in a recording: Goertzel's algorithm.
 pub(crate) fn goertzel(samples: &[i16], hertz: f64) -> f64 {
-    let w = hertz * TAU / RATE;
+    goertzel_at(8000, samples, hertz)
+}
+
+pub(crate) fn goertzel_at(rate: u64, samples: &[i16], hertz: f64) -> f64 {
+    let w = hertz * TAU / rate as f64;
     let (mut one, mut two) = (0.0, 0.0);
     for sample in samples {
         (one, two) = (f64::from(*sample) / 32_768.0 + 2.0 * w.cos() * one - two, one);
@@ -26,15 +33,20 @@ pub(crate) fn goertzel(samples: &[i16], hertz: f64) -> f64 {
 /// Signal to noise in dB: how much of the recording is the tone, best fit of amplitude and phase, block by
 /// block so that a small shift of phase between blocks is no noise.
 pub(crate) fn snr(samples: &[i16], hertz: f64) -> f64 {
+    snr_at(8000, samples, hertz)
+}
+
+pub(crate) fn snr_at(rate: u64, samples: &[i16], hertz: f64) -> f64 {
     let (mut signal, mut noise) = (0.0, 0.0);
-    for block in samples.chunks_exact(800) {
-        let amplitude = goertzel(block, hertz);
+    let len = rate as usize / 10;
+    for block in samples.chunks_exact(len) {
+        let amplitude = goertzel_at(rate, block, hertz);
         let tone = amplitude * amplitude / 2.0;
         let all = block
             .iter()
             .map(|sample| (f64::from(*sample) / 32_768.0).powi(2))
             .sum::<f64>()
-            / 800.0;
+            / len as f64;
         signal += tone;
         noise += (all - tone).max(1e-12);
     }
@@ -43,12 +55,16 @@ pub(crate) fn snr(samples: &[i16], hertz: f64) -> f64 {
 
 /// The longest stretch without any sample above 1 % of full scale, in milliseconds.
 pub(crate) fn longest_gap(samples: &[i16]) -> f64 {
+    longest_gap_at(8000, samples)
+}
+
+pub(crate) fn longest_gap_at(rate: u64, samples: &[i16]) -> f64 {
     let (mut longest, mut gap) = (0, 0);
     for sample in samples {
         gap = if sample.unsigned_abs() > 328 { 0 } else { gap + 1 };
         longest = longest.max(gap);
     }
-    f64::from(longest) / 8.0
+    f64::from(longest) * 1000.0 / rate as f64
 }
 
 /// The largest step between two samples, as part of full scale.
@@ -86,6 +102,7 @@ fn nearest_codes(codec: Codec) -> Vec<u8> {
 
 pub(crate) fn decode(codec: Codec, code: u8) -> i16 {
     let level = match codec {
+        Codec::Opus | Codec::G722 => unreachable!("no single codes"),
         Codec::Pcmu => {
             let code = !code;
             let (segment, step) = (f64::from(code >> 4 & 7), f64::from(code & 15));

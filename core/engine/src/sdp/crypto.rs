@@ -1,0 +1,154 @@
+//! Keys in session descriptions: `a=crypto` lines (RFC 4568).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use cordboard_model::media::{SrtpKey, SrtpSuite};
+use zeroize::Zeroizing;
+
+use super::session::Media;
+
+/// Bytes that all suites' own keys need together.
+const SEED: usize = 58;
+
+/// A line that we can use: its tag, its suite and the key of whoever wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Crypto<'a> {
+    pub(super) tag: &'a str,
+    pub(super) suite: SrtpSuite,
+    pub(super) key: SrtpKey,
+}
+
+/// The first line of a stream that we can use, in the order of whoever wrote it.
+pub(super) fn usable<'a>(media: &Media<'a>) -> Option<Crypto<'a>> {
+    let lines = media.attributes.iter().filter(|line| line.name == "crypto");
+    lines.filter_map(|line| read(line.value)).next()
+}
+
+/// `tag suite inline:key|lifetime`. Several keys, key identifiers (MKI) and session parameters that must be
+/// understood are not for us.
+fn read(line: &str) -> Option<Crypto<'_>> {
+    let mut words = line.split_ascii_whitespace();
+    let (tag, suite, key) = (words.next()?, words.next()?, words.next()?);
+    if tag.is_empty() || tag.len() > 9 || !tag.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let suite = SrtpSuite::ALL
+        .into_iter()
+        .find(|known| known.name().eq_ignore_ascii_case(suite))?;
+    if words.any(|parameter| !parameter.starts_with('-')) || key.contains(';') {
+        return None;
+    }
+    let (method, info) = key.split_once(':')?;
+    if !method.eq_ignore_ascii_case("inline") {
+        return None;
+    }
+    let mut parts = info.split('|');
+    let text = parts.next()?;
+    // A lifetime has no colon, a key identifier has.
+    if parts.any(|part| part.contains(':')) {
+        return None;
+    }
+    let bytes = STANDARD
+        .decode(text)
+        .or_else(|_| STANDARD_NO_PAD.decode(text))
+        .ok()?;
+    Some(Crypto {
+        tag,
+        suite,
+        key: SrtpKey::new(suite, bytes)?,
+    })
+}
+
+/// The line by which we name our key; it never stands in a log.
+pub(super) fn line(tag: &str, suite: SrtpSuite, key: &SrtpKey) -> String {
+    let mut bytes = Zeroizing::new(key.key().to_vec());
+    bytes.extend_from_slice(key.salt());
+    format!(
+        "a=crypto:{tag} {} inline:{}\r\n",
+        suite.name(),
+        STANDARD.encode(&bytes[..])
+    )
+}
+
+/// What our own keys in one call are made of.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct OwnKeys(Zeroizing<[u8; SEED]>);
+
+impl OwnKeys {
+    pub(super) fn new(seed: [u8; SEED]) -> Self {
+        Self(Zeroizing::new(seed))
+    }
+
+    /// Our key for a suite: the same for the whole call.
+    pub(super) fn key(&self, suite: SrtpSuite) -> SrtpKey {
+        let (gcm, counter) = self.0.split_at(SrtpSuite::AeadAes128Gcm.key_len());
+        let bytes = match suite {
+            SrtpSuite::AeadAes128Gcm => gcm,
+            SrtpSuite::AesCm128HmacSha1_80 => counter,
+        };
+        SrtpKey::new(suite, bytes.to_vec()).expect("the seed is as long as all keys together")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+    #[test]
+    fn the_line_of_the_rfc_is_read() {
+        let line = format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20");
+        let crypto = read(&line).unwrap();
+        assert_eq!((crypto.tag, crypto.suite), ("1", SrtpSuite::AesCm128HmacSha1_80));
+        assert_eq!(crypto.key.key(), b"YS___semctl () {");
+        assert_eq!(
+            super::line("1", crypto.suite, &crypto.key),
+            format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n")
+        );
+    }
+
+    #[test]
+    fn what_we_cannot_do_is_left_to_another_line() {
+        let lines = [
+            format!("1 AES_CM_128_HMAC_SHA1_32 inline:{KEY}"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTCP"),
+            format!("x AES_CM_128_HMAC_SHA1_80 inline:{KEY}"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 uri:{KEY}"),
+            format!("1 AEAD_AES_128_GCM inline:{KEY}"),
+            "1 AES_CM_128_HMAC_SHA1_80 inline:AAAA".to_owned(),
+            String::new(),
+        ];
+        for line in lines {
+            assert_eq!(read(&line), None, "{line}");
+        }
+        assert!(
+            read(&format!(
+                "1 aes_cm_128_hmac_sha1_80 inline:{KEY} -FEC_ORDER=FEC_SRTP"
+            ))
+            .is_some()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_left(line in ".{0,120}") {
+            let _ = read(&line);
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(tag in 1u32..999_999_999, seed: [u8; 32], more: [u8; 26]) {
+            let keys = OwnKeys::new([&seed[..], &more[..]].concat().try_into().unwrap());
+            for suite in SrtpSuite::ALL {
+                let written = line(&tag.to_string(), suite, &keys.key(suite));
+                let value = written.strip_prefix("a=crypto:").unwrap().trim_end();
+                let crypto = read(value).unwrap();
+                prop_assert_eq!((crypto.suite, crypto.key), (suite, keys.key(suite)));
+            }
+        }
+    }
+}

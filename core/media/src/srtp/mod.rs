@@ -1,0 +1,189 @@
+//! SRTP and SRTCP (RFC 3711, RFC 7714) of one leg, in place: keys are derived once, packets are protected and
+//! unprotected where they lie, and what is not authentic or came before is refused.
+
+mod cipher;
+mod window;
+
+use cordboard_model::media::{Srtp, SrtpKey, SrtpSuite};
+
+use crate::counts::DropReason;
+use crate::rtp::HEADER_LEN;
+use cipher::{Cipher, Kind};
+use window::Window;
+
+/// Sources whose rollover counters are remembered; the oldest is forgotten.
+const SOURCES: usize = 16;
+/// Bytes of an RTCP packet that stay readable.
+const CONTROL_HEADER: usize = 8;
+/// The flag that says that an RTCP packet is encrypted.
+const ENCRYPTED: u32 = 1 << 31;
+
+/// What is known of one source of the peer.
+#[derive(Debug)]
+struct Source {
+    ssrc: u32,
+    /// Rollover counter and sequence number of the newest packet, and which ones came.
+    media: Window,
+    control: Window,
+}
+
+/// One direction's keys.
+#[derive(Debug)]
+struct Half {
+    key: (SrtpSuite, SrtpKey),
+    media: Cipher,
+    control: Cipher,
+}
+
+impl Half {
+    fn new(key: &(SrtpSuite, SrtpKey)) -> Self {
+        Self {
+            key: key.clone(),
+            media: Cipher::derive(key.0, &key.1, Kind::Media),
+            control: Cipher::derive(key.0, &key.1, Kind::Control),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    send: Half,
+    receive: Half,
+    /// Index of the last packet sent: rollover counter and sequence number.
+    sent: Option<u64>,
+    control_sent: u32,
+    sources: Vec<Source>,
+}
+
+impl Session {
+    pub(crate) fn new(keys: &Srtp) -> Self {
+        Self {
+            send: Half::new(&keys.send),
+            receive: Half::new(&keys.receive),
+            sent: None,
+            control_sent: 0,
+            sources: Vec::new(),
+        }
+    }
+
+    /// The keys have been negotiated again; counters go on where keys are as they were.
+    pub(crate) fn renew(&mut self, keys: &Srtp) {
+        if self.send.key != keys.send {
+            self.send = Half::new(&keys.send);
+            (self.sent, self.control_sent) = (None, 0);
+        }
+        if self.receive.key != keys.receive {
+            self.receive = Half::new(&keys.receive);
+            self.sources.clear();
+        }
+    }
+
+    /// Protects the RTP packet at the end of `bytes`, which begins at `start`. Its header has no extension.
+    pub(crate) fn protect(&mut self, bytes: &mut Vec<u8>, start: usize) {
+        let Some(packet) = bytes.get(start..).filter(|packet| packet.len() >= HEADER_LEN) else {
+            return;
+        };
+        let (sequence, ssrc) = (u16::from_be_bytes([packet[2], packet[3]]), word(packet, 8));
+        let index = match self.sent {
+            // We send in order, so that a smaller number is the next round.
+            Some(last) => last + u64::from(sequence.wrapping_sub(last as u16)),
+            None => u64::from(sequence),
+        };
+        self.sent = Some(index);
+        self.send.media.seal(bytes, start, HEADER_LEN, ssrc, index, None);
+    }
+
+    /// Protects the RTCP packet at the end of `bytes`, which begins at `start`.
+    pub(crate) fn protect_control(&mut self, bytes: &mut Vec<u8>, start: usize) {
+        let Some(packet) = bytes.get(start..).filter(|packet| packet.len() >= CONTROL_HEADER) else {
+            return;
+        };
+        let ssrc = word(packet, 4);
+        self.control_sent += 1;
+        let index = self.control_sent;
+        let trailer = Some(index | ENCRYPTED);
+        self.send
+            .control
+            .seal(bytes, start, CONTROL_HEADER, ssrc, u64::from(index), trailer);
+    }
+
+    /// Unprotects an RTP packet; returns its length.
+    pub(crate) fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let header = header_len(packet).ok_or(DropReason::Malformed)?;
+        let (sequence, ssrc) = (u16::from_be_bytes([packet[2], packet[3]]), word(packet, 8));
+        let known = self.sources.iter().position(|source| source.ssrc == ssrc);
+        let index = known.map_or(u64::from(sequence), |at| self.sources[at].media.guess(sequence));
+        if known.is_some_and(|at| self.sources[at].media.is_used(index)) {
+            return Err(DropReason::Replayed);
+        }
+        let len = self
+            .receive
+            .media
+            .open(packet, header, ssrc, index, None)
+            .ok_or(DropReason::Unauthentic)?;
+        self.source(ssrc).media.use_up(index);
+        Ok(len)
+    }
+
+    /// Unprotects an RTCP packet; returns its length.
+    pub(crate) fn unprotect_control(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let trailer_at = self
+            .receive
+            .control
+            .trailer_at(packet.len())
+            .ok_or(DropReason::Malformed)?;
+        if trailer_at < CONTROL_HEADER {
+            return Err(DropReason::Malformed);
+        }
+        let trailer = word(packet, trailer_at);
+        let ssrc = word(packet, 4);
+        let index = u64::from(trailer & !ENCRYPTED);
+        let mut known = self.sources.iter();
+        if known.any(|source| source.ssrc == ssrc && source.control.is_used(index)) {
+            return Err(DropReason::Replayed);
+        }
+        let len = self
+            .receive
+            .control
+            .open(packet, CONTROL_HEADER, ssrc, index, Some(trailer))
+            .ok_or(DropReason::Unauthentic)?;
+        self.source(ssrc).control.use_up(index);
+        Ok(len)
+    }
+
+    /// A source that has proved itself.
+    fn source(&mut self, ssrc: u32) -> &mut Source {
+        let at = self.sources.iter().position(|source| source.ssrc == ssrc);
+        let at = at.unwrap_or_else(|| {
+            if self.sources.len() == SOURCES {
+                self.sources.remove(0);
+            }
+            self.sources.push(Source {
+                ssrc,
+                media: Window::default(),
+                control: Window::default(),
+            });
+            self.sources.len() - 1
+        });
+        &mut self.sources[at]
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Where the payload of an RTP packet begins: sources and extension stay readable.
+fn header_len(packet: &[u8]) -> Option<usize> {
+    let first = *packet.first().filter(|_| packet.len() >= HEADER_LEN)?;
+    let mut len = HEADER_LEN + usize::from(first & 0x0f) * 4;
+    if first & 0x10 != 0 {
+        let words = packet.get(len + 2..len + 4)?;
+        len += 4 + usize::from(u16::from_be_bytes([words[0], words[1]])) * 4;
+    }
+    (len <= packet.len()).then_some(len)
+}
+
+#[cfg(test)]
+mod tests;

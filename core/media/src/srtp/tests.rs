@@ -1,0 +1,200 @@
+//! Known packets, round trips, tampering and replays.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SUITES: [SrtpSuite; 2] = SrtpSuite::ALL;
+
+fn key(suite: SrtpSuite, seed: u8) -> (SrtpSuite, SrtpKey) {
+    let bytes = (0..suite.key_len())
+        .map(|at| seed.wrapping_add(at as u8 * 7))
+        .collect();
+    (suite, SrtpKey::new(suite, bytes).unwrap())
+}
+
+fn pair(suite: SrtpSuite) -> (Session, Session) {
+    let (one, other) = (key(suite, 1), key(suite, 99));
+    let ours = Srtp {
+        send: one.clone(),
+        receive: other.clone(),
+    };
+    let theirs = Srtp {
+        send: other,
+        receive: one,
+    };
+    (Session::new(&ours), Session::new(&theirs))
+}
+
+fn rtp(sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = sequence.to_be_bytes();
+    let mut bytes = vec![0x80, 8, high, low, 0, 0, 0, 9, 1, 2, 3, 4];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn protect(session: &mut Session, packet: &[u8]) -> Vec<u8> {
+    let mut bytes = b"before".to_vec();
+    bytes.extend_from_slice(packet);
+    session.protect(&mut bytes, 6);
+    bytes.split_off(6)
+}
+
+fn unprotect(session: &mut Session, packet: &[u8]) -> Result<Vec<u8>, DropReason> {
+    let mut bytes = packet.to_vec();
+    let len = session.unprotect(&mut bytes)?;
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// The packets by which libsrtp checks itself.
+#[test]
+fn known_packets() {
+    let cases = [
+        (
+            SrtpSuite::AesCm128HmacSha1_80,
+            "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6",
+            "800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb",
+            "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798",
+        ),
+        (
+            SrtpSuite::AeadAes128Gcm,
+            "000102030405060708090a0b0c0d0e0fa0a1a2a3a4a5a6a7a8a9aaab",
+            "800f1234decafbadcafebabec5002ede04cfdd2eb91159e0880aa06ed2976826f796b201df3131a127e8a392",
+            "81c8000bcafebabec98b8b5df0392a55852b6c21ac8e7025c52c6fbea2b3b446ea31123ba88ce61e80000001",
+        ),
+    ];
+    let body = "ab".repeat(16);
+    let hex = |text: &str| -> Vec<u8> {
+        let digits = text.as_bytes().chunks(2);
+        digits
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    };
+    for (suite, master, media, control) in cases {
+        let key = (suite, SrtpKey::new(suite, hex(master)).unwrap());
+        let mut session = Session::new(&Srtp {
+            send: key.clone(),
+            receive: key,
+        });
+        let plain = hex(&format!("800f1234decafbadcafebabe{body}"));
+        assert_eq!(protect(&mut session, &plain), hex(media), "{suite:?}");
+        assert_eq!(unprotect(&mut session, &hex(media)), Ok(plain));
+        let plain = hex(&format!("81c8000bcafebabe{body}"));
+        let mut bytes = plain.clone();
+        session.protect_control(&mut bytes, 0);
+        assert_eq!(bytes, hex(control), "{suite:?}");
+        let len = session.unprotect_control(&mut bytes).unwrap();
+        assert_eq!(bytes[..len], plain);
+    }
+}
+
+#[test]
+fn packets_pass_in_any_order_across_the_wrap_and_only_once() {
+    for suite in SUITES {
+        let (mut ours, mut theirs) = pair(suite);
+        let sealed: Vec<_> = (65_500..65_600u32)
+            .map(|sequence| protect(&mut ours, &rtp(sequence as u16, &sequence.to_be_bytes())))
+            .collect();
+        for at in (0..100).map(|at| at ^ 3) {
+            let sequence = 65_500 + at as u32;
+            let expect = rtp(sequence as u16, &sequence.to_be_bytes());
+            assert_eq!(unprotect(&mut theirs, &sealed[at]), Ok(expect), "{suite:?} {at}");
+        }
+        for packet in &sealed {
+            assert_eq!(unprotect(&mut theirs, packet), Err(DropReason::Replayed));
+        }
+        // A second round of the same numbers is something else.
+        for sequence in 65_600..131_100u32 {
+            protect(&mut ours, &rtp(sequence as u16, b"x"));
+        }
+        assert_eq!(
+            unprotect(&mut ours, &sealed[0]),
+            Err(DropReason::Unauthentic),
+            "our own key"
+        );
+    }
+}
+
+#[test]
+fn not_a_bit_may_be_changed_and_a_forgery_moves_nothing() {
+    for suite in SUITES {
+        let (mut ours, mut theirs) = pair(suite);
+        let sealed = protect(&mut ours, &rtp(7, &[5; 20]));
+        for bit in 0..sealed.len() * 8 {
+            let mut bytes = sealed.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(unprotect(&mut theirs, &bytes).is_err(), "{suite:?} bit {bit}");
+        }
+        assert!(theirs.sources.is_empty());
+        assert_eq!(unprotect(&mut theirs, &sealed), Ok(rtp(7, &[5; 20])));
+        let mut control = vec![0x80, 201, 0, 1, 1, 2, 3, 4, 9, 9, 9, 9];
+        ours.protect_control(&mut control, 0);
+        for bit in 0..control.len() * 8 {
+            let mut bytes = control.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                theirs.unprotect_control(&mut bytes).is_err(),
+                "{suite:?} bit {bit}"
+            );
+        }
+        let mut once = control.clone();
+        assert_eq!(theirs.unprotect_control(&mut once), Ok(12));
+        assert_eq!(theirs.unprotect_control(&mut control), Err(DropReason::Replayed));
+    }
+}
+
+#[test]
+fn counters_go_on_when_the_same_keys_are_negotiated_again() {
+    for suite in SUITES {
+        let (mut ours, mut theirs) = pair(suite);
+        let keys = Srtp {
+            send: key(suite, 1),
+            receive: key(suite, 99),
+        };
+        let early = protect(&mut ours, &rtp(65_535, b"a"));
+        unprotect(&mut theirs, &early).unwrap();
+        ours.renew(&keys);
+        let late = protect(&mut ours, &rtp(0, b"b"));
+        assert_eq!(
+            unprotect(&mut theirs, &late),
+            Ok(rtp(0, b"b")),
+            "the round was counted"
+        );
+        theirs.renew(&Srtp {
+            send: keys.receive.clone(),
+            receive: keys.send.clone(),
+        });
+        assert_eq!(unprotect(&mut theirs, &early), Err(DropReason::Replayed));
+        ours.renew(&Srtp {
+            send: key(suite, 5),
+            ..keys.clone()
+        });
+        let other = protect(&mut ours, &rtp(1, b"c"));
+        assert_eq!(unprotect(&mut theirs, &other), Err(DropReason::Unauthentic));
+        theirs.renew(&Srtp {
+            send: keys.receive,
+            receive: key(suite, 5),
+        });
+        assert_eq!(unprotect(&mut theirs, &other), Ok(rtp(1, b"c")));
+    }
+}
+
+#[test]
+fn keys_are_not_shown() {
+    let (session, _) = pair(SrtpSuite::AeadAes128Gcm);
+    let shown = format!("{:?} {:?}", key(SrtpSuite::AeadAes128Gcm, 1), session.receive.key);
+    assert!(shown.contains("SrtpKey(..)") && !shown.contains('['), "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..120), control: bool) {
+        for suite in SUITES {
+            let (mut session, _) = pair(suite);
+            let mut bytes = bytes.clone();
+            let result = if control { session.unprotect_control(&mut bytes) } else { session.unprotect(&mut bytes) };
+            prop_assert!(result.is_err());
+        }
+    }
+}
