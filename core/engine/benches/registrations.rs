@@ -40,6 +40,7 @@ fn config() -> Config {
         registration: RegistrationLimits::default(),
         shards: 1,
         limits: Limits::default(),
+        session_expires: Duration::ZERO,
         abuse: AbuseLimits::default(),
         records: false,
         hooks: Hooks::default(),
@@ -62,6 +63,7 @@ fn binding(number: u32, start: Time) -> StoredBinding {
         connection: 0,
         user_agent: format!("Some Phone {}/4.2.{}", number % 20, number % 7),
         path: String::new(),
+        instance: String::new(),
     }
 }
 

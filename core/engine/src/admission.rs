@@ -74,7 +74,8 @@ impl Engine {
             return false;
         }
         let proves = message.headers(Name::Authorization).next().is_some();
-        let stranger = !trusted && !(proves && self.limits.has_proven(peer, now));
+        let known = trusted || proves && self.limits.has_proven(peer, now);
+        let stranger = !known;
         let pressure = self.pressure(stamp);
         if pressure == Pressure::NewCalls || (pressure == Pressure::Strangers && stranger) {
             self.wire.counts.reject(match stranger {

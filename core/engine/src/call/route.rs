@@ -44,7 +44,7 @@ impl Engine {
         let credential = pending.caller.identity.credential();
         let credential = credential.map(|place| self.directory.credential(place));
         let shown = pending.request.from().ok();
-        let shown = shown.and_then(|from| from.display().map(|name| name.into_owned()));
+        let shown = shown.and_then(|from| from.display().map(std::borrow::Cow::into_owned));
         let ask = Ask::Route(RouteAsk {
             realm: pending.caller.account.realm.clone(),
             number: pending.number.clone(),

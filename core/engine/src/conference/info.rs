@@ -162,10 +162,7 @@ impl Info {
             );
             told.count = Some(count);
         }
-        let _ = write!(
-            text,
-            "<users state=\"{state}\">{users}</users></conference-info>\n"
-        );
+        let _ = writeln!(text, "<users state=\"{state}\">{users}</users></conference-info>");
         Some(text)
     }
 }
