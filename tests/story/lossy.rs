@@ -105,7 +105,7 @@ fn after_calls_over_a_bad_network_nothing_is_left() {
     assert_eq!(
         timers,
         ["B", "C", "F", "H", "ack", "prack", "session"],
-        "each of them ended something, because phones vanish too"
+        "each of them ended something, because phones vanish, and some are rude"
     );
     let hung_up: u32 = ["hung up", "hung up on"]
         .iter()
