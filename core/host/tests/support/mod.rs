@@ -144,7 +144,7 @@ impl Bench {
     pub(crate) fn answered(&self, ask: Ask) -> MessageVerdict {
         match self.verdict(self.ask(ask)) {
             Verdict::Message(verdict) => verdict,
-            other @ Verdict::Join(_) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
