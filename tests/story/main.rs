@@ -1,6 +1,7 @@
 //! Stories of alice, bob and carol: the engine in virtual time, with phones that are a few lines of text.
 
 mod abuse;
+mod audio;
 mod bridge;
 mod call;
 mod conference;

@@ -79,6 +79,8 @@ pub struct Counts {
     pub dropped: [u64; DropReason::ALL.len()],
     /// RTP packets that sequence numbers show as lost, brought up to date every few seconds.
     pub lost: u64,
+    /// RTP packets of ours that peers report as lost.
+    pub peer_lost: u64,
     /// Seconds from a packet's receive stamp to the hand-over of the first mixed frame that holds it.
     pub mix_latency: Histogram,
     /// Legs whose peer's audio is taken now.
@@ -102,6 +104,7 @@ impl Default for Counts {
             control_out: 0,
             dropped: [0; DropReason::ALL.len()],
             lost: 0,
+            peer_lost: 0,
             mix_latency: Histogram::new(RELAY_BOUNDS),
             streams_in: 0,
             streams_out: 0,
@@ -133,6 +136,7 @@ impl Counts {
             *own += theirs;
         }
         self.lost += other.lost;
+        self.peer_lost += other.peer_lost;
         self.mix_latency.merge(&other.mix_latency);
         self.streams_in += other.streams_in;
         self.streams_out += other.streams_out;

@@ -110,7 +110,12 @@ fn peer_report(block: &Block, clock: u32, stamp: Time) -> PeerReport {
     // Clocks that disagree by a little give a negative time; what is over a minute is nonsense.
     let round_trip = round_trip.map(|units| if units.cast_signed() < 0 { 0 } else { units });
     PeerReport {
-        lost: block.total_lost,
+        // 24 bits with a sign: duplicates may make it negative.
+        lost: if block.total_lost < 0x80_0000 {
+            block.total_lost
+        } else {
+            0
+        },
         jitter_ms: block.jitter as f32 * 1000.0 / clock as f32,
         round_trip: round_trip
             .filter(|units| *units < 60 << 16)

@@ -58,64 +58,68 @@ impl Leg {
         to: SocketAddr,
         outbox: &mut Outbox,
     ) -> (u64, u64) {
-        let Some(audio) = self.audio.take() else {
-            return (0, 0);
-        };
-        let mut sent = (0, 0);
-        let mut srtp = self.srtp.take();
+        let Some(audio) = &self.audio else { return (0, 0) };
+        let (format, mut sent) = (&audio.format, (0, 0));
         let mut way = Way {
             leg: self.id,
             to,
-            srtp: srtp.as_deref_mut(),
+            srtp: self.srtp.as_deref_mut(),
             outbox,
         };
-        let event =
-            event_type(&audio.format).and_then(|(number, clock)| Some((number, self.dial.event(clock)?)));
-        if let Some((payload_type, event)) = event {
+        if let Some((payload_type, clock)) = event_type(format)
+            && let Some(event) = self.dial.event(clock)
+        {
             add(&mut sent, self.outlet.send_event(&event, payload_type, &mut way));
         }
         if self.dial.is_down() && self.takes_events {
             self.outlet.skip();
-        } else if has_memory(audio.format.codec) {
-            add(
-                &mut sent,
-                self.serve_with_memory(&audio.format, mix, round, &mut way),
-            );
+        } else if has_memory(format.codec) {
+            add(&mut sent, self.serve_with_memory(mix, round, to, outbox));
         } else {
-            add(&mut sent, self.serve_g711(&audio.format, round, &mut way));
+            add(&mut sent, self.serve_g711(round, to, outbox));
         }
-        (self.srtp, self.audio) = (srtp, Some(audio));
         sent
     }
 
-    fn serve_g711(&mut self, format: &AudioFormat, round: &mut Round, way: &mut Way<'_>) -> (u64, u64) {
-        let silence = &g711::silence(format.codec)[..];
-        let mut own = Code::new();
+    fn serve_g711(&mut self, round: &mut Round, to: SocketAddr, outbox: &mut Outbox) -> (u64, u64) {
+        let Some(audio) = &self.audio else { return (0, 0) };
+        let codec = audio.format.codec;
+        let mut own = None;
         let code = match self.share(round) {
-            Share::Common => round.common_g711(format.codec).map(Code::bytes),
+            Share::Common => round.common_g711(codec).map(Code::bytes),
             Share::Own => round.heard_by(self).map(|frame| {
-                own.set_g711(format.codec, frame);
+                let own = own.insert(Code::new());
+                own.set_g711(codec, frame);
                 own.bytes()
             }),
             Share::Tone => {
                 let mut frame = [0; g711::FRAME];
                 self.dial.tone(self.rate, &mut frame);
-                own.set_g711(format.codec, &frame);
+                let own = own.insert(Code::new());
+                own.set_g711(codec, &frame);
                 Some(own.bytes())
             }
         };
-        self.outlet
-            .send(code.unwrap_or(silence), code.is_none(), format, way)
+        let mut way = Way {
+            leg: self.id,
+            to,
+            srtp: self.srtp.as_deref_mut(),
+            outbox,
+        };
+        let silent = code.is_none();
+        let code = code.unwrap_or(g711::silence(codec));
+        self.outlet.send(code, silent, &audio.format, &mut way)
     }
 
     fn serve_with_memory(
         &mut self,
-        format: &AudioFormat,
         mix: &mut Mix,
         round: &mut Round,
-        way: &mut Way<'_>,
+        to: SocketAddr,
+        outbox: &mut Outbox,
     ) -> (u64, u64) {
-        let rate = self.rate;
+        let Some(audio) = &self.audio else { return (0, 0) };
+        let (codec, rate) = (audio.format.codec, self.rate);
         let share = self.share(round);
         let mut own = self.own.take();
         let mut keep = true;
@@ -125,7 +129,7 @@ impl Leg {
                 let frame = round.common(rate);
                 let silent = frame.is_none();
                 // The shared stream goes on even while this leg only prepares to join it.
-                let shared = mix.shared(format.codec).code(frame);
+                let shared = mix.shared(codec).code(frame);
                 match own {
                     Some(own) => {
                         let (code, alike) = own.code_alike(frame);
@@ -147,7 +151,13 @@ impl Leg {
             // `part` has made one.
             (_, None) => return (0, 0),
         };
-        let sent = self.outlet.send(code.bytes(), silent, format, way);
+        let mut way = Way {
+            leg: self.id,
+            to,
+            srtp: self.srtp.as_deref_mut(),
+            outbox,
+        };
+        let sent = self.outlet.send(code.bytes(), silent, &audio.format, &mut way);
         self.own = own.filter(|_| keep);
         sent
     }

@@ -136,6 +136,11 @@ pub(crate) fn line(record: &CallRecord) -> String {
             "lost": totals.lost,
             "late": totals.late,
             "jitter_ms": totals.jitter_ms,
+            "peer": totals.peer.map(|peer| json!({
+                "lost": peer.lost,
+                "jitter_ms": peer.jitter_ms,
+                "round_trip_ms": peer.round_trip.map(|time| time.as_secs_f64() * 1000.0),
+            })),
         })
     });
     let line = json!({

@@ -240,7 +240,8 @@ fn the_peers_report_gives_loss_jitter_and_round_trip() {
     assert_eq!((peer.lost, peer.jitter_ms), (12, 10.0));
     let round_trip = peer.round_trip.unwrap().as_millis();
     assert!((79..=81).contains(&round_trip), "{round_trip}");
-    assert_eq!(world.shard.counts().control_in, 1);
+    let counts = world.shard.counts();
+    assert_eq!((counts.control_in, counts.peer_lost), (1, 12));
 }
 
 #[test]

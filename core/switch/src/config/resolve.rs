@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, RegistrationLimits};
 use cordboard_host::Grant;
 use cordboard_model::hook::{Hook, OnFailure};
+use cordboard_model::media::Codec;
 use tracing_subscriber::EnvFilter;
 
 use super::file::{Node as Typed, Tree};
@@ -33,7 +34,7 @@ pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Reso
     Resolved {
         file: file.to_path_buf(),
         log: log(root.sure("log").tree(), report),
-        media: media(root.sure("media").tree()),
+        media: media(root.sure("media").tree(), report),
         store: store(root.sure("store").tree(), &node.data_dir),
         messages: messages(root.sure("messages").tree()),
         cdr: cdr(root.sure("cdr").tree()),
@@ -201,13 +202,23 @@ fn http(tree: &Tree) -> Http {
     }
 }
 
-fn media(tree: &Tree) -> Media {
+fn media(tree: &Tree, report: &mut Report<'_>) -> Media {
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = match count(tree.sure("shards")) {
         0 => cores().min(256),
         shards => shards,
     };
+    let named = tree.sure("codecs");
+    if named.items().is_empty() {
+        report.mistake(&named.span, tree.at("codecs"), "empty; give at least one codec, such as \"PCMA\"");
+    }
+    let mut codecs: Vec<Codec> = Vec::new();
+    for item in named.items() {
+        let known = Codec::ALL.into_iter().find(|codec| codec.name() == item.text());
+        codecs.extend(known.filter(|codec| !codecs.contains(codec)));
+    }
     Media {
+        codecs,
         shards: u16::try_from(shards).expect("the declared range fits"),
         rtp_ports: tree.sure("rtp_ports").ports(),
     }

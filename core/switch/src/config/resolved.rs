@@ -12,6 +12,7 @@ use cordboard_engine::config::{
 };
 use cordboard_host::{Grant, PluginSpec, Wasm};
 use cordboard_model::hook::{Hook, OnFailure};
+use cordboard_model::media::Codec;
 use ipnet::IpNet;
 
 /// What the way to the plugins and back may cost beyond their own deadlines: the host ends a call at the
@@ -129,6 +130,8 @@ pub(crate) struct Media {
     pub(crate) shards: u16,
     /// UDP ports for RTP and RTCP.
     pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// The audio codecs, most wanted first; at least one, each once.
+    pub(crate) codecs: Vec<Codec>,
 }
 
 /// The database.
@@ -285,6 +288,7 @@ impl Resolved {
             session_expires: self.sip.session_expires,
             registration: self.sip.registration,
             shards: self.media.shards,
+            codecs: self.media.codecs.clone(),
             limits: self.sip.limits,
             abuse: self.sip.abuse,
             records: self.cdr.file || self.cdr.database,

@@ -61,6 +61,7 @@ catalogue! {
     RTP_BYTES = Counter "cordboard_rtp_bytes_total" ["direction", "media"] "Bytes of these packets, RTP headers included.";
     RTP_DROPPED = Counter "cordboard_rtp_dropped_packets_total" ["reason"] "Media packets that came and were not used.";
     RTP_LOST = Counter "cordboard_rtp_lost_packets_total" [] "RTP packets that sequence numbers show as lost on the way here.";
+    RTP_PEER_LOST = Counter "cordboard_rtp_peer_lost_packets_total" [] "RTP packets that peers report as lost on the way to them.";
     RTP_SOCKET_ERRORS = Counter "cordboard_rtp_socket_errors_total" ["direction"] "out: packets that the kernel did not take; in: sockets that failed while receiving.";
     RTCP_PACKETS = Counter "cordboard_rtcp_packets_total" ["direction"] "RTCP packets taken from and made for peers.";
     STREAMS = Gauge "cordboard_streams" ["role", "media"] "Streams now; publisher: taken from peers, subscriber: sent to peers.";

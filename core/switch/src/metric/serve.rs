@@ -140,6 +140,7 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
         to.count(&metric::RTP_DROPPED, &[reason.name()], all.dropped_for(reason));
     }
     to.count(&metric::RTP_LOST, &[], all.lost);
+    to.count(&metric::RTP_PEER_LOST, &[], all.peer_lost);
     to.size(&metric::STREAMS, &["publisher", "audio"], all.streams_in);
     to.size(&metric::STREAMS, &["subscriber", "audio"], all.streams_out);
     to.size(&metric::MIXES, &[], all.mixes);
