@@ -51,6 +51,7 @@ impl Reports {
     }
 
     /// Writes the next report; returns how many packets are newly known to be lost.
+    #[allow(clippy::too_many_arguments)] // each belongs to another part of the leg
     pub(crate) fn send(
         &mut self,
         now: Time,

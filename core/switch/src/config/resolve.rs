@@ -210,7 +210,11 @@ fn media(tree: &Tree, report: &mut Report<'_>) -> Media {
     };
     let named = tree.sure("codecs");
     if named.items().is_empty() {
-        report.mistake(&named.span, tree.at("codecs"), "empty; give at least one codec, such as \"PCMA\"");
+        report.mistake(
+            &named.span,
+            tree.at("codecs"),
+            "empty; give at least one codec, such as \"PCMA\"",
+        );
     }
     let mut codecs: Vec<Codec> = Vec::new();
     for item in named.items() {
