@@ -101,14 +101,12 @@ fn after_calls_over_a_bad_network_nothing_is_left() {
         robots.all(),
         "every call came to an end that is counted"
     );
-    // A lost PRACK ends a call only when all its repeats are lost too: with few calls that may not happen.
-    let always = ["B", "C", "F", "H", "ack", "session"];
-    let (rare, timers): (Vec<&str>, Vec<&str>) = counts.timeouts.keys().partition(|name| **name == "prack");
+    let timers: Vec<&str> = counts.timeouts.keys().copied().collect();
     assert_eq!(
-        timers, always,
-        "each of them ended something, because phones vanish too"
+        timers,
+        ["B", "C", "F", "H", "ack", "prack", "session"],
+        "each of them ended something, because phones vanish, and some are rude"
     );
-    assert!(calls < 10_000 || !rare.is_empty(), "no PRACK was ever missed");
     let hung_up: u32 = ["hung up", "hung up on"]
         .iter()
         .filter_map(|end| robots.ends.get(*end))

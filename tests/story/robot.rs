@@ -57,6 +57,8 @@ struct Repeated {
 /// All phones.
 pub(crate) struct Robots {
     lines: HashMap<String, Line>,
+    /// Calls whose phone never confirms a provisional response or a refusal.
+    rude: HashSet<String>,
     /// Calls whose phone is gone: it neither hears nor says anything.
     vanished: HashSet<String>,
     repeated: HashMap<String, Repeated>,
@@ -82,6 +84,7 @@ impl Robots {
     pub(crate) fn new() -> Self {
         Self {
             lines: HashMap::new(),
+            rude: HashSet::new(),
             vanished: HashSet::new(),
             repeated: HashMap::new(),
             branches: 0,
@@ -218,6 +221,9 @@ impl Robots {
         let (flow, invite) = self.request(&call, "INVITE", 1, &headers, SDP);
         self.lines.get_mut(&call).unwrap().invite = invite.clone();
         self.insist(net, now, format!("INVITE {call} 1"), flow, invite, PATIENCE);
+        if number % 50 == 8 {
+            self.rude.insert(call.clone());
+        }
         self.may_vanish(net, now, &call);
         if cancels {
             let after = Duration::from_millis(200 + net.chance(3000));
@@ -510,7 +516,8 @@ impl Robots {
 
     /// The PRACK of a reliable provisional response, once for each.
     fn confirm(&mut self, net: &mut Net, now: Time, call: &str, response: &Message) {
-        let Some(rseq) = response.header(Name::RSeq).map(str::to_owned) else {
+        let rseq = response.header(Name::RSeq).map(str::to_owned);
+        let Some(rseq) = rseq.filter(|_| !self.rude.contains(call)) else {
             return;
         };
         let line = self.lines.get_mut(call).unwrap();
@@ -525,6 +532,9 @@ impl Robots {
 
     /// The ACK of a refusal has the branch of its INVITE.
     fn acknowledge(&mut self, net: &mut Net, now: Time, call: &str, response: &Message) {
+        if self.rude.contains(call) {
+            return;
+        }
         let line = &self.lines[call];
         let text = format!(
             "ACK {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch={}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
