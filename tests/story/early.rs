@@ -156,7 +156,45 @@ fn we_confirm_each_reliable_response_of_a_phone_once_and_in_order() {
     bob.respond(world, invite, 200, &format!("Contact: {}\r\n", bob.contact()), "");
     let ack = bob.gets(world, "ACK", false);
     assert_eq!(ack.cseq().unwrap().number, cseq);
-    assert_eq!(ringing.alice.final_response(&mut ringing.world).status(), 200);
+    let Ringing {
+        world,
+        alice,
+        bob,
+        line,
+        ..
+    } = &mut ringing;
+    let answer = alice.final_response(world);
+    assert_eq!(answer.status(), 200);
+    line.learn(&answer);
+    alice.ack(world, line);
+    assert_eq!(alice.within(world, line, "BYE", "", b"").status(), 200);
+    let bye = bob.gets(world, "BYE", true);
+    assert!(
+        bye.cseq().unwrap().number > last,
+        "the numbers go on after the PRACKs"
+    );
+}
+
+#[test]
+fn nothing_provisional_is_repeated_after_the_answer() {
+    let mut ringing = calling("Require: 100rel\r\n");
+    let Ringing {
+        world,
+        alice,
+        bob,
+        invite,
+        line,
+    } = &mut ringing;
+    bob.respond(world, invite, 180, "", "");
+    assert_eq!(alice.next(world).status(), 180);
+    // A 180 without a description need not be confirmed before the 200.
+    bob.pick_up(world, invite);
+    let answer = alice.final_response(world);
+    assert_eq!(answer.status(), 200);
+    line.learn(&answer);
+    alice.ack(world, line);
+    world.advance(Duration::from_secs(60));
+    alice.has_nothing(world);
 }
 
 #[test]

@@ -113,6 +113,11 @@ fn a_caller_that_refreshes_by_empty_updates_stays_and_one_that_stops_is_hung_up_
         );
         assert!(answer.body_slice().is_empty());
     }
+    // A re-INVITE that is silent about it changes nothing but the moment.
+    let kind = "Content-Type: application/sdp\r\n";
+    let answer = alice.within(&mut world, &mut line, "INVITE", kind, SDP.as_bytes());
+    assert_eq!(expires(&answer), Some("90;refresher=uac"));
+    alice.ack(&mut world, &line);
     // 90 s less a third of it.
     world.advance(Duration::from_secs(59));
     alice.has_nothing_but_provisionals(&mut world);
@@ -149,6 +154,40 @@ fn we_ask_the_called_phone_and_refresh_by_update_where_it_takes_one() {
             "",
         );
     }
+}
+
+#[test]
+fn an_offer_waits_for_the_refresh_before_it() {
+    let told = format!("{ALLOW}Supported: timer\r\nSession-Expires: 600;refresher=uac\r\n");
+    let mut pair = up(timed(), "", &told);
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        ..
+    } = &mut pair;
+    world.advance(Duration::from_secs(300));
+    let update = bob.gets(world, "UPDATE", false);
+    let (kind, held) = (
+        "Content-Type: application/sdp\r\n",
+        format!("{SDP}a=inactive\r\n"),
+    );
+    let answer = alice.within(world, from_alice, "UPDATE", kind, held.as_bytes());
+    assert_eq!(answer.status(), 200);
+    bob.has_nothing(world);
+    bob.respond(world, &update, 200, "Session-Expires: 600;refresher=uac\r\n", "");
+    bob.gets(world, "INVITE", false);
+}
+
+#[test]
+fn a_session_keeps_its_interval_when_a_refresh_is_silent_about_it() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let asked = "Supported: timer\r\nSession-Expires: 700;refresher=uac\r\n";
+    let (mut line, _) = alice.invite_with(&mut world, "3000", asked);
+    alice.ack(&mut world, &line);
+    let answer = alice.within(&mut world, &mut line, "UPDATE", "", b"");
+    assert_eq!(expires(&answer), Some("700;refresher=uac"));
 }
 
 #[test]
