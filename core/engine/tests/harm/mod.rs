@@ -61,7 +61,7 @@ fn read_all(message: &Message) {
 
 /// An answer has as many streams as its offer and can be read.
 pub(crate) fn negotiate(session: &Session<'_>) {
-    let mut origin = Origin::new(1);
+    let mut origin = Origin::new(1, [1; 58]);
     let (ours, local) = (
         Capabilities::default(),
         "192.0.2.1:4000".parse().expect("an address"),

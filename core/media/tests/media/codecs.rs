@@ -197,7 +197,7 @@ fn who_begins_and_stops_to_talk_hears_the_others_without_a_break() {
         let rate = if codec == Codec::Opus { 48_000 } else { 16_000 };
         // Carol talks in her third, fifth and seventh second.
         let speech = move |at: u64| {
-            if at / rate % 2 == 0 && at / rate > 0 {
+            if (at / rate).is_multiple_of(2) && at / rate > 0 {
                 tone(at)
             } else {
                 0

@@ -8,7 +8,7 @@ use super::tone;
 
 pub(crate) enum Coder {
     G711(Codec),
-    G722(g722::Encoder, g722::Decoder),
+    G722(Box<g722::Encoder>, Box<g722::Decoder>),
     Opus(Box<OpusEncoder>, Box<OpusDecoder>),
 }
 
@@ -32,7 +32,7 @@ impl Coder {
                 encoder.packet_loss_perc = 10;
                 Self::Opus(Box::new(encoder), Box::new(OpusDecoder::new(48_000, 1).unwrap()))
             }
-            Codec::G722 => Self::G722(g722::Encoder::new(), g722::Decoder::new()),
+            Codec::G722 => Self::G722(Box::new(g722::Encoder::new()), Box::new(g722::Decoder::new())),
             Codec::Pcmu | Codec::Pcma => Self::G711(codec),
         }
     }
