@@ -393,8 +393,13 @@ fn offers_in_the_corpus_are_answered() {
         let message = read(name);
         let text = std::str::from_utf8(message.body_slice()).unwrap();
         let session = Session::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        answer(&session, &Capabilities::default(), local, &mut Origin::new(1))
-            .map(|negotiated| negotiated.audio.remote.to_string())
+        answer(
+            &session,
+            &Capabilities::default(),
+            local,
+            &mut Origin::new(1, [1; 58]),
+        )
+        .map(|negotiated| negotiated.audio.remote.to_string())
     };
     assert_eq!(remote("v6-in-sdp").as_deref(), Ok("[2001:db8::20]:6000"));
     assert_eq!(remote("v6-and-v4-in-sdp").as_deref(), Ok("192.0.2.20:6000"));
