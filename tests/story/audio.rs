@@ -216,6 +216,8 @@ fn a_delayed_offer_that_is_answered_with_no_audio_ends_the_call() {
         "Content-Type: application/sdp\r\n",
         body.as_bytes(),
     );
+    alice.listen(&mut world);
+    alice.inbox.retain(|delivery| delivery.message.is_request());
     alice.gets(&mut world, "BYE", true);
     assert_eq!(world.engine.gauges().dialogs, 0);
 }

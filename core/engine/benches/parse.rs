@@ -117,10 +117,15 @@ fn main() {
         "read SDP and answer",
         &|| {
             let session = Session::parse(&sdp).expect("a good one");
-            answer(&session, &Capabilities::default(), source, &mut Origin::new(1))
-                .expect("taken")
-                .answer_text
-                .len()
+            answer(
+                &session,
+                &Capabilities::default(),
+                source,
+                &mut Origin::new(1, [1; 58]),
+            )
+            .expect("taken")
+            .answer_text
+            .len()
         },
         None,
     );

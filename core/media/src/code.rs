@@ -54,8 +54,8 @@ pub(crate) const fn has_memory(codec: Codec) -> bool {
 
 #[derive(Debug)]
 enum Kind {
-    G722(g722::Encoder),
-    Opus(opus::Encoder),
+    G722(Box<g722::Encoder>),
+    Opus(Box<opus::Encoder>),
 }
 
 /// An encoder with a memory.
@@ -69,8 +69,8 @@ struct Encoder {
 impl Encoder {
     fn new(codec: Codec) -> Self {
         let kind = match codec {
-            Codec::Opus => Kind::Opus(opus::Encoder::new()),
-            Codec::G722 | Codec::Pcmu | Codec::Pcma => Kind::G722(g722::Encoder::new()),
+            Codec::Opus => Kind::Opus(Box::new(opus::Encoder::new())),
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => Kind::G722(Box::new(g722::Encoder::new())),
         };
         Self { kind, silent: 0 }
     }

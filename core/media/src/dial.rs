@@ -82,11 +82,11 @@ impl Dial {
             return false;
         };
         let key = KEYS[usize::from(event)];
-        let find = |row: &&[u8; 4]| row.iter().position(|other| *other == key);
+        let find = |row: &[u8; 4]| row.iter().position(|other| *other == key);
         let Some((row, column)) = PAD
             .iter()
             .enumerate()
-            .find_map(|(at, row)| Some((at, find(&row)?)))
+            .find_map(|(at, row)| Some((at, find(row)?)))
         else {
             return false;
         };

@@ -19,7 +19,7 @@ struct Other {
 pub(crate) struct Voice {
     pub(crate) rate: Rate,
     pub(crate) frame: [i16; LONGEST_FRAME],
-    others: Vec<Box<Other>>,
+    others: Vec<Other>,
 }
 
 impl Voice {
@@ -57,15 +57,15 @@ impl Voice {
                 continue;
             }
             let at = known.unwrap_or_else(|| {
-                self.others.push(Box::new(Other {
+                self.others.push(Other {
                     to,
                     resampler: Resampler::new(self.rate, to),
                     frame: [0; LONGEST_FRAME],
                     running: false,
-                }));
+                });
                 self.others.len() - 1
             });
-            let other = &mut *self.others[at];
+            let other = &mut self.others[at];
             if !other.running || other.resampler.from() != self.rate {
                 other.resampler = Resampler::new(self.rate, to);
             }
