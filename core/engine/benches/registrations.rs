@@ -39,6 +39,7 @@ fn config() -> Config {
         max_message: 64 << 10,
         message_rate: 100,
         registration: RegistrationLimits::default(),
+        codecs: cordboard_model::media::Codec::ALL.to_vec(),
         shards: 1,
         limits: Limits::default(),
         session_expires: Duration::ZERO,

@@ -117,7 +117,8 @@ proptest! {
                 // Seen from the other side, our answer to that offer settles the same codec.
                 let mirrored = accept_answer(&theirs, &session, &ours).unwrap();
                 prop_assert_eq!(mirrored.remote, local);
-                prop_assert_eq!((mirrored.format.codec, mirrored.format.payload_type), (negotiated.audio.format.codec, negotiated.audio.format.payload_type));
+                let settled = negotiated.audio.unwrap().format;
+                prop_assert_eq!((mirrored.format.codec, mirrored.format.payload_type), (settled.codec, settled.payload_type));
             }
             Err(refusal) => {
                 prop_assert_eq!(refusal.status, 488);

@@ -399,7 +399,7 @@ fn offers_in_the_corpus_are_answered() {
             local,
             &mut Origin::new(1, [1; 58]),
         )
-        .map(|negotiated| negotiated.audio.remote.to_string())
+        .map(|negotiated| negotiated.audio.unwrap().remote.to_string())
     };
     assert_eq!(remote("v6-in-sdp").as_deref(), Ok("[2001:db8::20]:6000"));
     assert_eq!(remote("v6-and-v4-in-sdp").as_deref(), Ok("192.0.2.20:6000"));

@@ -1,17 +1,14 @@
 //! When a leg reports by RTCP, and what the peer's reports say.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use cordboard_model::Time;
 use cordboard_model::media::PeerReport;
-use cordboard_model::{LegId, Time};
 
-use crate::outlet::Outlet;
-use crate::output::Outbox;
+use crate::outlet::{Outlet, Way};
 use crate::random::Random;
 use crate::rtcp::{self, Block, Item, Sent};
 use crate::sequence::Reception;
-use crate::srtp::Session;
 
 /// Mean time between two reports; each interval is half to one and a half of it (RFC 3550 section 6.2).
 const INTERVAL_MS: u64 = 5000;
@@ -50,17 +47,15 @@ impl Reports {
         })
     }
 
-    /// Writes the next report; returns how many packets are newly known to be lost.
-    #[allow(clippy::too_many_arguments)] // each belongs to another part of the leg
+    /// Writes the next report, the last one if the leg is `leaving`; returns how many packets are newly known to be lost.
     pub(crate) fn send(
         &mut self,
         now: Time,
         reception: Option<&mut Reception>,
         outlet: &Outlet,
-        to: (LegId, SocketAddr, bool),
-        srtp: Option<&mut Session>,
+        way: &mut Way<'_>,
+        leaving: bool,
         random: &mut Random,
-        outbox: &mut Outbox,
     ) -> u64 {
         self.due = next_due(now, random);
         let mut newly_lost = 0;
@@ -85,10 +80,10 @@ impl Reports {
             bytes: outlet.payload_bytes as u32,
         });
         self.sent_packets = outlet.packets;
-        let (leg, destination, leaving) = to;
-        outbox.push(leg, true, destination, srtp, |bytes| {
-            rtcp::write(bytes, outlet.ssrc, sent, block, &outlet.cname, leaving);
-        });
+        way.outbox
+            .push(way.leg, true, way.to, way.srtp.as_deref_mut(), |bytes| {
+                rtcp::write(bytes, outlet.ssrc, sent, block, &outlet.cname, leaving);
+            });
         newly_lost
     }
 

@@ -47,9 +47,12 @@ impl Shard {
         let (Some(inlet), Some(audio)) = (&mut leg.inlet, &leg.audio) else {
             return Err(DropReason::NotReady);
         };
-        let mut open = [0; MAX_PACKET];
+        let mut open;
         let bytes = match &mut leg.srtp {
-            Some(session) => unprotected(bytes, &mut open, |packet| session.unprotect(packet))?,
+            Some(session) => {
+                open = [0; MAX_PACKET];
+                unprotected(bytes, &mut open, |packet| session.unprotect(packet))?
+            }
             None => bytes,
         };
         let arrival = Arrival {
@@ -77,9 +80,12 @@ impl Shard {
         if !inlet.admit_control(source) {
             return Err(DropReason::ForeignSource);
         }
-        let mut open = [0; MAX_PACKET];
+        let mut open;
         let bytes = match &mut leg.srtp {
-            Some(session) => unprotected(bytes, &mut open, |packet| session.unprotect_control(packet))?,
+            Some(session) => {
+                open = [0; MAX_PACKET];
+                unprotected(bytes, &mut open, |packet| session.unprotect_control(packet))?
+            }
             None => bytes,
         };
         let clock = leg

@@ -7,6 +7,7 @@ use cordboard_model::media::MediaEvent;
 
 use super::Shard;
 use crate::mix::Mix;
+use crate::outlet::Way;
 
 /// Time between two frames.
 pub(super) const TICK: Duration = Duration::from_millis(20);
@@ -89,16 +90,15 @@ impl Shard {
         let leg = &mut self.legs[key];
         let Some(to) = leg.reports_to() else { return };
         let reception = leg.inlet.as_mut().and_then(|inlet| inlet.reception.as_mut());
-        let to = (leg.id, to, leaving);
-        self.counts.lost += leg.reports.send(
-            now,
-            reception,
-            &leg.outlet,
+        let mut way = Way {
+            leg: leg.id,
             to,
-            leg.srtp.as_deref_mut(),
-            &mut self.random,
-            &mut self.outbox,
-        );
+            srtp: leg.srtp.as_deref_mut(),
+            outbox: &mut self.outbox,
+        };
+        self.counts.lost +=
+            leg.reports
+                .send(now, reception, &leg.outlet, &mut way, leaving, &mut self.random);
         self.counts.control_out += 1;
     }
 }
