@@ -21,7 +21,6 @@ const PHONES: u32 = 1_000_000;
 
 fn config() -> Config {
     Config {
-        codecs: vec![cordboard_model::media::Codec::Pcmu],
         node: "bench".into(),
         public_ip: vec!["192.0.2.1".parse().expect("an address")],
         listeners: vec![Listener {
