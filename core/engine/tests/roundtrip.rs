@@ -104,9 +104,9 @@ proptest! {
     }
 
     #[test]
-    fn both_sides_of_an_offer_agree(formats in proptest::sample::subsequence(vec!["0", "8", "3", "96", "101"], 1..5), video: bool) {
+    fn both_sides_of_an_offer_agree(formats in proptest::sample::subsequence(vec!["97", "0", "9", "8", "3", "96", "101", "13"], 1..8), video: bool) {
         let video = if video { "m=video 7 RTP/AVP 31\r\n" } else { "" };
-        let maps = "a=rtpmap:96 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n";
+        let maps = "a=rtpmap:96 PCMA/8000\r\na=rtpmap:97 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n";
         let text = format!("v=0\r\no=p 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n{video}m=audio 9 RTP/AVP {}\r\n{maps}", formats.join(" "));
         let theirs = Session::parse(&text).unwrap();
         let (local, ours) = ("198.51.100.1:4000".parse().unwrap(), Capabilities::default());
@@ -122,7 +122,7 @@ proptest! {
             }
             Err(refusal) => {
                 prop_assert_eq!(refusal.status, 488);
-                prop_assert!(!formats.iter().any(|format| matches!(*format, "0" | "8" | "96")));
+                prop_assert!(!formats.iter().any(|format| matches!(*format, "0" | "8" | "9" | "96" | "97")));
             }
         }
         let our_text = offer(&ours, local, &mut Origin::new(2, [2; 58]));
