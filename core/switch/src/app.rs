@@ -228,6 +228,15 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        // A supervisor's SIGHUP must not end calls; what it asks for needs a restart so far.
+        while hangup.recv().await.is_some() {
+            tracing::warn!(
+                "SIGHUP: the config is read at the start only; restart the switch to apply a change"
+            );
+        }
+    });
     for (index, listener) in tcp_listeners {
         tokio::spawn(tcp::listen(listener, index, connections.clone()));
     }
