@@ -1,20 +1,17 @@
 //! Runs the switch: wires what the config asks for, serves, and ends.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cordboard_engine::Engine;
-use cordboard_engine::config::Listener;
-use cordboard_engine::io::{Flow, StoreWrite, Transport};
+use cordboard_engine::io::{Flow, StoreWrite};
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{Asked, Host, HostConfig};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket};
-use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -25,12 +22,13 @@ use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
 use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeSnapshot};
 use crate::metric::Snapshot;
+use crate::net::bind::{Bound, Stream};
 use crate::net::connection::Connections;
-use crate::net::udp::SipSocket;
-use crate::net::{tcp, websocket};
+use crate::net::listen;
 use crate::plugins;
 use crate::shard::{self, ShardConfig, ShardHandle};
 use crate::store::{Sqlite, Store};
+use crate::tls::{Keys, Material};
 
 /// Between the BYEs at the end of a drain and the end of the process: time for the phones' answers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -47,8 +45,9 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
     let shards = Arc::new(start_shards(&config, clock, &control)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let limits = (config.sip.connections, config.messages.max_size);
-    let connections = Connections::new(control.clone(), clock, limits.0, limits.1);
-    let bound = runtime.block_on(bind(&config))?;
+    let keys = Arc::new(Keys::new(Material::of(&config)?));
+    let connections = Connections::new(control.clone(), clock, Arc::clone(&keys), limits.0, limits.1);
+    let bound = runtime.block_on(Bound::new(&config.sip))?;
 
     let mut engine = Engine::new(
         config.engine_config(bound.listeners.clone()),
@@ -88,7 +87,7 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
         cdr,
         drained,
     };
-    runtime.block_on(serve(&config, &served, connections, bound.tcp, bound.ws))?;
+    runtime.block_on(serve(&config, &served, connections, bound.streams))?;
     served.control.answer(Answer::Stop);
     if thread.join().is_err() {
         tracing::error!("the control thread panicked");
@@ -169,70 +168,17 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
-/// The SIP sockets, each at the place of its listener's index.
-struct Bound {
-    listeners: Vec<Listener>,
-    udp: Vec<(u16, SipSocket)>,
-    tcp: Vec<(u16, TcpListener)>,
-    ws: Vec<(u16, TcpListener)>,
-}
-
-async fn bind(config: &Resolved) -> anyhow::Result<Bound> {
-    let mut bound = Bound {
-        listeners: Vec::new(),
-        udp: Vec::new(),
-        tcp: Vec::new(),
-        ws: Vec::new(),
-    };
-    let next = |bound: &Bound| u16::try_from(bound.listeners.len()).context("too many listeners");
-    let taken = |address: &SocketAddr, key: &str| {
-        format!("cannot listen on {address}; is another program there? Change `[sip] {key}` in the config")
-    };
-    for address in &config.sip.udp {
-        let socket = SipSocket::bind(*address).with_context(|| taken(address, "udp"))?;
-        let index = next(&bound)?;
-        bound.listeners.push(Listener {
-            transport: Transport::Udp,
-            address: socket.local(),
-        });
-        bound.udp.push((index, socket));
-    }
-    for (transport, addresses) in [(Transport::Tcp, &config.sip.tcp), (Transport::Ws, &config.sip.ws)] {
-        for address in addresses {
-            let listener = TcpListener::bind(address)
-                .await
-                .with_context(|| taken(address, transport.name()))?;
-            let index = next(&bound)?;
-            bound.listeners.push(Listener {
-                transport,
-                address: listener.local_addr()?,
-            });
-            match transport {
-                Transport::Tcp => bound.tcp.push((index, listener)),
-                _ => bound.ws.push((index, listener)),
-            }
-        }
-    }
-    for listener in &bound.listeners {
-        tracing::info!(transport = listener.transport.name(), address = %listener.address, "SIP");
-    }
-    Ok(bound)
-}
-
 async fn serve(
     config: &Resolved,
     served: &Served,
     connections: Connections,
-    tcp_listeners: Vec<(u16, TcpListener)>,
-    ws_listeners: Vec<(u16, TcpListener)>,
+    streams: Vec<Stream>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    for (index, listener) in tcp_listeners {
-        tokio::spawn(tcp::listen(listener, index, connections.clone()));
-    }
-    for (index, listener) in ws_listeners {
-        tokio::spawn(websocket::listen(listener, index, connections.clone()));
+    let keys = Arc::clone(&connections.keys);
+    for stream in streams {
+        stream.serve(connections.clone());
     }
     let draining = Arc::new(AtomicBool::new(false));
     let over = Arc::new(Notify::new());
@@ -243,8 +189,9 @@ async fn serve(
         not_ready: not_ready(served, &draining),
         tokens: config.tokens.clone(),
         bans: take_bans(served),
+        keys,
     };
-    let http = http::bind(&config.http.listen).await?;
+    let http = http::bind(&config.http).await?;
     let http = tokio::spawn(http::serve(http, setup, {
         let over = Arc::clone(&over);
         async move {
@@ -393,9 +340,9 @@ impl Shell for Wiring {
     fn dial(&mut self, flow: Flow) {
         let (connections, control) = (self.connections.clone(), self.control.clone());
         self.runtime.spawn(async move {
-            if let Err(error) = tcp::dial(flow.peer, flow.listener, connections).await {
-                tracing::debug!(peer = %flow.peer, %error, "no connection to a phone");
-                control.answer(Answer::NotDialled { flow });
+            if let Err(error) = listen::dial(flow, connections).await {
+                tracing::debug!(peer = %flow.peer, transport = flow.transport.name(), %error, "no connection to a phone");
+                control.answer(Answer::NotDialled { flow, reason: error.reason() });
             }
         });
     }

@@ -138,11 +138,7 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 fn summary(config: &Resolved) -> String {
     let sip = &config.sip;
     let counted = [
-        (
-            sip.udp.len() + sip.tcp.len() + sip.ws.len(),
-            "SIP address",
-            "SIP addresses",
-        ),
+        (sip.addresses(), "SIP address", "SIP addresses"),
         (config.accounts.len(), "account", "accounts"),
         (config.credentials.len(), "user or device", "users and devices"),
         (config.conferences.len(), "conference", "conferences"),

@@ -72,6 +72,7 @@ pub(crate) enum Answer {
     /// No connection could be made.
     NotDialled {
         flow: Flow,
+        reason: &'static str,
     },
     Drain {
         deadline: Time,
@@ -378,7 +379,8 @@ impl Control {
                 Answer::Media(event) => Input::Media(event),
                 Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
                 Answer::Drain { deadline } => Input::Drain { deadline },
-                Answer::NotDialled { flow } => {
+                Answer::NotDialled { flow, reason } => {
+                    *self.report.garbage.entry(reason).or_default() += 1;
                     self.dialling.remove(&(flow.transport, flow.peer));
                     Input::Unreachable { flow }
                 }
@@ -479,12 +481,14 @@ impl Control {
             }
             return;
         }
-        if flow.connection != 0 || flow.transport != Transport::Tcp {
+        if flow.connection != 0 || !matches!(flow.transport, Transport::Tcp | Transport::Tls) {
             return self.unreachable.push(flow);
         }
         if let Some((_, waiting)) = self.dialling.get_mut(&peer) {
             if waiting.len() < DIALLING {
                 waiting.push(packet);
+            } else {
+                *self.report.garbage.entry("dial_queue_full").or_default() += 1;
             }
             return;
         }

@@ -15,6 +15,7 @@ mod net;
 mod plugins;
 mod shard;
 mod store;
+mod tls;
 
 fn main() -> std::process::ExitCode {
     cli::main()
