@@ -13,19 +13,21 @@ use cordboard_host::{Asked, Host, HostConfig};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket};
 use tokio::runtime::{Handle, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
 
 use crate::cdr::Cdr;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
 use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeSnapshot};
+use crate::log::Level;
 use crate::metric::Snapshot;
 use crate::net::bind::{Bound, Stream};
 use crate::net::connection::Connections;
 use crate::net::listen;
-use crate::plugins;
+use crate::plugins::Loader;
+use crate::reload::Running;
 use crate::shard::{self, ShardConfig, ShardHandle};
 use crate::store::{Sqlite, Store};
 use crate::tls::{Keys, Material};
@@ -33,17 +35,19 @@ use crate::tls::{Keys, Material};
 /// Between the BYEs at the end of a drain and the end of the process: time for the phones' answers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once.
+/// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once. SIGHUP reloads the config.
 ///
 /// # Errors
 /// What keeps the switch from starting.
-pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
+pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     let clock = Clock::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // From here on no signal ends the process unasked; one that comes early is served when all is up.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let (parts, control) = ControlParts::new().context("cannot start the control thread")?;
     let store = open_store(&config, &control)?;
     let host = open_host(&config, &store, &control)?;
     let shards = Arc::new(start_shards(&config, clock, &control)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let limits = (config.sip.connections, config.messages.max_size);
     let keys = Arc::new(Keys::new(Material::of(&config)?));
     let connections = Connections::new(control.clone(), clock, Arc::clone(&keys), limits.0, limits.1);
@@ -76,7 +80,19 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
     let thread = parts
         .start(engine, clock, bound.udp, Box::new(wiring))
         .context("cannot start the control thread")?;
-    plugins::start(&host, &config).context("cannot start the thread that builds plugins")?;
+    let plugins = Loader::start(&host, &config).context("cannot start the thread that builds plugins")?;
+    plugins.follow(&config);
+    let (tokens, _) = watch::channel(config.tokens.clone());
+    let mut running = Running {
+        config,
+        listeners: bound.listeners,
+        control: control.clone(),
+        connections,
+        plugins,
+        level,
+        reloads: Arc::default(),
+        tokens,
+    };
 
     let served = Served {
         clock,
@@ -87,7 +103,7 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
         cdr,
         drained,
     };
-    runtime.block_on(serve(&config, &served, connections, bound.streams))?;
+    runtime.block_on(serve(&mut running, &served, signals, bound.streams))?;
     served.control.answer(Answer::Stop);
     if thread.join().is_err() {
         tracing::error!("the control thread panicked");
@@ -168,28 +184,62 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
+/// The signals that the switch answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The switch is to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The switch is to end; until then, each SIGHUP reloads the config.
+    async fn end_or_reload(&mut self, running: &mut Running) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => running.reload(),
+            }
+        }
+    }
+}
+
 async fn serve(
-    config: &Resolved,
+    running: &mut Running,
     served: &Served,
-    connections: Connections,
+    mut signals: Signals,
     streams: Vec<Stream>,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let keys = Arc::clone(&connections.keys);
+    let config = &running.config;
     for stream in streams {
-        stream.serve(connections.clone());
+        stream.serve(running.connections.clone());
     }
     let draining = Arc::new(AtomicBool::new(false));
     let over = Arc::new(Notify::new());
     let setup = HttpSetup {
         node: config.node.name.clone(),
         limits: config.http.clone(),
-        snapshot: take_snapshot(config, served),
+        snapshot: take_snapshot(running, served),
         not_ready: not_ready(served, &draining),
-        tokens: config.tokens.clone(),
+        tokens: running.tokens.subscribe(),
         bans: take_bans(served),
-        keys,
+        keys: Arc::clone(&running.connections.keys),
     };
     let http = http::bind(&config.http).await?;
     let http = tokio::spawn(http::serve(http, setup, {
@@ -204,18 +254,12 @@ async fn serve(
         "the switch is up"
     );
 
-    let mut signalled = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    signalled().await;
+    signals.end_or_reload(running).await;
     draining.store(true, Ordering::Release);
-    tracing::info!(timeout = ?config.node.drain_timeout, "draining: no new calls; a second signal ends at once");
+    tracing::info!(timeout = ?running.drain_timeout(), "draining: no new calls; a second signal ends at once");
     tokio::select! {
-        () = drain(config, served) => {}
-        () = signalled() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
+        () = drain(running.drain_timeout(), served) => {}
+        () = signals.end() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
     }
     over.notify_one();
     let _ = tokio::time::timeout(Duration::from_millis(200), http).await; // it may be answering a scrape
@@ -223,8 +267,7 @@ async fn serve(
 }
 
 /// Waits until no call is left, at the longest for the configured time, the BYEs and their answers included.
-async fn drain(config: &Resolved, served: &Served) {
-    let whole = config.node.drain_timeout;
+async fn drain(whole: Duration, served: &Served) {
     let deadline = served.clock.now() + whole.saturating_sub(LAST_WORDS * 2);
     served.control.answer(Answer::Drain { deadline });
     let patience = tokio::time::timeout(whole.saturating_sub(LAST_WORDS), served.drained.notified());
@@ -260,8 +303,9 @@ fn take_bans(served: &Served) -> TakeBans {
     })
 }
 
-fn take_snapshot(config: &Resolved, served: &Served) -> TakeSnapshot {
-    let node = config.node.name.clone();
+fn take_snapshot(running: &Running, served: &Served) -> TakeSnapshot {
+    let node = running.config.node.name.clone();
+    let reloads = Arc::clone(&running.reloads);
     let (control, host) = (served.control.clone(), Arc::clone(&served.host));
     let (shards, store) = (Arc::clone(&served.shards), Arc::clone(&served.store));
     let cdr = Arc::clone(&served.cdr);
@@ -272,6 +316,7 @@ fn take_snapshot(config: &Resolved, served: &Served) -> TakeSnapshot {
             plugins: host.state(),
             store: store.counts(),
             records: cdr.counts(),
+            reloads: reloads.counts().to_vec(),
             ..Snapshot::new(node.clone())
         };
         let control = control.clone();

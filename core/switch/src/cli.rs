@@ -110,12 +110,12 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let Loaded { config, warnings } = config::load(file)?;
-    log::start(&config.log, &config.node.name)?;
+    let level = log::start(&config.log, &config.node.name)?;
     tracing::info!(file = %config.file.display(), "the config is read");
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    app::run(config)?;
+    app::run(config, level)?;
     Ok(ExitCode::SUCCESS)
 }
 

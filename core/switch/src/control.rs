@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
+use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
@@ -77,6 +78,8 @@ pub(crate) enum Answer {
     Drain {
         deadline: Time,
     },
+    /// The configuration is another from now on.
+    Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
     Stop,
@@ -383,6 +386,11 @@ impl Control {
                     *self.report.garbage.entry(reason).or_default() += 1;
                     self.dialling.remove(&(flow.transport, flow.peer));
                     Input::Unreachable { flow }
+                }
+                Answer::Reconfigure(config) => {
+                    self.engine.reconfigure(*config, self.clock.now());
+                    self.drain();
+                    continue;
                 }
                 Answer::Report(reply) => {
                     let _ = reply.send(self.report()); // the scraper may have gone away

@@ -13,6 +13,7 @@ mod log;
 mod metric;
 mod net;
 mod plugins;
+mod reload;
 mod shard;
 mod store;
 mod tls;

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -275,4 +276,47 @@ fn a_phone_is_dialled_over_tls_if_its_certificate_is_believed() {
             switch.wait_for_metric("cordboard_sip_rejected_total{reason=\"tls_untrusted\"} 1", true);
         }
     }
+}
+
+#[test]
+fn a_new_certificate_is_shown_to_new_connections_and_old_ones_go_on() {
+    let folder = TempDir::new().unwrap();
+    let (cert, key) = pair(&folder, "shown");
+    let old = folder.path().join("old.pem");
+    std::fs::copy(&cert, &old).unwrap();
+    let more = format!(
+        "sip.tls = [\"127.0.0.1:0\"]\nhttp.tls = [\"127.0.0.1:0\"]\ntls = {{ cert = \"{}\", key = \"{}\" }}",
+        cert.display(),
+        key.display()
+    );
+    let switch = Switch::start(&config(&folder, &more));
+    let mut phone = connect(switch.address("tls"), &old).unwrap();
+    assert!(asks_options(&mut phone, 1).starts_with("SIP/2.0 200 "));
+
+    pair(&folder, "shown");
+    switch.signal(Signal::SIGHUP);
+    switch.wait_for("the config is reloaded");
+    assert!(
+        asks_options(&mut phone, 2).starts_with("SIP/2.0 200 "),
+        "the connection stays"
+    );
+    for what in ["tls", "HTTPS"] {
+        assert!(
+            connect(switch.address(what), &old).is_err(),
+            "nobody is shown the old one"
+        );
+        assert!(connect(switch.address(what), &cert).is_ok());
+    }
+
+    // A key that does not fit: the pair that serves goes on.
+    let (_, stranger) = pair(&folder, "stranger");
+    std::fs::copy(stranger, &key).unwrap();
+    switch.signal(Signal::SIGHUP);
+    let log = switch.wait_for("the config is not reloaded");
+    assert!(
+        log.iter()
+            .any(|line| line.contains("tls.key: ") && line.contains("is not the key of")),
+        "{log:#?}"
+    );
+    assert!(connect(switch.address("tls"), &cert).is_ok());
 }

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cordboard_engine::limits::Ban;
+use tokio::sync::watch;
 
 use crate::config::resolved::Http;
 use crate::metric::Snapshot;
@@ -78,7 +79,7 @@ pub(crate) struct HttpSetup {
     /// For `/readyz`.
     pub(crate) not_ready: NotReady,
     /// SHA-256 of the tokens that open `/v1`.
-    pub(crate) tokens: Vec<[u8; 32]>,
+    pub(crate) tokens: watch::Receiver<Vec<[u8; 32]>>,
     /// For `/v1/bans`.
     pub(crate) bans: TakeBans,
     /// For HTTPS.

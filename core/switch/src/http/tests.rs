@@ -8,7 +8,7 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -41,7 +41,7 @@ async fn start(connections: usize, timeout: Duration) -> Server {
         limits,
         snapshot: Arc::new(|| Box::pin(async { Snapshot::new("lab") })),
         not_ready: Arc::new(move || told.lock().unwrap().clone()),
-        tokens: vec![Sha256::digest("lab-token").into()],
+        tokens: watch::channel(vec![Sha256::digest("lab-token").into()]).1,
         bans: Arc::new(|| {
             let ban = Ban {
                 source: "2001:db8::".parse().unwrap(),

@@ -62,6 +62,22 @@ impl Connections {
         }
     }
 
+    /// Other bounds hold from now on. Connections that are open stay, also where there are too many of them:
+    /// then none is taken until enough have ended.
+    pub(crate) fn limit(&self, old_most: usize, most: usize, max_body: usize) {
+        self.max_message.store(max_body + HEAD, Ordering::Relaxed);
+        if most >= old_most {
+            return self.places.add_permits(most - old_most);
+        }
+        let less = u32::try_from(old_most - most).expect("the declared range fits");
+        let places = Arc::clone(&self.places);
+        tokio::spawn(async move {
+            if let Ok(taken) = places.acquire_many_owned(less).await {
+                taken.forget();
+            }
+        });
+    }
+
     /// The largest message, head and body, in bytes.
     pub(crate) fn max_message(&self) -> usize {
         self.max_message.load(Ordering::Relaxed)
