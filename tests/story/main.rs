@@ -18,6 +18,7 @@ mod phone;
 mod proxy;
 mod record;
 mod registration;
+mod reload;
 mod reoffer;
 mod robot;
 mod route;

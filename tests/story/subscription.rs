@@ -242,3 +242,27 @@ fn a_switch_that_goes_down_says_when_to_come_back() {
         503
     );
 }
+
+#[test]
+fn a_subscription_ends_with_a_conference_that_is_taken_out_once_the_last_has_left() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    let mut from_bob = bob.call(&mut world, "3000");
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", true);
+    world.advance(Duration::from_secs(10));
+    world.reconfigure(|config| config.conferences.clear());
+    alice.has_nothing(&mut world);
+    bob.within(&mut world, &mut from_bob, "BYE", "", b"");
+    let last = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&last), "terminated;reason=noresource");
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+
+    let mut world = World::new();
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", true);
+    world.reconfigure(|config| config.conferences.clear());
+    assert_eq!(
+        state(&alice.gets(&mut world, "NOTIFY", true)),
+        "terminated;reason=noresource"
+    );
+}

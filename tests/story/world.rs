@@ -175,6 +175,13 @@ impl World {
         self.drain();
     }
 
+    /// The operator changes the configuration while the switch runs.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.engine.reconfigure(self.config.clone(), self.now);
+        self.drain();
+    }
+
     /// A message from a phone arrives.
     pub(crate) fn receive(&mut self, flow: Flow, text: &str, body: &[u8]) {
         let raw: Bytes = [text.as_bytes(), body].concat().into();

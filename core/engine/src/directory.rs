@@ -2,63 +2,88 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use cordboard_model::AccountId;
 use cordboard_model::hook::conference::Role;
+use cordboard_model::{AccountId, ConferenceId};
 use ipnet::IpNet;
 
-use crate::config::{Account, Config, Credential};
+use crate::config::{Account, ConferenceConfig, Config, Credential};
 
 /// What a dialled user part means within an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Destination {
-    /// A conference (its place in the configuration), and the role that the number gives.
-    Conference(usize, Role),
+    /// A conference, and the role that the number gives.
+    Conference(ConferenceId, Role),
     /// A user or device: its credential's place.
     User(usize),
 }
 
 /// Indexes over the configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Directory {
     accounts: Vec<Account>,
     credentials: Vec<Credential>,
     by_name: HashMap<(AccountId, String), usize>,
     by_owner: HashMap<(AccountId, String), Vec<usize>>,
-    by_number: HashMap<(AccountId, String), (usize, Role)>,
+    by_number: HashMap<(AccountId, String), (ConferenceId, Role)>,
+    conferences: HashMap<ConferenceId, Arc<ConferenceConfig>>,
     trusted: Vec<IpNet>,
 }
 
 impl Directory {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut by_name = HashMap::new();
-        let mut by_owner: HashMap<_, Vec<usize>> = HashMap::new();
-        for (place, credential) in config.credentials.iter().enumerate() {
-            by_name.insert((credential.account, credential.username.clone()), place);
-            by_owner
+        let mut directory = Self::default();
+        directory.configure(config);
+        directory
+    }
+
+    /// The configuration is another. A credential keeps its place while the engine lives, whatever stands
+    /// before it and even when it is gone: questions to plugins and limits that are open know it by that.
+    pub(crate) fn configure(&mut self, config: &Config) {
+        let known: HashMap<(AccountId, String), usize> = self.by_place();
+        (self.by_name, self.by_owner, self.by_number) = Default::default();
+        for credential in &config.credentials {
+            let key = (credential.account, credential.username.clone());
+            let place = match known.get(&key) {
+                Some(place) => {
+                    self.credentials[*place] = credential.clone();
+                    *place
+                }
+                None => {
+                    self.credentials.push(credential.clone());
+                    self.credentials.len() - 1
+                }
+            };
+            self.by_name.insert(key, place);
+            self.by_owner
                 .entry((credential.account, credential.owner.clone()))
                 .or_default()
                 .push(place);
         }
-        let mut by_number = HashMap::new();
-        for (place, conference) in config.conferences.iter().enumerate() {
+        for conference in &config.conferences {
             for (entrance, role) in [
                 (&conference.member, Role::Member),
                 (&conference.moderator, Role::Moderator),
             ] {
                 for number in &entrance.numbers {
-                    by_number.insert((conference.account, number.clone()), (place, role));
+                    let key = (conference.account, number.clone());
+                    self.by_number.insert(key, (conference.id, role));
                 }
             }
         }
-        Self {
-            accounts: config.accounts.clone(),
-            credentials: config.credentials.clone(),
-            by_name,
-            by_owner,
-            by_number,
-            trusted: config.trusted.clone(),
-        }
+        let shared = |conference: &ConferenceConfig| (conference.id, Arc::new(conference.clone()));
+        self.conferences = config.conferences.iter().map(shared).collect();
+        self.accounts.clone_from(&config.accounts);
+        self.trusted.clone_from(&config.trusted);
+    }
+
+    /// The place of every credential that there ever was.
+    fn by_place(&self) -> HashMap<(AccountId, String), usize> {
+        let places = self.credentials.iter().enumerate();
+        places
+            .map(|(place, credential)| ((credential.account, credential.username.clone()), place))
+            .collect()
     }
 
     /// The account of a domain; the default one for a domain that is not ours.
@@ -87,10 +112,25 @@ impl Directory {
 
     pub(crate) fn destination(&self, account: AccountId, user: &str) -> Option<Destination> {
         let key = (account, user.to_owned());
-        if let Some((place, role)) = self.by_number.get(&key) {
-            return Some(Destination::Conference(*place, *role));
+        if let Some((id, role)) = self.by_number.get(&key) {
+            return Some(Destination::Conference(*id, *role));
         }
         self.by_name.get(&key).map(|place| Destination::User(*place))
+    }
+
+    pub(crate) fn conference(&self, id: ConferenceId) -> Option<&Arc<ConferenceConfig>> {
+        self.conferences.get(&id)
+    }
+
+    /// Whether an address of record is that of a user or device.
+    pub(crate) fn knows(&self, address_of_record: &str) -> bool {
+        let Some((username, realm)) = address_of_record.rsplit_once('@') else {
+            return false;
+        };
+        self.accounts
+            .iter()
+            .filter(|account| account.realm == realm)
+            .any(|account| self.find(account.id, username).is_some())
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {

@@ -1,9 +1,10 @@
 //! The engine itself: what it holds, what goes in, what comes out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cordboard_model::media::MediaCommand;
-use cordboard_model::{Ask, LegId, OnFailure, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, LegId, OnFailure, ShardId, Ticket, Time, Verdict};
 
 use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
@@ -52,8 +53,8 @@ pub struct Engine {
     pub(crate) bridges: Arena<Bridge>,
     pub(crate) pagers: Arena<Pager>,
     pub(crate) subscriptions: Arena<Subscription>,
-    /// Conferences that are alive, by their place in the configuration.
-    pub(crate) conferences: HashMap<usize, Conference>,
+    /// Conferences that are alive.
+    pub(crate) conferences: HashMap<ConferenceId, Conference>,
     /// The calls that media legs belong to.
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
@@ -103,6 +104,30 @@ impl Engine {
     /// Takes in a registration that the store kept; only before the first input.
     pub fn load(&mut self, binding: StoredBinding) {
         self.load_binding(binding);
+    }
+
+    /// The configuration is another from now on. Calls and conferences that are alive go on; a conference
+    /// that is not configured any more takes nobody new and ends with its last participant; registrations
+    /// of users who are gone end.
+    ///
+    /// The listeners and the number of shards stay as they were: they belong to sockets and threads.
+    pub fn reconfigure(&mut self, config: Config, now: Time) {
+        self.wire.now = self.wire.now.max(now);
+        let listeners = std::mem::take(&mut self.config.listeners);
+        self.config = Config {
+            listeners,
+            shards: self.config.shards,
+            ..config
+        };
+        self.directory.configure(&self.config);
+        for (id, conference) in &mut self.conferences {
+            if let Some(config) = self.directory.conference(*id) {
+                conference.config = Arc::clone(config);
+            }
+        }
+        self.limits.reconfigure(self.config.abuse);
+        self.unbind_strangers();
+        self.end_lost_subscriptions();
     }
 
     /// Something happened at `now`.

@@ -163,6 +163,13 @@ impl Limits {
         }
     }
 
+    /// Other bounds hold from now on; what was counted stays.
+    pub(crate) const fn reconfigure(&mut self, config: AbuseLimits) {
+        self.sources.most = config.sources;
+        self.users.most = config.sources;
+        self.config = config;
+    }
+
     pub(crate) fn is_banned(&self, address: IpAddr, now: Time) -> bool {
         !self.sources.lines.is_empty()
             && self

@@ -2,7 +2,7 @@
 //! by one who takes part in it.
 
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
-use cordboard_model::{Ask, Time};
+use cordboard_model::{Ask, ConferenceId, Time};
 
 use crate::arena::Key;
 use crate::auth::Identity;
@@ -68,8 +68,8 @@ impl Engine {
         };
         match self.directory.destination(account.id, &number) {
             None => self.pager_refused(transaction, &request, 404, "unknown_destination"),
-            Some(Destination::Conference(place, _)) => {
-                self.message_to_conference(transaction, request, identity, place, stamp);
+            Some(Destination::Conference(id, _)) => {
+                self.message_to_conference(transaction, request, identity, id, stamp);
             }
             Some(Destination::User(place)) => {
                 let kind = request.header(Name::ContentType).unwrap_or_default();
@@ -122,7 +122,7 @@ impl Engine {
         transaction: Key,
         request: Message,
         identity: Identity,
-        place: usize,
+        id: ConferenceId,
         stamp: Time,
     ) {
         let user = identity
@@ -130,11 +130,11 @@ impl Engine {
             .map(|place| self.directory.credential(place).owner.clone());
         let members = self
             .conferences
-            .get(&place)
+            .get(&id)
             .map_or(&[][..], |conference| &conference.members);
         let own = members.iter().copied().find(|key| {
             self.calls.get(*key).is_some_and(|call| {
-                call.place == Place::Conference(place) && call.user.is_some() && call.user == user
+                call.place == Place::Conference(id) && call.user.is_some() && call.user == user
             })
         });
         match own {

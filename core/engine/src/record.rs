@@ -183,7 +183,7 @@ impl Engine {
             reason,
             status: draft.status,
             conference: match call.place {
-                Place::Conference(place) => Some(self.config.conferences[place].id),
+                Place::Conference(id) => Some(id),
                 Place::Bridge(_) => None,
             },
             media: None,

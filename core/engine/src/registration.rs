@@ -340,6 +340,20 @@ impl Engine {
         }
     }
 
+    /// Ends the registrations of users and devices that the configuration does not know any more.
+    pub(crate) fn unbind_strangers(&mut self) {
+        let mut gone = self
+            .registrar
+            .bindings_where(|address| !self.directory.knows(address));
+        gone.sort_unstable(); // the same inputs give the same outputs
+        for (address, serial) in gone {
+            if let Some(write) = self.unbind(&address, serial) {
+                let ticket = self.ticket();
+                self.wire.out.push_back(Output::Store { ticket, write });
+            }
+        }
+    }
+
     /// Takes in what the store kept, once, before the first input.
     pub(crate) fn load_binding(&mut self, stored: StoredBinding) {
         let listeners = &self.config.listeners;

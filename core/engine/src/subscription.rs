@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cordboard_model::Time;
+use cordboard_model::{ConferenceId, Time};
 
 use crate::arena::Key;
 use crate::auth::Identity;
@@ -43,6 +43,7 @@ pub(crate) const EVENTS: &str = "conference";
 
 /// Why a subscription ends, in the words of RFC 6665 section 4.1.3.
 const TIMEOUT: &str = "timeout";
+const NO_RESOURCE: &str = "noresource";
 const PROBATION: &str = "probation;retry-after=30";
 
 /// A subscription to the state of one conference.
@@ -51,8 +52,8 @@ pub(crate) struct Subscription {
     dialog: Dialog,
     /// The value of its Event header.
     event: String,
-    /// The conference's place in the configuration, and the URI that was subscribed to.
-    place: usize,
+    /// The conference, and the URI that was subscribed to.
+    conference: ConferenceId,
     entity: String,
     subscriber: Subscriber,
     expires: Time,
@@ -104,7 +105,8 @@ impl Engine {
                 response.header("Allow-Events", EVENTS)
             });
         };
-        let Some(Destination::Conference(place, _)) = self.directory.destination(account.id, &number) else {
+        let Some(Destination::Conference(conference, _)) = self.directory.destination(account.id, &number)
+        else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
         if !accepts(&request) {
@@ -139,7 +141,7 @@ impl Engine {
             Subscription {
                 dialog,
                 event,
-                place,
+                conference,
                 entity,
                 subscriber,
                 expires: now + expires,
@@ -250,17 +252,45 @@ impl Engine {
         self.notify(key);
     }
 
-    /// Who is in a conference has changed.
-    pub(crate) fn roster_changed(&mut self, place: usize) {
+    /// Who is in a conference has changed, or whether it is configured.
+    pub(crate) fn roster_changed(&mut self, id: ConferenceId) {
         let watching: Vec<Key> = self
             .subscriptions
             .keys()
             .into_iter()
-            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.place == place))
+            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.conference == id))
             .collect();
+        let exists = self.conference_config(id).is_some();
         for key in watching {
-            self.notify(key);
+            if exists {
+                self.notify(key);
+            } else {
+                self.lose_subscription(key);
+            }
         }
+    }
+
+    /// The configuration is another: subscriptions to conferences that do not exist any more end.
+    pub(crate) fn end_lost_subscriptions(&mut self) {
+        let lost: Vec<Key> = self
+            .subscriptions
+            .keys()
+            .into_iter()
+            .filter(|key| {
+                self.subscriptions
+                    .get(*key)
+                    .is_some_and(|s| self.conference_config(s.conference).is_none())
+            })
+            .collect();
+        for key in lost {
+            self.lose_subscription(key);
+        }
+    }
+
+    fn lose_subscription(&mut self, key: Key) {
+        let ended = &mut self.wire.counts.subscriptions_ended;
+        *ended.entry(NO_RESOURCE).or_default() += 1;
+        self.end_subscription(key, NO_RESOURCE);
     }
 
     /// Tells what is new, unless a NOTIFY is on its way or the last was a moment ago: then later.
@@ -280,8 +310,8 @@ impl Engine {
         let Some(subscription) = self.subscriptions.get(key) else {
             return;
         };
-        let info = self.conference_info(subscription.place, subscription.entity.clone());
-        if !subscription.whole && !info.is_news(&subscription.told) {
+        let info = self.conference_info(subscription.conference, subscription.entity.clone());
+        if !subscription.whole && info.is_none_or(|info| !info.is_news(&subscription.told)) {
             return;
         }
         let left = subscription.expires.since(now).as_secs();
@@ -302,23 +332,25 @@ impl Engine {
         let Some(subscription) = self.subscriptions.get(key) else {
             return;
         };
-        let info = self.conference_info(subscription.place, subscription.entity.clone());
+        let info = self.conference_info(subscription.conference, subscription.entity.clone());
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
         let version = subscription.version;
-        let body = if subscription.whole {
-            let (text, told) = info.full(version);
-            subscription.told = told;
-            Some(text)
-        } else {
-            info.partial(&mut subscription.told, version)
+        let body = match &info {
+            Some(info) if subscription.whole => {
+                let (text, told) = info.full(version);
+                subscription.told = told;
+                Some(text)
+            }
+            Some(info) => info.partial(&mut subscription.told, version),
+            None => None, // the conference is gone: there is nothing left to tell
         };
         subscription.version += u32::from(body.is_some());
         subscription.whole = false;
         subscription.waiting = true;
         // What did not fit into this document is not held back.
-        if !info.is_news(&subscription.told) {
+        if info.is_none_or(|info| !info.is_news(&subscription.told)) {
             subscription.quiet_until = now + PACE;
         }
         let (event, dialog) = (subscription.event.clone(), &mut subscription.dialog);

@@ -1,54 +1,57 @@
 //! Runs the switch: wires what the config asks for, serves, and ends.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use cordboard_engine::Engine;
-use cordboard_engine::config::Listener;
-use cordboard_engine::io::{Flow, StoreWrite, Transport};
+use cordboard_engine::io::{Flow, StoreWrite};
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{Asked, Host, HostConfig};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket};
-use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
 
 use crate::cdr::Cdr;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
 use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeSnapshot};
+use crate::log::Level;
 use crate::metric::Snapshot;
+use crate::net::bind::{Bound, Stream};
 use crate::net::connection::Connections;
-use crate::net::udp::SipSocket;
-use crate::net::{tcp, websocket};
-use crate::plugins;
+use crate::net::listen;
+use crate::plugins::Loader;
+use crate::reload::Running;
 use crate::shard::{self, ShardConfig, ShardHandle};
 use crate::store::{Sqlite, Store};
+use crate::tls::{Keys, Material};
 
 /// Between the BYEs at the end of a drain and the end of the process: time for the phones' answers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once.
+/// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once. SIGHUP reloads the config.
 ///
 /// # Errors
 /// What keeps the switch from starting.
-pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
+pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     let clock = Clock::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // From here on no signal ends the process unasked; one that comes early is served when all is up.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let (parts, control) = ControlParts::new().context("cannot start the control thread")?;
     let store = open_store(&config, &control)?;
     let host = open_host(&config, &store, &control)?;
     let shards = Arc::new(start_shards(&config, clock, &control)?);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let limits = (config.sip.connections, config.messages.max_size);
-    let connections = Connections::new(control.clone(), clock, limits.0, limits.1);
-    let bound = runtime.block_on(bind(&config))?;
+    let keys = Arc::new(Keys::new(Material::of(&config)?));
+    let connections = Connections::new(control.clone(), clock, Arc::clone(&keys), limits.0, limits.1);
+    let bound = runtime.block_on(Bound::new(&config.sip))?;
 
     let mut engine = Engine::new(
         config.engine_config(bound.listeners.clone()),
@@ -77,7 +80,19 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
     let thread = parts
         .start(engine, clock, bound.udp, Box::new(wiring))
         .context("cannot start the control thread")?;
-    plugins::start(&host, &config).context("cannot start the thread that builds plugins")?;
+    let plugins = Loader::start(&host, &config).context("cannot start the thread that builds plugins")?;
+    plugins.follow(&config);
+    let (tokens, _) = watch::channel(config.tokens.clone());
+    let mut running = Running {
+        config,
+        listeners: bound.listeners,
+        control: control.clone(),
+        connections,
+        plugins,
+        level,
+        reloads: Arc::default(),
+        tokens,
+    };
 
     let served = Served {
         clock,
@@ -88,7 +103,7 @@ pub(crate) fn run(config: Resolved) -> anyhow::Result<()> {
         cdr,
         drained,
     };
-    runtime.block_on(serve(&config, &served, connections, bound.tcp, bound.ws))?;
+    runtime.block_on(serve(&mut running, &served, signals, bound.streams))?;
     served.control.answer(Answer::Stop);
     if thread.join().is_err() {
         tracing::error!("the control thread panicked");
@@ -169,91 +184,64 @@ fn seed() -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
-/// The SIP sockets, each at the place of its listener's index.
-struct Bound {
-    listeners: Vec<Listener>,
-    udp: Vec<(u16, SipSocket)>,
-    tcp: Vec<(u16, TcpListener)>,
-    ws: Vec<(u16, TcpListener)>,
+/// The signals that the switch answers to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-async fn bind(config: &Resolved) -> anyhow::Result<Bound> {
-    let mut bound = Bound {
-        listeners: Vec::new(),
-        udp: Vec::new(),
-        tcp: Vec::new(),
-        ws: Vec::new(),
-    };
-    let next = |bound: &Bound| u16::try_from(bound.listeners.len()).context("too many listeners");
-    let taken = |address: &SocketAddr, key: &str| {
-        format!("cannot listen on {address}; is another program there? Change `[sip] {key}` in the config")
-    };
-    for address in &config.sip.udp {
-        let socket = SipSocket::bind(*address).with_context(|| taken(address, "udp"))?;
-        let index = next(&bound)?;
-        bound.listeners.push(Listener {
-            transport: Transport::Udp,
-            address: socket.local(),
-        });
-        bound.udp.push((index, socket));
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
-    for (transport, addresses) in [(Transport::Tcp, &config.sip.tcp), (Transport::Ws, &config.sip.ws)] {
-        for address in addresses {
-            let listener = TcpListener::bind(address)
-                .await
-                .with_context(|| taken(address, transport.name()))?;
-            let index = next(&bound)?;
-            bound.listeners.push(Listener {
-                transport,
-                address: listener.local_addr()?,
-            });
-            match transport {
-                Transport::Tcp => bound.tcp.push((index, listener)),
-                _ => bound.ws.push((index, listener)),
+
+    /// The switch is to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The switch is to end; until then, each SIGHUP reloads the config.
+    async fn end_or_reload(&mut self, running: &mut Running) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => running.reload(),
             }
         }
     }
-    for listener in &bound.listeners {
-        tracing::info!(transport = listener.transport.name(), address = %listener.address, "SIP");
-    }
-    Ok(bound)
 }
 
 async fn serve(
-    config: &Resolved,
+    running: &mut Running,
     served: &Served,
-    connections: Connections,
-    tcp_listeners: Vec<(u16, TcpListener)>,
-    ws_listeners: Vec<(u16, TcpListener)>,
+    mut signals: Signals,
+    streams: Vec<Stream>,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        // A supervisor's SIGHUP must not end calls; what it asks for needs a restart so far.
-        while hangup.recv().await.is_some() {
-            tracing::warn!(
-                "SIGHUP: the config is read at the start only; restart the switch to apply a change"
-            );
-        }
-    });
-    for (index, listener) in tcp_listeners {
-        tokio::spawn(tcp::listen(listener, index, connections.clone()));
-    }
-    for (index, listener) in ws_listeners {
-        tokio::spawn(websocket::listen(listener, index, connections.clone()));
+    let config = &running.config;
+    for stream in streams {
+        stream.serve(running.connections.clone());
     }
     let draining = Arc::new(AtomicBool::new(false));
     let over = Arc::new(Notify::new());
     let setup = HttpSetup {
         node: config.node.name.clone(),
         limits: config.http.clone(),
-        snapshot: take_snapshot(config, served),
+        snapshot: take_snapshot(running, served),
         not_ready: not_ready(served, &draining),
-        tokens: config.tokens.clone(),
+        tokens: running.tokens.subscribe(),
         bans: take_bans(served),
+        keys: Arc::clone(&running.connections.keys),
     };
-    let http = http::bind(&config.http.listen).await?;
+    let http = http::bind(&config.http).await?;
     let http = tokio::spawn(http::serve(http, setup, {
         let over = Arc::clone(&over);
         async move {
@@ -266,18 +254,12 @@ async fn serve(
         "the switch is up"
     );
 
-    let mut signalled = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    signalled().await;
+    signals.end_or_reload(running).await;
     draining.store(true, Ordering::Release);
-    tracing::info!(timeout = ?config.node.drain_timeout, "draining: no new calls; a second signal ends at once");
+    tracing::info!(timeout = ?running.drain_timeout(), "draining: no new calls; a second signal ends at once");
     tokio::select! {
-        () = drain(config, served) => {}
-        () = signalled() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
+        () = drain(running.drain_timeout(), served) => {}
+        () = signals.end() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
     }
     over.notify_one();
     let _ = tokio::time::timeout(Duration::from_millis(200), http).await; // it may be answering a scrape
@@ -285,8 +267,7 @@ async fn serve(
 }
 
 /// Waits until no call is left, at the longest for the configured time, the BYEs and their answers included.
-async fn drain(config: &Resolved, served: &Served) {
-    let whole = config.node.drain_timeout;
+async fn drain(whole: Duration, served: &Served) {
     let deadline = served.clock.now() + whole.saturating_sub(LAST_WORDS * 2);
     served.control.answer(Answer::Drain { deadline });
     let patience = tokio::time::timeout(whole.saturating_sub(LAST_WORDS), served.drained.notified());
@@ -322,8 +303,9 @@ fn take_bans(served: &Served) -> TakeBans {
     })
 }
 
-fn take_snapshot(config: &Resolved, served: &Served) -> TakeSnapshot {
-    let node = config.node.name.clone();
+fn take_snapshot(running: &Running, served: &Served) -> TakeSnapshot {
+    let node = running.config.node.name.clone();
+    let reloads = Arc::clone(&running.reloads);
     let (control, host) = (served.control.clone(), Arc::clone(&served.host));
     let (shards, store) = (Arc::clone(&served.shards), Arc::clone(&served.store));
     let cdr = Arc::clone(&served.cdr);
@@ -334,6 +316,7 @@ fn take_snapshot(config: &Resolved, served: &Served) -> TakeSnapshot {
             plugins: host.state(),
             store: store.counts(),
             records: cdr.counts(),
+            reloads: reloads.counts().to_vec(),
             ..Snapshot::new(node.clone())
         };
         let control = control.clone();
@@ -402,9 +385,9 @@ impl Shell for Wiring {
     fn dial(&mut self, flow: Flow) {
         let (connections, control) = (self.connections.clone(), self.control.clone());
         self.runtime.spawn(async move {
-            if let Err(error) = tcp::dial(flow.peer, flow.listener, connections).await {
-                tracing::debug!(peer = %flow.peer, %error, "no connection to a phone");
-                control.answer(Answer::NotDialled { flow });
+            if let Err(error) = listen::dial(flow, connections).await {
+                tracing::debug!(peer = %flow.peer, transport = flow.transport.name(), %error, "no connection to a phone");
+                control.answer(Answer::NotDialled { flow, reason: error.reason() });
             }
         });
     }

@@ -110,12 +110,12 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let Loaded { config, warnings } = config::load(file)?;
-    log::start(&config.log, &config.node.name)?;
+    let level = log::start(&config.log, &config.node.name)?;
     tracing::info!(file = %config.file.display(), "the config is read");
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    app::run(config)?;
+    app::run(config, level)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -138,11 +138,7 @@ fn check(file: &Path) -> anyhow::Result<ExitCode> {
 fn summary(config: &Resolved) -> String {
     let sip = &config.sip;
     let counted = [
-        (
-            sip.udp.len() + sip.tcp.len() + sip.ws.len(),
-            "SIP address",
-            "SIP addresses",
-        ),
+        (sip.addresses(), "SIP address", "SIP addresses"),
         (config.accounts.len(), "account", "accounts"),
         (config.credentials.len(), "user or device", "users and devices"),
         (config.conferences.len(), "conference", "conferences"),

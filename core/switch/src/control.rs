@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
+use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
@@ -72,10 +73,13 @@ pub(crate) enum Answer {
     /// No connection could be made.
     NotDialled {
         flow: Flow,
+        reason: &'static str,
     },
     Drain {
         deadline: Time,
     },
+    /// The configuration is another from now on.
+    Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
     Stop,
@@ -378,9 +382,15 @@ impl Control {
                 Answer::Media(event) => Input::Media(event),
                 Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
                 Answer::Drain { deadline } => Input::Drain { deadline },
-                Answer::NotDialled { flow } => {
+                Answer::NotDialled { flow, reason } => {
+                    *self.report.garbage.entry(reason).or_default() += 1;
                     self.dialling.remove(&(flow.transport, flow.peer));
                     Input::Unreachable { flow }
+                }
+                Answer::Reconfigure(config) => {
+                    self.engine.reconfigure(*config, self.clock.now());
+                    self.drain();
+                    continue;
                 }
                 Answer::Report(reply) => {
                     let _ = reply.send(self.report()); // the scraper may have gone away
@@ -479,12 +489,14 @@ impl Control {
             }
             return;
         }
-        if flow.connection != 0 || flow.transport != Transport::Tcp {
+        if flow.connection != 0 || !matches!(flow.transport, Transport::Tcp | Transport::Tls) {
             return self.unreachable.push(flow);
         }
         if let Some((_, waiting)) = self.dialling.get_mut(&peer) {
             if waiting.len() < DIALLING {
                 waiting.push(packet);
+            } else {
+                *self.report.garbage.entry("dial_queue_full").or_default() += 1;
             }
             return;
         }

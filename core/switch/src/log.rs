@@ -5,25 +5,42 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::config::resolved::{Log, LogFormat};
 
 /// The variable that overrides the configured level.
 const LEVEL_VARIABLE: &str = "CORDBOARD_LOG";
 
+/// The level of the running log.
+pub(crate) struct Level(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl Level {
+    /// Another configured level holds from now on, unless the variable overrides it.
+    pub(crate) fn set(&self, configured: &str) {
+        let changed = filter(configured).and_then(|filter| Ok((self.0)(filter)?));
+        if let Err(error) = changed {
+            tracing::error!("the log level stays as it was: {error:#}");
+        }
+    }
+}
+
+fn filter(configured: &str) -> anyhow::Result<EnvFilter> {
+    let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| configured.to_owned());
+    EnvFilter::builder()
+        .parse(&level)
+        .with_context(|| format!("the log level \"{level}\" is wrong"))
+}
+
 /// Starts the log.
 ///
 /// # Errors
 /// The level in `CORDBOARD_LOG` is none, or a log was started before.
-pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<()> {
-    let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| config.level.clone());
-    let filter = EnvFilter::builder()
-        .parse(&level)
-        .with_context(|| format!("the log level \"{level}\" is wrong"))?;
+pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<Level> {
+    let filter = filter(&config.level)?;
     let text = match config.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,
@@ -32,15 +49,27 @@ pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let started = if text {
-        lines.with_ansi(std::io::stderr().is_terminal()).try_init()
+    let (started, level) = if text {
+        let lines = lines
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_filter_reloading();
+        let level = lines.reload_handle();
+        (
+            lines.try_init(),
+            Level(Box::new(move |filter| level.reload(filter))),
+        )
     } else {
         let head = format!("{{\"node\":{},", serde_json::Value::from(node));
-        lines
+        let lines = lines
             .json()
             .flatten_event(true)
             .map_event_format(|inner| WithNode { inner, head })
-            .try_init()
+            .with_filter_reloading();
+        let level = lines.reload_handle();
+        (
+            lines.try_init(),
+            Level(Box::new(move |filter| level.reload(filter))),
+        )
     };
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
     // A panic is a line of the log like any other, so that nothing that collects logs misses it.
@@ -54,7 +83,7 @@ pub(crate) fn start(config: &Log, node: &str) -> anyhow::Result<()> {
             "a thread panicked, which is a mistake in the switch: {said}"
         );
     }));
-    Ok(())
+    Ok(level)
 }
 
 /// Puts the node's name in front of every JSON object.

@@ -13,8 +13,10 @@ mod log;
 mod metric;
 mod net;
 mod plugins;
+mod reload;
 mod shard;
 mod store;
+mod tls;
 
 fn main() -> std::process::ExitCode {
     cli::main()

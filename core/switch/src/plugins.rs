@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::mpsc::{self, Receiver, Sender};
 
 use cordboard_host::{ChainEntry, Host};
+use cordboard_model::hook::Hook;
 use cordboard_plugin_build as plugin_build;
 
 use crate::config::resolved::{Origin, PluginConfig, Resolved};
@@ -15,51 +16,105 @@ pub(crate) fn output_folder(config: &Resolved) -> PathBuf {
     config.node.data_dir.join("plugins")
 }
 
-/// Sets the hook chains, and begins to build and load every plugin on a thread of its own.
-///
-/// Until a plugin is loaded, the host's state says why it is absent; questions meanwhile get what the
-/// operator chose for its place in the chain.
-///
-/// # Errors
-/// This machine gives no thread.
-pub(crate) fn start(host: &Arc<Host>, config: &Resolved) -> std::io::Result<JoinHandle<()>> {
-    for chain in &config.chains {
-        let entries = chain.entries.iter().map(|entry| ChainEntry {
-            plugin: entry.plugin.clone(),
-            deadline: entry.deadline,
-            on_failure: entry.on_failure,
-        });
-        host.set_chain(chain.hook, entries.collect());
-    }
-    // What is compiled already serves first.
-    let mut list = config.plugins.list.clone();
-    list.sort_by_key(|plugin| matches!(plugin.origin, Origin::Source(_)));
-    for plugin in &list {
-        host.set_problem(&plugin.name, "it waits for its turn to be built and loaded");
-    }
-    let loader = Loader {
-        host: Arc::clone(host),
-        build: config.plugins.build,
-        setup: config.plugins.setup,
-        output: output_folder(config),
-    };
-    std::thread::Builder::new()
-        .name("plugin-build".into())
-        .spawn(move || {
-            for plugin in &list {
-                loader.bring(plugin);
-            }
-        })
+/// The way to the thread that builds and loads plugins, one after the other.
+pub(crate) struct Loader {
+    host: Arc<Host>,
+    orders: Sender<Vec<PluginConfig>>,
 }
 
-struct Loader {
+impl Loader {
+    /// Starts the thread; it has nothing to do yet.
+    ///
+    /// # Errors
+    /// This machine gives no thread.
+    pub(crate) fn start(host: &Arc<Host>, config: &Resolved) -> std::io::Result<Self> {
+        let builder = Builder {
+            host: Arc::clone(host),
+            build: config.plugins.build,
+            setup: config.plugins.setup,
+            output: output_folder(config),
+            known: Vec::new(),
+        };
+        let (orders, ordered) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("plugin-build".into())
+            .spawn(move || builder.work(&ordered))?;
+        Ok(Self {
+            host: Arc::clone(host),
+            orders,
+        })
+    }
+
+    /// Sets the hook chains at once; plugins are built and loaded behind them, those that are not in the
+    /// config any more are taken out.
+    ///
+    /// Until a plugin is loaded, the host's state says why it is absent; questions meanwhile get what the
+    /// operator chose for its place in the chain. A build that serves goes on until its successor is loaded.
+    pub(crate) fn follow(&self, config: &Resolved) {
+        for hook in Hook::ALL {
+            let chain = config.chains.iter().find(|chain| chain.hook == hook);
+            let entries = chain
+                .into_iter()
+                .flat_map(|chain| &chain.entries)
+                .map(|entry| ChainEntry {
+                    plugin: entry.plugin.clone(),
+                    deadline: entry.deadline,
+                    on_failure: entry.on_failure,
+                });
+            self.host.set_chain(hook, entries.collect());
+        }
+        // What is compiled already serves first.
+        let mut list = config.plugins.list.clone();
+        list.sort_by_key(|plugin| matches!(plugin.origin, Origin::Source(_)));
+        for plugin in &list {
+            if !serves(&self.host, &plugin.name) {
+                self.host
+                    .set_problem(&plugin.name, "it waits for its turn to be built and loaded");
+            }
+        }
+        if self.orders.send(list).is_err() {
+            tracing::error!(target: "plugin", "the thread that builds plugins is gone: no plugin is loaded");
+        }
+    }
+}
+
+/// Whether a build of this plugin is in service.
+fn serves(host: &Host, plugin: &str) -> bool {
+    host.state()
+        .iter()
+        .any(|state| state.name == plugin && state.loaded.is_some())
+}
+
+struct Builder {
     host: Arc<Host>,
     build: bool,
     setup: bool,
     output: PathBuf,
+    /// The plugins of the order before.
+    known: Vec<String>,
 }
 
-impl Loader {
+impl Builder {
+    fn work(mut self, orders: &Receiver<Vec<PluginConfig>>) {
+        while let Ok(mut order) = orders.recv() {
+            while let Ok(newer) = orders.try_recv() {
+                order = newer;
+            }
+            for gone in self
+                .known
+                .iter()
+                .filter(|known| order.iter().all(|plugin| plugin.name != **known))
+            {
+                self.host.unload(gone);
+                tracing::info!(target: "plugin", plugin = gone, "the plugin is taken out");
+            }
+            self.known = order.iter().map(|plugin| plugin.name.clone()).collect();
+            for plugin in &order {
+                self.bring(plugin);
+            }
+        }
+    }
+
     fn bring(&self, plugin: &PluginConfig) {
         let wasm = match &plugin.origin {
             Origin::Wasm(file) => Some(file.clone()),
@@ -80,9 +135,12 @@ impl Loader {
             return None;
         }
         let (host, name) = (Arc::clone(&self.host), plugin.name.clone());
+        let first = !serves(&host, &name);
         let progress: plugin_build::Progress = Arc::new(move |line| {
             tracing::info!(target: "plugin", plugin = name, "{line}");
-            host.set_problem(&name, format!("it is being built: {line}"));
+            if first {
+                host.set_problem(&name, format!("it is being built: {line}"));
+            }
         });
         let options = plugin_build::Options::new(&self.output)
             .with_setup(self.setup)

@@ -3,34 +3,16 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::{Switch, config, cordboard};
 use tempfile::TempDir;
 
-fn cordboard(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cordboard"));
-    command
-        .args(arguments)
-        .env_remove("CORDBOARD_LOG")
-        .stdin(Stdio::null());
-    command
-}
-
-fn config(folder: &TempDir, more: &str) -> PathBuf {
-    let path = folder.path().join("c.toml");
-    let text = format!(
-        "node = {{ name = \"t\", data_dir = \"{}\", drain_timeout = \"1s\" }}\n\
-         sip.udp = [\"127.0.0.1:0\"]\nhttp.listen = [\"127.0.0.1:0\"]\nmedia.shards = 1\n{more}\n",
-        folder.path().join("data").display()
-    );
-    std::fs::write(&path, text).unwrap();
-    path
-}
+mod support;
 
 fn run(arguments: &[&str], file: &Path) -> Output {
     cordboard(arguments).arg("-c").arg(file).output().unwrap()
@@ -38,65 +20,6 @@ fn run(arguments: &[&str], file: &Path) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A running switch; it is ended if the test forgets to.
-struct Switch {
-    child: Child,
-    http: SocketAddr,
-}
-
-impl Switch {
-    /// Starts one and waits until it says that it is up.
-    fn start(file: &Path) -> Self {
-        let mut command = cordboard(&["run", "-c"]);
-        let mut child = command.arg(file).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut http = None;
-        loop {
-            let line = lines.next().expect("the switch ended before it was up").unwrap();
-            let line: serde_json::Value =
-                serde_json::from_str(&line).expect("a log that is no terminal is JSON");
-            assert_eq!(line["node"], "t");
-            if line["message"] == "HTTP" {
-                http = Some(line["address"].as_str().unwrap().parse().unwrap());
-            }
-            if line["message"] == "the switch is up" {
-                break;
-            }
-        }
-        // Nobody reads on: a full pipe must not stop the switch.
-        std::thread::spawn(move || lines.count());
-        Self {
-            child,
-            http: http.expect("the log names the HTTP address"),
-        }
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    fn end(mut self, signal: Signal) -> ExitStatus {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Switch {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

@@ -53,8 +53,8 @@ impl Engine {
         self.record_answered(key);
         if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Answered;
-            if let Place::Conference(place) = call.place {
-                self.enter(key, place);
+            if let Place::Conference(id) = call.place {
+                self.enter(key, id);
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
 
 use crate::arena::Key;
@@ -76,12 +78,15 @@ impl Engine {
         transaction: Key,
         request: Message,
         caller: Caller,
-        place: usize,
+        id: ConferenceId,
         role: Role,
         number: String,
         pin: Option<&str>,
     ) {
-        let config = &self.config.conferences[place];
+        let config = self
+            .directory
+            .conference(id)
+            .expect("a number leads to a conference that is configured");
         let entrance = match role {
             Role::Member => &config.member,
             Role::Moderator => &config.moderator,
@@ -89,9 +94,10 @@ impl Engine {
         let admitted =
             entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
+        let config = Arc::clone(config);
         let full = self
             .conferences
-            .get(&place)
+            .get(&id)
             .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
         if !admitted {
             self.joined("refused", caller.flow);
@@ -117,13 +123,13 @@ impl Engine {
             );
         }
         self.trying(transaction, &request);
-        let (mix, shard) = self.conference_mix(place);
+        let (mix, shard) = self.conference_mix(config);
         let leg = self.new_leg(mix, shard, muted, deaf);
         let Some(call) = self.open_call(
             transaction,
             request,
             &caller,
-            Place::Conference(place),
+            Place::Conference(id),
             leg,
             number,
             true,
@@ -133,7 +139,7 @@ impl Engine {
         if let Some(call) = self.calls.get_mut(call) {
             call.role = role;
         }
-        self.ask_to_join(call, place);
+        self.ask_to_join(call, id);
     }
 
     /// 100 Trying, so that the caller stops repeating while plugins and shards are asked.

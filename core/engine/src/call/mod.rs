@@ -23,7 +23,7 @@ use std::time::Duration;
 use cordboard_model::hook::conference::Role;
 use cordboard_model::hook::message::MessageVerdict;
 use cordboard_model::media::{AudioSetup, Direction};
-use cordboard_model::{LegId, MixId, ShardId, Ticket, Time};
+use cordboard_model::{ConferenceId, LegId, MixId, ShardId, Ticket, Time};
 
 use self::ability::Abilities;
 use self::early::Early;
@@ -57,8 +57,8 @@ pub(crate) enum Stage {
 /// Where a call belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In a conference, by the conference's place in the configuration.
-    Conference(usize),
+    /// In a conference.
+    Conference(ConferenceId),
     /// One side of a call between users.
     Bridge(Key),
 }

@@ -92,8 +92,8 @@ impl Engine {
             }
         };
         match destination {
-            Some(Destination::Conference(place, role)) => {
-                self.call_conference(transaction, request, caller, place, role, number, pin.as_deref());
+            Some(Destination::Conference(id, role)) => {
+                self.call_conference(transaction, request, caller, id, role, number, pin.as_deref());
             }
             Some(Destination::User(place)) => self.call_user(transaction, request, caller, place, number),
             None => self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination"),

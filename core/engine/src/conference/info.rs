@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
+use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
 use siphasher::sip::SipHasher13;
 
+use crate::config::ConferenceConfig;
 use crate::engine::Engine;
 
 /// The type of the document.
@@ -50,13 +52,21 @@ pub(crate) struct Told {
 }
 
 impl Engine {
-    /// What there is to say about a conference (its place in the configuration).
-    pub(crate) fn conference_info(&self, place: usize, entity: String) -> Info {
-        let config = &self.config.conferences[place];
+    /// A conference as it is configured, or was when it began; `None` if it is neither configured nor alive.
+    pub(crate) fn conference_config(&self, id: ConferenceId) -> Option<&ConferenceConfig> {
+        let alive = self.conferences.get(&id).map(|conference| &conference.config);
+        alive
+            .or_else(|| self.directory.conference(id))
+            .map(|config| &**config)
+    }
+
+    /// What there is to say about a conference; `None` if it is neither configured nor alive.
+    pub(crate) fn conference_info(&self, id: ConferenceId, entity: String) -> Option<Info> {
+        let config = self.conference_config(id)?;
         let account = self.config.accounts.iter().find(|a| a.id == config.account);
         let realm = account.map_or("", |account| account.realm.as_str());
         let mut users: BTreeMap<String, User> = BTreeMap::new();
-        let members = self.conferences.get(&place).map(|conference| &conference.members);
+        let members = self.conferences.get(&id).map(|conference| &conference.members);
         for key in members.into_iter().flatten() {
             let Some(call) = self.calls.get(*key) else {
                 continue;
@@ -78,12 +88,12 @@ impl Engine {
             user.moderator |= call.role == Role::Moderator;
             user.endpoints.push(endpoint);
         }
-        Info {
+        Some(Info {
             entity,
             name: config.name.clone(),
             most: config.max_participants,
             users,
-        }
+        })
     }
 }
 

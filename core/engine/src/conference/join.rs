@@ -1,7 +1,7 @@
 //! Coming and going: the plugins decide who may join, the roster knows who is in.
 
-use cordboard_model::Ask;
 use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict};
+use cordboard_model::{Ask, ConferenceId};
 
 use crate::arena::Key;
 use crate::call::Stage;
@@ -22,11 +22,11 @@ impl Engine {
     }
 
     /// Asks the policy plugins, if there are any, whether this call may join.
-    pub(crate) fn ask_to_join(&mut self, key: Key, place: usize) {
+    pub(crate) fn ask_to_join(&mut self, key: Key, id: ConferenceId) {
         let Some(rule) = self.config.hooks.conference_policy else {
             return self.open_leg(key);
         };
-        let conference = self.view(place);
+        let conference = self.view(id);
         let Some(call) = self.calls.get(key) else { return };
         let ask = Ask::Join(JoinAsk {
             conference,
@@ -76,21 +76,21 @@ impl Engine {
     }
 
     /// The call was answered: it is a participant now.
-    pub(crate) fn enter(&mut self, key: Key, place: usize) {
-        let Some(conference) = self.conferences.get_mut(&place) else {
+    pub(crate) fn enter(&mut self, key: Key, id: ConferenceId) {
+        let Some(conference) = self.conferences.get_mut(&id) else {
             return;
         };
         conference.arriving = conference.arriving.saturating_sub(1);
         conference.members.push(key);
-        self.roster_changed(place);
+        self.roster_changed(id);
         if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
             self.joined("joined", flow);
         }
     }
 
     /// The call is over, whether it had come in or not.
-    pub(crate) fn left(&mut self, key: Key, place: usize, stage: Stage) {
-        let Some(conference) = self.conferences.get_mut(&place) else {
+    pub(crate) fn left(&mut self, key: Key, id: ConferenceId, stage: Stage) {
+        let Some(conference) = self.conferences.get_mut(&id) else {
             return;
         };
         if matches!(stage, Stage::Answered | Stage::Up) {
@@ -99,8 +99,8 @@ impl Engine {
             conference.arriving = conference.arriving.saturating_sub(1);
         }
         if conference.occupants() == 0 {
-            self.conferences.remove(&place);
+            self.conferences.remove(&id);
         }
-        self.roster_changed(place);
+        self.roster_changed(id);
     }
 }

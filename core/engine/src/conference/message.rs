@@ -108,8 +108,11 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return refused(481, "Gone", "gone");
         };
-        if let Place::Conference(place) = call.place
-            && !self.config.conferences[place].chat
+        if let Place::Conference(id) = call.place
+            && self
+                .conferences
+                .get(&id)
+                .is_some_and(|conference| !conference.config.chat)
         {
             return refused(403, "Chat Is Disabled", "disabled");
         }
@@ -131,7 +134,7 @@ impl Engine {
     fn message_ask(&self, call: &Call, request: &Message) -> MessageAsk {
         MessageAsk {
             conference: match call.place {
-                Place::Conference(place) => Some(self.view(place)),
+                Place::Conference(id) => Some(self.view(id)),
                 Place::Bridge(_) => None,
             },
             user: call.user.clone(),
@@ -290,10 +293,10 @@ impl Engine {
     /// Everybody who hears a call's messages, but the call itself.
     fn others(&self, sender: Key) -> Vec<Key> {
         match self.calls.get(sender).map(|call| call.place) {
-            Some(Place::Conference(place)) => {
+            Some(Place::Conference(id)) => {
                 let members = self
                     .conferences
-                    .get(&place)
+                    .get(&id)
                     .map(|conference| conference.members.as_slice());
                 members
                     .unwrap_or_default()

@@ -4,16 +4,21 @@ pub(crate) mod info;
 pub(crate) mod join;
 pub(crate) mod message;
 
+use std::sync::Arc;
+
 use cordboard_model::hook::conference::ConferenceView;
-use cordboard_model::{MixId, ShardId};
+use cordboard_model::{ConferenceId, MixId, ShardId};
 
 use crate::arena::Key;
 use crate::call::Place;
+use crate::config::ConferenceConfig;
 use crate::engine::Engine;
 
 /// A conference that is alive.
 #[derive(Debug)]
 pub(crate) struct Conference {
+    /// As it is configured, or was while it was.
+    pub(crate) config: Arc<ConferenceConfig>,
     pub(crate) mix: MixId,
     pub(crate) shard: ShardId,
     /// The calls in it, in the order in which they joined.
@@ -30,12 +35,14 @@ impl Conference {
 
 impl Engine {
     /// The mix of a conference for one more who arrives; makes the conference if it is the first.
-    pub(crate) fn conference_mix(&mut self, place: usize) -> (MixId, ShardId) {
-        if !self.conferences.contains_key(&place) {
+    pub(crate) fn conference_mix(&mut self, config: Arc<ConferenceConfig>) -> (MixId, ShardId) {
+        let id = config.id;
+        if !self.conferences.contains_key(&id) {
             let (mix, shard) = (MixId(self.number()), self.quiet_shard());
             self.conferences.insert(
-                place,
+                id,
                 Conference {
+                    config,
                     mix,
                     shard,
                     members: Vec::new(),
@@ -43,21 +50,20 @@ impl Engine {
                 },
             );
         }
-        let conference = self.conferences.get_mut(&place).expect("inserted above");
+        let conference = self.conferences.get_mut(&id).expect("inserted above");
         conference.arriving += 1;
         (conference.mix, conference.shard)
     }
 
-    /// What plugins are told about a conference.
-    pub(crate) fn view(&self, place: usize) -> ConferenceView {
-        let config = &self.config.conferences[place];
-        let participants = self
-            .conferences
-            .get(&place)
-            .map_or(0, |conference| conference.members.len());
+    /// What plugins are told about a conference that is alive.
+    pub(crate) fn view(&self, id: ConferenceId) -> ConferenceView {
+        let conference = self.conferences.get(&id);
+        let participants = conference.map_or(0, |conference| conference.members.len());
         ConferenceView {
-            id: config.id,
-            name: config.name.clone(),
+            id,
+            name: conference
+                .map(|conference| conference.config.name.clone())
+                .unwrap_or_default(),
             participants: u32::try_from(participants).unwrap_or(u32::MAX),
         }
     }
@@ -65,7 +71,7 @@ impl Engine {
     /// The name of the conference that a call is in.
     pub(crate) fn conference_name(&self, key: Key) -> String {
         match self.calls.get(key).map(|call| call.place) {
-            Some(Place::Conference(place)) => self.config.conferences[place].name.clone(),
+            Some(Place::Conference(id)) => self.view(id).name,
             _ => String::new(),
         }
     }

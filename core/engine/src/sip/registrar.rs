@@ -156,6 +156,19 @@ impl Registrar {
         Some(binding)
     }
 
+    /// The bindings of every address of record that is chosen: address and serial number, in no order.
+    pub(crate) fn bindings_where(&self, chosen: impl Fn(&str) -> bool) -> Vec<(String, u64)> {
+        self.by_address
+            .iter()
+            .filter(|(address, _)| chosen(address))
+            .flat_map(|(address, bindings)| {
+                bindings
+                    .iter()
+                    .map(|binding| (address.to_string(), binding.serial))
+            })
+            .collect()
+    }
+
     /// A connection is gone: its contacts stay, but the way to them must be found anew.
     pub(crate) fn connection_closed(&mut self, connection: u64) {
         for serial in self.by_connection.remove(&connection).unwrap_or_default() {

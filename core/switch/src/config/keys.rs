@@ -40,7 +40,7 @@ pub(crate) static ROOT: Section = Section {
         key("node", Kind::Table(&NODE), Toml("{}"), "This node."),
         key("log", Kind::Table(&LOG), Toml("{}"), "The log, on standard error."),
         key("sip", Kind::Table(&SIP), Toml("{}"), "SIP."),
-        later("tls", Kind::Table(&TLS), Absent("a self-signed pair is made in `data_dir`"), "The certificate."),
+        key("tls", Kind::Table(&TLS), Toml("{}"), "The certificate, and whom the switch believes."),
         key("http", Kind::Table(&HTTP), Toml("{}"), "HTTP."),
         later("events", Kind::Table(&EVENTS), Absent("no event socket"), "The conference event socket."),
         later("esl", Kind::Table(&ESL), Absent("no event socket for scripts"), "The event socket for scripts."),
@@ -88,9 +88,9 @@ static SIP: Section = Section {
         key("realm", Kind::Domain, Absent("the realm of the first account, or `localhost` if there is none"), "The default account's domain. A request's domain chooses the account; an unknown one the default."),
         key("udp", SOCKETS, NONE, "Addresses for SIP over UDP."),
         key("tcp", SOCKETS, NONE, "Addresses for SIP over TCP."),
-        later("tls", SOCKETS, NONE, "Addresses for SIP over TLS."),
+        key("tls", SOCKETS, NONE, "Addresses for SIP over TLS."),
         key("ws", SOCKETS, NONE, "Addresses for SIP over WebSocket (path `/ws`, subprotocol `sip`)."),
-        later("wss", SOCKETS, NONE, "Addresses for SIP over secure WebSocket."),
+        key("wss", SOCKETS, NONE, "Addresses for SIP over secure WebSocket (path `/ws`, subprotocol `sip`); a browser that opens one sees a page, so that its user can accept the certificate."),
         key("trusted", NETWORKS, NONE, "Networks whose requests need no digest and have no rate limit: a proxy in front, a load test."),
         key("digest", Kind::List(&Kind::OneOf(&["MD5", "SHA-256"])), Toml("[\"MD5\", \"SHA-256\"]"), "Digest algorithms offered, in this order; phones take the first that they know."),
         key("answer_scanners", Kind::Flag, Toml("false"), "Whether programs known for searching networks for weak passwords get answers."),
@@ -122,7 +122,7 @@ static LIMITS: Section = Section {
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
         key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
         key("lag", Kind::Duration(ms(0), secs(60)), Toml("\"500ms\""), "How long messages may wait to be read before strangers are refused; new calls are at twice that; 0s: never for this."),
-        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP and WebSocket connections open at once."),
+        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP, TLS and WebSocket connections open at once."),
     ],
 };
 
@@ -143,10 +143,11 @@ static ABUSE: Section = Section {
 
 static TLS: Section = Section {
     name: "tls",
-    help: "The certificate of every TLS address.",
+    help: "The certificate of every TLS address, SIP, WebSocket and HTTPS. Read again at SIGHUP; connections that are open stay.",
     keys: &[
-        later("cert", Kind::Path, Required, "The certificate chain, PEM."),
-        later("key", Kind::Path, Required, "Its private key, PEM."),
+        key("cert", Kind::Path, Absent("a self-signed pair is made once in `data_dir`"), "The certificate chain, PEM, the switch's own first."),
+        key("key", Kind::Path, Absent("needed with `cert`"), "Its private key, PEM, without a password."),
+        key("ca", Kind::Path, Absent("the authorities of this machine"), "The authorities that are believed where the switch itself connects to a phone over TLS, PEM."),
     ],
 };
 
@@ -155,7 +156,7 @@ static HTTP: Section = Section {
     help: "HTTP: `/metrics`, `/healthz`, `/readyz`, and with a token of an account `/v1/bans`; the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
-        later("tls", SOCKETS, NONE, "Addresses for HTTPS."),
+        key("tls", SOCKETS, NONE, "Addresses for HTTPS."),
         later("trusted_proxies", NETWORKS, NONE, "Networks whose X-Forwarded-For and X-Forwarded-Proto count."),
         key("connections", Kind::Integer(1, 100_000), Toml("1024"), "Connections open at once; more wait."),
         key("timeout", Kind::Duration(ms(100), secs(600)), Toml("\"10s\""), "How long a client may take to send a request, and to read its answer."),

@@ -17,8 +17,12 @@ use super::mistake::Report;
 use super::people;
 use super::resolved::{
     CdrConfig, Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins,
-    Resolved, Sip, StoreConfig,
+    Resolved, Sip, StoreConfig, Tls,
 };
+use crate::tls::{Pair, PairError, Roots};
+
+/// The keys of `[sip]` that are addresses.
+const SIP_LISTENERS: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
 
 /// Follows every reference of the file and notes each that leads nowhere. The result means something
 /// only where the report holds no mistake.
@@ -38,6 +42,7 @@ pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Reso
         store: store(root.sure("store").tree(), &node.data_dir),
         messages: messages(root.sure("messages").tree()),
         cdr: cdr(root.sure("cdr").tree()),
+        tls: tls(root.sure("tls").tree(), report),
         node,
         sip,
         http,
@@ -111,14 +116,14 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
             "empty; give at least one of \"MD5\", \"SHA-256\"",
         );
     }
-    if ["udp", "tcp", "ws"]
+    if SIP_LISTENERS
         .iter()
         .all(|key| tree.sure(key).items().is_empty() && !tree.mistaken(key))
     {
         report.mistake(
             &tree.span,
             "sip",
-            "no address to listen on: give `udp`, `tcp` or `ws` at least one",
+            "no address to listen on: give `udp`, `tcp`, `tls`, `ws` or `wss` at least one",
         );
     }
     let trusted = tree.sure("trusted").items();
@@ -129,7 +134,9 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
     Sip {
         udp: sockets(tree.sure("udp")),
         tcp: sockets(tree.sure("tcp")),
+        tls: sockets(tree.sure("tls")),
         ws: sockets(tree.sure("ws")),
+        wss: sockets(tree.sure("wss")),
         trusted: trusted.iter().map(Typed::network).collect(),
         digests: digests
             .items()
@@ -194,9 +201,51 @@ fn registration(tree: &Tree, report: &mut Report<'_>) -> RegistrationLimits {
     }
 }
 
+/// The files are read now, so that what is checked is what is served.
+fn tls(tree: &Tree, report: &mut Report<'_>) -> Tls {
+    let path = |key| tree.get(key).map(|node| Path::new(node.text()));
+    let mut pair = None;
+    match (tree.get("cert"), tree.get("key")) {
+        (Some(cert), Some(key)) => match Pair::read(Path::new(cert.text()), Path::new(key.text())) {
+            Ok(read) => pair = Some(read),
+            Err(PairError::Cert(what)) => report.mistake(&cert.span, tree.at("cert"), what),
+            Err(PairError::Key(what)) => report.mistake(&key.span, tree.at("key"), what),
+        },
+        (Some(cert), None) if !tree.mistaken("key") => {
+            report.mistake(
+                &cert.span,
+                tree.at("key"),
+                "missing: give the private key of `cert`",
+            );
+        }
+        (None, Some(key)) if !tree.mistaken("cert") => {
+            report.mistake(
+                &key.span,
+                tree.at("cert"),
+                "missing: give the certificate of `key`",
+            );
+        }
+        _ => {}
+    }
+    if let (Some(pair), Some(cert)) = (&pair, tree.get("cert"))
+        && let Some(what) = pair.warning()
+    {
+        report.warning(&cert.span, tree.at("cert"), what);
+    }
+    let roots = path("ca").map(Roots::read);
+    if let (Some(Err(error)), Some(ca)) = (&roots, tree.get("ca")) {
+        report.mistake(&ca.span, tree.at("ca"), error.to_string());
+    }
+    Tls {
+        pair,
+        roots: roots.and_then(Result::ok),
+    }
+}
+
 fn http(tree: &Tree) -> Http {
     Http {
         listen: sockets(tree.sure("listen")),
+        tls: sockets(tree.sure("tls")),
         connections: count(tree.sure("connections")),
         timeout: tree.sure("timeout").duration(),
     }
@@ -256,7 +305,8 @@ fn cdr(tree: &Tree) -> CdrConfig {
 fn check_addresses(root: &Tree, report: &mut Report<'_>) {
     let mut udp: HashMap<SocketAddr, (String, Range<usize>)> = HashMap::new();
     let mut tcp = udp.clone();
-    for (table, key) in [("sip", "udp"), ("sip", "tcp"), ("sip", "ws"), ("http", "listen")] {
+    let sip = SIP_LISTENERS.map(|key| ("sip", key));
+    for (table, key) in sip.into_iter().chain([("http", "listen"), ("http", "tls")]) {
         let tree = root.sure(table).tree();
         for item in tree.sure(key).items() {
             let address = item.socket();
@@ -280,7 +330,7 @@ fn check_addresses(root: &Tree, report: &mut Report<'_>) {
 /// Phones elsewhere cannot answer to an address that only this machine has.
 fn check_reach(root: &Tree, node: &Node, report: &mut Report<'_>) {
     let sip = root.sure("sip").tree();
-    let open = ["udp", "tcp", "ws"]
+    let open = SIP_LISTENERS
         .iter()
         .flat_map(|key| sip.sure(key).items())
         .find(|item| !item.socket().ip().is_loopback());

@@ -15,6 +15,8 @@ use cordboard_model::hook::{Hook, OnFailure};
 use cordboard_model::media::Codec;
 use ipnet::IpNet;
 
+use crate::tls::{Pair, Roots};
+
 /// What the way to the plugins and back may cost beyond their own deadlines: the host ends a call at the
 /// next tick of a millisecond, and its verdict should be there before the engine stops waiting for it.
 const HOP: Duration = Duration::from_millis(4);
@@ -30,6 +32,8 @@ pub(crate) struct Resolved {
     pub(crate) log: Log,
     /// SIP.
     pub(crate) sip: Sip,
+    /// Certificates.
+    pub(crate) tls: Tls,
     /// HTTP.
     pub(crate) http: Http,
     /// Media.
@@ -94,8 +98,12 @@ pub(crate) struct Sip {
     pub(crate) udp: Vec<SocketAddr>,
     /// TCP addresses.
     pub(crate) tcp: Vec<SocketAddr>,
+    /// TLS addresses.
+    pub(crate) tls: Vec<SocketAddr>,
     /// WebSocket addresses.
     pub(crate) ws: Vec<SocketAddr>,
+    /// Secure WebSocket addresses.
+    pub(crate) wss: Vec<SocketAddr>,
     /// Networks whose requests need no digest.
     pub(crate) trusted: Vec<IpNet>,
     /// Digest algorithms in the order in which they are offered.
@@ -108,8 +116,24 @@ pub(crate) struct Sip {
     pub(crate) limits: Limits,
     /// What one source may do.
     pub(crate) abuse: AbuseLimits,
-    /// Connections open at once, TCP and WebSocket together.
+    /// Connections open at once, TCP, TLS and WebSocket together.
     pub(crate) connections: usize,
+}
+
+impl Sip {
+    /// How many addresses there are.
+    pub(crate) const fn addresses(&self) -> usize {
+        self.udp.len() + self.tcp.len() + self.tls.len() + self.ws.len() + self.wss.len()
+    }
+}
+
+/// Certificates.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    /// What the switch shows; `None`: a pair of the data folder, made if need be.
+    pub(crate) pair: Option<Pair>,
+    /// Whom the switch believes; `None`: the authorities of this machine.
+    pub(crate) roots: Option<Roots>,
 }
 
 /// HTTP.
@@ -117,6 +141,8 @@ pub(crate) struct Sip {
 pub(crate) struct Http {
     /// Its addresses.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Its addresses with TLS.
+    pub(crate) tls: Vec<SocketAddr>,
     /// Connections open at once.
     pub(crate) connections: usize,
     /// For a request to come in, and for its answer to go out.
@@ -265,6 +291,11 @@ impl Chain {
 }
 
 impl Resolved {
+    /// Whether any address has TLS.
+    pub(crate) const fn has_tls(&self) -> bool {
+        !(self.sip.tls.is_empty() && self.sip.wss.is_empty() && self.http.tls.is_empty())
+    }
+
     /// What the engine is told; `listeners` are the sockets as they were bound, in the order of their
     /// indexes.
     pub(crate) fn engine_config(&self, listeners: Vec<Listener>) -> Config {

@@ -297,7 +297,7 @@ fn a_text_that_is_no_toml_is_reported_with_the_other_mistakes() {
 #[test]
 fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
     let text = format!(
-        "{LISTEN}sip.tls = [\"127.0.0.1:5061\"]\n\
+        "{LISTEN}http.trusted_proxies = [\"127.0.0.1/32\"]\n\
          esl = {{ listen = [\"127.0.0.1:8021\"], password = \"x\" }}\n\
          conference = [{{ id = \"00000000000000000000000000000031\", name = \"A\", conference_numbers = [\"1\"], audio = \"mix\", video = \"sfu\" }}]\n\
          plugin = [{{ name = \"p\", wasm = \"p.wasm\", grants = [\"http\"] }}]\n"
@@ -306,7 +306,7 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
     assert_eq!(warnings.len(), 4, "{warnings:#?}");
     assert_eq!(
         warnings[0],
-        "x.toml:2:5: sip.tls: not served by this version; it has no effect"
+        "x.toml:2:6: http.trusted_proxies: not served by this version; it has no effect"
     );
     assert!(warnings[1].contains("x.toml:3:1: esl: not served"));
     assert!(
@@ -314,6 +314,26 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
         "`audio = \"mix\"` is what holds anyway"
     );
     assert!(warnings[3].contains("the power \"http\" is not served"));
+}
+
+#[test]
+fn certificate_files_are_checked_with_the_rest() {
+    let found = mistakes(&format!(
+        "{LISTEN}tls = {{ cert = \"/nonexistent/c.pem\", key = \"/nonexistent/k.pem\", ca = \"/nonexistent/a.pem\" }}\nfoo = 1\n"
+    ));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(
+        found[0].starts_with("2:16: tls.cert: /nonexistent/c.pem: cannot be read"),
+        "{found:?}"
+    );
+    assert!(
+        found[1].contains("tls.ca: /nonexistent/a.pem: cannot be read"),
+        "{found:?}"
+    );
+    let found = mistakes(&format!("{LISTEN}tls.cert = \"c.pem\"\n"));
+    assert_eq!(found, ["2:12: tls.key: missing: give the private key of `cert`"]);
+    let found = mistakes(&format!("{LISTEN}tls.key = \"k.pem\"\n"));
+    assert_eq!(found, ["2:11: tls.cert: missing: give the certificate of `key`"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The HTTP server: metrics, health, what operators may ask with a token, and a page that says what there is.
 //!
-//! The same routes on every address. Connections are bounded in number, and each client in time: for the
+//! The same routes on every address, with TLS or without. Connections are bounded in number, and each client in time: for the
 //! head of a request, and for its answer.
 
 mod count;
@@ -16,9 +16,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cordboard_engine::limits::Ban;
+use tokio::sync::watch;
 
 use crate::config::resolved::Http;
 use crate::metric::Snapshot;
+use crate::tls::Keys;
 
 pub(crate) use server::{bind, serve};
 
@@ -77,19 +79,23 @@ pub(crate) struct HttpSetup {
     /// For `/readyz`.
     pub(crate) not_ready: NotReady,
     /// SHA-256 of the tokens that open `/v1`.
-    pub(crate) tokens: Vec<[u8; 32]>,
+    pub(crate) tokens: watch::Receiver<Vec<[u8; 32]>>,
     /// For `/v1/bans`.
     pub(crate) bans: TakeBans,
+    /// For HTTPS.
+    pub(crate) keys: Arc<Keys>,
 }
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen for HTTP on {address}: {source}; another program may have the port, or `[http] listen` is wrong"
+    "cannot listen for HTTP on {address}: {source}; another program may have the port, or `[http] {key}` is wrong"
 )]
 pub(crate) struct BindError {
     /// The address.
     pub(crate) address: SocketAddr,
+    /// The key that asks for it.
+    pub(crate) key: &'static str,
     /// Why.
     pub(crate) source: std::io::Error,
 }

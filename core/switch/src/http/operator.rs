@@ -13,7 +13,7 @@ use super::route::{JSON, Shared, answer};
 
 /// The sources that are banned: address, reason, offences, until when.
 pub(super) async fn bans(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if !opens(&headers, &shared.setup.tokens) {
+    if !opens(&headers, &shared.setup.tokens.borrow()) {
         return unauthorized();
     }
     let taken = tokio::time::timeout(shared.setup.limits.timeout, (shared.setup.bans)());

@@ -1,7 +1,6 @@
 //! Listening, and the bounds on what clients may hold.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::count::Counters;
 use super::route::{Shared, router};
 use super::{BindError, HttpSetup};
+use crate::config::resolved::Http;
 use crate::metric::Exporter;
 
 /// The most bytes of a request's head.
@@ -26,25 +27,37 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection serves at most so long, however diligent its client is.
 const CONNECTION_LIFE: Duration = Duration::from_secs(3600);
 
+/// A socket that HTTP comes in by.
+pub(crate) struct Listener {
+    pub(super) socket: TcpListener,
+    tls: bool,
+}
+
 /// Listens on every address.
 ///
 /// # Errors
 /// Which address cannot be had, and why.
-pub(crate) async fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
-    let mut listeners = Vec::with_capacity(addresses.len());
-    for &address in addresses {
-        let failed = |source| BindError { address, source };
+pub(crate) async fn bind(config: &Http) -> Result<Vec<Listener>, BindError> {
+    let plain = config.listen.iter().map(|address| (*address, false));
+    let all = plain.chain(config.tls.iter().map(|address| (*address, true)));
+    let mut listeners = Vec::new();
+    for (address, tls) in all {
+        let key = if tls { "tls" } else { "listen" };
+        let failed = |source| BindError { address, key, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        tracing::info!(address = %local, "HTTP");
-        listeners.push(listener);
+        tracing::info!(address = %local, "{}", if tls { "HTTPS" } else { "HTTP" });
+        listeners.push(Listener {
+            socket: listener,
+            tls,
+        });
     }
     Ok(listeners)
 }
 
 /// Serves until `stop` is done; then requests that are being answered are finished, within the time
 /// that a client may take.
-pub(crate) async fn serve(listeners: Vec<TcpListener>, setup: HttpSetup, stop: impl Future<Output = ()>) {
+pub(crate) async fn serve(listeners: Vec<Listener>, setup: HttpSetup, stop: impl Future<Output = ()>) {
     let room = Arc::new(Semaphore::new(setup.limits.connections));
     let time = setup.limits.timeout;
     let shared = Arc::new(Shared {
@@ -72,7 +85,7 @@ pub(crate) async fn serve(listeners: Vec<TcpListener>, setup: HttpSetup, stop: i
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     shared: Arc<Shared>,
     room: Arc<Semaphore>,
     mut stopped: watch::Receiver<bool>,
@@ -85,7 +98,7 @@ async fn accept(
                 .acquire_owned()
                 .await
                 .expect("the semaphore is never closed");
-            listener.accept().await.map(|(stream, _)| (stream, place))
+            listener.socket.accept().await.map(|(stream, _)| (stream, place))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
@@ -94,8 +107,9 @@ async fn accept(
         match accepted {
             Ok((stream, place)) => {
                 let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+                let tls = listener.tls;
                 connections.spawn(async move {
-                    connection(stream, &shared, stopping).await;
+                    connection(stream, tls, &shared, stopping).await;
                     drop(place);
                 });
             }
@@ -118,12 +132,34 @@ fn tune(stream: &TcpStream, time: Duration) -> std::io::Result<()> {
     Ok(setsockopt(stream, TcpUserTimeout, &millis)?)
 }
 
-async fn connection(stream: TcpStream, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, tls: bool, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let _open = shared.counters.open();
     if let Err(error) = tune(&stream, shared.setup.limits.timeout) {
         tracing::debug!("an HTTP connection was gone before it was served: {error}");
         return;
     }
+    if !tls {
+        return requests(stream, shared, stopping).await;
+    }
+    let handshake = tokio::time::timeout(
+        shared.setup.limits.timeout,
+        shared.setup.keys.http().accept(stream),
+    );
+    let shaken = tokio::select! {
+        shaken = handshake => shaken,
+        _ = stopping.wait_for(|stopping| *stopping) => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => requests(stream, shared, stopping).await,
+        Ok(Err(_)) => shared.counters.refused("tls_handshake"),
+        Err(_) => shared.counters.refused("timeout"),
+    }
+}
+
+async fn requests<S>(stream: S, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(router(shared));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

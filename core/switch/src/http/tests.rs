@@ -8,10 +8,11 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::tls::{Material, Roots};
 
 struct Server {
     address: SocketAddr,
@@ -20,21 +21,27 @@ struct Server {
     running: JoinHandle<()>,
 }
 
+fn limits(address: &str, connections: usize, timeout: Duration) -> Http {
+    Http {
+        listen: vec![address.parse().unwrap()],
+        tls: Vec::new(),
+        connections,
+        timeout,
+    }
+}
+
 async fn start(connections: usize, timeout: Duration) -> Server {
-    let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-    let address = listeners[0].local_addr().unwrap();
+    let limits = limits("127.0.0.1:0", connections, timeout);
+    let listeners = bind(&limits).await.unwrap();
+    let address = listeners[0].socket.local_addr().unwrap();
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&reasons);
     let setup = HttpSetup {
         node: "l<a>b".into(),
-        limits: Http {
-            listen: Vec::new(),
-            connections,
-            timeout,
-        },
+        limits,
         snapshot: Arc::new(|| Box::pin(async { Snapshot::new("lab") })),
         not_ready: Arc::new(move || told.lock().unwrap().clone()),
-        tokens: vec![Sha256::digest("lab-token").into()],
+        tokens: watch::channel(vec![Sha256::digest("lab-token").into()]).1,
         bans: Arc::new(|| {
             let ban = Ban {
                 source: "2001:db8::".parse().unwrap(),
@@ -44,6 +51,7 @@ async fn start(connections: usize, timeout: Duration) -> Server {
             };
             Box::pin(async move { vec![ban] })
         }),
+        keys: Arc::new(Keys::new(Material::new(None, &Roots::none()).unwrap())),
     };
     let (stop, stopped) = oneshot::channel();
     let running = tokio::spawn(serve(listeners, setup, async {
@@ -237,9 +245,13 @@ async fn stopping_closes_idle_connections_and_the_port() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
-    let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-    let address = listeners[0].local_addr().unwrap();
-    let error = bind(&[address]).await.unwrap_err().to_string();
+    let listeners = bind(&limits("127.0.0.1:0", 1, LONG)).await.unwrap();
+    let address = listeners[0].socket.local_addr().unwrap();
+    let error = bind(&limits(&address.to_string(), 1, LONG))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.contains(&address.to_string()) && error.contains("[http] listen"),
         "{error}"

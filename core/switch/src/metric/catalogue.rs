@@ -54,6 +54,7 @@ macro_rules! catalogue {
 
 catalogue! {
     BUILD_INFO = Gauge "cordboard_build_info" ["version", "node"] "Always 1; the labels say which build this is and which node.";
+    CONFIG_RELOADS = Counter "cordboard_config_reloads_total" ["outcome"] "Reloads of the config at SIGHUP, applied or refused.";
     DRAINING = Gauge "cordboard_draining" [] "1 while the switch takes no new calls, else 0.";
 
     RELAY_LATENCY = Histogram "cordboard_relay_latency_seconds" ["media"] "From reception to handing over the last copy; mix: to the first mixed frame that holds the packet.";

@@ -24,6 +24,8 @@ use crate::store::StoreCounts;
 pub(crate) struct Snapshot {
     /// The node's name.
     pub(crate) node: String,
+    /// Reloads of the config, by outcome.
+    pub(crate) reloads: Vec<(&'static str, u64)>,
     /// The engine's counts.
     pub(crate) engine: Counts,
     /// What is alive in the engine.
@@ -51,6 +53,7 @@ impl Snapshot {
     pub(crate) fn new(node: impl Into<String>) -> Self {
         Self {
             node: node.into(),
+            reloads: Vec::new(),
             engine: Counts::default(),
             gauges: Gauges::default(),
             message_latency: Histogram::new(RELAY_BOUNDS),

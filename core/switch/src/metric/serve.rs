@@ -53,6 +53,9 @@ impl Exporter {
             &[env!("CARGO_PKG_VERSION"), &snapshot.node],
             1,
         );
+        for (outcome, count) in &snapshot.reloads {
+            to.count(&metric::CONFIG_RELOADS, &[outcome], *count);
+        }
         to.count(&metric::DRAINING, &[], u64::from(snapshot.gauges.draining));
         media(&mut to, snapshot);
         for (shard, ratio) in self.busy_ratios(&snapshot.shards).iter().enumerate() {

@@ -19,6 +19,7 @@ const REFERENCE: &str = include_str!("../../../../config/METRICS.md");
 /// A snapshot in which everything has happened once.
 fn busy() -> (Snapshot, HttpCounts) {
     let mut snapshot = Snapshot::new("lab");
+    snapshot.reloads.push(("applied", 1));
     let engine = &mut snapshot.engine;
     engine.requests_in.insert(Method::Invite, 3);
     engine.requests_out.insert(Method::Message, 4);

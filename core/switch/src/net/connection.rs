@@ -1,18 +1,18 @@
-//! What TCP and WebSocket connections have in common: a number, a bounded queue of packets to write, and
+//! What TCP, TLS and WebSocket connections have in common: a number, a bounded queue of packets to write, and
 //! the way that their messages take to the control thread.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cordboard_engine::io::{Flow, Packet, Transport};
+use cordboard_engine::io::{Flow, Packet};
 use cordboard_engine::sip::message::{Framing, Message};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock::Clock;
 use crate::control::{Arrival, ControlHandle};
+use crate::tls::Keys;
 
 /// Packets that may wait for a slow reader; with more, the connection is closed.
 pub(crate) const WRITE_QUEUE: usize = 512;
@@ -22,6 +22,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) const IDLE: Duration = Duration::from_secs(2 * 3600 + 600);
 /// How long the peer may take to read what we write.
 pub(crate) const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Room for the head of a message, in bytes.
+const HEAD: usize = 64 << 10;
 
 /// The end of a connection that the control thread holds.
 #[derive(Debug)]
@@ -34,38 +37,56 @@ pub(crate) struct Writer {
 pub(crate) struct Connections {
     pub(crate) control: ControlHandle,
     pub(crate) clock: Clock,
+    pub(crate) keys: Arc<Keys>,
     /// A place for each connection that may be open at once.
     pub(crate) places: Arc<Semaphore>,
-    /// The largest message, head and body, in bytes.
-    pub(crate) max_message: usize,
+    max_message: Arc<AtomicUsize>,
     numbers: Arc<AtomicU64>,
 }
 
 impl Connections {
-    pub(crate) fn new(control: ControlHandle, clock: Clock, most: usize, max_body: usize) -> Self {
+    pub(crate) fn new(
+        control: ControlHandle,
+        clock: Clock,
+        keys: Arc<Keys>,
+        most: usize,
+        max_body: usize,
+    ) -> Self {
         Self {
             control,
             clock,
+            keys,
             places: Arc::new(Semaphore::new(most)),
-            max_message: max_body + (64 << 10),
+            max_message: Arc::new(AtomicUsize::new(max_body + HEAD)),
             numbers: Arc::new(AtomicU64::new(1)),
         }
     }
 
-    /// Gives a new connection its flow and announces it to control; the receiver is its write queue.
-    pub(crate) async fn open(
-        &self,
-        transport: Transport,
-        listener: u16,
-        peer: SocketAddr,
-    ) -> (Flow, mpsc::Receiver<Packet>) {
+    /// Other bounds hold from now on. Connections that are open stay, also where there are too many of them:
+    /// then none is taken until enough have ended.
+    pub(crate) fn limit(&self, old_most: usize, most: usize, max_body: usize) {
+        self.max_message.store(max_body + HEAD, Ordering::Relaxed);
+        if most >= old_most {
+            return self.places.add_permits(most - old_most);
+        }
+        let less = u32::try_from(old_most - most).expect("the declared range fits");
+        let places = Arc::clone(&self.places);
+        tokio::spawn(async move {
+            if let Ok(taken) = places.acquire_many_owned(less).await {
+                taken.forget();
+            }
+        });
+    }
+
+    /// The largest message, head and body, in bytes.
+    pub(crate) fn max_message(&self) -> usize {
+        self.max_message.load(Ordering::Relaxed)
+    }
+
+    /// Gives a new connection its number and announces it to control; the receiver is its write queue.
+    pub(crate) async fn open(&self, way: Flow) -> (Flow, mpsc::Receiver<Packet>) {
         let connection = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let flow = Flow {
-            transport,
-            listener,
-            peer,
-            connection,
-        };
+        let flow = Flow { connection, ..way };
         let (packets, queue) = mpsc::channel(WRITE_QUEUE);
         self.control
             .arrive(Arrival::Opened {

@@ -1,6 +1,9 @@
 //! The network: sockets that carry SIP and media.
 
+pub(crate) mod bind;
 pub(crate) mod connection;
-pub(crate) mod tcp;
+pub(crate) mod listen;
+mod tcp;
 pub(crate) mod udp;
-pub(crate) mod websocket;
+mod upgrade;
+mod websocket;

@@ -1,72 +1,23 @@
-//! SIP over TCP (RFC 3261 section 18): accepting, dialling, framing by Content-Length.
+//! SIP over a stream, TCP or TLS (RFC 3261 section 18): framing by Content-Length.
 
 use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use cordboard_engine::io::{Flow, Packet, Transport};
+use cordboard_engine::io::{Flow, Packet};
 use cordboard_engine::sip::message::{Framed, Framing, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::connection::{Connections, IDLE, PATIENCE, WRITE_PATIENCE};
 
-/// How long a connection of ours may take to come up.
-const DIAL: Duration = Duration::from_secs(5);
-
-/// Takes connections until the task is dropped.
-pub(crate) async fn listen(listener: TcpListener, index: u16, connections: Connections) {
-    loop {
-        // Waiting for a place before accepting leaves further peers in the kernel's own bounded queue.
-        let Ok(place) = connections.places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let connections = connections.clone();
-                tokio::spawn(async move {
-                    serve(stream, peer, index, &connections).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a TCP connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// Makes a connection to a peer; its packets then come from and go to it as with any other.
-///
-/// # Errors
-/// Why there is no connection.
-pub(crate) async fn dial(peer: SocketAddr, index: u16, connections: Connections) -> io::Result<()> {
-    let place = connections
-        .places
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| io::ErrorKind::ResourceBusy)?;
-    let stream = timeout(DIAL, TcpStream::connect(peer))
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)??;
-    tokio::spawn(async move {
-        serve(stream, peer, index, &connections).await;
-        drop(place);
-    });
-    Ok(())
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, index: u16, connections: &Connections) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let (flow, queue) = connections.open(Transport::Tcp, index, peer).await;
-    let (reader, writer) = stream.into_split();
+/// Serves a connection until either side ends it.
+pub(super) async fn serve<R, W>(reader: R, writer: W, way: Flow, connections: &Connections)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let (flow, queue) = connections.open(way).await;
     let (pong, pongs) = mpsc::channel(1);
     tokio::select! {
         () = read(reader, flow, pong, connections) => {}
@@ -75,11 +26,14 @@ async fn serve(stream: TcpStream, peer: SocketAddr, index: u16, connections: &Co
     connections.close(flow).await;
 }
 
-async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, connections: &Connections) {
+async fn read<R>(mut reader: R, flow: Flow, pong: mpsc::Sender<()>, connections: &Connections)
+where
+    R: AsyncRead + Unpin,
+{
     let mut buffer = BytesMut::new();
     let mut greeted = false;
     loop {
-        match frame(&buffer, connections.max_message) {
+        match frame(&buffer, connections.max_message()) {
             Ok(Framed::Message(length)) => {
                 greeted = true;
                 let message = buffer.split_to(length).freeze();
@@ -109,23 +63,27 @@ async fn read(mut reader: OwnedReadHalf, flow: Flow, pong: mpsc::Sender<()>, con
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Packet>, mut pongs: mpsc::Receiver<()>) {
+async fn write<W>(mut writer: W, mut queue: mpsc::Receiver<Packet>, mut pongs: mpsc::Receiver<()>)
+where
+    W: AsyncWrite + Unpin,
+{
     loop {
         let written = tokio::select! {
             packet = queue.recv() => match packet {
-                Some(packet) => timeout(WRITE_PATIENCE, send(&mut writer, packet)).await,
+                Some(packet) => timeout(WRITE_PATIENCE, send(&mut writer, packet.head.chain(packet.tail))).await,
                 None => break, // control has let go of the connection
             },
-            Some(()) = pongs.recv() => timeout(WRITE_PATIENCE, writer.write_all(b"\r\n")).await,
+            Some(()) = pongs.recv() => timeout(WRITE_PATIENCE, send(&mut writer, &b"\r\n"[..])).await,
         };
         if !matches!(written, Ok(Ok(()))) {
             return;
         }
     }
-    let _ = writer.shutdown().await; // the peer may have gone first
+    // The peer may have gone first, or may not read.
+    let _ = timeout(WRITE_PATIENCE, writer.shutdown()).await;
 }
 
-async fn send(writer: &mut OwnedWriteHalf, packet: Packet) -> io::Result<()> {
-    let mut parts = packet.head.chain(packet.tail);
-    writer.write_all_buf(&mut parts).await
+async fn send<W: AsyncWrite + Unpin>(writer: &mut W, mut bytes: impl Buf) -> io::Result<()> {
+    writer.write_all_buf(&mut bytes).await?;
+    writer.flush().await // TLS keeps back what the socket did not take at once
 }

@@ -1,63 +1,43 @@
 //! SIP over WebSocket (RFC 7118): one message per frame, subprotocol `sip`, path `/ws`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cordboard_engine::io::{Flow, Packet, Transport};
+use cordboard_engine::io::{Flow, Packet};
 use cordboard_engine::sip::message::Framing;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::connection::{Connections, PATIENCE, WRITE_PATIENCE};
+use super::upgrade::upgrade;
 
 /// How often a silent browser is pinged.
 const PING: Duration = Duration::from_secs(30);
 /// Nothing for so long, not even a pong, and the browser is gone.
 const SILENCE: Duration = Duration::from_secs(95);
 
-/// Takes connections until the task is dropped.
-pub(crate) async fn listen(listener: TcpListener, index: u16, connections: Connections) {
-    loop {
-        let Ok(place) = connections.places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let connections = connections.clone();
-                tokio::spawn(async move {
-                    serve(stream, peer, index, &connections).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a WebSocket connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn serve(stream: TcpStream, peer: SocketAddr, index: u16, connections: &Connections) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(connections.max_message))
-        .max_frame_size(Some(connections.max_message));
-    let handshake = accept_hdr_async_with_config(stream, choose, Some(limits));
-    let Ok(Ok(socket)) = timeout(PATIENCE, handshake).await else {
-        return connections.garbage("websocket_handshake").await;
+/// Serves a connection from its first byte (after TLS, where there is TLS) until either side ends it.
+pub(super) async fn serve<S>(mut stream: S, way: Flow, connections: &Connections)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let rest = match timeout(PATIENCE, upgrade(&mut stream, way.transport)).await {
+        Ok(Ok(rest)) => rest,
+        Ok(Err(reason)) => return connections.garbage(reason).await,
+        Err(_) => return connections.garbage("too_slow").await,
     };
-    let (flow, queue) = connections.open(Transport::Ws, index, peer).await;
+    let most = Some(connections.max_message());
+    let limits = WebSocketConfig::default()
+        .max_message_size(most)
+        .max_frame_size(most);
+    let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(limits)).await;
+    let (flow, queue) = connections.open(way).await;
     let (sink, source) = socket.split();
     tokio::select! {
         () = read(source, flow, connections) => {}
@@ -66,37 +46,10 @@ async fn serve(stream: TcpStream, peer: SocketAddr, index: u16, connections: &Co
     connections.close(flow).await;
 }
 
-/// The path must be `/ws` and the subprotocol `sip` must be offered (RFC 7118 section 4.1).
-#[allow(clippy::result_large_err)] // the library's own signature
-fn choose(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-    let refuse = |status: StatusCode, why: &str| {
-        let mut response = ErrorResponse::new(Some(why.to_owned()));
-        *response.status_mut() = status;
-        Err(response)
-    };
-    if request.uri().path() != "/ws" {
-        return refuse(StatusCode::NOT_FOUND, "SIP over WebSocket is at /ws\n");
-    }
-    let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    let sip = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|list| {
-            list.split(',')
-                .any(|name| name.trim().eq_ignore_ascii_case("sip"))
-        })
-    };
-    if !offers.iter().any(sip) {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "the WebSocket subprotocol must be: sip\n",
-        );
-    }
-    response
-        .headers_mut()
-        .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("sip"));
-    Ok(response)
-}
-
-async fn read(mut source: SplitStream<WebSocketStream<TcpStream>>, flow: Flow, connections: &Connections) {
+async fn read<S>(mut source: SplitStream<WebSocketStream<S>>, flow: Flow, connections: &Connections)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     loop {
         let raw = match timeout(SILENCE, source.next()).await {
             Ok(Some(Ok(Frame::Text(text)))) => Bytes::from(text),
@@ -113,7 +66,10 @@ async fn read(mut source: SplitStream<WebSocketStream<TcpStream>>, flow: Flow, c
     }
 }
 
-async fn write(mut sink: SplitSink<WebSocketStream<TcpStream>, Frame>, mut queue: mpsc::Receiver<Packet>) {
+async fn write<S>(mut sink: SplitSink<WebSocketStream<S>, Frame>, mut queue: mpsc::Receiver<Packet>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut pings = interval_at(Instant::now() + PING, PING);
     loop {
         let frame = tokio::select! {
@@ -127,7 +83,8 @@ async fn write(mut sink: SplitSink<WebSocketStream<TcpStream>, Frame>, mut queue
             return;
         }
     }
-    let _ = sink.close().await; // the peer may have gone first
+    // The peer may have gone first, or may not read.
+    let _ = timeout(WRITE_PATIENCE, sink.close()).await;
 }
 
 /// Browsers want text; a body that is none travels in a binary frame (RFC 7118 section 4.2).

@@ -1,0 +1,87 @@
+//! Binding the SIP sockets that the config asks for, each at the place of its listener's index.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use cordboard_engine::config::Listener;
+use cordboard_engine::io::Transport;
+use tokio::net::TcpListener;
+
+use super::connection::Connections;
+use super::listen::listen;
+use super::udp::SipSocket;
+use crate::config::resolved::Sip;
+
+/// The SIP sockets.
+pub(crate) struct Bound {
+    /// What the engine is told of them, in the order of their indexes.
+    pub(crate) listeners: Vec<Listener>,
+    /// Those of datagrams.
+    pub(crate) udp: Vec<(u16, SipSocket)>,
+    /// Those of connections.
+    pub(crate) streams: Vec<Stream>,
+}
+
+/// A socket that connections come in by.
+pub(crate) struct Stream {
+    index: u16,
+    transport: Transport,
+    listener: TcpListener,
+}
+
+impl Bound {
+    /// # Errors
+    /// The address that cannot be had, and why.
+    pub(crate) async fn new(config: &Sip) -> anyhow::Result<Self> {
+        let mut bound = Self {
+            listeners: Vec::new(),
+            udp: Vec::new(),
+            streams: Vec::new(),
+        };
+        for address in &config.udp {
+            let socket = SipSocket::bind(*address).with_context(|| taken(address, Transport::Udp))?;
+            let index = bound.add(Transport::Udp, socket.local())?;
+            bound.udp.push((index, socket));
+        }
+        for (transport, addresses) in [
+            (Transport::Tcp, &config.tcp),
+            (Transport::Tls, &config.tls),
+            (Transport::Ws, &config.ws),
+            (Transport::Wss, &config.wss),
+        ] {
+            for address in addresses {
+                let listener = TcpListener::bind(address)
+                    .await
+                    .with_context(|| taken(address, transport))?;
+                let index = bound.add(transport, listener.local_addr()?)?;
+                bound.streams.push(Stream {
+                    index,
+                    transport,
+                    listener,
+                });
+            }
+        }
+        Ok(bound)
+    }
+
+    fn add(&mut self, transport: Transport, address: SocketAddr) -> anyhow::Result<u16> {
+        let index = u16::try_from(self.listeners.len()).context("too many listeners")?;
+        self.listeners.push(Listener { transport, address });
+        tracing::info!(transport = transport.name(), %address, "SIP");
+        Ok(index)
+    }
+}
+
+impl Stream {
+    /// Takes connections from now on, until the runtime ends.
+    pub(crate) fn serve(self, connections: Connections) {
+        tokio::spawn(listen(self.listener, self.transport, self.index, connections));
+    }
+}
+
+fn taken(address: &SocketAddr, transport: Transport) -> String {
+    format!(
+        "cannot listen on {address}; is another program there? Change `[sip] {}` in the config",
+        transport.name()
+    )
+}
