@@ -102,6 +102,7 @@ fn a_phone_talks_over_tls_with_the_made_certificate() {
 fn a_browser_talks_over_wss_and_only_sip() {
     let folder = TempDir::new().unwrap();
     let switch = Switch::start(&config(&folder, "sip.wss = [\"127.0.0.1:0\"]"));
+    #[allow(clippy::result_large_err)] // the library's own error
     let open = |path: &str, protocol: &'static str| {
         let mut request = format!("wss://localhost{path}").into_client_request().unwrap();
         request

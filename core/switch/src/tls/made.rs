@@ -37,7 +37,7 @@ pub(crate) fn made(config: &Resolved) -> anyhow::Result<Pair> {
             return Ok(pair);
         }
         Ok(_) => {
-            tracing::warn!(file = %cert.display(), "the self-signed certificate ends soon and is made anew")
+            tracing::warn!(file = %cert.display(), "the self-signed certificate ends soon and is made anew");
         }
         Err(PairError::Cert(_) | PairError::Key(_)) if !cert.exists() || !key.exists() => {}
         Err(error) => tracing::warn!("the self-signed certificate is made anew: {error}"),

@@ -53,7 +53,7 @@ impl Pair {
     /// another certificate.
     pub(crate) fn read(cert: &Path, key: &Path) -> Result<Self, PairError> {
         let chain = CertificateDer::pem_file_iter(cert)
-            .and_then(|chain| chain.collect::<Result<Vec<_>, _>>())
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| PairError::Cert(unusable(cert, what(&error, "certificate"))))?;
         let Some(first) = chain.first() else {
             let why =
