@@ -28,7 +28,8 @@ const MIB: u64 = 1 << 20;
 
 /// The component of a plugin's folder, given from the top of the checkout.
 pub(crate) fn component(folder: &str) -> PathBuf {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let top =
+        Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the folder")).join("../..");
     let mut options =
         cordboard_plugin_build::Options::new(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugins"));
     options.target = Some(top.join("plugins/target/wasm"));
