@@ -28,6 +28,7 @@ pub struct Lab {
     plugins: String,
     filters: Vec<String>,
     policies: Vec<String>,
+    routers: Vec<String>,
     further: String,
 }
 
@@ -74,6 +75,13 @@ impl Lab {
     #[must_use]
     pub fn policy(mut self, plugin: &str, deadline: &str, on_failure: &str) -> Self {
         self.policies.push(step(plugin, deadline, on_failure));
+        self
+    }
+
+    /// Puts a plugin at the end of the call-router chain.
+    #[must_use]
+    pub fn router(mut self, plugin: &str, deadline: &str, on_failure: &str) -> Self {
+        self.routers.push(step(plugin, deadline, on_failure));
         self
     }
 
@@ -129,9 +137,10 @@ impl Lab {
         text.push_str(&self.plugins);
         let _ = write!(
             text,
-            "\n[hooks]\nmessage-filter = [{}]\nconference-policy = [{}]\n\n{}",
+            "\n[hooks]\nmessage-filter = [{}]\nconference-policy = [{}]\ncall-router = [{}]\n\n{}",
             self.filters.join(", "),
             self.policies.join(", "),
+            self.routers.join(", "),
             self.further
         );
         text

@@ -13,6 +13,7 @@ use siphasher::sip::SipHasher13;
 use crate::engine::Engine;
 use crate::io::{Flow, Output};
 use crate::limits::{Ban, Offence};
+use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Credentials, NonceState, Nonces};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -45,7 +46,8 @@ enum Pressure {
 }
 
 impl Engine {
-    /// Whether an address is banned at `now`: nothing that comes from it needs to be read.
+    /// Whether an address is banned at `now`: nothing that comes from it needs to be looked at but what
+    /// belongs to a dialog or transaction that there is.
     pub fn is_banned(&self, address: IpAddr, now: Time) -> bool {
         self.limits.is_banned(address, now)
     }
@@ -58,11 +60,17 @@ impl Engine {
     /// Whether a message is looked at. What is not is counted, and answered only where that helps.
     pub(crate) fn admits(&mut self, message: &Message, flow: Flow, stamp: Time) -> bool {
         let (peer, now) = (flow.peer.ip(), self.wire.now);
+        // Before anything else: a ban is for what is new. Whoever knows the tags and branches of a call
+        // that is up is in it, and may end it.
+        let belongs = !message.is_request() || self.belongs_to_something(message);
         if self.limits.is_banned(peer, now) {
-            self.wire.counts.reject("banned");
-            return false;
+            let within = belongs && (message.method() != Method::Ack || self.acknowledges(message));
+            if !within {
+                self.wire.counts.reject("banned");
+            }
+            return within;
         }
-        if !message.is_request() || self.belongs_to_something(message) {
+        if belongs {
             return true;
         }
         let trusted = self.directory.trusts(peer);
@@ -117,8 +125,17 @@ impl Engine {
             Method::Ack => true,
             Method::Cancel => transaction(Method::Invite) || transaction(Method::Cancel),
             Method::Subscribe if self.subscription_of(request).is_some() => true,
-            method => self.call_of(request).is_some() || transaction(method),
+            method => {
+                self.call_of(request).is_some() || self.early_of(request).is_some() || transaction(method)
+            }
         }
+    }
+
+    /// Whether an ACK is that of an INVITE that there is.
+    fn acknowledges(&self, ack: &Message) -> bool {
+        let identity = self.transactions.identity(ack, Method::Invite);
+        let refused = identity.is_some_and(|identity| self.transactions.server(identity).is_some());
+        refused || self.call_of(ack).is_some()
     }
 
     /// By the transactions that are alive, and by how long this message has waited to be read.
@@ -154,8 +171,12 @@ impl Engine {
         };
         *self.wire.counts.bans.entry(offence.name()).or_default() += 1;
         self.wire.out.push_back(Output::Banned(ban));
-        if flow.connection != 0 {
-            let connection = flow.connection;
+        // A connection that carries a call stays open for it: nothing else on it is listened to.
+        let connection = flow.connection;
+        let carries = |dialog: &Dialog| dialog.flow.connection == connection;
+        let in_use = self.calls.values().any(|call| carries(&call.dialog))
+            || self.subscriptions.values().any(|line| carries(&line.dialog));
+        if connection != 0 && !in_use {
             self.wire.out.push_back(Output::Close { connection });
         }
     }

@@ -336,17 +336,15 @@ impl Control {
                 {
                     return;
                 }
-                // Before it costs anything.
-                if engine.is_banned(datagram.source.ip(), datagram.stamp) {
-                    *garbage.entry("banned").or_default() += 1;
-                    return;
-                }
+                let banned = engine.is_banned(datagram.source.ip(), datagram.stamp);
                 match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
+                    // The engine knows which of its messages belong to calls that are up.
                     Ok(message) => inbox.push(Input::Message {
                         flow,
                         message,
                         stamp: datagram.stamp,
                     }),
+                    Err(_) if banned => *garbage.entry("banned").or_default() += 1,
                     Err(malformed) => *garbage.entry(malformed.reason).or_default() += 1,
                 }
             });

@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::io::{Flow, Packet, Transport};
 use crate::sip::dialog::{Dialog, address_in, hops_left};
 use crate::sip::grammar::List;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
@@ -28,6 +28,17 @@ use crate::timer::{RINGING, Timer};
 
 /// What phones hear that rang in vain because another was picked up (RFC 3326).
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+const NOT_REGISTERED: Refusal = Refusal {
+    status: 480,
+    phrase: "Temporarily Unavailable",
+    reason: "not_registered",
+};
+const TOO_MANY_HOPS: Refusal = Refusal {
+    status: 483,
+    phrase: "Too Many Hops",
+    reason: "too_many_hops",
+};
 
 /// A call between users.
 #[derive(Debug)]
@@ -66,28 +77,17 @@ impl Engine {
         number: String,
     ) {
         let contacts = self.contacts_of(place);
-        if contacts.is_empty() {
-            return self.refuse_in(
-                transaction,
-                &request,
-                480,
-                "Temporarily Unavailable",
-                "not_registered",
-            );
-        }
-        if let Some(refusal) = self.unacceptable_offer(&request, caller.flow) {
-            return self.refuse_in(
-                transaction,
-                &request,
-                refusal.status,
-                refusal.phrase,
-                refusal.reason,
-            );
-        }
         // Behind us the call goes on, so that a loop ends here at the latest.
-        let Some(hops) = hops_left(&request) else {
-            return self.refuse_in(transaction, &request, 483, "Too Many Hops", "too_many_hops");
+        let hops = hops_left(&request);
+        let refusal = if contacts.is_empty() {
+            Some(NOT_REGISTERED)
+        } else {
+            let offer = self.unacceptable_offer(&request, caller.flow);
+            offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS))
         };
+        if let Some(refusal) = refusal {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
+        }
         self.trying(transaction, &request);
         let realm = caller.account.realm.clone();
         let from_user = match caller.identity.credential() {
@@ -107,7 +107,7 @@ impl Engine {
             winner: None,
             best: None,
             rings_until: Time::default(),
-            hops,
+            hops: hops.unwrap_or_default(),
         });
         let leg = self.new_leg(mix, shard, false, false);
         let place = Place::Bridge(bridge);

@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// The call and the place of the early dialog that a request of a called phone belongs to.
-    fn early_of(&self, request: &Message) -> Option<(Key, usize)> {
+    pub(crate) fn early_of(&self, request: &Message) -> Option<(Key, usize)> {
         let (to, from) = (request.to().ok()?, request.from().ok()?);
         let tag = to.tag()?;
         let (key, _) = Key::read(tag)?;

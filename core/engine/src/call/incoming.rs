@@ -19,10 +19,27 @@ use crate::config::Account;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
 use crate::sip::write::respond;
+
+/// As many calls as may be.
+pub(crate) const TOO_MANY_CALLS: Refusal = Refusal {
+    status: 503,
+    phrase: "Too Many Calls",
+    reason: "too_many_calls",
+};
+const WRONG_PIN: Refusal = Refusal {
+    status: 403,
+    phrase: "Dial The Number, An Asterisk And The PIN",
+    reason: "wrong_pin",
+};
+const CONFERENCE_FULL: Refusal = Refusal {
+    status: 486,
+    phrase: "Conference Full",
+    reason: "conference_full",
+};
 
 /// A caller who was let in at the door, before the callee is known.
 #[derive(Debug)]
@@ -53,9 +70,6 @@ impl Engine {
         let Some(transaction) = self.open_server(&request, flow) else {
             return;
         };
-        if self.calls.len() >= self.config.limits.calls {
-            return self.refuse_in(transaction, &request, 503, "Too Many Calls", "too_many_calls");
-        }
         if self.refused_as_too_brief(transaction, &request) {
             return;
         }
@@ -69,6 +83,9 @@ impl Engine {
             identity,
             account,
         };
+        if self.calls.len() >= self.config.limits.calls {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
+        }
         self.route_call(transaction, request, caller, number, pin);
     }
 
@@ -99,28 +116,17 @@ impl Engine {
             .conferences
             .get(&id)
             .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
-        if !admitted {
+        let refusal = if !admitted {
             self.joined("refused", caller.flow);
-            return self.refuse_in(
-                transaction,
-                &request,
-                403,
-                "Dial The Number, An Asterisk And The PIN",
-                "wrong_pin",
-            );
-        }
-        if full {
+            Some(WRONG_PIN)
+        } else if full {
             self.joined("full", caller.flow);
-            return self.refuse_in(transaction, &request, 486, "Conference Full", "conference_full");
-        }
-        if let Some(refusal) = self.unacceptable_offer(&request, caller.flow) {
-            return self.refuse_in(
-                transaction,
-                &request,
-                refusal.status,
-                refusal.phrase,
-                refusal.reason,
-            );
+            Some(CONFERENCE_FULL)
+        } else {
+            self.unacceptable_offer(&request, caller.flow)
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
         }
         self.trying(transaction, &request);
         let (mix, shard) = self.conference_mix(config);

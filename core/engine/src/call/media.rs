@@ -81,8 +81,9 @@ impl Engine {
                 }
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
-            // Keys and talking are for conference control.
-            MediaEvent::Digit { .. } | MediaEvent::Talking { .. } => {}
+            MediaEvent::Digit { leg, digit } => self.key_heard(leg, digit),
+            // For conference control.
+            MediaEvent::Talking { .. } => {}
         }
     }
 

@@ -347,8 +347,8 @@ static HOOKS: Section = Section {
     keys: &[
         key("conference-policy", Kind::Tables(&CHAIN), NONE, "Before a participant is let into a conference."),
         key("message-filter", Kind::Tables(&CHAIN), NONE, "For each message, before it is relayed."),
+        key("call-router", Kind::Tables(&CHAIN), NONE, "For each call that a caller begins: where it goes."),
         later("chatplan", Kind::Tables(&CHAIN), NONE, "To route a message."),
-        later("call-router", Kind::Tables(&CHAIN), NONE, "To route a call."),
         later("http-action", Kind::Tables(&CHAIN), NONE, "For a REST call to a plugin."),
         later("events", Kind::Tables(&CHAIN), NONE, "To observe."),
         later("timer", Kind::Tables(&CHAIN), NONE, "At times that the plugin chooses."),

@@ -432,7 +432,7 @@ fn chains(root: &Tree, report: &mut Report<'_>) -> Vec<Chain> {
         .collect();
     let hooks = root.sure("hooks").tree();
     let mut chains = Vec::new();
-    for hook in Hook::SERVED {
+    for hook in Hook::ALL {
         let mut entries: Vec<ChainEntry> = Vec::new();
         for tree in hooks.sure(hook.name()).trees() {
             let Some(plugin) = tree.get("plugin") else {
