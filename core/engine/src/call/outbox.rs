@@ -7,6 +7,7 @@ use cordboard_model::Time;
 
 use crate::arena::Key;
 use crate::call::{Call, Stage};
+use crate::conference::copies::tail;
 use crate::engine::Engine;
 use crate::io::{Packet, Transport};
 use crate::sip::method::Method;
@@ -26,9 +27,25 @@ pub(crate) struct Outgoing {
     pub(crate) tail: Bytes,
     /// The sender's display name.
     pub(crate) name: String,
+    /// What is counted: `conference` or `event`.
+    pub(crate) of: &'static str,
     pub(crate) queued: Time,
-    /// It was refused for its sequence number and goes out once more.
+    /// It was refused for its sequence number, its form or its way, and goes out once more.
     pub(crate) again: bool,
+}
+
+impl Outgoing {
+    /// A MESSAGE that is yet to be sent.
+    pub(crate) fn message(tail: Bytes, name: &str, of: &'static str, now: Time) -> Self {
+        Self {
+            method: Method::Message,
+            tail,
+            name: name.to_owned(),
+            of,
+            queued: now,
+            again: false,
+        }
+    }
 }
 
 /// The queue of one dialog.
@@ -81,12 +98,7 @@ impl Engine {
             return false;
         };
         if call.outbox.queue.len() >= limit {
-            *self
-                .wire
-                .counts
-                .messages
-                .entry(("out", "conference", "queue_full"))
-                .or_default() += 1;
+            self.wire.counts.message("out", message.of, "queue_full");
             return false;
         }
         call.outbox.queue.push_back(message);
@@ -131,12 +143,7 @@ impl Engine {
                 },
             );
             if flow.transport == Transport::Udp && length > UDP_SAFE {
-                *self
-                    .wire
-                    .counts
-                    .messages
-                    .entry(("out", "conference", "large_over_udp"))
-                    .or_default() += 1;
+                self.wire.counts.message("out", message.of, "large_over_udp");
             }
         }
     }
@@ -170,12 +177,7 @@ impl Engine {
             _ => "refused",
         };
         if method == Method::Message {
-            *self
-                .wire
-                .counts
-                .messages
-                .entry(("out", "conference", result))
-                .or_default() += 1;
+            self.wire.counts.message("out", message.of, result);
         }
         if status < 300 && method == Method::Message {
             self.wire
@@ -194,16 +196,7 @@ impl Engine {
             return;
         };
         let (name, queued) = (self.conference_name(key), self.wire.now);
-        let tail = crate::conference::message::tail("text/plain;charset=utf-8", &[], text.as_bytes());
-        self.post(
-            key,
-            Outgoing {
-                method: Method::Message,
-                tail,
-                name,
-                queued,
-                again: false,
-            },
-        );
+        let tail = tail("text/plain;charset=utf-8", &[], text.as_bytes());
+        self.post(key, Outgoing::message(tail, &name, "conference", queued));
     }
 }
