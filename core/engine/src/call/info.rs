@@ -49,6 +49,7 @@ impl Engine {
             of: "conference",
             queued: self.wire.now,
             again: false,
+            by_stream: false,
         };
         self.post(other, message);
     }

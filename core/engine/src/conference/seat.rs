@@ -16,7 +16,18 @@ pub(crate) struct Seat {
     /// What the others have been told about its talking.
     pub(crate) talking: bool,
     /// A reliable way to a peer whose dialog is on UDP: for what is too large for a datagram.
-    pub(crate) stream: Option<Flow>,
+    pub(crate) stream: Stream,
+}
+
+/// What is known of a reliable way to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stream {
+    /// Only what the registrar may know.
+    Unknown,
+    /// The peer itself has used this one in its dialog.
+    Is(Flow),
+    /// It was tried, and led nowhere.
+    Fails,
 }
 
 impl Seat {
@@ -26,7 +37,7 @@ impl Seat {
             json: None,
             silenced: false,
             talking: false,
-            stream: None,
+            stream: Stream::Unknown,
         }
     }
 }
