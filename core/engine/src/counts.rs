@@ -30,7 +30,7 @@ pub struct Counts {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Joins by transport and outcome.
     pub joins: BTreeMap<(&'static str, &'static str), u64>,
-    /// Messages by direction (`in`, `out`), kind (`conference`, `pager`) and outcome.
+    /// Messages by direction (`in`, `out`), kind (`conference`, `event`, `pager`) and outcome.
     pub messages: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     /// From accepting a message to handing over its last copy to a dialog, by kind.
     pub fanout_seconds: BTreeMap<&'static str, Histogram>,
@@ -95,6 +95,11 @@ impl Counts {
 
     pub(crate) fn delivery(&mut self, transport: &'static str, seconds: f64) {
         histogram(&mut self.delivery_seconds, transport, FANOUT_BOUNDS).record(seconds);
+    }
+
+    /// A message: direction, kind and what became of it.
+    pub(crate) fn message(&mut self, direction: &'static str, kind: &'static str, outcome: &'static str) {
+        *self.messages.entry((direction, kind, outcome)).or_default() += 1;
     }
 
     pub(crate) fn reject(&mut self, reason: &'static str) {

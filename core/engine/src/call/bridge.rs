@@ -14,6 +14,7 @@ use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Place, Stage};
+use crate::conference::seat::Seat;
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, Transport};
@@ -233,6 +234,7 @@ impl Engine {
             reason: None,
             pending: VecDeque::new(),
             allowance: (f64::from(self.config.message_rate) * 2.0, self.wire.now),
+            seat: Seat::new(self.wire.now),
         });
         bridge.forks.push(key);
         let caller = bridge.caller;

@@ -15,6 +15,7 @@ use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Leg, Place, Stage};
+use crate::conference::seat::Seat;
 use crate::config::Account;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
@@ -229,6 +230,7 @@ impl Engine {
                 reason: None,
                 pending: VecDeque::new(),
                 allowance,
+                seat: Seat::new(now),
             }
         });
         self.invites.insert(transaction, call);

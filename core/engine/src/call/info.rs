@@ -45,10 +45,12 @@ impl Engine {
         }
         let message = Outgoing {
             method: Method::Info,
-            tail: crate::conference::message::tail(kind, &[], body),
+            tail: crate::conference::copies::tail(kind, &[], body),
             name: String::new(),
+            of: "conference",
             queued: self.wire.now,
             again: false,
+            by_stream: false,
         };
         self.post(other, message);
     }

@@ -33,6 +33,7 @@ use self::reoffer::Reoffer;
 use self::session::Session;
 use crate::arena::Key;
 use crate::conference::message::PendingMessage;
+use crate::conference::seat::Seat;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, address_of_family};
 use crate::sdp::Origin;
@@ -142,6 +143,8 @@ pub(crate) struct Call {
     pub(crate) pending: VecDeque<(Ticket, Option<Decided>)>,
     /// Messages per second: what is left of the allowance, and when it was counted.
     pub(crate) allowance: (f64, Time),
+    /// Its part in a conference.
+    pub(crate) seat: Seat,
 }
 
 impl Engine {

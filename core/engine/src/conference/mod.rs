@@ -1,8 +1,11 @@
 //! Conferences: made by the first who joins, gone with the last.
 
+pub(crate) mod copies;
 pub(crate) mod info;
 pub(crate) mod join;
 pub(crate) mod message;
+pub(crate) mod multipart;
+pub(crate) mod seat;
 
 use std::sync::Arc;
 

@@ -187,6 +187,7 @@ impl Dialog {
             .header("CSeq", format_args!("{cseq} {}", method.name()));
         match self.contact.as_str() {
             "" => writer,
+            _ if method == Method::Message => writer, // RFC 3428 section 4
             contact => writer.header("Contact", contact),
         }
     }
