@@ -81,8 +81,9 @@ impl Engine {
                 }
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
-            // Keys and talking are for conference control.
-            MediaEvent::Digit { .. } | MediaEvent::Talking { .. } => {}
+            MediaEvent::Talking { leg, on } => self.talking(leg, on),
+            // Keys are for conference control.
+            MediaEvent::Digit { .. } => {}
         }
     }
 
