@@ -7,6 +7,7 @@ mod call;
 mod conference;
 mod drain;
 mod early;
+mod event;
 mod fork;
 mod info;
 mod ipv6;

@@ -123,6 +123,14 @@ pub struct ConferenceConfig {
     pub max_participants: u32,
     /// Whether participants may send messages.
     pub chat: bool,
+    /// Whether messages to its number are taken from users who do not take part.
+    pub outside_messages: bool,
+    /// Whether participants are told what happens, by messages in their calls.
+    pub send_events: bool,
+    /// Whether one is also told what one did oneself.
+    pub echo_events: bool,
+    /// Whether video is forwarded.
+    pub video: bool,
 }
 
 /// The way into a conference for one role.

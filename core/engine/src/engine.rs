@@ -146,6 +146,7 @@ impl Engine {
             }
             Input::Verdict { ticket, verdict } => self.on_verdict(ticket, verdict),
             Input::Media(event) => self.on_media(event),
+            Input::Conference { id, command } => self.control(id, command),
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
                 self.draining = true;
@@ -176,6 +177,7 @@ impl Engine {
                 Timer::Record(leg) => self.record_totals(leg, None),
                 Timer::Subscription(key) => self.subscription_timer(key, at),
                 Timer::Notify(key) => self.notify_timer(key),
+                Timer::Talking(id) => self.talking_timer(id),
                 Timer::Drain => self.hang_up_all(),
             }
         }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use cordboard_model::hook::conference::Role;
 use cordboard_model::media::{MediaCommand, MediaEvent};
-use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, ParticipantId, ShardId, Ticket, Time, Verdict};
 
 use crate::limits::Ban;
 use crate::record::CallRecord;
@@ -118,6 +119,14 @@ pub enum Input {
     },
     /// A media shard reports.
     Media(MediaEvent),
+    /// Somebody who may changes a conference that is alive. Nothing happens where it is over, or the
+    /// participant gone.
+    Conference {
+        /// The conference.
+        id: ConferenceId,
+        /// What to do.
+        command: ConferenceCommand,
+    },
     /// The commands of this ticket are on disk (or could not be written).
     Stored {
         /// The ticket of [`Output::Store`].
@@ -130,6 +139,48 @@ pub enum Input {
         /// When calls that are still up get a BYE.
         deadline: Time,
     },
+}
+
+/// What can be done to a conference that is alive. A participant's id is the number of its media leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConferenceCommand {
+    /// Nobody hears this participant, or everybody does again.
+    Mute {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether nobody hears it.
+        muted: bool,
+    },
+    /// This participant hears nobody, or everybody again.
+    Deafen {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether it hears nobody.
+        deaf: bool,
+    },
+    /// This participant may not write, or may again.
+    Silence {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether its messages are refused.
+        silenced: bool,
+    },
+    /// This participant has another standing.
+    Role {
+        /// Who.
+        participant: ParticipantId,
+        /// Its standing from now on.
+        role: Role,
+    },
+    /// Put this participant out.
+    Kick {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Let only moderators in, or everybody again.
+    Lock(bool),
+    /// Put everybody out.
+    End,
 }
 
 /// Everything that the engine asks its shell to do, in this order.

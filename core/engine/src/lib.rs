@@ -18,6 +18,7 @@ mod call;
 mod conference;
 pub mod config;
 pub mod counts;
+mod date;
 mod directory;
 mod door;
 mod engine;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use cordboard_model::{LegId, Ticket, Time};
+use cordboard_model::{ConferenceId, LegId, Ticket, Time};
 
 use crate::arena::Key;
 
@@ -46,6 +46,8 @@ pub(crate) enum Timer {
     Subscription(Key),
     /// A subscriber may be told again.
     Notify(Key),
+    /// Changes of who talks in a conference may be told.
+    Talking(ConferenceId),
     /// Calls that are still up get their BYE.
     Drain,
 }

@@ -2,6 +2,7 @@
 
 use crate::arena::Key;
 use crate::call::{Call, Place, Stage};
+use crate::conference::event::Event;
 use crate::engine::{Engine, Subject};
 use crate::io::Packet;
 use crate::sip::message::Message;
@@ -66,6 +67,14 @@ impl Engine {
 
     /// Every call that is still up at the end of a drain.
     pub(crate) fn hang_up_all(&mut self) {
+        let mut alive: Vec<_> = self.conferences.keys().copied().collect();
+        alive.sort_unstable(); // the same inputs give the same outputs
+        for id in alive {
+            self.tell_all(id, Event::End);
+            if let Some(conference) = self.conferences.get_mut(&id) {
+                conference.ending = true;
+            }
+        }
         for key in self.calls.keys() {
             self.hang_up(key, "shutdown", Some(SHUTDOWN));
         }
@@ -132,7 +141,7 @@ impl Engine {
     /// Tells the conference or the other side that this call is gone.
     pub(crate) fn leave(&mut self, key: Key, call: &Call, reason: Option<&str>) {
         match call.place {
-            Place::Conference(id) => self.left(key, id, call.stage),
+            Place::Conference(id) => self.left(key, id, call),
             Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call, reason),
         }
     }

@@ -113,6 +113,16 @@ impl Engine {
             entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let config = Arc::clone(config);
+        if role == Role::Member && self.conferences.get(&id).is_some_and(|conference| conference.locked) {
+            self.joined("locked", caller.flow);
+            return self.refuse_in(
+                transaction,
+                &request,
+                403,
+                "Conference Is Locked",
+                "conference_locked",
+            );
+        }
         let full = self
             .conferences
             .get(&id)

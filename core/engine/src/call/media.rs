@@ -82,8 +82,7 @@ impl Engine {
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
             MediaEvent::Digit { leg, digit } => self.key_heard(leg, digit),
-            // For conference control.
-            MediaEvent::Talking { .. } => {}
+            MediaEvent::Talking { leg, on } => self.talking(leg, on),
         }
     }
 

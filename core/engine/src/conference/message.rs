@@ -110,6 +110,9 @@ impl Engine {
         {
             return refused(403, "Chat Is Disabled", "disabled");
         }
+        if call.seat.silenced {
+            return refused(403, "You Are Muted In Chat", "silenced");
+        }
         if rate > 0.0 && !call.trusted {
             let (left, at) = call.allowance;
             let left = (left + now.since(at).as_secs_f64() * rate).min(rate * 2.0);

@@ -241,6 +241,10 @@ impl<'a> Reader<'a, '_, '_> {
                 max_participants: u32::try_from(tree.sure("max_participants").integer())
                     .expect("the declared range fits"),
                 chat: tree.sure("messages").flag(),
+                outside_messages: tree.sure("outside_messages").flag(),
+                send_events: tree.sure("send_events").flag(),
+                echo_events: tree.sure("echo_events").flag(),
+                video: tree.sure("video").text() == "sfu",
             });
         }
         conferences
