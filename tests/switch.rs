@@ -29,6 +29,7 @@ pub struct Lab {
     filters: Vec<String>,
     policies: Vec<String>,
     routers: Vec<String>,
+    secure: bool,
     further: String,
 }
 
@@ -49,6 +50,13 @@ impl Lab {
     #[must_use]
     pub fn drain(mut self, timeout: &str) -> Self {
         self.drain = Some(timeout.to_owned());
+        self
+    }
+
+    /// SIP also over TLS and secure WebSocket, with a certificate of the switch's own making.
+    #[must_use]
+    pub fn secure(mut self) -> Self {
+        self.secure = true;
         self
     }
 
@@ -114,11 +122,15 @@ impl Lab {
         let mut text = format!(
             "[node]\nname = \"lab\"\ndata_dir = \"data\"\npublic_ip = [\"{address}\"]\ndrain_timeout = \"{drain}\"\n\n\
              [sip]\nrealm = \"lab.test\"\nudp = [\"{address}:5060\"]\ntcp = [\"{address}:5060\"]\n\
-             ws = [\"{address}:8088\"]\ntrusted = [{trusted}]\n\n\
+             ws = [\"{address}:8088\"]\n{secure}trusted = [{trusted}]\n\n\
              [http]\nlisten = [\"{address}:8080\"]\n\n[plugins]\nbuild = true\nsetup = true\n\n\
              [[account]]\nid = \"00000000000000000000000000000001\"\nrealm = \"lab.test\"\n",
             drain = self.drain.as_deref().unwrap_or("1s"),
             trusted = self.trusted.join(", "),
+            secure = match self.secure {
+                true => format!("tls = [\"{address}:5061\"]\nwss = [\"{address}:8089\"]\n"),
+                false => String::new(),
+            },
         );
         for (n, name) in ["alice", "bob", "carol", "dave"].iter().enumerate() {
             let _ = write!(
@@ -197,6 +209,14 @@ impl Switch {
         self.process.as_mut().expect("the switch runs")
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It was killed and not started again.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the switch runs").pid()
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.process = None;
@@ -215,6 +235,16 @@ impl Switch {
     /// SIP over WebSocket.
     pub fn ws(&self) -> SocketAddr {
         SocketAddr::new(self.address, 8088)
+    }
+
+    /// SIP over TLS, where the lab is secure.
+    pub fn sips(&self) -> SocketAddr {
+        SocketAddr::new(self.address, 5061)
+    }
+
+    /// SIP over secure WebSocket, where the lab is secure.
+    pub fn wss(&self) -> SocketAddr {
+        SocketAddr::new(self.address, 8089)
     }
 
     /// HTTP.

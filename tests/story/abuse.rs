@@ -456,3 +456,42 @@ fn a_ban_does_not_cut_the_connection_that_a_call_goes_over() {
         }
     }
 }
+
+#[test]
+fn while_there_is_no_time_for_all_known_phones_are_read_first() {
+    let mut world = World::with(|config| {
+        config.trusted = vec!["203.0.113.0/24".parse().expect("a network")];
+        config.abuse.proven_for = Duration::from_secs(100);
+    });
+    let mut alice = Phone::new("alice", 1);
+    assert_eq!(alice.register(&mut world, 600).status(), 200);
+    let known = |world: &World, address: &str| {
+        let address = address.parse().expect("an address");
+        world.engine.is_known(address, world.now)
+    };
+    assert!(known(&world, "198.51.100.1") && known(&world, "203.0.113.9"));
+    assert!(!known(&world, "198.51.100.66"));
+    world.advance(Duration::from_secs(101));
+    assert!(!known(&world, "198.51.100.1") && known(&world, "203.0.113.9"));
+
+    let late = |world: &World, ms| {
+        world
+            .engine
+            .is_late(world.now - Duration::from_millis(ms), world.now)
+    };
+    assert!(
+        !late(&world, 60) && late(&world, 65),
+        "an eighth of half a second"
+    );
+    world.reconfigure(|config| config.limits.lag = Duration::ZERO);
+    assert!(!late(&world, 60_000), "never for this");
+}
+
+#[test]
+fn a_known_phone_is_heard_without_a_proof_when_strangers_are_not() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    assert_eq!(alice.register(&mut world, 600).status(), 200);
+    let text = probe(&alice, 1, "").replace("OPTIONS", "REGISTER");
+    receive_late(&mut world, &alice, &text, Duration::from_millis(600));
+    assert_eq!(alice.final_response(&mut world).status(), 401);
+}

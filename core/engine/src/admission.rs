@@ -35,6 +35,9 @@ const SCANNERS: &[&str] = &[
     "gulp",
 ];
 
+/// The part of the lag at which datagrams of strangers begin to be left unread.
+const EARLY: u32 = 8;
+
 /// How much the switch can still take, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Pressure {
@@ -50,6 +53,19 @@ impl Engine {
     /// belongs to a dialog or transaction that there is.
     pub fn is_banned(&self, address: IpAddr, now: Time) -> bool {
         self.limits.is_banned(address, now)
+    }
+
+    /// Whether somebody at an address has proved himself lately, or needs no proof: such sources are heard
+    /// first when not all can be.
+    pub fn is_known(&self, address: IpAddr, now: Time) -> bool {
+        self.directory.trusts(address) || self.limits.has_proven(address, now)
+    }
+
+    /// Whether a datagram has waited so long that those of strangers should not be read at all: by then
+    /// the queue is on its way to be as long as `[sip.limits] lag` and to be full.
+    pub fn is_late(&self, stamp: Time, now: Time) -> bool {
+        let lag = self.config.limits.lag;
+        !lag.is_zero() && now.since(stamp) > lag / EARLY
     }
 
     /// The bans that hold at `now`, the one that ends first before the others.
@@ -83,7 +99,8 @@ impl Engine {
         }
         let proves = message.headers(Name::Authorization).next().is_some();
         let known = trusted || proves && self.limits.has_proven(peer, now);
-        let stranger = !known;
+        // A phone's first request bears no proof yet: that it comes from where phones are must do.
+        let stranger = !self.is_known(peer, now);
         let pressure = self.pressure(stamp);
         if pressure == Pressure::NewCalls || (pressure == Pressure::Strangers && stranger) {
             self.wire.counts.reject(match stranger {
@@ -97,11 +114,11 @@ impl Engine {
             });
             return false;
         }
-        let left = match (stranger, proves) {
-            (false, _) => true,
-            (true, false) => self.limits.stranger_may_ask(peer, now),
+        let left = match (known, proves) {
+            (true, _) => true,
+            (false, false) => self.limits.stranger_may_ask(peer, now),
             // It is taken when the proof turns out to be none.
-            (true, true) => self.limits.stranger_has_left(peer, now),
+            (false, true) => self.limits.stranger_has_left(peer, now),
         };
         if !left {
             self.wire.counts.reject("rate_limited");

@@ -35,6 +35,8 @@ const ARRIVALS: usize = 4096;
 const DIALLING: usize = 64;
 /// Inputs taken in a row before the outputs are sent.
 const ROUND: usize = 256;
+/// One of so many datagrams of strangers is read when there is no time for all.
+const SAMPLE: u64 = 16;
 const WAKE: Token = Token(usize::MAX);
 
 /// What comes from connections, in the order in which it came.
@@ -172,6 +174,8 @@ pub(crate) struct Control {
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The UDP sockets, by listener index.
     sockets: Vec<(u16, SipSocket)>,
+    /// Datagrams of strangers that came while there was no time for them.
+    unread: u64,
     outgoing: HashMap<u16, Vec<(Bytes, Bytes, SocketAddr)>>,
     connections: HashMap<u64, (Flow, Writer)>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
@@ -254,6 +258,7 @@ impl ControlParts {
             arrivals: self.arrivals,
             answers: self.answers,
             sockets,
+            unread: 0,
             outgoing: HashMap::new(),
             connections: HashMap::new(),
             by_peer: HashMap::new(),
@@ -315,7 +320,7 @@ impl Control {
 
     fn receive(&mut self, readable: &mut HashSet<Token>, batch: &mut Batch) {
         let (inbox, clock, garbage) = (&mut self.inbox, &self.clock, &mut self.report.garbage);
-        let engine = &self.engine;
+        let (engine, unread, now) = (&self.engine, &mut self.unread, self.clock.now());
         for (index, socket) in &mut self.sockets {
             let token = Token(usize::from(*index));
             if !readable.contains(&token) {
@@ -336,7 +341,15 @@ impl Control {
                 {
                     return;
                 }
-                let banned = engine.is_banned(datagram.source.ip(), datagram.stamp);
+                let (source, stamp) = (datagram.source.ip(), datagram.stamp);
+                // So that the kernel's buffer keeps room for phones that are known.
+                if engine.is_late(stamp, now) && !engine.is_known(source, now) {
+                    *unread += 1;
+                    if !unread.is_multiple_of(SAMPLE) {
+                        return;
+                    }
+                }
+                let banned = engine.is_banned(source, stamp);
                 match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
                     // The engine knows which of its messages belong to calls that are up.
                     Ok(message) => inbox.push(Input::Message {
@@ -527,7 +540,10 @@ impl Control {
         for (flow, _) in self.connections.values() {
             *connections.entry(flow.transport.name()).or_default() += 1;
         }
+        let mut garbage = self.report.garbage.clone();
+        garbage.insert("unread", self.unread - self.unread / SAMPLE);
         Report {
+            garbage,
             counts: self.engine.counts().clone(),
             gauges: self.engine.gauges(),
             kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),
