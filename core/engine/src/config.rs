@@ -123,6 +123,8 @@ pub struct ConferenceConfig {
     pub max_participants: u32,
     /// Whether participants may send messages.
     pub chat: bool,
+    /// Whether browsers see each other.
+    pub video: bool,
 }
 
 /// The way into a conference for one role.

@@ -132,7 +132,10 @@ impl Engine {
     /// Tells the conference or the other side that this call is gone.
     pub(crate) fn leave(&mut self, key: Key, call: &Call, reason: Option<&str>) {
         match call.place {
-            Place::Conference(id) => self.left(key, id, call.stage),
+            Place::Conference(id) => {
+                self.left(key, id, call.stage);
+                self.others_look(key, call.place);
+            }
             Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call, reason),
         }
     }

@@ -11,6 +11,7 @@ use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::ability::Abilities;
 use crate::call::outbox::Outbox;
+use crate::call::peer::is_peer_request;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
@@ -170,10 +171,11 @@ impl Engine {
         request: Message,
         caller: &Caller,
         place: Place,
-        leg: Leg,
+        mut leg: Leg,
         number: String,
         focus: bool,
     ) -> Option<Key> {
+        leg.bundle = is_peer_request(&request, caller.flow).then(Box::default);
         let secret = self.wire.token();
         let sent_by = self.sent_by(caller.flow);
         let contact = self.contact(&number, caller.flow, focus);

@@ -36,6 +36,8 @@ enum Open {
 pub(crate) struct Reoffer {
     /// The description has changed since it was offered last.
     changed: bool,
+    /// Who shows what has changed; it may have changed back since.
+    videos: bool,
     /// The session wants its refresh.
     refresh: bool,
     open: Option<Open>,
@@ -60,6 +62,14 @@ impl Engine {
         }
     }
 
+    /// Somebody whom this call may see has come, gone or changed: it is told when it may be told, if there still
+    /// is anything to tell then.
+    pub(crate) fn videos_changed(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(key).filter(|call| call.leg.bundle.is_some()) {
+            (call.reoffer.videos, call.reoffer.tries) = (true, 0);
+        }
+    }
+
     /// The session is to be refreshed: by UPDATE where the peer takes it, else by re-INVITE.
     pub(crate) fn refresh(&mut self, key: Key) {
         if let Some(call) = self.calls.get_mut(key) {
@@ -74,14 +84,23 @@ impl Engine {
         let settled = call.stage == Stage::Up && call.unacknowledged.is_none() && !call.offered;
         let Reoffer {
             changed,
+            videos,
             refresh,
             open,
             due,
             ..
         } = call.reoffer;
-        if !settled || open.is_some() || due.is_some() || !(changed || refresh) {
+        if !settled || open.is_some() || due.is_some() || !(changed || videos || refresh) {
             return;
         }
+        let changed = changed || videos && self.sees_news(key);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.reoffer.videos = false;
+        }
+        if !changed && !refresh {
+            return;
+        }
+        let Some(call) = self.calls.get(key) else { return };
         if changed || !call.peer.update {
             self.send_offer(key);
         } else {
@@ -165,7 +184,7 @@ impl Engine {
             200..=299 => self.offer_accepted(key, response, was_invite),
             status => {
                 if was_invite {
-                    call.offered = false;
+                    self.offer_concluded(key);
                 }
                 self.offer_refused(key, status, response, was_invite);
             }

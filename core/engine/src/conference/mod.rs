@@ -1,11 +1,13 @@
 //! Conferences: made by the first who joins, gone with the last.
 
+pub(crate) mod channel;
 pub(crate) mod copies;
 pub(crate) mod info;
 pub(crate) mod join;
 pub(crate) mod message;
 pub(crate) mod multipart;
 pub(crate) mod seat;
+pub(crate) mod video;
 
 use std::sync::Arc;
 

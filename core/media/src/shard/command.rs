@@ -51,6 +51,8 @@ impl Shard {
                     leg.dial.add(&text);
                 }
             }
+            // Peers are not served by this shard yet.
+            MediaCommand::Peer(_) => {}
             MediaCommand::Close { leg } => self.close(leg, now),
         }
     }

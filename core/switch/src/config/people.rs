@@ -241,6 +241,7 @@ impl<'a> Reader<'a, '_, '_> {
                 max_participants: u32::try_from(tree.sure("max_participants").integer())
                     .expect("the declared range fits"),
                 chat: tree.sure("messages").flag(),
+                video: tree.sure("video").text() == "sfu",
             });
         }
         conferences
