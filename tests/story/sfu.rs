@@ -196,13 +196,13 @@ fn who_leaves_is_inactive_with_a_port_and_the_next_one_gets_the_line() {
         assert_eq!(browser.sees().len(), 1);
     }
     bob.is_left_alone(&mut world);
-    let mut dave = Browser::new("dave", 9);
-    dave.call(&mut world, "3000");
+    let mut frank = Browser::new("frank", 9);
+    frank.call(&mut world, "3000");
     for browser in &mut browsers {
         assert_eq!(browser.looks(&mut world).len(), 2);
         assert_eq!(browser.mids.len(), 4, "the line is used again");
     }
-    assert_eq!(dave.looks(&mut world).len(), 2);
+    assert_eq!(frank.looks(&mut world).len(), 2);
     let after = &browsers[0].views["video-2"];
     assert!(after.stream != before.stream && after.track != before.track && after.ssrc != before.ssrc);
     assert_ne!(after.label, before.label);
@@ -218,7 +218,7 @@ fn what_changes_while_an_answer_is_awaited_comes_in_one_offer() {
     // Three more come while alice thinks about bob, and calls of others go on undisturbed.
     let mut others: Vec<Browser> = Vec::new();
     assert_eq!(bob.looks(&mut world).len(), 1);
-    for (name, host) in [("carol", 3), ("dave", 4), ("erin", 5)] {
+    for (name, host) in [("carol", 3), ("frank", 4), ("grace", 5)] {
         let mut browser = Browser::new(name, host);
         browser.call(&mut world, "3000");
         assert_eq!(bob.looks(&mut world).len(), others.len() + 2);

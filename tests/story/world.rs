@@ -86,8 +86,8 @@ pub(crate) fn config() -> Config {
             credential("bob", "bob", "Bob"),
             credential("bob-desk", "bob", "Bob"),
             credential("carol", "carol", "Carol"),
-            credential("dave", "dave", "Dave"),
-            credential("erin", "erin", "Erin"),
+            credential("frank", "frank", "Frank"),
+            credential("grace", "grace", "Grace"),
         ],
         conferences: vec![ConferenceConfig {
             id: ConferenceId(0xc0),
