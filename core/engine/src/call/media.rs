@@ -38,7 +38,6 @@ impl Engine {
         let id = LegId(self.number());
         Leg {
             id,
-            since: self.wire.now,
             mix,
             shard,
             port: None,

@@ -10,6 +10,7 @@ pub(crate) mod info;
 pub(crate) mod media;
 pub(crate) mod offer;
 pub(crate) mod outbox;
+pub(crate) mod parting;
 pub(crate) mod peer;
 pub(crate) mod reliable;
 pub(crate) mod reoffer;
@@ -71,7 +72,6 @@ pub(crate) enum Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Leg {
     pub(crate) id: LegId,
-    pub(crate) since: Time,
     pub(crate) mix: MixId,
     pub(crate) shard: ShardId,
     /// Our RTP port, when the shard has named it.

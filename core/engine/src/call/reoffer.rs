@@ -49,7 +49,15 @@ pub(crate) struct Reoffer {
 impl Reoffer {
     /// Whether nothing may be sent in the dialog now.
     pub(crate) const fn is_open(&self) -> bool {
-        matches!(self.open, Some(Open::Invite(_)))
+        self.open_invite().is_some()
+    }
+
+    /// The transaction of the re-INVITE that is not answered yet.
+    pub(crate) const fn open_invite(&self) -> Option<Key> {
+        match self.open {
+            Some(Open::Invite(transaction)) => Some(transaction),
+            _ => None,
+        }
     }
 }
 
@@ -166,11 +174,23 @@ impl Engine {
 
     /// What a re-INVITE or UPDATE of ours came to.
     pub(crate) fn reoffer_outcome(&mut self, key: Key, transaction: Key, outcome: Outcome<'_>) {
+        if let Outcome::Response(response) = outcome
+            && response.status() < 200
+        {
+            return;
+        }
+        if self.parted(transaction, &outcome) {
+            return;
+        }
         let response = match outcome {
-            Outcome::Response(response) if response.status() < 200 => return,
             Outcome::Response(response) => response,
             // No answer at all: there is no dialog any more (RFC 3261 section 12.2.1.2).
-            Outcome::Silence => return self.hang_up(key, "no_answer_to_offer", Some(SILENT)),
+            Outcome::Silence => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.reoffer.open = None;
+                }
+                return self.hang_up(key, "no_answer_to_offer", Some(SILENT));
+            }
         };
         let Some(call) = self.calls.get_mut(key) else {
             return self.dismiss(transaction, response, false);

@@ -86,6 +86,6 @@ fn shown_by(call: &Call) -> Option<Wanted> {
             leg: call.leg.id,
             mid: camera.to_owned(),
         },
-        label: call.leg.channel(),
+        label: call.channel(),
     })
 }
