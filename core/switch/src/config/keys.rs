@@ -287,7 +287,7 @@ static CONFERENCE: Section = Section {
         key("moderator", Kind::Table(&MODERATOR), Toml("{}"), "Moderators."),
         key("max_participants", Kind::Integer(1, 100_000), Toml("1000"), "The most participants at once."),
         key("messages", Kind::Flag, Toml("true"), "Whether participants may send messages."),
-        key("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether browsers see each other: `sfu` shows everybody to everybody else."),
+        key("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether browsers see each other: with \"sfu\" everybody is shown to everybody else."),
         later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
         later("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
         later("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
