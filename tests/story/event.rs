@@ -29,7 +29,11 @@ fn world(change: impl FnOnce(&mut Config)) -> World {
 }
 
 fn phones() -> (Phone, Phone, Phone) {
-    (Phone::new("alice", 1), Phone::new("bob", 2), Phone::new("carol", 3))
+    (
+        Phone::new("alice", 1),
+        Phone::new("bob", 2),
+        Phone::new("carol", 3),
+    )
 }
 
 fn read(message: &Message) -> Value {
@@ -46,10 +50,9 @@ fn events(phone: &mut Phone, world: &mut World) -> Vec<Value> {
     let mut seen = Vec::new(); // it repeats what is not answered at once
     loop {
         phone.listen(world);
-        let place = phone
-            .inbox
-            .iter()
-            .position(|delivery| delivery.message.method_text() == "MESSAGE" && delivery.message.is_request());
+        let place = phone.inbox.iter().position(|delivery| {
+            delivery.message.method_text() == "MESSAGE" && delivery.message.is_request()
+        });
         let Some(place) = place else { return events };
         let message = phone.inbox.remove(place).message;
         let number = message.cseq().unwrap().number;
@@ -63,7 +66,11 @@ fn events(phone: &mut Phone, world: &mut World) -> Vec<Value> {
 
 fn types(events: &[Value]) -> Vec<String> {
     let word = |event: &Value| {
-        let name = event["type"].as_str().unwrap().trim_start_matches("Confbridge").to_owned();
+        let name = event["type"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("Confbridge")
+            .to_owned();
         match event["channels"][0]["talking_status"].as_str() {
             Some(status) => format!("{name} {status}"),
             None => name,
@@ -163,8 +170,17 @@ fn the_keys_stand_in_the_order_that_clients_know_and_the_conference_is_the_sende
     let join = alice.gets(&mut world, "MESSAGE", true);
     let text = String::from_utf8(join.body_slice().to_vec()).unwrap();
     let places: Vec<_> = [
-        "\"type\"", "\"timestamp\"", "\"bridge\"", "\"creationtime\"", "\"video_mode\"", "\"channels\"",
-        "\"protocol_id\"", "\"caller\"", "\"language\"", "\"admin\"", "\"muted\"",
+        "\"type\"",
+        "\"timestamp\"",
+        "\"bridge\"",
+        "\"creationtime\"",
+        "\"video_mode\"",
+        "\"channels\"",
+        "\"protocol_id\"",
+        "\"caller\"",
+        "\"language\"",
+        "\"admin\"",
+        "\"muted\"",
     ]
     .iter()
     .map(|key| text.find(key).unwrap())
@@ -196,13 +212,24 @@ fn ones_own_events_come_only_where_they_are_echoed() {
         talk(&mut world, 1, true);
         let heard = events(&mut alice, &mut world);
         assert_eq!(types(&heard), ["Mute", "Unmute", "Talking on"]);
-        assert!(heard[..2].iter().all(|event| event["channels"][0].get("muted").is_none()));
+        assert!(
+            heard[..2]
+                .iter()
+                .all(|event| event["channels"][0].get("muted").is_none())
+        );
         assert_eq!(who(&heard[0]), ["bob"]);
-        let expected: &[&str] = if echo { &["Mute", "Unmute", "Talking on"] } else { &[] };
+        let expected: &[&str] = if echo {
+            &["Mute", "Unmute", "Talking on"]
+        } else {
+            &[]
+        };
         assert_eq!(types(&events(&mut bob, &mut world)), expected);
         bob.within(&mut world, &mut line, "BYE", "", b"");
         let left = events(&mut alice, &mut world);
-        assert_eq!((types(&left), who(&left[0])), (vec!["Leave".to_owned()], vec!["bob"]));
+        assert_eq!(
+            (types(&left), who(&left[0])),
+            (vec!["Leave".to_owned()], vec!["bob"])
+        );
         assert!(events(&mut bob, &mut world).is_empty());
     }
 }
@@ -241,7 +268,10 @@ fn talking_is_told_at_once_and_then_gathered() {
     assert!(events(&mut alice, &mut world).is_empty());
     world.advance(Duration::from_millis(1));
     let told = events(&mut alice, &mut world);
-    assert_eq!((types(&told), who(&told[0])), (vec!["Talking on".to_owned()], vec!["carol"]));
+    assert_eq!(
+        (types(&told), who(&told[0])),
+        (vec!["Talking on".to_owned()], vec!["carol"])
+    );
     assert!(events(&mut carol, &mut world).is_empty(), "her own");
     world.advance(Duration::from_secs(1));
     talk(&mut world, 0, false);
@@ -261,7 +291,13 @@ fn one_who_is_muted_does_not_talk() {
     talk(&mut world, 1, true);
     world.advance(Duration::from_secs(1));
     let participant = participant(&world, 1);
-    command(&mut world, ConferenceCommand::Mute { participant, muted: true });
+    command(
+        &mut world,
+        ConferenceCommand::Mute {
+            participant,
+            muted: true,
+        },
+    );
     talk(&mut world, 1, false);
     world.advance(Duration::from_secs(1));
     talk(&mut world, 1, true);
@@ -271,7 +307,11 @@ fn one_who_is_muted_does_not_talk() {
         ["Talking on", "Talking off", "Mute"]
     );
     let leg = legs(&world)[1];
-    let gate = MediaCommand::Gate { leg, muted: true, deaf: false };
+    let gate = MediaCommand::Gate {
+        leg,
+        muted: true,
+        deaf: false,
+    };
     assert!(world.media.contains(&gate), "nobody hears it");
 }
 
@@ -284,7 +324,10 @@ fn a_locked_conference_takes_moderators_only() {
     command(&mut world, ConferenceCommand::Lock(true));
     let (_, refused) = bob.invite(&mut world, "3000");
     let refused = refused.unwrap();
-    assert_eq!((refused.status(), refused.reason()), (403, "Conference Is Locked"));
+    assert_eq!(
+        (refused.status(), refused.reason()),
+        (403, "Conference Is Locked")
+    );
     carol.call(&mut world, "3001*1234");
     command(&mut world, ConferenceCommand::Lock(false));
     bob.call(&mut world, "3000");
@@ -322,12 +365,25 @@ fn one_who_is_put_out_has_left_and_a_new_role_shows_in_what_follows() {
     bob.call(&mut world, "3000");
     events(&mut alice, &mut world);
     let (first, second) = (participant(&world, 0), participant(&world, 1));
-    command(&mut world, ConferenceCommand::Role { participant: first, role: Role::Moderator });
+    command(
+        &mut world,
+        ConferenceCommand::Role {
+            participant: first,
+            role: Role::Moderator,
+        },
+    );
     command(&mut world, ConferenceCommand::Kick { participant: second });
     bob.listen(&mut world);
-    assert!(bob.inbox.iter().any(|delivery| delivery.message.method_text() == "BYE"));
+    assert!(
+        bob.inbox
+            .iter()
+            .any(|delivery| delivery.message.method_text() == "BYE")
+    );
     let left = events(&mut alice, &mut world);
-    assert_eq!((types(&left), who(&left[0])), (vec!["Leave".to_owned()], vec!["bob"]));
+    assert_eq!(
+        (types(&left), who(&left[0])),
+        (vec!["Leave".to_owned()], vec!["bob"])
+    );
     carol.call(&mut world, "3000");
     let welcome = events(&mut carol, &mut world);
     let flags: Vec<_> = welcome[0]["channels"]
@@ -341,7 +397,11 @@ fn one_who_is_put_out_has_left_and_a_new_role_shows_in_what_follows() {
     for participant in [second, ParticipantId(999)] {
         command(&mut world, ConferenceCommand::Kick { participant });
     }
-    assert!(events(&mut alice, &mut world).iter().all(|event| event["type"] == "ConfbridgeJoin"));
+    assert!(
+        events(&mut alice, &mut world)
+            .iter()
+            .all(|event| event["type"] == "ConfbridgeJoin")
+    );
 }
 
 #[test]
@@ -379,7 +439,12 @@ fn one_comes_in_muted_by_configuration_and_by_policy() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|channel| (channel["admin"].as_bool().unwrap(), channel["muted"].as_bool().unwrap()))
+        .map(|channel| {
+            (
+                channel["admin"].as_bool().unwrap(),
+                channel["muted"].as_bool().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(seen, [(false, true), (true, false), (false, true)]);
 }
@@ -400,5 +465,8 @@ fn one_who_does_not_take_events_is_spared_and_one_who_is_slow_misses_talking_fir
     let counts = &world.engine.counts().messages;
     assert!(counts[&("out", "event", "behind")] > 20, "{counts:?}");
     assert!(counts[&("out", "event", "not_acceptable")] > 40, "{counts:?}");
-    assert!(!counts.contains_key(&("out", "event", "queue_full")), "{counts:?}");
+    assert!(
+        !counts.contains_key(&("out", "event", "queue_full")),
+        "{counts:?}"
+    );
 }

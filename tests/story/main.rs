@@ -3,6 +3,7 @@
 mod abuse;
 mod audio;
 mod bridge;
+mod browser;
 mod call;
 mod conference;
 mod drain;
@@ -24,5 +25,6 @@ mod reoffer;
 mod robot;
 mod route;
 mod session;
+mod sfu;
 mod subscription;
 mod world;

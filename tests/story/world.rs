@@ -17,6 +17,7 @@ use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::hook::OnFailure;
+use cordboard_model::media::peer::{Candidate, IceCredentials, LocalPeer, PeerCommand, PeerEvent};
 use cordboard_model::media::{Codec, LegTotals, MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
 
@@ -85,6 +86,8 @@ pub(crate) fn config() -> Config {
             credential("bob", "bob", "Bob"),
             credential("bob-desk", "bob", "Bob"),
             credential("carol", "carol", "Carol"),
+            credential("frank", "frank", "Frank"),
+            credential("grace", "grace", "Grace"),
         ],
         conferences: vec![ConferenceConfig {
             id: ConferenceId(0xc0),
@@ -100,7 +103,7 @@ pub(crate) fn config() -> Config {
             outside_messages: false,
             send_events: false,
             echo_events: false,
-            video: false,
+            video: true,
         }],
         trusted: Vec::new(),
         digests: vec![DigestAlgorithm::Md5, DigestAlgorithm::Sha256],
@@ -243,7 +246,9 @@ impl World {
         let mut open: Vec<_> = Vec::new();
         for command in &self.media {
             match command {
-                MediaCommand::Open { leg, .. } => open.push(*leg),
+                MediaCommand::Open { leg, .. } | MediaCommand::Peer(PeerCommand::Open { leg, .. }) => {
+                    open.push(*leg);
+                }
                 MediaCommand::Close { leg } => open.retain(|other| other != leg),
                 _ => {}
             }
@@ -268,6 +273,10 @@ impl World {
                             leg,
                             port: self.ports,
                         };
+                        self.engine.handle(Input::Media(event), self.now);
+                    } else if let MediaCommand::Peer(PeerCommand::Open { leg, .. }) = command {
+                        let local = local_peer(leg.0);
+                        let event = MediaEvent::Peer(PeerEvent::Opened { leg, local });
                         self.engine.handle(Input::Media(event), self.now);
                     } else if let MediaCommand::Close { leg } = command
                         && self.totals_come
@@ -295,5 +304,18 @@ impl World {
                 Output::Relayed { .. } => {}
             }
         }
+    }
+}
+
+/// Our end of a WebRTC peer's transport.
+fn local_peer(number: u64) -> LocalPeer {
+    let address = "192.0.2.1:10000".parse().unwrap();
+    LocalPeer {
+        ice: IceCredentials {
+            ufrag: format!("ours{number}"),
+            pwd: "0123456789abcdefghijkl".to_owned().into(),
+        },
+        fingerprint: [0xab; 32],
+        candidates: [false, true].map(|tcp| Candidate { address, tcp }).to_vec(),
     }
 }

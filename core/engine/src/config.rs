@@ -129,7 +129,7 @@ pub struct ConferenceConfig {
     pub send_events: bool,
     /// Whether one is also told what one did oneself.
     pub echo_events: bool,
-    /// Whether video is forwarded.
+    /// Whether browsers see each other.
     pub video: bool,
 }
 

@@ -105,7 +105,9 @@ pub(crate) fn read_sip_date(text: &str) -> Option<Time> {
     WEEKDAYS.iter().find(|day| day.eq_ignore_ascii_case(weekday))?;
     let day: u64 = words.next()?.parse().ok()?;
     let month = words.next()?;
-    let month = 1 + MONTHS.iter().position(|known| known.eq_ignore_ascii_case(month))? as u64;
+    let month = 1 + MONTHS
+        .iter()
+        .position(|known| known.eq_ignore_ascii_case(month))? as u64;
     let year: u64 = words.next()?.parse().ok()?;
     let mut clock = words.next()?.split(':').map(|part| part.parse::<u64>().ok());
     let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
@@ -117,9 +119,7 @@ pub(crate) fn read_sip_date(text: &str) -> Option<Time> {
         && clock.next().is_none()
         && words.next().is_some_and(|zone| zone.eq_ignore_ascii_case("GMT"));
     let days = || days_before(year) + (1..month).map(|month| days_in(year, month)).sum::<u64>() + day - 1;
-    fits.then(|| {
-        Time::default() + Duration::from_secs(days() * DAY + hour * 3600 + minute * 60 + second)
-    })
+    fits.then(|| Time::default() + Duration::from_secs(days() * DAY + hour * 3600 + minute * 60 + second))
 }
 
 #[cfg(test)]
@@ -133,9 +133,18 @@ mod tests {
         assert_eq!(rfc3339(time), "2026-11-22T03:39:34Z");
         assert_eq!(sip_date(time), "Sun, 22 Nov 2026 03:39:34 GMT");
         assert_eq!(event_time(Time::default()), "1970-01-01T00:00:00.000+0000");
-        assert_eq!(sip_date(Time::from_unix_seconds(951_782_400)), "Tue, 29 Feb 2000 00:00:00 GMT");
-        assert_eq!(sip_date(Time::from_unix_seconds(4_107_542_399)), "Sun, 28 Feb 2100 23:59:59 GMT");
-        assert_eq!(sip_date(Time::from_unix_seconds(4_107_542_400)), "Mon, 01 Mar 2100 00:00:00 GMT");
+        assert_eq!(
+            sip_date(Time::from_unix_seconds(951_782_400)),
+            "Tue, 29 Feb 2000 00:00:00 GMT"
+        );
+        assert_eq!(
+            sip_date(Time::from_unix_seconds(4_107_542_399)),
+            "Sun, 28 Feb 2100 23:59:59 GMT"
+        );
+        assert_eq!(
+            sip_date(Time::from_unix_seconds(4_107_542_400)),
+            "Mon, 01 Mar 2100 00:00:00 GMT"
+        );
     }
 
     #[test]

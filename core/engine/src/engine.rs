@@ -10,6 +10,7 @@ use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
+use crate::call::parting::Parting;
 use crate::call::route::PendingRoute;
 use crate::conference::Conference;
 use crate::conference::message::PendingMessage;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
+    /// Calls that are over and whose BYE waits, by the transactions of their open offers.
+    pub(crate) partings: HashMap<Key, Parting>,
     pub(crate) records: Records,
     pub(crate) subjects: HashMap<Ticket, Subject>,
     pub(crate) product: String,
@@ -88,6 +91,7 @@ impl Engine {
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
+            partings: HashMap::new(),
             records: Records::default(),
             subjects: HashMap::new(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
@@ -170,6 +174,7 @@ impl Engine {
                 Timer::Answer(call) => self.answer_timer(call, at),
                 Timer::Progress(call) => self.progress_timer(call, at),
                 Timer::Session(call) => self.session_timer(call, at),
+                Timer::Parting(offer) => self.parting_timer(offer),
                 Timer::Reoffer(call) => self.reoffer_timer(call, at),
                 Timer::Ringing(bridge) => self.ringing_timer(bridge, at),
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
@@ -341,7 +346,12 @@ impl Engine {
     }
 
     fn settle(&mut self) {
-        if self.draining && !self.drained && self.calls.len() == 0 && !self.records.is_waiting() {
+        if self.draining
+            && !self.drained
+            && self.calls.len() == 0
+            && self.partings.is_empty()
+            && !self.records.is_waiting()
+        {
             self.drained = true;
             self.wire.out.push_back(Output::Drained);
         }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cordboard_model::media::LegTotals;
+use cordboard_model::media::{Codec, LegTotals};
 use cordboard_model::{AccountId, ConferenceId, LegId, Time};
 
 use crate::arena::Key;
@@ -184,7 +184,7 @@ impl Engine {
             started: draft.started,
             answered: draft.answered,
             ended: self.wire.now,
-            codec: call.leg.audio.as_ref().map(|audio| audio.format.codec.name()),
+            codec: call.leg.codec().map(Codec::name),
             reason,
             status: draft.status,
             conference: match call.place {

@@ -34,6 +34,8 @@ pub(crate) enum Timer {
     Session(Key),
     /// An offer of ours inside a call is made again, or has waited too long for its answer.
     Reoffer(Key),
+    /// The BYE of a call that is over has waited long enough for the answer to our offer.
+    Parting(Key),
     /// The called party's phones have rung long enough.
     Ringing(Key),
     /// The verdict on this question is overdue.

@@ -10,6 +10,7 @@ use cordboard_engine::Engine;
 use cordboard_engine::io::{Flow, StoreWrite};
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{Asked, Host, HostConfig};
+use cordboard_model::media::peer::PeerCommand;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket};
 use tokio::runtime::{Handle, Runtime};
@@ -359,7 +360,7 @@ impl Shell for Wiring {
 
     fn media(&mut self, shard: ShardId, command: MediaCommand) {
         let opened = match &command {
-            MediaCommand::Open { leg, .. } => Some(*leg),
+            MediaCommand::Open { leg, .. } | MediaCommand::Peer(PeerCommand::Open { leg, .. }) => Some(*leg),
             _ => None,
         };
         let Err(error) = self.shards[usize::from(shard.0)].send(command) else {

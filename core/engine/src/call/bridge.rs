@@ -10,6 +10,7 @@ use crate::arena::Key;
 use crate::call::ability::Abilities;
 use crate::call::incoming::{Caller, accepted};
 use crate::call::outbox::Outbox;
+use crate::call::peer::peer_on;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
@@ -181,7 +182,8 @@ impl Engine {
             .bridges
             .get(bridge_key)
             .map(|bridge| (bridge.mix, bridge.shard))?;
-        let leg = self.new_leg(mix, shard, false, false);
+        let mut leg = self.new_leg(mix, shard, false, false);
+        leg.bundle = peer_on(contact.flow.transport).then(Box::default);
         let sent_by = self.sent_by(contact.flow);
         let bridge = self.bridges.get_mut(bridge_key)?;
         let dialog = Dialog {
@@ -334,7 +336,7 @@ impl Engine {
         let early = early.into_iter().find(|early| early.dialog.remote_tag == tag);
         let heard = early.map(|early| {
             call.dialog = early.dialog;
-            early.audio
+            early.settled
         });
         call.dialog.established_by(response);
         call.accepts = accepted(response);
@@ -352,11 +354,9 @@ impl Engine {
         }
         let settled = match (response.body_slice().is_empty(), heard.flatten()) {
             // The answer came before, with a provisional response.
-            (true, Some(audio)) => {
-                if let Some(call) = self.calls.get_mut(key) {
-                    call.offered = false;
-                }
-                self.set_audio(key, audio);
+            (true, Some(settled)) => {
+                self.settle_media(key, settled);
+                self.offer_concluded(key);
                 Ok(())
             }
             _ => self.take_answer(key, response),

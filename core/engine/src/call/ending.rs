@@ -6,9 +6,7 @@ use crate::conference::event::Event;
 use crate::engine::{Engine, Subject};
 use crate::io::Packet;
 use crate::sip::message::Message;
-use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::transaction::Owner;
 use crate::sip::write::respond;
 
 /// The Reason of the BYEs that end a drain (RFC 3326).
@@ -59,7 +57,7 @@ impl Engine {
             return;
         };
         match call.stage {
-            Stage::Answered | Stage::Up => self.bye(&mut call, reason),
+            Stage::Answered | Stage::Up => call = self.part(call, reason),
             _ => self.refuse_invite(&call, 503, "Service Unavailable", reason),
         }
         self.leave(key, &call, reason);
@@ -78,18 +76,6 @@ impl Engine {
         for key in self.calls.keys() {
             self.hang_up(key, "shutdown", Some(SHUTDOWN));
         }
-    }
-
-    pub(crate) fn bye(&mut self, call: &mut Call, reason: Option<&str>) {
-        let flow = call.dialog.next_flow();
-        self.transactions
-            .open_client(Method::Bye, flow, Owner::Farewell, &mut self.wire, |branch| {
-                let writer = call.dialog.request(Method::Bye, branch, None);
-                Packet::whole(match reason {
-                    Some(reason) => writer.header("Reason", reason).finish(),
-                    None => writer.finish(),
-                })
-            });
     }
 
     /// Takes a call out of every table but those of its place.
@@ -141,7 +127,10 @@ impl Engine {
     /// Tells the conference or the other side that this call is gone.
     pub(crate) fn leave(&mut self, key: Key, call: &Call, reason: Option<&str>) {
         match call.place {
-            Place::Conference(id) => self.left(key, id, call),
+            Place::Conference(id) => {
+                self.left(key, id, call);
+                self.others_look(key, call.place);
+            }
             Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call, reason),
         }
     }

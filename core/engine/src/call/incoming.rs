@@ -11,6 +11,7 @@ use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::ability::Abilities;
 use crate::call::outbox::Outbox;
+use crate::call::peer::is_peer_request;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
@@ -113,7 +114,12 @@ impl Engine {
             entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let config = Arc::clone(config);
-        if role == Role::Member && self.conferences.get(&id).is_some_and(|conference| conference.locked) {
+        if role == Role::Member
+            && self
+                .conferences
+                .get(&id)
+                .is_some_and(|conference| conference.locked)
+        {
             self.joined("locked", caller.flow);
             return self.refuse_in(
                 transaction,
@@ -180,10 +186,11 @@ impl Engine {
         request: Message,
         caller: &Caller,
         place: Place,
-        leg: Leg,
+        mut leg: Leg,
         number: String,
         focus: bool,
     ) -> Option<Key> {
+        leg.bundle = is_peer_request(&request, caller.flow).then(Box::default);
         let secret = self.wire.token();
         let sent_by = self.sent_by(caller.flow);
         let contact = self.contact(&number, caller.flow, focus);

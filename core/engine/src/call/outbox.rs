@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cordboard_model::Time;
 
 use crate::arena::Key;
-use crate::call::{Call, Stage};
 use crate::call::incoming::accepted;
+use crate::call::{Call, Stage};
 use crate::conference::copies::{tail, text_of_tail};
 use crate::conference::seat::Stream;
 use crate::engine::Engine;

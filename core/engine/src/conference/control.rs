@@ -114,7 +114,10 @@ impl Engine {
     /// Ends a conference for everybody in it.
     pub(crate) fn end_conference(&mut self, id: ConferenceId) {
         self.tell_all(id, Event::End);
-        let members = self.conferences.get(&id).map(|conference| conference.members.clone());
+        let members = self
+            .conferences
+            .get(&id)
+            .map(|conference| conference.members.clone());
         // Whoever leaves now is not news to the others, who leave too.
         if let Some(conference) = self.conferences.get_mut(&id) {
             conference.ending = true;

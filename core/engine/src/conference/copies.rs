@@ -89,7 +89,11 @@ impl Engine {
             let letter = Letter {
                 kind: form.as_deref().unwrap_or(TEXT),
                 headers: &[],
-                body: if form.is_some() { json.as_bytes() } else { text.as_bytes() },
+                body: if form.is_some() {
+                    json.as_bytes()
+                } else {
+                    text.as_bytes()
+                },
                 name,
                 of: "conference",
             };
@@ -231,7 +235,11 @@ mod tests {
     #[test]
     fn only_an_object_with_a_text_as_its_body_is_chat() {
         for (kind, body, text) in [
-            ("application/x-myphone+JSON; v=1", r#"{"Body":"hi","From":"x"}"#, Some("hi")),
+            (
+                "application/x-myphone+JSON; v=1",
+                r#"{"Body":"hi","From":"x"}"#,
+                Some("hi"),
+            ),
             ("application/x-myphone+json", r#"{"Body":1}"#, None),
             ("application/x-myphone+json", r#"["Body"]"#, None),
             ("application/x-myphone+json", "{", None),

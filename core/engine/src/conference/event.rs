@@ -104,7 +104,12 @@ impl Engine {
     /// The same for a call that is not among the calls any more.
     pub(crate) fn tell_of_leaving(&mut self, id: ConferenceId, call: &Call) {
         if let Some(conference) = self.telling(id) {
-            let text = document(Event::Leave, conference, self.wire.now, vec![channel(Event::Leave, call)]);
+            let text = document(
+                Event::Leave,
+                conference,
+                self.wire.now,
+                vec![channel(Event::Leave, call)],
+            );
             self.tell(id, Event::Leave, &text, None);
         }
     }
@@ -145,7 +150,11 @@ impl Engine {
             // Who falls behind misses first what matters least.
             let most = self.config.limits.dialog_queue / 2;
             let all = listeners.len();
-            listeners.retain(|key| self.calls.get(*key).is_some_and(|call| call.outbox.waiting() < most));
+            listeners.retain(|key| {
+                self.calls
+                    .get(*key)
+                    .is_some_and(|call| call.outbox.waiting() < most)
+            });
             for _ in listeners.len()..all {
                 self.wire.counts.message("out", "event", "behind");
             }
@@ -192,7 +201,7 @@ fn channel(event: Event, call: &Call) -> Channel<'_> {
     let number = number(call);
     let leg = call.leg.id;
     Channel {
-        id: format!("{}.{leg}", call.seat.began.unix_seconds()),
+        id: call.channel(),
         name: format!("SIP/{number}-{:08x}", leg.0),
         state: "Up",
         protocol_id: &call.dialog.call_id,
@@ -218,5 +227,8 @@ fn number(call: &Call) -> String {
         let peer = NameAddr::parse(&call.dialog.remote).ok()?;
         Some(Uri::parse(peer.uri).ok()?.user()?.into_owned())
     };
-    call.user.clone().or_else(said).unwrap_or_else(|| "anonymous".to_owned())
+    call.user
+        .clone()
+        .or_else(said)
+        .unwrap_or_else(|| "anonymous".to_owned())
 }

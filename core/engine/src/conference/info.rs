@@ -93,7 +93,10 @@ impl Engine {
             entity,
             name: config.name.clone(),
             most: config.max_participants,
-            locked: self.conferences.get(&id).is_some_and(|conference| conference.locked),
+            locked: self
+                .conferences
+                .get(&id)
+                .is_some_and(|conference| conference.locked),
             users,
         })
     }

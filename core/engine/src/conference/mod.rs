@@ -1,5 +1,6 @@
 //! Conferences: made by the first who joins, gone with the last.
 
+pub(crate) mod channel;
 pub(crate) mod control;
 pub(crate) mod copies;
 pub(crate) mod event;
@@ -9,6 +10,7 @@ pub(crate) mod message;
 pub(crate) mod multipart;
 pub(crate) mod seat;
 pub(crate) mod talking;
+pub(crate) mod video;
 
 use std::sync::Arc;
 

@@ -121,7 +121,11 @@ mod tests {
             (Some("text/*"), Some(("text/html;charset=utf-8", "<b>hi</b>"))),
             (Some("application/json"), None),
         ] {
-            let found = text_in("multipart/alternative; boundary=\"b\"", ALTERNATIVES.as_bytes(), list);
+            let found = text_in(
+                "multipart/alternative; boundary=\"b\"",
+                ALTERNATIVES.as_bytes(),
+                list,
+            );
             let found = found.map(|part| (part.kind, String::from_utf8_lossy(part.body).into_owned()));
             let expected = expected.map(|(kind, body)| (kind.to_owned(), body.to_owned()));
             assert_eq!(found, expected, "{list:?}");
@@ -149,7 +153,10 @@ mod tests {
             ("multipart/mixed;boundary=b", "--b\r\n"),
             ("multipart/mixed;boundary=b", "--b--\r\n--b\r\n\r\nhi\r\n--b--"),
             ("multipart/mixed;boundary=b", "--bb\r\n\r\nhi\r\n--bb--"),
-            ("multipart/mixed;boundary=b", "--b\r\nContent-Type: text/plain\r\n--b--"),
+            (
+                "multipart/mixed;boundary=b",
+                "--b\r\nContent-Type: text/plain\r\n--b--",
+            ),
             (
                 "multipart/mixed;boundary=b",
                 "--b\r\nContent-Transfer-Encoding: base64\r\n\r\naGk=\r\n--b--",

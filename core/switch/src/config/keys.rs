@@ -288,7 +288,7 @@ static CONFERENCE: Section = Section {
         key("max_participants", Kind::Integer(1, 100_000), Toml("1000"), "The most participants at once."),
         key("messages", Kind::Flag, Toml("true"), "Whether participants may send messages."),
         key("outside_messages", Kind::Flag, Toml("false"), "Whether messages to its numbers are also taken from users who do not take part."),
-        later("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether video is forwarded."),
+        key("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether browsers see each other: with \"sfu\" everybody is shown to everybody else."),
         later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
         key("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
         key("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
