@@ -9,9 +9,9 @@ use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks,
-    Limits, Listener, RegistrationLimits,
+    Limits, Listener, MailLimits, RegistrationLimits,
 };
-use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
+use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, StoredMessage, Transport};
 use cordboard_engine::limits::Ban;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
@@ -109,6 +109,7 @@ pub(crate) fn config() -> Config {
         digests: vec![DigestAlgorithm::Md5, DigestAlgorithm::Sha256],
         max_message: 64 << 10,
         message_rate: 100,
+        mail: MailLimits::default(),
         session_expires: Duration::ZERO,
         registration: RegistrationLimits::default(),
         shards: 2,
@@ -159,6 +160,7 @@ impl World {
     /// As after kill -9: a new engine that knows what the old one had written.
     pub(crate) fn restart(&mut self) {
         let mut kept: Vec<StoredBinding> = Vec::new();
+        let mut mail: Vec<StoredMessage> = Vec::new();
         for write in &self.writes {
             match write {
                 StoreWrite::PutBinding(new) => {
@@ -166,6 +168,8 @@ impl World {
                     kept.push((**new).clone());
                 }
                 StoreWrite::PutRecord { .. } => {}
+                StoreWrite::PutMessage(new) => mail.push((**new).clone()),
+                StoreWrite::DeleteMessage { id } => mail.retain(|old| old.id != *id),
                 StoreWrite::DeleteBinding { aor, contact } => {
                     kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));
                 }
@@ -175,6 +179,10 @@ impl World {
         for binding in kept {
             self.engine.load(binding);
         }
+        for message in mail {
+            self.engine.load_message(message);
+        }
+        self.wire.clear();
     }
 
     pub(crate) fn handle(&mut self, input: Input) {

@@ -34,6 +34,8 @@ pub struct Config {
     /// Messages per second that one sender may send on average (twice as many at once), 0 = no limit.
     /// Senders in [`Config::trusted`] have none.
     pub message_rate: u32,
+    /// What is kept for users who are not there.
+    pub mail: MailLimits,
     /// The session interval that we ask for (RFC 4028), at least 90 s; 0 = none is asked for, only granted.
     pub session_expires: Duration,
     /// Bounds of a registration's life.
@@ -166,6 +168,30 @@ impl Default for RegistrationLimits {
             max: Duration::from_secs(7200),
             default: Duration::from_secs(3600),
             contacts: 10,
+        }
+    }
+}
+
+/// Bounds of what is kept for users who are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailLimits {
+    /// The most messages to one address of record; 0 = none is kept at all.
+    pub count: usize,
+    /// What they may take together, in bytes.
+    pub size: u64,
+    /// What all of them may take together, in bytes.
+    pub total: u64,
+    /// How long one is kept.
+    pub age: Duration,
+}
+
+impl Default for MailLimits {
+    fn default() -> Self {
+        Self {
+            count: 100,
+            size: 1 << 20,
+            total: 64 << 20,
+            age: Duration::from_secs(7 * 86_400),
         }
     }
 }

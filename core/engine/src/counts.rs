@@ -132,6 +132,8 @@ pub struct Gauges {
     pub conferences: usize,
     /// Participants by transport, in the order of [`Transport::ALL`](crate::io::Transport::ALL).
     pub participants: [usize; 5],
+    /// Messages that are kept for users who are not there.
+    pub kept_messages: usize,
     /// Messages that wait in dialogs for the answers to earlier ones.
     pub queued_messages: usize,
     /// Whether the switch is draining.

@@ -17,9 +17,9 @@ use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
 use crate::counts::{Counts, Gauges};
 use crate::directory::Directory;
-use crate::io::{Input, Output, StoredBinding, Transport};
+use crate::io::{Input, Output, StoredBinding, StoredMessage, Transport};
 use crate::limits::Limits;
-use crate::pager::{Pager, PendingPager};
+use crate::pager::{Courier, Keeping, Pager, PendingPager};
 use crate::record::Records;
 use crate::registration::Registering;
 use crate::sip::digest::Nonces;
@@ -36,6 +36,7 @@ pub(crate) enum Subject {
     Join(Key),
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
+    Keeping(Box<Keeping>),
     Route(Box<PendingRoute>),
 }
 
@@ -53,6 +54,7 @@ pub struct Engine {
     pub(crate) calls: Arena<Call>,
     pub(crate) bridges: Arena<Bridge>,
     pub(crate) pagers: Arena<Pager>,
+    pub(crate) courier: Courier,
     pub(crate) subscriptions: Arena<Subscription>,
     /// Conferences that are alive.
     pub(crate) conferences: HashMap<ConferenceId, Conference>,
@@ -87,6 +89,7 @@ impl Engine {
             calls: Arena::default(),
             bridges: Arena::default(),
             pagers: Arena::default(),
+            courier: Courier::default(),
             subscriptions: Arena::default(),
             conferences: HashMap::new(),
             legs: HashMap::new(),
@@ -110,6 +113,11 @@ impl Engine {
         self.load_binding(binding);
     }
 
+    /// Takes in a message that the store kept; only before the first input, and after the registrations.
+    pub fn load_message(&mut self, message: StoredMessage) {
+        self.load_kept(message);
+    }
+
     /// The configuration is another from now on. Calls and conferences that are alive go on; a conference
     /// that is not configured any more takes nobody new and ends with its last participant; registrations
     /// of users who are gone end.
@@ -131,6 +139,7 @@ impl Engine {
         }
         self.limits.reconfigure(self.config.abuse);
         self.unbind_strangers();
+        self.forget_strangers_mail();
         self.end_lost_subscriptions();
     }
 
@@ -182,6 +191,8 @@ impl Engine {
                 Timer::Record(leg) => self.record_totals(leg, None),
                 Timer::Subscription(key) => self.subscription_timer(key, at),
                 Timer::Notify(key) => self.notify_timer(key),
+                Timer::Mail => self.mail_timer(at),
+                Timer::Deliver => self.deliver_all(),
                 Timer::Talking(id) => self.talking_timer(id),
                 Timer::Drain => self.hang_up_all(),
             }
@@ -225,6 +236,7 @@ impl Engine {
             subscriptions: self.subscriptions.len(),
             conferences: self.conferences.len(),
             participants,
+            kept_messages: self.courier.len(),
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
             draining: self.draining,
             banned: self.limits.banned(self.wire.now),
@@ -318,7 +330,11 @@ impl Engine {
                 };
                 self.transactions
                     .respond(registering.transaction, status, response, &mut self.wire);
+                if ok {
+                    self.deliver_to_user(&registering.address);
+                }
             }
+            Some(Subject::Keeping(keeping)) => self.message_stored(*keeping, ok),
             Some(other) => {
                 self.subjects.insert(ticket, other);
             }
@@ -340,6 +356,7 @@ impl Engine {
             Owner::Reoffer(call) => self.reoffer_outcome(call, transaction, outcome),
             Owner::Message(call, number) => self.message_outcome(call, number, outcome),
             Owner::Pager(pager) => self.pager_outcome(pager, outcome),
+            Owner::Delivery(delivery) => self.delivery_outcome(delivery, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => {}
         }

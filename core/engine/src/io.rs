@@ -246,6 +246,13 @@ pub enum StoreWrite {
         /// The contact's URI as it was registered.
         contact: String,
     },
+    /// A message between users, kept until it is delivered.
+    PutMessage(Box<StoredMessage>),
+    /// A message was delivered, or is not kept any longer.
+    DeleteMessage {
+        /// Its id.
+        id: u128,
+    },
     /// A call that is over. Nobody waits for it.
     PutRecord {
         /// The record.
@@ -285,6 +292,29 @@ pub struct StoredBinding {
     /// The phone and which of its flows (RFC 5626): the contact's `+sip.instance` value, `;reg-id=` and the
     /// number; empty unless it gave both.
     pub instance: String,
+}
+
+/// A message between users as it is kept on disk and loaded at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Random, unique; the Call-ID of every attempt to deliver it.
+    pub id: u128,
+    /// Higher than that of every message before it.
+    pub number: u64,
+    /// The address of record that it is for: `user@realm`.
+    pub to: String,
+    /// The sender's URI.
+    pub from: String,
+    /// The sender's display name; empty if there is none.
+    pub name: String,
+    /// Content-Type and what else travels with it, one header a line, each ended by CR LF.
+    pub headers: String,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// When it came.
+    pub accepted: Time,
+    /// Until when it is kept.
+    pub expires: Time,
 }
 
 /// An address that may be put into SDP, by the family of the peer.

@@ -48,6 +48,10 @@ pub(crate) enum Timer {
     Subscription(Key),
     /// A subscriber may be told again.
     Notify(Key),
+    /// The time of kept messages is up.
+    Mail,
+    /// Everything is loaded: kept messages go out.
+    Deliver,
     /// Changes of who talks in a conference may be told.
     Talking(ConferenceId),
     /// Calls that are still up get their BYE.

@@ -62,6 +62,9 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     for binding in store.load_bindings(clock.now())? {
         engine.load(binding);
     }
+    for message in store.load_messages()? {
+        engine.load_message(message);
+    }
     let cdr = Arc::new(Cdr::start(
         &config.cdr,
         &config.node.data_dir,

@@ -222,6 +222,10 @@ static MESSAGES: Section = Section {
     keys: &[
         key("max_size", Kind::Size(1 << 10, 1 << 20), Toml("\"64KiB\""), "The largest body; a larger one is refused with 413. Over UDP a datagram (64 KiB) is the bound."),
         key("rate", Kind::Integer(0, 1_000_000), Toml("100"), "Messages per second that one sender may send on average, twice as many at once; 0 is no limit."),
+        key("keep", Kind::Duration(secs(0), secs(366 * 86_400)), Toml("\"7d\""), "How long a message to a user who is not there is kept, unless its Expires is earlier; 0s: none is kept."),
+        key("keep_count", Kind::Integer(1, 100_000), Toml("100"), "The most messages kept for one user or device."),
+        key("keep_size", Kind::Size(1 << 10, 1 << 30), Toml("\"1MiB\""), "What they may take together."),
+        key("keep_total", Kind::Size(1 << 10, 1 << 40), Toml("\"64MiB\""), "What the kept messages of all users may take together; they are in memory, too."),
     ],
 };
 

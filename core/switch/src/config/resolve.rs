@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, RegistrationLimits};
+use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, MailLimits, RegistrationLimits};
 use cordboard_host::Grant;
 use cordboard_model::hook::{Hook, OnFailure};
 use cordboard_model::media::Codec;
@@ -285,9 +285,20 @@ fn store(tree: &Tree, data_dir: &Path) -> StoreConfig {
 }
 
 fn messages(tree: &Tree) -> Messages {
+    let age = tree.sure("keep").duration();
     Messages {
         max_size: usize::try_from(tree.sure("max_size").size()).expect("the declared range fits"),
         rate: u32::try_from(tree.sure("rate").integer()).expect("the declared range fits"),
+        mail: MailLimits {
+            count: if age.is_zero() {
+                0
+            } else {
+                count(tree.sure("keep_count"))
+            },
+            size: tree.sure("keep_size").size(),
+            total: tree.sure("keep_total").size(),
+            age,
+        },
     }
 }
 

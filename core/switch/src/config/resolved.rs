@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Hooks, Limits,
-    Listener, RegistrationLimits,
+    Listener, MailLimits, RegistrationLimits,
 };
 use cordboard_host::{Grant, PluginSpec, Wasm};
 use cordboard_model::hook::{Hook, OnFailure};
@@ -176,6 +176,8 @@ pub(crate) struct Messages {
     pub(crate) max_size: usize,
     /// Per second and sender, 0 = no limit.
     pub(crate) rate: u32,
+    /// What is kept for users who are not there.
+    pub(crate) mail: MailLimits,
 }
 
 /// Call detail records.
@@ -316,6 +318,7 @@ impl Resolved {
             digests: self.sip.digests.clone(),
             max_message: self.messages.max_size,
             message_rate: self.messages.rate,
+            mail: self.messages.mail,
             session_expires: self.sip.session_expires,
             registration: self.sip.registration,
             shards: self.media.shards,

@@ -76,11 +76,12 @@ catalogue! {
     PARTICIPANTS = Gauge "cordboard_participants" ["transport"] "Participants of conferences.";
     JOINS = Counter "cordboard_joins_total" ["transport", "outcome"] "Attempts to join a conference.";
     CALLS_ENDED = Counter "cordboard_calls_ended_total" ["reason"] "Calls that ended.";
-    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference or pager.";
+    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event or pager.";
     MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing its last copy to a call.";
     MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From handing a copy to a call to its final response.";
     MESSAGE_RECIPIENTS = Histogram "cordboard_message_recipients" [] "How many receive one message.";
     MESSAGE_QUEUE = Gauge "cordboard_message_queue_depth" [] "Copies that wait in calls for the answers to earlier ones.";
+    MESSAGES_KEPT = Gauge "cordboard_messages_kept" [] "Messages that are kept for users who are not there.";
 
     SIP_REQUESTS = Counter "cordboard_sip_requests_total" ["method", "direction"] "SIP requests, repeats not counted.";
     SIP_RESPONSES = Counter "cordboard_sip_responses_total" ["method", "code", "direction"] "SIP responses.";

@@ -177,6 +177,7 @@ fn conferences(to: &mut Exposition, snapshot: &Snapshot) {
     }
     to.histogram(&metric::MESSAGE_RECIPIENTS, &[], &engine.recipients);
     to.size(&metric::MESSAGE_QUEUE, &[], gauges.queued_messages);
+    to.size(&metric::MESSAGES_KEPT, &[], gauges.kept_messages);
 }
 
 fn sip(to: &mut Exposition, snapshot: &Snapshot) {

@@ -45,6 +45,8 @@ pub(crate) enum Owner {
     Farewell,
     /// A message between users, by number, and which contact it went to.
     Pager(Key),
+    /// A kept message to one of its addressee's contacts.
+    Delivery(Key),
     /// The NOTIFY of this subscription.
     Notify(Key),
 }
