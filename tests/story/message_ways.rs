@@ -283,6 +283,28 @@ fn what_is_too_large_for_a_datagram_takes_the_connection_on_which_the_phone_is_r
 }
 
 #[test]
+fn what_fits_into_no_datagram_is_not_tried_and_holds_up_nothing() {
+    let mut world = World::with(|config| config.max_message = 1 << 20);
+    let (mut alice, mut line, mut bob, _) = two(&mut world);
+    let mut carol = Phone::new("carol", 3).over(Transport::Tcp, 5);
+    carol.call(&mut world, "3000");
+    let huge = vec![b'x'; 70_000];
+    assert_eq!(
+        alice
+            .within(&mut world, &mut line, "MESSAGE", TEXT, &huge)
+            .status(),
+        202
+    );
+    alice.within(&mut world, &mut line, "MESSAGE", TEXT, b"after");
+    assert_eq!(carol.gets(&mut world, "MESSAGE", true).body_slice(), huge);
+    assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), b"after");
+    assert_eq!(
+        world.engine.counts().messages[&("out", "conference", "too_large")],
+        1
+    );
+}
+
+#[test]
 fn a_way_that_the_phone_itself_has_used_in_its_call_is_taken_for_what_is_large() {
     let mut world = World::new();
     let (mut alice, mut line, mut bob, mut of_bob) = two(&mut world);

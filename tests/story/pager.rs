@@ -174,6 +174,30 @@ fn what_was_accepted_survives_a_crash_and_comes_under_the_same_call_id_and_messa
 }
 
 #[test]
+fn a_request_that_comes_again_after_a_crash_is_the_same_message() {
+    let mut world = World::with(|config| config.trusted.push("198.51.100.1/32".parse().unwrap()));
+    let (alice, _, mut carol) = phones();
+    let request = |cseq: u32, body: &str| {
+        format!(
+            "MESSAGE sip:carol@lab.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKm{cseq}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:alice@lab.test>;tag=a\r\nTo: <sip:carol@lab.test>\r\nCall-ID: same\r\n\
+             CSeq: {cseq} MESSAGE\r\n{TEXT}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    // The 202 got lost, and the sender repeats; then it sends another.
+    for text in [request(1, "x"), request(1, "x"), request(2, "x"), request(2, "y")] {
+        world.receive(alice.flow, &text, b"");
+        world.restart();
+    }
+    assert_eq!(world.engine.gauges().kept_messages, 3);
+    carol.register(&mut world, 600);
+    let read = read(&mut carol, &mut world, 200);
+    assert_eq!(bodies(&read), ["x", "x", "y"]);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
 fn the_sender_is_not_told_before_it_is_on_disk() {
     let mut world = World::new();
     let (mut alice, _, mut carol) = phones();

@@ -168,7 +168,10 @@ impl World {
                     kept.push((**new).clone());
                 }
                 StoreWrite::PutRecord { .. } => {}
-                StoreWrite::PutMessage(new) => mail.push((**new).clone()),
+                StoreWrite::PutMessage(new) => {
+                    mail.retain(|old| old.id != new.id);
+                    mail.push((**new).clone());
+                }
                 StoreWrite::DeleteMessage { id } => mail.retain(|old| old.id != *id),
                 StoreWrite::DeleteBinding { aor, contact } => {
                     kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));

@@ -21,6 +21,8 @@ use crate::sip::uri::Uri;
 const WINDOW: usize = 4;
 /// A request larger than this should not go by UDP (RFC 3261 section 18.1.1).
 const UDP_SAFE: usize = 1300;
+/// What a datagram holds over IPv4.
+const DATAGRAM: usize = 65_507;
 /// What the head of a message has beside the values of its dialog: never less than it really is.
 const HEAD: usize = 260;
 
@@ -144,6 +146,11 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        let udp = stream.is_none() && call.dialog.flow.transport == Transport::Udp;
+        if udp && head_size(call, &message) + message.tail.len() > DATAGRAM {
+            call.outbox.answered(number);
+            return self.wire.counts.message("out", message.of, "too_large");
+        }
         if stream.is_some() {
             call.outbox.went_by_stream(number);
         }
@@ -177,10 +184,8 @@ impl Engine {
     fn stream_for(&self, key: Key, message: &Outgoing) -> Option<Flow> {
         let call = self.calls.get(key)?;
         let dialog = &call.dialog;
-        let route: usize = dialog.route.iter().map(|route| route.len() + 10).sum();
-        let head = HEAD + route + dialog.target.len() + dialog.remote.len() + dialog.call_id.len();
-        let head = head + dialog.local_uri.len() + dialog.local_tag.len() + message.name.len();
-        if dialog.flow.transport != Transport::Udp || head + message.tail.len() <= UDP_SAFE {
+        let size = head_size(call, message) + message.tail.len();
+        if dialog.flow.transport != Transport::Udp || size <= UDP_SAFE {
             return None;
         }
         match call.seat.stream {
@@ -264,6 +269,15 @@ impl Engine {
         let tail = tail("text/plain;charset=utf-8", &[], text.as_bytes());
         self.post(key, Outgoing::message(tail, &name, "conference", queued));
     }
+}
+
+/// The most that the head of this message takes.
+fn head_size(call: &Call, message: &Outgoing) -> usize {
+    let dialog = &call.dialog;
+    let route: usize = dialog.route.iter().map(|route| route.len() + 10).sum();
+    let peer = dialog.target.len() + dialog.remote.len() + dialog.call_id.len();
+    let own = dialog.local_uri.len() + dialog.local_tag.len() + message.name.len() * 2; // escapes
+    HEAD + route + peer + own
 }
 
 /// What is sent once more after a refusal that tells how it may be taken.

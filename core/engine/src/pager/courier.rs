@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_model::Time;
+use sha2::{Digest as _, Sha256};
 
 use super::imdn::{CPIM, Fate, is_composing, wish};
 use super::mailbox::{Full, Mailboxes};
@@ -29,8 +30,10 @@ use crate::timer::Timer;
 
 /// Messages that wait in memory until those before them, which are kept, have been delivered.
 const HELD: usize = 64;
-/// So often a phone may say that it cannot take a message now; then it never will.
-const REFUSALS: u8 = 5;
+/// A message that was in vain so often is given up: a phone that says that it cannot take it now counts
+/// [`REFUSAL`] times as much as one that says nothing.
+const PATIENCE: u8 = 25;
+const REFUSAL: u8 = 5;
 /// A Date header that is further off than this comes from a clock that is wrong.
 const CLOCK: Duration = Duration::from_secs(86_400);
 
@@ -129,7 +132,7 @@ impl Engine {
             headers.push((Name::Date, &date)); // it may be read much later
         }
         StoredMessage {
-            id: u128::from_be_bytes(self.wire.random_bytes()),
+            id: id_of(&page.message, &to),
             number: self.courier.boxes.next_number(),
             to,
             from: page.message.uri.clone(),
@@ -141,8 +144,12 @@ impl Engine {
         }
     }
 
-    /// Puts a message into its mailbox, not yet to be delivered.
+    /// Puts a message into its mailbox, not yet to be delivered; one that is there already, because its
+    /// sender has not heard of that, stays what it is.
     fn keep(&mut self, message: StoredMessage) -> Result<(String, u64), Full> {
+        if let Some(number) = self.courier.boxes.number_of(&message.to, message.id) {
+            return Ok((message.to, number));
+        }
         let place = (message.to.clone(), message.number);
         self.courier.boxes.put(message, false, Some(self.config.mail))?;
         Ok(place)
@@ -305,8 +312,8 @@ impl Engine {
             return self.deliver(address);
         };
         kept.on_its_way = false;
-        kept.refusals = kept.refusals.saturating_add(u8::from(answered));
-        if !hopeful || kept.refusals >= REFUSALS {
+        kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
+        if !hopeful || kept.vain >= PATIENCE {
             self.over(address, number, Fate::Failed, "undeliverable");
             return self.deliver(address);
         }
@@ -326,10 +333,11 @@ impl Engine {
         if fate == Fate::Failed {
             self.wire.counts.message("out", "pager", outcome);
         }
+        // In this order: a crash in between tells the sender twice rather than never.
+        self.notify_sender(&message, fate);
         let ticket = self.ticket();
         let write = StoreWrite::DeleteMessage { id: message.id };
         self.wire.out.push_back(Output::Store { ticket, write });
-        self.notify_sender(&message, fate);
     }
 
     /// Tells the sender what became of a message, where it asked for that (RFC 5438).
@@ -337,7 +345,7 @@ impl Engine {
         let Some(wish) = wish(content_type(message), &message.body) else {
             return;
         };
-        let (now, id) = (self.wire.now, u128::from_be_bytes(self.wire.random_bytes()));
+        let (now, id) = (self.wire.now, notification_id(message.id, fate));
         let recipient = format!("sip:{}", message.to);
         let uris = (recipient.as_str(), message.from.as_str());
         let Some(notification) = wish.tell(fate, uris, message.accepted, now, id) else {
@@ -453,6 +461,32 @@ fn ends(request: &Message, now: Time, age: Duration) -> Option<Time> {
     let from = written.filter(|written| *written <= now && now.since(*written) <= CLOCK);
     let ends = from.unwrap_or(now) + Duration::from_secs(seconds.into());
     (ends > now).then_some(ends.min(longest))
+}
+
+/// The id of a message: the same for a request that comes again after a crash, another for any other.
+fn id_of(message: &PendingPager, to: &str) -> u128 {
+    let request = &message.request;
+    let mut hash = Sha256::new();
+    let from = request.header(Name::From).unwrap_or_default();
+    let number = request.header(Name::CSeq).unwrap_or_default();
+    let kind = request.header(Name::ContentType).unwrap_or_default();
+    for part in [&message.uri, to, from, request.call_id(), number, kind] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(request.body_slice());
+    first_half(&hash.finalize())
+}
+
+fn notification_id(message: u128, fate: Fate) -> u128 {
+    let hash = Sha256::new().chain_update(message.to_be_bytes());
+    first_half(&hash.chain_update([u8::from(fate == Fate::Delivered)]).finalize())
+}
+
+fn first_half(hash: &[u8]) -> u128 {
+    hash.iter()
+        .take(16)
+        .fold(0, |id, byte| id << 8 | u128::from(*byte))
 }
 
 /// The headers of a kept message, one a line.

@@ -17,8 +17,8 @@ pub(crate) struct Kept {
     pub(crate) on_its_way: bool,
     /// A phone has registered since it went out.
     pub(crate) news: bool,
-    /// How often a phone has answered that it cannot take it now.
-    pub(crate) refusals: u8,
+    /// How often it was sent in vain.
+    pub(crate) vain: u8,
 }
 
 /// The messages to one address of record, in the order in which they came.
@@ -86,7 +86,7 @@ impl Mailboxes {
                 safe,
                 on_its_way: false,
                 news: false,
-                refusals: 0,
+                vain: 0,
             },
         );
         mailbox.size += size;
@@ -98,6 +98,13 @@ impl Mailboxes {
     pub(crate) fn get_mut(&mut self, address: &str, number: u64) -> Option<&mut Kept> {
         let messages = &mut self.boxes.get_mut(address)?.messages;
         messages.iter_mut().find(|kept| kept.message.number == number)
+    }
+
+    /// The number of the message with this id, where it is kept.
+    pub(crate) fn number_of(&self, address: &str, id: u128) -> Option<u64> {
+        let messages = &self.boxes.get(address)?.messages;
+        let kept = messages.iter().find(|kept| kept.message.id == id)?;
+        Some(kept.message.number)
     }
 
     /// The first message to an address.

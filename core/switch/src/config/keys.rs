@@ -191,7 +191,7 @@ static MEDIA: Section = Section {
 
 static STORE: Section = Section {
     name: "store",
-    help: "The database (SQLite): registrations and what plugins keep.",
+    help: "The database (SQLite): registrations, messages to users who are away, call records, what plugins keep.",
     keys: &[
         key("path", Kind::Path, Toml("\"cordboard.db\""), "The file, relative to `data_dir`."),
         key("sync", Kind::OneOf(&["full", "normal"]), Toml("\"full\""), "`full`: what is acknowledged survives power loss. `normal`: it survives a crash of the process."),

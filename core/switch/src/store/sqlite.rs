@@ -259,7 +259,7 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "INSERT INTO message (id, number, recipient, sender, name, headers, body, accepted, expires) \
+            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
