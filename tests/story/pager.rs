@@ -569,4 +569,11 @@ fn over_a_connection_that_is_gone_nothing_is_lost() {
     let mut back = Phone::new("carol", 4).over(Transport::Ws, 8);
     back.register(&mut world, 600);
     assert_eq!(bodies(&read(&mut back, &mut world, 200)), ["1"]);
+    // It breaks while a message is on it: there is nobody, and so it is kept.
+    assert_eq!(send(&mut alice, &mut world, "carol", TEXT, "2").status(), 0);
+    world.handle(cordboard_engine::io::Input::FlowClosed { connection: 8 });
+    assert_eq!(alice.final_response(&mut world).status(), 202);
+    let mut again = Phone::new("carol", 5).over(Transport::Ws, 9);
+    again.register(&mut world, 600);
+    assert_eq!(bodies(&read(&mut again, &mut world, 200)), ["2"]);
 }

@@ -1,5 +1,5 @@
 //! Messages that are kept: stored before their sender is told so, delivered in order when the addressee's
-//! phones are there, given up when their time is over.
+//! phones are there (`delivery`), given up when their time is over.
 //!
 //! Delivery is at least once: what a phone has answered with a 2xx is taken off the disk, and what a crash
 //! left there is sent again, under the same Call-ID.
@@ -7,43 +7,36 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
-use super::imdn::{CPIM, Fate, is_composing, wish};
+use super::delivery::Delivery;
+use super::imdn::{Fate, is_composing};
 use super::mailbox::{Full, Mailboxes};
-use super::relay::{Sheet, way};
 use super::{Page, PendingPager};
-use crate::arena::{Arena, Key};
+use crate::arena::Arena;
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
 use crate::date::{read_sip_date, sip_date};
 use crate::engine::{Engine, Subject};
 use crate::io::{Output, StoreWrite, StoredMessage};
-use crate::sip::dialog::HOPS;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::transaction::{Outcome, Owner};
-use crate::sip::uri::Uri;
+use crate::sip::registrar::Binding;
 use crate::timer::Timer;
 
 /// Messages that wait in memory until those before them, which are kept, have been delivered.
 const HELD: usize = 64;
-/// A message that was in vain so often is given up: a phone that says that it cannot take it now counts
-/// [`REFUSAL`] times as much as one that says nothing.
-const PATIENCE: u8 = 25;
-const REFUSAL: u8 = 5;
 /// A Date header that is further off than this comes from a clock that is wrong.
 const CLOCK: Duration = Duration::from_secs(86_400);
 
 /// Everything about kept messages.
 #[derive(Debug, Default)]
 pub(crate) struct Courier {
-    boxes: Mailboxes,
-    deliveries: Arena<Delivery>,
+    pub(super) boxes: Mailboxes,
+    pub(super) deliveries: Arena<Delivery>,
     /// By address: messages that are not kept and follow those that are.
-    held: HashMap<String, Vec<Page>>,
+    pub(super) held: HashMap<String, Vec<Page>>,
     /// When the timer runs that ends messages.
     timer: Option<Time>,
     /// What users may still send, by credential, and when that was counted.
@@ -55,19 +48,6 @@ impl Courier {
     pub(crate) const fn len(&self) -> usize {
         self.boxes.len()
     }
-}
-
-/// A kept message on its way to the contacts of a user.
-#[derive(Debug)]
-struct Delivery {
-    address: String,
-    number: u64,
-    waiting: usize,
-    delivered: bool,
-    /// A phone has answered.
-    answered: bool,
-    /// A later attempt may succeed.
-    hopeful: bool,
 }
 
 /// A message that is being written to disk, and who waits to be told; nobody for one of our own.
@@ -95,33 +75,40 @@ impl Engine {
     /// To the one contact that there is; otherwise the message is kept first.
     pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
         let contacts = self.contacts_of(place);
-        let address = self.directory.address_of_record(place);
         let passing = is_composing(&page.kind, &page.body);
         if contacts.len() == 1 || passing && !contacts.is_empty() {
+            let address = self.directory.address_of_record(place);
             let held = self.courier.held.get(&address).map_or(0, Vec::len);
             if !passing && held < HELD && self.courier.boxes.is_busy(&address) {
                 return self.courier.held.entry(address).or_default().push(page);
             }
-            return self.relay_page(&page, &contacts);
+            return self.relay_page(page, &contacts);
         }
+        self.keep_page(place, page, &contacts);
+    }
+
+    /// Keeps a message; where that may not be, it goes to the contacts that there are.
+    pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
+        let address = self.directory.address_of_record(place);
         let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
         // He may have been taken out of the configuration while the plugins thought.
-        let known = self.directory.knows(&address);
-        let outcome = if passing || expires.is_none() || self.config.mail.count == 0 || !known {
-            "not_registered"
-        } else {
-            let message = self.letter_of(&page, address, expires.unwrap_or_default());
-            match self.keep(message) {
-                Ok((address, number)) => {
-                    return self.store_kept(address, number, Some(page.message));
+        let may = self.config.mail.count > 0 && self.directory.knows(&address);
+        let outcome = match expires.filter(|_| may && !is_composing(&page.kind, &page.body)) {
+            None => "not_registered",
+            Some(expires) => {
+                let message = self.letter_of(&page, address, expires);
+                match self.keep(message) {
+                    Ok((address, number)) => {
+                        return self.store_kept(address, number, Some(page.message));
+                    }
+                    Err(Full) => "mailbox_full",
                 }
-                Err(Full) => "mailbox_full",
             }
         };
         if contacts.is_empty() {
             return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
         }
-        self.relay_page(&page, &contacts);
+        self.relay_page(page, contacts);
     }
 
     fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {
@@ -146,7 +133,7 @@ impl Engine {
 
     /// Puts a message into its mailbox, not yet to be delivered; one that is there already, because its
     /// sender has not heard of that, stays what it is.
-    fn keep(&mut self, message: StoredMessage) -> Result<(String, u64), Full> {
+    pub(super) fn keep(&mut self, message: StoredMessage) -> Result<(String, u64), Full> {
         if let Some(number) = self.courier.boxes.number_of(&message.to, message.id) {
             return Ok((message.to, number));
         }
@@ -156,7 +143,7 @@ impl Engine {
     }
 
     /// Writes a message to disk.
-    fn store_kept(&mut self, address: String, number: u64, sender: Option<PendingPager>) {
+    pub(super) fn store_kept(&mut self, address: String, number: u64, sender: Option<PendingPager>) {
         let Some(kept) = self.courier.boxes.get_mut(&address, number) else {
             return;
         };
@@ -189,7 +176,7 @@ impl Engine {
                     response.header("Retry-After", 5)
                 });
             }
-            return;
+            return self.deliver(&address); // what stands behind it
         }
         if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
             kept.safe = true;
@@ -199,181 +186,6 @@ impl Engine {
             self.page_accepted(&sender);
         }
         self.deliver(&address);
-    }
-
-    /// A phone has registered: what was kept for its user is delivered.
-    pub(crate) fn deliver_to_user(&mut self, address: &str) {
-        self.deliver_again(address);
-        let owner = self.place_of(address).map(|place| {
-            let credential = self.directory.credential(place);
-            let owner = self.directory.find(credential.account, &credential.owner);
-            self.directory.address_of_record(owner.unwrap_or(place))
-        });
-        if let Some(owner) = owner.filter(|owner| owner != address) {
-            self.deliver_again(&owner);
-        }
-    }
-
-    fn deliver_again(&mut self, address: &str) {
-        if let Some(kept) = self.courier.boxes.front(address) {
-            kept.news = true;
-            self.deliver(address);
-        }
-    }
-
-    /// The credential of an address of record.
-    fn place_of(&self, address: &str) -> Option<usize> {
-        let (user, realm) = address.rsplit_once('@')?;
-        let accounts = &self.config.accounts;
-        let account = accounts.iter().find(|account| account.realm == realm)?;
-        self.directory.find(account.id, user)
-    }
-
-    /// Sends the first message to an address that may be sent, if phones are there to take it.
-    fn deliver(&mut self, address: &str) {
-        let now = self.wire.now;
-        while let Some(kept) = self.courier.boxes.front(address) {
-            if kept.on_its_way || !kept.safe {
-                return;
-            }
-            let number = kept.message.number;
-            if kept.message.expires <= now {
-                self.over(address, number, Fate::Failed, "expired");
-                continue;
-            }
-            let contacts = self.place_of(address).map(|place| self.contacts_of(place));
-            let contacts = contacts.unwrap_or_default();
-            if contacts.is_empty() {
-                break;
-            }
-            let Some(kept) = self.courier.boxes.front(address) else {
-                return;
-            };
-            (kept.on_its_way, kept.news) = (true, false);
-            let message = kept.message.clone();
-            let delivery = self.courier.deliveries.insert_with(|_| Delivery {
-                address: address.to_owned(),
-                number,
-                waiting: contacts.len(),
-                delivered: false,
-                answered: false,
-                hopeful: false,
-            });
-            let tail = tail_of(&message);
-            let sheet = Sheet {
-                name: &message.name,
-                from: &message.from,
-                to: &format!("sip:{address}"),
-                hops: HOPS,
-                id: Some(message.id),
-                tail: &tail,
-            };
-            for contact in &contacts {
-                self.send_page(Owner::Delivery(delivery), way(contact), &sheet);
-            }
-            return;
-        }
-        // Nothing is on its way any more: what waited for that follows.
-        for page in self.courier.held.remove(address).unwrap_or_default() {
-            self.page(page);
-        }
-    }
-
-    /// A phone has answered a kept message, or not.
-    pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
-        let Some(status) = self.page_status(&outcome) else {
-            return;
-        };
-        let Some(delivery) = self.courier.deliveries.get_mut(key) else {
-            return;
-        };
-        delivery.waiting = delivery.waiting.saturating_sub(1);
-        delivery.answered |= matches!(outcome, Outcome::Response(_));
-        delivery.hopeful |= !is_for_good(status);
-        let first = status < 300 && !delivery.delivered;
-        delivery.delivered |= first;
-        let (address, number) = (delivery.address.clone(), delivery.number);
-        let (done, delivered) = (delivery.waiting == 0, delivery.delivered);
-        let (answered, hopeful) = (delivery.answered, delivery.hopeful);
-        if done {
-            self.courier.deliveries.remove(key);
-        }
-        if first {
-            self.over(&address, number, Fate::Delivered, "");
-            self.deliver(&address);
-        } else if done && !delivered {
-            self.not_delivered(&address, number, answered, hopeful);
-        }
-    }
-
-    /// No phone took a message: it stays for the next registration, unless none ever will take it.
-    fn not_delivered(&mut self, address: &str, number: u64, answered: bool, hopeful: bool) {
-        let Some(kept) = self.courier.boxes.get_mut(address, number) else {
-            return self.deliver(address);
-        };
-        kept.on_its_way = false;
-        kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
-        if !hopeful || kept.vain >= PATIENCE {
-            self.over(address, number, Fate::Failed, "undeliverable");
-            return self.deliver(address);
-        }
-        if kept.message.expires <= self.wire.now || kept.news {
-            return self.deliver(address); // its time is up, or a phone came meanwhile
-        }
-        for page in self.courier.held.remove(address).unwrap_or_default() {
-            self.page(page);
-        }
-    }
-
-    /// A message is not kept any longer; the sender is told, if that was asked for.
-    fn over(&mut self, address: &str, number: u64, fate: Fate, outcome: &'static str) {
-        let Some(message) = self.courier.boxes.remove(address, number) else {
-            return;
-        };
-        if fate == Fate::Failed {
-            self.wire.counts.message("out", "pager", outcome);
-        }
-        // In this order: a crash in between tells the sender twice rather than never.
-        self.notify_sender(&message, fate);
-        let ticket = self.ticket();
-        let write = StoreWrite::DeleteMessage { id: message.id };
-        self.wire.out.push_back(Output::Store { ticket, write });
-    }
-
-    /// Tells the sender what became of a message, where it asked for that (RFC 5438).
-    fn notify_sender(&mut self, message: &StoredMessage, fate: Fate) {
-        let Some(wish) = wish(content_type(message), &message.body) else {
-            return;
-        };
-        let (now, id) = (self.wire.now, notification_id(message.id, fate));
-        let recipient = format!("sip:{}", message.to);
-        let uris = (recipient.as_str(), message.from.as_str());
-        let Some(notification) = wish.tell(fate, uris, message.accepted, now, id) else {
-            return;
-        };
-        let sender = Uri::parse(&message.from).ok();
-        let sender = sender.and_then(|uri| Some(format!("{}@{}", uri.user()?, uri.host)));
-        let Some(to) = sender.filter(|address| self.place_of(address).is_some()) else {
-            return self.wire.counts.message("in", "pager", "unknown_destination");
-        };
-        let recipient_name = self
-            .place_of(&message.to)
-            .map(|place| self.directory.credential(place).display_name.clone());
-        let notification = StoredMessage {
-            id,
-            number: self.courier.boxes.next_number(),
-            to,
-            from: recipient,
-            name: recipient_name.unwrap_or_default(),
-            headers: header_lines(CPIM, &[(Name::Date, &sip_date(now))]),
-            body: Bytes::from(notification.body),
-            accepted: now,
-            expires: now + self.config.mail.age,
-        };
-        match self.keep(notification) {
-            Ok((address, number)) => self.store_kept(address, number, None),
-            Err(Full) => self.wire.counts.message("in", "pager", "mailbox_full"),
-        }
     }
 
     fn arm_mail_timer(&mut self) {
@@ -417,22 +229,6 @@ impl Engine {
         }
     }
 
-    /// Everything is loaded: what was on its way when the switch ended goes out again.
-    pub(crate) fn deliver_all(&mut self) {
-        let mut addresses: Vec<String> = self
-            .courier
-            .boxes
-            .numbers_where(|_| true)
-            .into_iter()
-            .map(|(address, _)| address)
-            .collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        for address in addresses {
-            self.deliver(&address);
-        }
-    }
-
     /// Gives up what was kept for users that the configuration does not know any more.
     pub(crate) fn forget_strangers_mail(&mut self) {
         let gone = self
@@ -443,11 +239,6 @@ impl Engine {
             self.over(&address, number, Fate::Failed, "unknown_destination");
         }
     }
-}
-
-/// A final status after which the same message to the same phone will fare no better.
-const fn is_for_good(status: u16) -> bool {
-    matches!(status, 400 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 488 | 493 | 600..=699)
 }
 
 /// Until when a message is kept; `None` if it may not be kept at all. Its Expires counts from its Date
@@ -478,34 +269,16 @@ fn id_of(message: &PendingPager, to: &str) -> u128 {
     first_half(&hash.finalize())
 }
 
-fn notification_id(message: u128, fate: Fate) -> u128 {
-    let hash = Sha256::new().chain_update(message.to_be_bytes());
-    first_half(&hash.chain_update([u8::from(fate == Fate::Delivered)]).finalize())
-}
-
-fn first_half(hash: &[u8]) -> u128 {
+pub(super) fn first_half(hash: &[u8]) -> u128 {
     hash.iter()
         .take(16)
         .fold(0, |id, byte| id << 8 | u128::from(*byte))
 }
 
 /// The headers of a kept message, one a line.
-fn header_lines(kind: &str, headers: &[(Name, &str)]) -> String {
+pub(super) fn header_lines(kind: &str, headers: &[(Name, &str)]) -> String {
     let whole = tail(kind, headers, b"");
     let text = String::from_utf8_lossy(&whole);
     let end = text.rfind("Content-Length:").unwrap_or(text.len());
     text[..end].to_owned()
-}
-
-/// The Content-Type of a kept message.
-fn content_type(message: &StoredMessage) -> &str {
-    let first = message.headers.lines().next().unwrap_or_default();
-    first.strip_prefix("Content-Type: ").unwrap_or_default()
-}
-
-fn tail_of(message: &StoredMessage) -> Bytes {
-    let length = format!("Content-Length: {}\r\n\r\n", message.body.len());
-    [message.headers.as_bytes(), length.as_bytes(), &message.body]
-        .concat()
-        .into()
 }

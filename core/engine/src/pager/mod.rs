@@ -2,6 +2,7 @@
 //! there, or into a conference by one who takes part in it.
 
 mod courier;
+mod delivery;
 mod imdn;
 mod mailbox;
 mod relay;

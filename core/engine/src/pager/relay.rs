@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cordboard_model::Time;
 
-use super::{Page, PendingPager};
+use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::bridge::contact_flow;
 use crate::conference::copies::tail;
@@ -12,17 +12,16 @@ use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet};
 use crate::sip::dialog::{HOPS, hops_left};
 use crate::sip::grammar::List;
-use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::write::{Writer, default_phrase, quote_display};
+use crate::timer::PATIENCE;
 
 /// A message on its way to the contacts of a user.
 #[derive(Debug)]
 pub(crate) struct Pager {
-    transaction: Key,
-    request: Message,
+    page: Page,
     waiting: usize,
     best: u16,
     sent: Time,
@@ -49,23 +48,25 @@ pub(super) fn way(contact: &Binding) -> Way<'_> {
 
 impl Engine {
     /// Sends a message to contacts of its addressee, of which there is at least one.
-    pub(super) fn relay_page(&mut self, page: &Page, contacts: &[Binding]) {
-        let message = &page.message;
+    pub(super) fn relay_page(&mut self, page: Page, contacts: &[Binding]) {
         self.wire.counts.message("in", "pager", "relayed");
+        let message = &page.message;
         let tail = tail(&page.kind, &essential_headers(&message.request), &page.body);
         let to = format!("sip:{}@{}", message.number, message.account.realm);
+        let (stamp, accepted) = (message.stamp, message.accepted);
+        let (name, from) = (page.name.clone(), message.uri.clone());
+        let hops = hops_left(&message.request).unwrap_or_default();
         let pager = self.pagers.insert_with(|_| Pager {
-            transaction: message.transaction,
-            request: message.request.clone(),
+            page,
             waiting: contacts.len(),
             best: 0,
             sent: self.wire.now,
         });
         let sheet = Sheet {
-            name: &page.name,
-            from: &message.uri,
+            name: &name,
+            from: &from,
             to: &to,
-            hops: hops_left(&message.request).unwrap_or_default(),
+            hops,
             id: None,
             tail: &tail,
         };
@@ -73,10 +74,9 @@ impl Engine {
             self.send_page(Owner::Pager(pager), way(contact), &sheet);
         }
         self.wire.counts.recipients.record(contacts.len() as f64);
-        self.wire
-            .counts
-            .fanout("pager", self.wire.now.since(message.accepted).as_secs_f64());
-        self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
+        let waited = self.wire.now.since(accepted).as_secs_f64();
+        self.wire.counts.fanout("pager", waited);
+        self.wire.out.push_back(Output::Relayed { stamp });
     }
 
     /// One MESSAGE to one phone. Its tag is new each time: a phone that still knows the former attempt
@@ -161,6 +161,7 @@ impl Engine {
         let Some(status) = self.page_status(&outcome) else {
             return;
         };
+        let now = self.wire.now;
         let Some(pager) = self.pagers.get_mut(key) else {
             return;
         };
@@ -174,25 +175,29 @@ impl Engine {
         if pager.best == 0 || status < pager.best {
             pager.best = status;
         }
-        let (best, waiting) = (pager.best, pager.waiting);
-        if best < 300 || waiting == 0 {
-            let (transaction, request, sent) = (pager.transaction, pager.request.clone(), pager.sent);
-            if waiting == 0 {
-                self.pagers.remove(key);
-            }
-            if best < 300 {
-                let way = self
-                    .transactions
-                    .flow(transaction)
-                    .map(|flow| flow.transport.name());
-                let waited = self.wire.now.since(sent).as_secs_f64();
-                if let Some(transport) = way {
-                    self.wire.counts.delivery(transport, waited);
-                }
-            }
-            self.respond_with(transaction, &request, best, default_phrase(best), |response| {
-                response
-            });
+        let (best, waiting, waited) = (pager.best, pager.waiting, now.since(pager.sent));
+        if best >= 300 && waiting > 0 {
+            return;
         }
+        let (transaction, request) = (pager.page.message.transaction, pager.page.message.request.clone());
+        if waiting == 0 {
+            let pager = self.pagers.remove(key);
+            // No phone was there after all: there was no way to the only one that was known.
+            let nobody = best == 408 && matches!(outcome, Outcome::Silence) && waited < PATIENCE;
+            if let Some(Pager { page, .. }) = pager.filter(|_| nobody)
+                && let Addressee::User(place) = page.message.addressee
+            {
+                return self.keep_page(place, page, &[]);
+            }
+        }
+        let way = self.transactions.flow(transaction);
+        if let Some(way) = way.filter(|_| best < 300) {
+            self.wire
+                .counts
+                .delivery(way.transport.name(), waited.as_secs_f64());
+        }
+        self.respond_with(transaction, &request, best, default_phrase(best), |response| {
+            response
+        });
     }
 }
