@@ -15,8 +15,9 @@ use crate::requests::{Kind, request};
 use crate::witness::{Witness, rejected};
 use crate::{length, stranger, turn};
 
-/// Connections that each transport is held by: together as many as the switch takes at all.
-const HELD: usize = 2_500;
+/// Connections that each transport is to be held by; half of them from one address, which the switch does not
+/// let have so many. The others are together as many as it takes at all.
+const HELD: usize = 5_000;
 /// Connections a second that send INVITEs and are reset.
 const RESETS: u64 = 2_000;
 /// How long a connection may take to come up.
@@ -98,7 +99,8 @@ impl Speech {
                 assert_ne!(head, text, "the body is replaced");
                 [head.as_bytes(), &[b'x'; HALF]].concat()
             }
-            (Self::Tls, 1) => vec![0x16, 3, 1, 0x40, 0],
+            // A record of 16 KiB with a ClientHello in it, of which the head comes.
+            (Self::Tls, 1) => vec![0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc, 3, 3],
             (Self::Tls, _) => client_hello(),
             (Self::WebSocket, 1) => b"GET /ws HTTP/1.1\r\nHost: lab.test\r\nX-".to_vec(),
             (Self::WebSocket, _) => {

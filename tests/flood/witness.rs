@@ -29,7 +29,8 @@ pub(crate) struct Witness<'a> {
     call: Call,
     /// Hears.
     other: Call,
-    phones: Vec<Phone>,
+    /// Whose calls these are: they listen as long as they live.
+    _phones: [Phone; 2],
     known: Phone,
     caller: Phone,
     connected: Option<Connected>,
@@ -67,7 +68,7 @@ impl<'a> Witness<'a> {
             switch,
             call,
             other,
-            phones: vec![alice, bob],
+            _phones: [alice, bob],
             known,
             caller,
             connected: None,

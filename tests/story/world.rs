@@ -312,7 +312,7 @@ impl World {
                 Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),
-                Output::Relayed { .. } => {}
+                Output::Relayed { .. } | Output::Proven { .. } => {}
             }
         }
     }

@@ -230,6 +230,11 @@ pub enum Output {
     Record(Box<CallRecord>),
     /// A source gets no answer any more, for a time: for the log.
     Banned(Ban),
+    /// Somebody has proved himself over a connection, or needs no proof: it is no stranger's.
+    Proven {
+        /// The connection.
+        connection: u64,
+    },
     /// After [`Input::Drain`]: no call is left.
     Drained,
 }

@@ -23,7 +23,7 @@ use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::net::connection::Writer;
@@ -53,6 +53,8 @@ pub(crate) enum Arrival {
         flow: Flow,
         message: Message,
         stamp: Time,
+        /// What the message takes of the bytes that may wait.
+        room: OwnedSemaphorePermit,
     },
     Garbage {
         reason: &'static str,
@@ -174,7 +176,7 @@ pub(crate) struct Control {
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The UDP sockets, by listener index.
     sockets: Vec<(u16, SipSocket)>,
-    /// Datagrams of strangers that came while there was no time for them.
+    /// Messages of strangers that came while there was no time for them.
     unread: u64,
     outgoing: HashMap<u16, Vec<(Bytes, Bytes, SocketAddr)>>,
     connections: HashMap<u64, (Flow, Writer)>,
@@ -299,10 +301,12 @@ impl Control {
             );
             // Before the queues are emptied: what comes later wakes again.
             self.woken.store(false, Ordering::Release);
-            self.receive(&mut readable, &mut batch);
-            if !self.take_queues() {
+            // First what was settled before the packets came: a config that is said to hold, holds.
+            if !self.take_answers() {
                 return;
             }
+            self.receive(&mut readable, &mut batch);
+            self.take_arrivals();
             let now = self.clock.now();
             if self.engine.next_timeout().is_some_and(|at| at <= now) {
                 self.engine.timeout(now);
@@ -378,8 +382,7 @@ impl Control {
         }
     }
 
-    /// False when the thread is to end.
-    fn take_queues(&mut self) -> bool {
+    fn take_arrivals(&mut self) {
         for _ in 0..ROUND {
             let Ok(arrival) = self.arrivals.try_recv() else {
                 break;
@@ -387,6 +390,10 @@ impl Control {
             self.arrived(arrival);
             self.drain();
         }
+    }
+
+    /// False when the thread is to end.
+    fn take_answers(&mut self) -> bool {
         while let Ok(answer) = self.answers.try_recv() {
             let input = match answer {
                 Answer::Verdict { ticket, verdict } => Input::Verdict { ticket, verdict },
@@ -439,7 +446,21 @@ impl Control {
                 self.engine
                     .handle(Input::FlowClosed { connection }, self.clock.now());
             }
-            Arrival::Message { flow, message, stamp } => {
+            Arrival::Message {
+                flow,
+                message,
+                stamp,
+                room,
+            } => {
+                drop(room); // it waits no longer
+                let (source, now) = (flow.peer.ip(), self.clock.now());
+                if self.engine.is_late(stamp, now) && !self.engine.is_known(source, now) {
+                    self.unread += 1;
+                    if !self.unread.is_multiple_of(SAMPLE) {
+                        // Its peer learns more from that than from silence.
+                        return self.forget(flow.connection);
+                    }
+                }
                 self.engine
                     .handle(Input::Message { flow, message, stamp }, self.clock.now());
             }
@@ -467,6 +488,11 @@ impl Control {
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
+                    Output::Proven { connection } => {
+                        if let Some((_, writer)) = self.connections.get(&connection) {
+                            writer.seat.prove();
+                        }
+                    }
                     Output::Record(record) => self.shell.record(record),
                     Output::Banned(ban) => log_ban(&ban, self.clock.now()),
                     Output::Drained => self.shell.drained(),
@@ -493,7 +519,7 @@ impl Control {
             connection => connection,
         };
         if let Some((_, writer)) = self.connections.get(&connection) {
-            if writer.packets.try_send(packet).is_err() {
+            if !writer.write(packet) {
                 // It reads too slowly, or is closing: cut it, its task will report the end.
                 self.report.slow_readers += 1;
                 self.forget(connection);

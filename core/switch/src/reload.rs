@@ -102,11 +102,8 @@ impl Running {
     /// Nothing here can fail.
     fn apply(&mut self, config: Resolved, material: Material) {
         self.connections.keys.replace(material);
-        self.connections.limit(
-            self.config.sip.connections,
-            config.sip.connections,
-            config.messages.max_size,
-        );
+        self.connections
+            .limit(config.sip.connections, config.messages.max_size);
         self.level.set(&config.log.level);
         // The host first: the engine asks about a hook only when its chain is there.
         self.plugins.follow(&config);

@@ -122,7 +122,8 @@ static LIMITS: Section = Section {
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
         key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
         key("lag", Kind::Duration(ms(0), secs(60)), Toml("\"500ms\""), "How long messages may wait to be read before strangers are refused; new calls are at twice that; 0s: never for this."),
-        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP, TLS and WebSocket connections open at once."),
+        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP, TLS and WebSocket connections open at once. With more, those over which nobody has proved himself give way, the eldest first."),
+        key("source_connections", Kind::Integer(1, 1_000_000), Toml("1000"), "Of these at most so many of one source (an IPv4 address, an IPv6 /64). More are wanted where a proxy stands before the switch."),
     ],
 };
 

@@ -19,6 +19,7 @@ use super::resolved::{
     CdrConfig, Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins,
     Resolved, Sip, StoreConfig, Tls,
 };
+use crate::net::place::Bounds;
 use crate::tls::{Pair, PairError, Roots};
 
 /// The keys of `[sip]` that are addresses.
@@ -159,7 +160,10 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
             subscriptions: count(limits.sure("subscriptions")),
             lag: limits.sure("lag").duration(),
         },
-        connections: count(limits.sure("connections")),
+        connections: Bounds {
+            most: count(limits.sure("connections")),
+            of_source: count(limits.sure("source_connections")),
+        },
         abuse: AbuseLimits {
             answer_scanners: tree.sure("answer_scanners").flag(),
             ..abuse(tree.sure("abuse").tree(), report)

@@ -15,6 +15,7 @@ use cordboard_model::hook::{Hook, OnFailure};
 use cordboard_model::media::Codec;
 use ipnet::IpNet;
 
+use crate::net::place::Bounds;
 use crate::tls::{Pair, Roots};
 
 /// What the way to the plugins and back may cost beyond their own deadlines: the host ends a call at the
@@ -117,7 +118,7 @@ pub(crate) struct Sip {
     /// What one source may do.
     pub(crate) abuse: AbuseLimits,
     /// Connections open at once, TCP, TLS and WebSocket together.
-    pub(crate) connections: usize,
+    pub(crate) connections: Bounds,
 }
 
 impl Sip {
