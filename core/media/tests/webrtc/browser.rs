@@ -44,7 +44,6 @@ pub(crate) struct Browser {
     /// Protected packets that could not be opened.
     pub(crate) spoiled: usize,
     pub(crate) endpoint: Endpoint,
-    server: Arc<HandshakeConfig>,
     client: Arc<HandshakeConfig>,
     begun: bool,
     contexts: Option<(Context, Context)>,
@@ -69,7 +68,7 @@ impl Browser {
         let server = Arc::new(config.clone().build(false, None).unwrap());
         let client = Arc::new(config.build(true, None).unwrap());
         let address = SocketAddr::from(([10, 0, 1, leg as u8], 50_000));
-        let serves = (!is_client).then(|| Arc::clone(&server));
+        let serves = (!is_client).then_some(server);
         Self {
             leg: LegId(leg),
             address,
@@ -89,7 +88,6 @@ impl Browser {
             answers: Vec::new(),
             spoiled: 0,
             endpoint: Endpoint::new(address, TransportProtocol::UDP, serves),
-            server,
             client,
             begun: false,
             contexts: None,
@@ -109,13 +107,6 @@ impl Browser {
             nominates: true,
             extra: Vec::new(),
         })
-    }
-
-    /// Forgets its association and begins another, as a page does that is loaded again without leaving.
-    pub(crate) fn restart_handshake(&mut self) {
-        let serves = (!self.is_client).then(|| Arc::clone(&self.server));
-        self.endpoint = Endpoint::new(self.address, TransportProtocol::UDP, serves);
-        (self.begun, self.connected, self.contexts) = (false, false, None);
     }
 
     /// Does what is due at this millisecond.

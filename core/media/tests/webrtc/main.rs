@@ -7,8 +7,10 @@
     reason = "one instant is taken as the beginning of virtual time"
 )]
 
+mod attack;
 mod browser;
 mod connect;
+mod stream;
 mod stun;
 mod video;
 mod world;

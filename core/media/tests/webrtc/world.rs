@@ -15,7 +15,6 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
 use crate::browser::Browser;
 
-pub(crate) const MS: u64 = 1_000_000;
 const START: Time = Time(1_700_000_000_000_000_000);
 
 /// What the network does to the packet with this number: the milliseconds that it takes, or a loss.

@@ -6,4 +6,5 @@ pub(crate) mod listen;
 mod tcp;
 pub(crate) mod udp;
 mod upgrade;
+pub(crate) mod webrtc;
 mod websocket;
