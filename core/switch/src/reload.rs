@@ -150,6 +150,7 @@ fn fixed(config: &Resolved) -> [(&'static str, String); 19] {
         ("http.timeout", format!("{:?}", http.timeout)),
         ("media.shards", media.shards.to_string()),
         ("media.rtp_ports", format!("{:?}", media.rtp_ports)),
+        ("media.webrtc_port", format!("{:?}", media.webrtc_port)),
         ("store.path", store.path.display().to_string()),
         ("store.sync", store.full_sync.to_string()),
         ("cdr", format!("{cdr:?}")),

@@ -119,9 +119,9 @@ mod tests {
                 0xaf, 205, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2, // the head
                 0xff, 0xff, 0, 5, // five packets from 65535
                 0, 3, 232, 0, // 64 s, the first report
-                0xd4, 0x60, // small, small, none, large, small
+                0xd4, 0x90, // small, small, none, large, small
                 2, 2, 1, 143, 1, // 0.5 ms, 0.5 ms, 99.75 ms, 0.25 ms
-                0, 0, 0, 0, 5
+                1  // of padding
             ]
         );
         assert!(arrivals.is_empty());

@@ -44,28 +44,23 @@ impl Rtc {
             peer.learn(*ssrc, Route::Audio);
         }
         peer.audio = setup.audio;
-        let mix = leg.mix;
         let video = &setup.video[..setup.video.len().min(MAX_LINES)];
-        self.publish(at, mix, video);
+        self.publish(at, video);
         self.subscribe(at, video, house, now);
-        self.link(mix);
         self.reach(at, house, now);
         self.request_pictures(house, now);
     }
 
     /// The leg has changed its mix: it sees and is seen by others from now on.
     pub(crate) fn moved(&mut self, at: usize, mix: MixId) {
-        for key in &self.peers[at].published {
-            self.sources[*key].mix = mix;
-        }
-        let before: Vec<_> = self.sources.iter().map(|(_, source)| source.mix).collect();
-        for mix in before {
-            self.link(mix);
-        }
-        self.link(mix);
+        let peer = &mut self.peers[at];
+        peer.mix = mix;
+        let (published, subscriptions) = (peer.published.clone(), peer.subscriptions.clone());
+        published.into_iter().for_each(|key| self.link_source(key));
+        subscriptions.into_iter().for_each(|key| self.link(key));
     }
 
-    fn publish(&mut self, at: usize, mix: MixId, video: &[VideoLine]) {
+    fn publish(&mut self, at: usize, video: &[VideoLine]) {
         let leg = self.peers[at].leg;
         let before = std::mem::take(&mut self.peers[at].published);
         for line in video {
@@ -82,7 +77,9 @@ impl Rtc {
                     leg,
                     mid: line.mid.clone(),
                 };
-                self.sources.insert(new_source(id, self.numbers, at, mix))
+                let key = self.sources.insert(new_source(id.clone(), self.numbers, at));
+                self.published.insert(id, key);
+                key
             });
             let source = &mut self.sources[key];
             source.formats.clone_from(&line.formats);
@@ -92,7 +89,11 @@ impl Rtc {
             describe_layers(source, ssrcs);
             if unmuted {
                 source.pictures.want();
+                for one in &source.subscribers {
+                    self.subscriptions[*one].wait();
+                }
             }
+            self.link_source(key);
             let peer = &mut self.peers[at];
             peer.published.push(key);
             for layer in &self.sources[key].layers {
@@ -128,17 +129,21 @@ impl Rtc {
             let key = known.unwrap_or_else(|| {
                 let random = house.random.next();
                 let new = Subscription::new(at, line.mid.clone(), source.clone(), *ssrc, random, now);
-                self.subscriptions.insert(new)
+                let key = self.subscriptions.insert(new);
+                self.wanted.entry(source.clone()).or_default().push(key);
+                key
             });
-            let one = &mut self.subscriptions[key];
-            if one.wanted != *source {
-                one.wanted = source.clone();
+            if self.subscriptions[key].wanted != *source {
                 self.unlink(key);
+                self.unwant(key);
+                self.subscriptions[key].wanted = source.clone();
+                self.wanted.entry(source.clone()).or_default().push(key);
             }
             let one = &mut self.subscriptions[key];
             one.rtx = *rtx;
             one.formats.clone_from(&line.formats);
             one.extensions = line.extensions;
+            self.link(key);
             self.peers[at].subscriptions.push(key);
         }
         for key in before {
@@ -154,12 +159,24 @@ impl Rtc {
             one.source = None;
             one.wait();
         }
-        self.sources.remove(key);
+        let source = self.sources.remove(key);
+        self.published.remove(&source.id);
     }
 
     pub(super) fn unsubscribe(&mut self, key: usize) {
         self.unlink(key);
+        self.unwant(key);
         self.subscriptions.remove(key);
+    }
+
+    fn unwant(&mut self, key: usize) {
+        let wanted = &self.subscriptions[key].wanted;
+        if let Some(keys) = self.wanted.get_mut(wanted) {
+            keys.retain(|one| *one != key);
+            if keys.is_empty() {
+                self.wanted.remove(wanted);
+            }
+        }
     }
 
     fn unlink(&mut self, key: usize) {
@@ -169,25 +186,32 @@ impl Rtc {
         self.subscriptions[key].wait();
     }
 
-    /// Brings together what is published in a mix and who wants it.
-    fn link(&mut self, mix: MixId) {
-        let keys: Vec<usize> = self.subscriptions.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let one = &self.subscriptions[key];
-            // A subscriber is in the mix of what it may see; the shell's engine put both into one.
-            let found = self
-                .sources
-                .iter()
-                .find(|(_, source)| source.id == one.wanted && source.mix == mix);
-            let Some((source, _)) = found else { continue };
-            if one.source != Some(source) {
-                self.unlink(key);
-                self.subscriptions[key].source = Some(source);
+    /// Brings a source together with who wants it.
+    fn link_source(&mut self, key: usize) {
+        let wanting = self
+            .wanted
+            .get(&self.sources[key].id)
+            .cloned()
+            .unwrap_or_default();
+        wanting.into_iter().for_each(|one| self.link(one));
+    }
+
+    /// Brings a subscription together with its source, if that is there and in the same mix.
+    fn link(&mut self, key: usize) {
+        let one = &self.subscriptions[key];
+        let mix = self.peers[one.peer].mix;
+        let source = self.published.get(&one.wanted).copied();
+        let source = source.filter(|source| self.peers[self.sources[*source].peer].mix == mix);
+        if one.source != source {
+            self.unlink(key);
+            self.subscriptions[key].source = source;
+            if let Some(source) = source {
                 self.sources[source].subscribers.push(key);
                 self.sources[source].pictures.want();
             }
-            let formats = &self.sources[source].formats;
-            self.subscriptions[key].pair_types(formats);
+        }
+        if let Some(source) = source {
+            self.subscriptions[key].pair_types(&self.sources[source].formats);
         }
     }
 
@@ -205,12 +229,11 @@ impl Rtc {
     }
 }
 
-fn new_source(id: VideoSource, number: u64, peer: usize, mix: MixId) -> Source {
+fn new_source(id: VideoSource, number: u64, peer: usize) -> Source {
     Source {
         id,
         number,
         peer,
-        mix,
         formats: Vec::new(),
         extensions: cordboard_model::media::peer::HeaderExtensions::default(),
         muted: false,

@@ -31,8 +31,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use cordboard_model::media::MediaEvent;
-use cordboard_model::media::peer::{Candidate, LocalPeer, PeerEvent, PeerLoss};
-use cordboard_model::{LegId, Time};
+use cordboard_model::media::peer::{Candidate, LocalPeer, PeerEvent, PeerLoss, VideoSource};
+use cordboard_model::{LegId, MixId, Time};
 use slab::Slab;
 
 pub use count::{PeerCounts, PeerOutcome, ResendOutcome};
@@ -86,6 +86,9 @@ pub(crate) struct Rtc {
     by_address: HashMap<SocketAddr, usize>,
     sources: Slab<Source>,
     subscriptions: Slab<Subscription>,
+    /// Keys of sources, and of the subscriptions that want each.
+    published: HashMap<VideoSource, usize>,
+    wanted: HashMap<VideoSource, Vec<usize>>,
     numbers: u64,
     /// Peers with bursts that wait.
     dirty: Vec<usize>,
@@ -116,6 +119,8 @@ impl Rtc {
             by_address: HashMap::new(),
             sources: Slab::new(),
             subscriptions: Slab::new(),
+            published: HashMap::new(),
+            wanted: HashMap::new(),
             numbers: 0,
             dirty: Vec::new(),
             forwarded: Vec::new(),
@@ -134,11 +139,12 @@ impl Rtc {
     pub(crate) fn open(
         &mut self,
         leg: LegId,
+        mix: MixId,
         key: usize,
         events: &mut VecDeque<MediaEvent>,
         now: Time,
     ) -> usize {
-        let peer = Peer::new(leg, key, now);
+        let peer = Peer::new(leg, mix, key, now);
         let ice = peer.ice.local().clone();
         let at = self.peers.insert(peer);
         self.by_ufrag.insert(ice.ufrag.clone(), at);

@@ -1,7 +1,7 @@
 //! A WebRTC peer: its transport, and which stream each of its SSRCs is.
 
 use cordboard_model::media::peer::{AudioLine, HeaderExtensions, PeerSetup};
-use cordboard_model::{LegId, Time};
+use cordboard_model::{LegId, MixId, Time};
 
 use super::arrivals::Arrivals;
 use super::burst::Bursts;
@@ -31,6 +31,7 @@ pub(crate) enum Route {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) leg: LegId,
+    pub(crate) mix: MixId,
     /// The key of its leg.
     pub(crate) key: usize,
     pub(crate) ice: Ice,
@@ -55,9 +56,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(leg: LegId, key: usize, now: Time) -> Self {
+    pub(crate) fn new(leg: LegId, mix: MixId, key: usize, now: Time) -> Self {
         Self {
             leg,
+            mix,
             key,
             ice: Ice::new(),
             dtls: None,

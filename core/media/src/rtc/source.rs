@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use cordboard_model::Time;
 use cordboard_model::media::peer::{HeaderExtensions, VideoCodec, VideoFormat, VideoSource};
-use cordboard_model::{MixId, Time};
 
 use super::cache::Cache;
 use super::missing::Missing;
@@ -161,7 +161,6 @@ pub(crate) struct Source {
     /// No other source of the shard's life has it.
     pub(crate) number: u64,
     pub(crate) peer: usize,
-    pub(crate) mix: MixId,
     pub(crate) formats: Vec<VideoFormat>,
     pub(crate) extensions: HeaderExtensions,
     pub(crate) muted: bool,

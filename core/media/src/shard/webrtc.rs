@@ -71,7 +71,7 @@ impl Shard {
                 self.open(new, None);
                 let key = self.index[&leg];
                 if let Some(rtc) = &mut self.rtc {
-                    self.legs[key].peer = Some(rtc.open(leg, key, &mut self.events, now));
+                    self.legs[key].peer = Some(rtc.open(leg, mix, key, &mut self.events, now));
                 }
                 self.next_tick.get_or_insert(next_tick(now));
             }

@@ -278,7 +278,21 @@ fn media(tree: &Tree, report: &mut Report<'_>) -> Media {
         codecs,
         shards: u16::try_from(shards).expect("the declared range fits"),
         rtp_ports: tree.sure("rtp_ports").ports(),
+        webrtc_port: webrtc_port(tree, shards, report),
     }
+}
+
+fn webrtc_port(tree: &Tree, shards: usize, report: &mut Report<'_>) -> Option<u16> {
+    let named = tree.sure("webrtc_port");
+    let first = usize::try_from(named.integer()).expect("the declared range fits");
+    if first > 0 && first + shards - 1 > usize::from(u16::MAX) {
+        report.mistake(
+            &named.span,
+            tree.at("webrtc_port"),
+            format!("{first}: there are not enough ports above it for {shards} media threads"),
+        );
+    }
+    u16::try_from(first).ok().filter(|port| *port > 0)
 }
 
 fn store(tree: &Tree, data_dir: &Path) -> StoreConfig {

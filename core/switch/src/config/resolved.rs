@@ -157,6 +157,8 @@ pub(crate) struct Media {
     pub(crate) shards: u16,
     /// UDP ports for RTP and RTCP.
     pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// The first shard's UDP port for WebRTC, if it is served; the other shards have the next ones.
+    pub(crate) webrtc_port: Option<u16>,
     /// The audio codecs, most wanted first; at least one, each once.
     pub(crate) codecs: Vec<Codec>,
 }

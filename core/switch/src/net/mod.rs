@@ -9,4 +9,5 @@ pub(crate) mod place;
 mod tcp;
 pub(crate) mod udp;
 mod upgrade;
+pub(crate) mod webrtc;
 mod websocket;
