@@ -22,7 +22,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::uri::Uri;
-use crate::sip::write::{Writer, default_phrase, quote_display};
+use crate::sip::write::{Short, Writer, default_phrase, quote_display};
 
 /// A message between users whose verdict is awaited.
 #[derive(Debug)]
@@ -312,22 +312,19 @@ impl Engine {
         let (tag, call_id, sent_by) = (self.wire.token(), self.wire.token(), self.sent_by(flow));
         self.transactions
             .open_client(Method::Message, flow, owner, &mut self.wire, |branch| {
-                let mut writer = Writer::request("MESSAGE", target).header(
-                    "Via",
-                    format_args!("SIP/2.0/{} {sent_by};branch={branch};rport", flow.transport.via()),
-                );
+                let mut writer = Writer::request("MESSAGE", target).via(flow.transport, sent_by, branch);
                 for route in List::new(path) {
-                    writer = writer.header("Route", route);
+                    writer = writer.pieces("Route", [route]);
                 }
-                let writer = writer.header("Max-Forwards", hops);
+                let writer = writer.pieces("Max-Forwards", [Short::number(hops.into()).as_str()]);
                 let writer = match name {
-                    "" => writer.header("From", format_args!("<{from}>;tag={tag}")),
-                    name => writer.header("From", format_args!("{} <{from}>;tag={tag}", quote_display(name))),
+                    "" => writer.pieces("From", ["<", from, ">;tag=", &tag]),
+                    name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", &tag]),
                 };
                 let head = writer
-                    .header("To", format_args!("<{to}>"))
-                    .header("Call-ID", call_id)
-                    .header("CSeq", "1 MESSAGE")
+                    .pieces("To", ["<", to, ">"])
+                    .pieces("Call-ID", [&call_id])
+                    .pieces("CSeq", ["1 MESSAGE"])
                     .into_head();
                 Packet {
                     head,
