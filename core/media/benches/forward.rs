@@ -32,7 +32,8 @@ const BURST: usize = 8;
 
 fn cpu() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    let of = |time: nix::sys::time::TimeVal| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000);
+    let of =
+        |time: nix::sys::time::TimeVal| Duration::new(time.tv_sec() as u64, time.tv_usec() as u32 * 1000);
     of(usage.user_time()) + of(usage.system_time())
 }
 
@@ -51,7 +52,13 @@ impl Port {
 
     fn send(&self, destination: SocketAddr, bytes: &[u8], segment: usize) {
         let segment_size = (bytes.len() > segment).then_some(segment);
-        let transmit = Transmit { destination, ecn: None, contents: bytes, segment_size, src_ip: None };
+        let transmit = Transmit {
+            destination,
+            ecn: None,
+            contents: bytes,
+            segment_size,
+            src_ip: None,
+        };
         let _ = self.state.try_send(UdpSockRef::from(&self.socket), &transmit);
     }
 }
@@ -69,12 +76,21 @@ fn forward(size: usize, subscribers: u64, bursts: usize) -> (Duration, u64) {
         .map(|at| {
             let mut payload = vec![0x10, u8::from(at > 0)];
             payload.resize(size, 7);
-            world.browser(1).protect(&rtp(96, at as u16, (at / BURST * 3000) as u32, VIDEO_SSRC, &payload))
+            world.browser(1).protect(&rtp(
+                96,
+                at as u16,
+                (at / BURST * 3000) as u32,
+                VIDEO_SSRC,
+                &payload,
+            ))
         })
         .collect();
     // The shard believes in addresses of its own; the sockets stand for them.
     let (port, publisher, sink) = (Port::new(), Port::new(), Port::new());
-    let (to, from) = (port.socket.local_addr().unwrap(), sink.socket.local_addr().unwrap());
+    let (to, from) = (
+        port.socket.local_addr().unwrap(),
+        sink.socket.local_addr().unwrap(),
+    );
     let mut bytes = vec![0; BATCH_SIZE * 65_535];
     let mut meta = [RecvMeta::default(); BATCH_SIZE];
     let (mut spent, mut sent, mut now) = (Duration::ZERO, 0, world.now());
@@ -89,7 +105,10 @@ fn forward(size: usize, subscribers: u64, bursts: usize) -> (Duration, u64) {
             let mut rooms = bytes.chunks_exact_mut(65_535);
             let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(rooms.next().unwrap()));
-            let Ok(count) = port.state.recv(UdpSockRef::from(&port.socket), &mut slices, &mut meta) else {
+            let Ok(count) = port
+                .state
+                .recv(UdpSockRef::from(&port.socket), &mut slices, &mut meta)
+            else {
                 continue;
             };
             for (slice, meta) in slices.iter().zip(&meta).take(count) {
@@ -106,7 +125,9 @@ fn forward(size: usize, subscribers: u64, bursts: usize) -> (Duration, u64) {
         }
         if world.shard.next_timeout().is_some_and(|due| due <= now) {
             world.shard.timeout(now);
-            world.shard.drain_packets(|packet| port.send(from, packet.bytes, packet.bytes.len()));
+            world
+                .shard
+                .drain_packets(|packet| port.send(from, packet.bytes, packet.bytes.len()));
         }
         spent += cpu() - before;
         while world.shard.poll_event().is_some() {}
@@ -130,7 +151,9 @@ fn floor(size: usize, packets: u64) -> Duration {
             out.extend_from_slice(&payload);
             let (head, body) = out[start..].split_at_mut(12);
             let nonce = Nonce::assume_unique_for_key([1; 12]);
-            let tag = key.seal_in_place_separate_tag(nonce, Aad::from(&*head), body).unwrap();
+            let tag = key
+                .seal_in_place_separate_tag(nonce, Aad::from(&*head), body)
+                .unwrap();
             out.extend_from_slice(tag.as_ref());
         }
         port.send(to, &out, size + 28);
@@ -152,6 +175,9 @@ fn main() {
             }
         }
         let (ours, bare, sent) = best.unwrap();
-        println!("{size:7} {subscribers:11} {sent:9} {ours:11.2} {bare:9.2} {:6.2}", ours / bare);
+        println!(
+            "{size:7} {subscribers:11} {sent:9} {ours:11.2} {bare:9.2} {:6.2}",
+            ours / bare
+        );
     }
 }

@@ -4,7 +4,10 @@
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_types, reason = "the crates of the browsers want instants")]
-#![allow(clippy::disallowed_methods, reason = "one instant is taken as the beginning of virtual time")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "one instant is taken as the beginning of virtual time"
+)]
 #![allow(dead_code, reason = "the browsers can do more than is needed here")]
 
 #[path = "webrtc/browser.rs"]
@@ -40,8 +43,18 @@ fn prepare(world: &mut World) -> Vec<Prepared> {
     for at in 0..PACKETS {
         let source = world.browser(1).address;
         // Every fiftieth packet is lost, and comes later because it is asked for.
-        let bytes = world.browser(1).protect(&rtp(96, at, u32::from(at) * 90, VIDEO_SSRC, &vp8(at % 1000 == 0, at.into())));
-        prepared.push(Prepared { source, bytes, warm: at < WARM_UP });
+        let bytes = world.browser(1).protect(&rtp(
+            96,
+            at,
+            u32::from(at) * 90,
+            VIDEO_SSRC,
+            &vp8(at % 1000 == 0, at.into()),
+        ));
+        prepared.push(Prepared {
+            source,
+            bytes,
+            warm: at < WARM_UP,
+        });
         if at % 50 == 49 {
             let late = prepared.len() - 1;
             prepared.swap(late, late - 40);
@@ -50,10 +63,20 @@ fn prepare(world: &mut World) -> Vec<Prepared> {
             let leg = 2 + u64::from(at) % SUBSCRIBERS;
             let browser = world.browser(leg);
             // Its numbers begin where the shard chose; most of what it asks for is there, some is not.
-            let first = browser.media.first().map_or(0, |(_, packet)| u16::from_be_bytes([packet[2], packet[3]]));
-            let bytes = browser.protect_control(&nack(0xa001, [first.wrapping_add(at), first.wrapping_add(at + 900)].into_iter()));
+            let first = browser
+                .media
+                .first()
+                .map_or(0, |(_, packet)| u16::from_be_bytes([packet[2], packet[3]]));
+            let bytes = browser.protect_control(&nack(
+                0xa001,
+                [first.wrapping_add(at), first.wrapping_add(at + 900)].into_iter(),
+            ));
             let source = browser.address;
-            prepared.push(Prepared { source, bytes, warm: at < WARM_UP });
+            prepared.push(Prepared {
+                source,
+                bytes,
+                warm: at < WARM_UP,
+            });
         }
     }
     prepared

@@ -169,9 +169,10 @@ fn start_shards(
     let identity = Identity::new((Instant::now(), clock.now()))?;
     (0..config.media.shards)
         .map(|number| {
-            let webrtc = config.media.webrtc_port.map(|first| {
-                WebRtcPort::bind(&config.node.public_ip, first + number, identity.clone())
-            });
+            let webrtc = config
+                .media
+                .webrtc_port
+                .map(|first| WebRtcPort::bind(&config.node.public_ip, first + number, identity.clone()));
             let control = control.clone();
             let ports = shard::part(&config.media.rtp_ports, number, config.media.shards);
             let setup = ShardConfig {

@@ -124,7 +124,7 @@ fn needs_restart(old: &Resolved, new: &Resolved) -> Vec<&'static str> {
         .collect()
 }
 
-fn fixed(config: &Resolved) -> [(&'static str, String); 19] {
+fn fixed(config: &Resolved) -> [(&'static str, String); 20] {
     let Resolved {
         node,
         log,

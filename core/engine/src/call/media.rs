@@ -92,7 +92,6 @@ impl Engine {
 
     pub(crate) fn on_media(&mut self, event: MediaEvent) {
         match event {
-            MediaEvent::Peer(_) => {}
             MediaEvent::Opened { leg, port } => self.leg_opened(leg, port),
             MediaEvent::Failed { leg, .. } => {
                 self.record_totals(leg, None);

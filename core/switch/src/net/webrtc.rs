@@ -93,7 +93,10 @@ impl WebRtcSocket {
         let mut rooms = room.bytes.chunks_exact_mut(LARGEST);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(rooms.next().expect("the batch has a room for each")));
-        let count = match self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut room.meta) {
+        let count = match self
+            .state
+            .recv(UdpSockRef::from(&self.socket), &mut slices, &mut room.meta)
+        {
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             // The network's answer to an earlier packet says nothing about this socket.
@@ -159,12 +162,19 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
 
-    fn wait(socket: &WebRtcSocket, room: &mut WebRtcRoom, clock: &Clock, count: usize) -> Vec<(Vec<u8>, Time)> {
+    fn wait(
+        socket: &WebRtcSocket,
+        room: &mut WebRtcRoom,
+        clock: &Clock,
+        count: usize,
+    ) -> Vec<(Vec<u8>, Time)> {
         let mut got = Vec::new();
         let end = Instant::now() + Duration::from_secs(10);
         while got.len() < count && Instant::now() < end {
             let kernel = clock.kernel();
-            let more = socket.receive(room, &kernel, |packet| got.push((packet.bytes.to_vec(), packet.stamp)));
+            let more = socket.receive(room, &kernel, |packet| {
+                got.push((packet.bytes.to_vec(), packet.stamp))
+            });
             if !more.unwrap() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -195,7 +205,9 @@ mod tests {
     #[test]
     fn a_closed_port_does_not_stop_a_socket() {
         let socket = WebRtcSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let gone = WebRtcSocket::bind("127.0.0.1:0".parse().unwrap()).unwrap().local();
+        let gone = WebRtcSocket::bind("127.0.0.1:0".parse().unwrap())
+            .unwrap()
+            .local();
         assert_eq!((0..3).map(|_| socket.send(gone, b"hello", 5)).sum::<u64>(), 0);
     }
 }

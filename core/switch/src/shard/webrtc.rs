@@ -36,7 +36,8 @@ impl WebRtcPort {
         for ip in public {
             let address = SocketAddr::new(*ip, port);
             candidates.push(Candidate { address, tcp: false });
-            let everywhere = |socket: &WebRtcSocket| socket.serves(*ip) && socket.local().ip().is_unspecified();
+            let everywhere =
+                |socket: &WebRtcSocket| socket.serves(*ip) && socket.local().ip().is_unspecified();
             if sockets.iter().any(everywhere) {
                 continue;
             }
@@ -68,7 +69,11 @@ impl WebRtc {
     /// Sockets that wake the thread from now on.
     pub(super) fn new(sockets: Vec<WebRtcSocket>, registry: &Registry) -> io::Result<Self> {
         for (at, socket) in sockets.iter().enumerate() {
-            registry.register(&mut SourceFd(&socket.as_raw_fd()), Token(FIRST + at), Interest::READABLE)?;
+            registry.register(
+                &mut SourceFd(&socket.as_raw_fd()),
+                Token(FIRST + at),
+                Interest::READABLE,
+            )?;
         }
         Ok(Self {
             sockets: sockets.into_iter().map(|socket| (socket, true)).collect(),
