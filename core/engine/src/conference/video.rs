@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::sdp::rtc::Wanted;
 
 /// How many others one participant is offered; those who came first.
-const MOST_SEEN: usize = 36;
+const MOST_SEEN: usize = 30;
 
 impl Engine {
     /// Everybody in a place who may be shown something, in the order in which they came.

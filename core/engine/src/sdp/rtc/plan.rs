@@ -11,7 +11,7 @@ use crate::sdp::negotiate::{Capabilities, Origin};
 use crate::sdp::offer_answer::offered;
 
 /// The most lines of one call: a description must fit into what is read of an answer.
-const MOST_LINES: usize = 40;
+const MOST_LINES: usize = 32;
 /// The profile of our own lines.
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 
