@@ -31,6 +31,7 @@ pub struct Lab {
     routers: Vec<String>,
     secure: bool,
     further: String,
+    video: bool,
 }
 
 impl Lab {
@@ -93,6 +94,13 @@ impl Lab {
         self
     }
 
+    /// The conference shows browsers to each other.
+    #[must_use]
+    pub const fn video(mut self) -> Self {
+        self.video = true;
+        self
+    }
+
     /// Further TOML at the end of the file.
     #[must_use]
     pub fn also(mut self, toml: &str) -> Self {
@@ -146,6 +154,9 @@ impl Lab {
             "\n[[conference]]\nid = \"c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\"\n\
              account = \"00000000000000000000000000000001\"\nname = \"Daily\"\nconference_numbers = [\"3000\"]\n",
         );
+        if self.video {
+            text.push_str("video = \"sfu\"\n");
+        }
         text.push_str(&self.plugins);
         let _ = write!(
             text,

@@ -6,6 +6,7 @@
 
 mod audio;
 mod baresip;
+mod browser;
 mod calls;
 mod messages;
 mod operator;
@@ -14,6 +15,7 @@ mod readme;
 mod registration;
 mod restart;
 mod sipp;
+mod video;
 mod writing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
