@@ -87,6 +87,7 @@ impl Engine {
         let Some(leg) = self.calls.get(key).map(|call| call.leg.clone()) else {
             return;
         };
+        self.describe(key); // nobody sees whom nobody hears
         let command = MediaCommand::Gate {
             leg: leg.id,
             muted: leg.muted,
