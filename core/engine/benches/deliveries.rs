@@ -15,7 +15,7 @@ use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::config::{
     AbuseLimits, Account, ConferenceConfig, Config, DigestAlgorithm, Entrance, Hooks, Limits, Listener,
-    RegistrationLimits,
+    MailLimits, RegistrationLimits,
 };
 use cordboard_engine::io::{Flow, Input, Output, Packet, Transport};
 use cordboard_engine::sip::message::{Framing, Message};
@@ -53,12 +53,17 @@ fn config() -> Config {
             moderator: Entrance::default(),
             max_participants: 1000,
             chat: true,
+            outside_messages: false,
+            send_events: false,
+            echo_events: false,
+            video: false,
         }],
         trusted: vec!["10.0.0.0/8".parse().expect("a network")],
         digests: vec![DigestAlgorithm::Md5],
         max_message: 64 << 10,
         message_rate: 0,
         registration: RegistrationLimits::default(),
+        mail: MailLimits::default(),
         codecs: cordboard_model::media::Codec::ALL.to_vec(),
         shards: 1,
         limits: Limits::default(),
