@@ -8,6 +8,7 @@ use cordboard_model::{MixId, Time};
 
 use super::dtls::Dtls;
 use super::peer::{Peer, Route};
+use super::rewrite::Rewrite;
 use super::source::{Layer, Pictures, Source};
 use super::subscription::Subscription;
 use super::{House, Rtc};
@@ -72,12 +73,11 @@ impl Rtc {
                 .copied()
                 .find(|key| self.sources[*key].id.mid == line.mid);
             let key = known.unwrap_or_else(|| {
-                self.numbers += 1;
                 let id = VideoSource {
                     leg,
                     mid: line.mid.clone(),
                 };
-                let key = self.sources.insert(new_source(id.clone(), self.numbers, at));
+                let key = self.sources.insert(new_source(id.clone(), at));
                 self.published.insert(id, key);
                 key
             });
@@ -86,7 +86,7 @@ impl Rtc {
             source.extensions = line.extensions;
             let unmuted = source.muted && !muted;
             source.muted = *muted;
-            describe_layers(source, ssrcs);
+            describe_layers(source, ssrcs, &mut self.numbers);
             if unmuted {
                 source.pictures.want();
                 for one in &source.subscribers {
@@ -117,40 +117,86 @@ impl Rtc {
     }
 
     fn subscribe(&mut self, at: usize, video: &[VideoLine], house: &mut House<'_>, now: Time) {
+        let lines: Vec<_> = video
+            .iter()
+            .filter_map(|line| match &line.flow {
+                VideoFlow::Subscribe { source, ssrc, rtx } => Some((line, source, *ssrc, *rtx)),
+                _ => None,
+            })
+            .collect();
+        // What is over ends first, so that what begins with its SSRC goes on after it.
         let before = std::mem::take(&mut self.peers[at].subscriptions);
-        for line in video {
-            let VideoFlow::Subscribe { source, ssrc, rtx } = &line.flow else {
+        let named = |known: &Subscription| {
+            let mut lines = lines.iter();
+            lines
+                .any(|(line, _, ssrc, rtx)| known.mid == line.mid && known.ssrc == *ssrc && known.rtx == *rtx)
+        };
+        let (kept, over): (Vec<_>, Vec<_>) = before
+            .into_iter()
+            .partition(|key| named(&self.subscriptions[*key]));
+        over.into_iter().for_each(|key| self.unsubscribe(key));
+        let audio = self.peers[at].audio.as_ref().map(|line| line.ssrc);
+        let mut taken: Vec<u32> = audio.into_iter().collect();
+        let mut served = Vec::new();
+        for (line, source, ssrc, rtx) in lines {
+            // Two streams with one SSRC would use the same numbers under one key.
+            let mut ours = std::iter::once(ssrc).chain(rtx);
+            if ours.any(|ssrc| taken.contains(&ssrc)) || rtx == Some(ssrc) {
                 continue;
-            };
-            let known = before.iter().copied().find(|key| {
-                let known = &self.subscriptions[*key];
-                known.mid == line.mid && known.ssrc == *ssrc
-            });
-            let key = known.unwrap_or_else(|| {
-                let random = house.random.next();
-                let new = Subscription::new(at, line.mid.clone(), source.clone(), *ssrc, random, now);
-                let key = self.subscriptions.insert(new);
-                self.wanted.entry(source.clone()).or_default().push(key);
-                key
-            });
-            if self.subscriptions[key].wanted != *source {
-                self.unlink(key);
-                self.unwant(key);
-                self.subscriptions[key].wanted = source.clone();
-                self.wanted.entry(source.clone()).or_default().push(key);
             }
-            let one = &mut self.subscriptions[key];
-            one.rtx = *rtx;
-            one.formats.clone_from(&line.formats);
+            taken.extend(std::iter::once(ssrc).chain(rtx));
+            let known = kept
+                .iter()
+                .copied()
+                .find(|key| self.subscriptions[*key].ssrc == ssrc);
+            let key = known
+                .unwrap_or_else(|| self.new_subscription(at, &line.mid, source, (ssrc, rtx), house, now));
+            self.describe_subscription(key, line, source);
+            served.push(key);
+        }
+        for key in kept.into_iter().filter(|key| !served.contains(key)) {
+            self.unsubscribe(key);
+        }
+        self.peers[at].subscriptions = served;
+    }
+
+    fn describe_subscription(&mut self, key: usize, line: &VideoLine, source: &VideoSource) {
+        if self.subscriptions[key].wanted != *source {
+            self.unlink(key);
+            self.unwant(key);
+            self.subscriptions[key].wanted = source.clone();
+            self.wanted.entry(source.clone()).or_default().push(key);
+        }
+        let one = &mut self.subscriptions[key];
+        one.formats.clone_from(&line.formats);
+        if one.extensions != line.extensions {
             one.extensions = line.extensions;
-            self.link(key);
-            self.peers[at].subscriptions.push(key);
+            one.rewrite.forget();
+            one.wait();
         }
-        for key in before {
-            if !self.peers[at].subscriptions.contains(&key) {
-                self.unsubscribe(key);
-            }
-        }
+        self.link(key);
+    }
+
+    fn new_subscription(
+        &mut self,
+        at: usize,
+        mid: &str,
+        source: &VideoSource,
+        (ssrc, rtx): (u32, Option<u32>),
+        house: &mut House<'_>,
+        now: Time,
+    ) -> usize {
+        let (random, peer) = (house.random.next(), &self.peers[at]);
+        let rewrite = peer
+            .used(ssrc)
+            .map_or_else(|| Rewrite::new(random), Rewrite::after);
+        let mut new = Subscription::new(at, mid.to_owned(), source.clone(), ssrc, rewrite, now);
+        new.rtx = rtx;
+        let rtx_used = rtx.and_then(|rtx| peer.used(rtx));
+        new.rtx_next = rtx_used.unwrap_or(random >> 16 & 0x7fff);
+        let key = self.subscriptions.insert(new);
+        self.wanted.entry(source.clone()).or_default().push(key);
+        key
     }
 
     pub(super) fn unpublish(&mut self, key: usize) {
@@ -166,7 +212,12 @@ impl Rtc {
     pub(super) fn unsubscribe(&mut self, key: usize) {
         self.unlink(key);
         self.unwant(key);
-        self.subscriptions.remove(key);
+        let one = self.subscriptions.remove(key);
+        let peer = &mut self.peers[one.peer];
+        peer.retire(one.ssrc, one.rewrite.highest());
+        if let Some(rtx) = one.rtx {
+            peer.retire(rtx, one.rtx_next);
+        }
     }
 
     fn unwant(&mut self, key: usize) {
@@ -229,10 +280,9 @@ impl Rtc {
     }
 }
 
-fn new_source(id: VideoSource, number: u64, peer: usize) -> Source {
+fn new_source(id: VideoSource, peer: usize) -> Source {
     Source {
         id,
-        number,
         peer,
         formats: Vec::new(),
         extensions: cordboard_model::media::peer::HeaderExtensions::default(),
@@ -244,7 +294,7 @@ fn new_source(id: VideoSource, number: u64, peer: usize) -> Source {
 }
 
 /// Layers that are named again go on; if none are named, those that were found go on.
-fn describe_layers(source: &mut Source, ssrcs: &[(u32, Option<u32>)]) {
+fn describe_layers(source: &mut Source, ssrcs: &[(u32, Option<u32>)], numbers: &mut u64) {
     if ssrcs.is_empty() {
         return;
     }
@@ -254,7 +304,10 @@ fn describe_layers(source: &mut Source, ssrcs: &[(u32, Option<u32>)]) {
     for (ssrc, rtx) in ssrcs.iter().take(MAX_LAYERS) {
         match source.layer(*ssrc) {
             Some(layer) => layer.rtx = *rtx,
-            None => source.layers.push(Layer::new(*ssrc, *rtx)),
+            None => {
+                *numbers += 1;
+                source.layers.push(Layer::new(*numbers, *ssrc, *rtx));
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ impl Rtc {
     ) -> Result<(), DropReason> {
         let source = &mut self.sources[key];
         let asks = source.takes_nack() && !source.muted;
-        let main = source.layers.first().is_some_and(|layer| layer.ssrc == ssrc);
+        let main = source.is_main(ssrc, stamp);
         let layer = source.layer(ssrc).ok_or(DropReason::UnknownStream)?;
         let (place, lost) = layer.place(unit.sequence, unit.timestamp, stamp, asks)?;
         if !place.anew && layer.missing.found(place.index) {
@@ -145,22 +145,22 @@ impl Rtc {
     ) {
         let source = &mut self.sources[key];
         let one = &mut self.subscriptions[source.subscribers[at]];
+        if place.anew && !one.waits {
+            one.wait();
+            source.pictures.want();
+        }
         let Some(pair) = one.pair(unit.payload_type) else {
             return;
         };
         if !self.peers[one.peer].connected {
             return;
         }
-        if place.anew && !one.waits {
-            one.wait();
-            source.pictures.want();
-        }
         if one.waits {
             if !one.opens(key_frame, now) {
                 return;
             }
             one.waits = false;
-            one.rewrite.begin(source.number, place.index, unit.timestamp, now);
+            one.rewrite.begin(place.index, unit.timestamp, now);
         }
         let Some((index, timestamp)) = one.rewrite.map(place.index, unit.timestamp, now) else {
             return;
@@ -185,13 +185,11 @@ impl Rtc {
         let one = &mut self.subscriptions[key];
         let origin = one.rewrite.origin(sequence);
         let source = one.source.and_then(|source| self.sources.get(source));
-        let found = origin
-            .zip(source)
-            .and_then(|((number, index, out, shift), source)| {
-                let layer = source.layers.first().filter(|_| source.number == number)?;
-                let (kept, payload) = layer.cache.get(index)?;
-                Some((kept, payload, out, shift, one.pair(kept.payload_type)?))
-            });
+        let found = origin.zip(source).and_then(|((index, out, shift), source)| {
+            let layer = source.layers.first()?;
+            let (kept, payload) = layer.cache.get(index)?;
+            Some((kept, payload, out, shift, one.pair(kept.payload_type)?))
+        });
         let Some((kept, payload, out, shift, pair)) = found else {
             house.counts.peers.resend(ResendOutcome::Missing);
             return;

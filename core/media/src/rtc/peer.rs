@@ -10,6 +10,8 @@ use super::ice::Ice;
 
 /// SSRCs of one peer that are known; those beyond are not listened to.
 const MAX_SSRCS: usize = 32;
+/// SSRCs of streams to one peer that are over and remembered. They are random: an older one does not come again.
+const MAX_USED: usize = 512;
 
 /// What an SSRC of a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,9 @@ pub(crate) struct Peer {
     pub(crate) published: Vec<usize>,
     /// Keys of its subscriptions.
     pub(crate) subscriptions: Vec<usize>,
+    /// SSRCs of subscriptions that are over, each with the highest index that it used: with the same keys none may
+    /// be used again.
+    used: Vec<(u32, u64)>,
     /// The id of the transport-wide number in what it sends.
     pub(crate) transport_cc: Option<u8>,
     pub(crate) arrivals: Arrivals,
@@ -70,6 +75,7 @@ impl Peer {
             routes: Vec::new(),
             published: Vec::new(),
             subscriptions: Vec::new(),
+            used: Vec::new(),
             transport_cc: None,
             arrivals: Arrivals::default(),
             bursts: Bursts::default(),
@@ -93,6 +99,23 @@ impl Peer {
             self.routes.push((ssrc, route));
         }
         room
+    }
+
+    /// A stream to this peer is over.
+    pub(crate) fn retire(&mut self, ssrc: u32, highest: u64) {
+        self.used.retain(|(known, _)| *known != ssrc);
+        if self.used.len() == MAX_USED {
+            self.used.remove(0);
+        }
+        self.used.push((ssrc, highest));
+    }
+
+    /// The highest index that this SSRC used, if it was used.
+    pub(crate) fn used(&self, ssrc: u32) -> Option<u64> {
+        self.used
+            .iter()
+            .find(|(known, _)| *known == ssrc)
+            .map(|(_, highest)| *highest)
     }
 
     /// Forgets which SSRC is what: the description has come again.

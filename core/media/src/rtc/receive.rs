@@ -209,7 +209,8 @@ impl Rtc {
         let source = &mut self.sources[key];
         let room = source.layers.len() < MAX_FOUND;
         if room {
-            source.layers.push(Layer::new(ssrc, None));
+            self.numbers += 1;
+            source.layers.push(Layer::new(self.numbers, ssrc, None));
             source.pictures.want();
         }
         room

@@ -13,6 +13,8 @@ use crate::sequence::{Order, Reception};
 
 /// Between two requests for a picture.
 const REQUEST_PAUSE: Duration = Duration::from_millis(500);
+/// A layer that was silent for so long is over, if another one is not.
+const SILENT: Duration = Duration::from_secs(1);
 /// Units of a video timestamp per second.
 const CLOCK: u32 = 90_000;
 
@@ -27,6 +29,11 @@ pub(crate) struct Layer {
     pub(crate) missing: Missing,
     /// The peer's last sender report: the middle of its NTP time, and when it came.
     pub(crate) sender: Option<(u32, Time)>,
+    /// Its next packet begins the stream anew.
+    anew: bool,
+    /// When its last packet came.
+    pub(crate) seen: Time,
+    /// The highest index; the first one is far from those of every other layer.
     highest: u64,
 }
 
@@ -40,7 +47,8 @@ pub(crate) struct Place {
 }
 
 impl Layer {
-    pub(crate) fn new(ssrc: u32, rtx: Option<u32>) -> Self {
+    /// `number` is one that no other layer of the shard's life has.
+    pub(crate) fn new(number: u64, ssrc: u32, rtx: Option<u32>) -> Self {
         Self {
             ssrc,
             rtx,
@@ -48,7 +56,9 @@ impl Layer {
             cache: Cache::default(),
             missing: Missing::default(),
             sender: None,
-            highest: 0,
+            anew: false,
+            seen: Time(0),
+            highest: number << 36,
         }
     }
 
@@ -60,13 +70,14 @@ impl Layer {
         stamp: Time,
         asks: bool,
     ) -> Result<(Place, u64), DropReason> {
+        self.seen = stamp;
         let Some(reception) = &mut self.reception else {
             let mut reception = Reception::new(self.ssrc, sequence);
             reception.set_clock(CLOCK);
             reception.arrive(self.ssrc, sequence, timestamp, stamp);
             self.reception = Some(reception);
             // One round ahead, so that packets from before the first do not go below zero.
-            self.highest = 1 << 16 | u64::from(sequence);
+            self.highest += 1 << 16 | u64::from(sequence);
             return Ok((
                 Place {
                     index: self.highest,
@@ -91,6 +102,7 @@ impl Layer {
             // Copies are told by the cache, which looks farther back.
             Order::Newest | Order::Overtaken | Order::Duplicate => {
                 let index = self.index(sequence);
+                let anew = std::mem::take(&mut self.anew);
                 let mut lost = 0;
                 if index > self.highest {
                     if asks && index > self.highest + 1 {
@@ -98,7 +110,7 @@ impl Layer {
                     }
                     self.highest = index;
                 }
-                Ok((Place { index, anew: false }, lost))
+                Ok((Place { index, anew }, lost))
             }
         }
     }
@@ -158,8 +170,6 @@ impl Pictures {
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) id: VideoSource,
-    /// No other source of the shard's life has it.
-    pub(crate) number: u64,
     pub(crate) peer: usize,
     pub(crate) formats: Vec<VideoFormat>,
     pub(crate) extensions: HeaderExtensions,
@@ -196,5 +206,20 @@ impl Source {
     /// The layer of this SSRC, where `None` is one that nobody has named yet.
     pub(crate) fn layer(&mut self, ssrc: u32) -> Option<&mut Layer> {
         self.layers.iter_mut().find(|layer| layer.ssrc == ssrc)
+    }
+
+    /// Whether the layer of this SSRC is the one that is forwarded: the first, unless it is silent and another one
+    /// is not.
+    pub(crate) fn is_main(&mut self, ssrc: u32, now: Time) -> bool {
+        let Some(at) = self.layers.iter().position(|layer| layer.ssrc == ssrc) else {
+            return false;
+        };
+        if at > 0 && now.since(self.layers[0].seen) > SILENT {
+            self.layers.swap(0, at);
+            // Subscribers see it begin: its numbers are others.
+            self.layers[0].anew = true;
+            self.pictures.want();
+        }
+        self.layers[0].ssrc == ssrc
     }
 }

@@ -14,7 +14,7 @@ const RESENDS: u32 = 400;
 const BLIND: Duration = Duration::from_secs(3);
 
 /// From a payload type of the source to ours: its media, and its retransmissions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TypePair {
     pub(crate) theirs: u8,
     pub(crate) ours: u8,
@@ -64,7 +64,7 @@ impl Subscription {
         mid: String,
         wanted: VideoSource,
         ssrc: u32,
-        random: u64,
+        rewrite: Rewrite,
         now: Time,
     ) -> Self {
         Self {
@@ -77,8 +77,8 @@ impl Subscription {
             formats: Vec::new(),
             extensions: HeaderExtensions::default(),
             types: Vec::new(),
-            rewrite: Rewrite::new(random),
-            rtx_next: random >> 16 & 0x7fff,
+            rewrite,
+            rtx_next: 0,
             waits: true,
             waits_since: None,
             demand: None,
@@ -96,7 +96,7 @@ impl Subscription {
 
     /// Which payload types of the source we can send, and as which.
     pub(crate) fn pair_types(&mut self, theirs: &[VideoFormat]) {
-        self.types.clear();
+        let before = std::mem::take(&mut self.types);
         for format in theirs {
             let mut ours = self.formats.iter();
             let alike = ours.find(|ours| {
@@ -109,6 +109,10 @@ impl Subscription {
                     rtx: ours.rtx,
                 });
             }
+        }
+        if self.types != before {
+            self.rewrite.forget();
+            self.wait();
         }
     }
 

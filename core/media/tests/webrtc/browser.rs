@@ -20,7 +20,7 @@ use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 use zeroize::Zeroizing;
 
-use crate::stun::Check;
+use super::stun::Check;
 
 const SWITCH: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 10_000);

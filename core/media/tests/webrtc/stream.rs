@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::browser::Browser;
-use crate::world::{RTX_SSRC, VIDEO_SSRC, rtp};
+use super::browser::Browser;
+use super::world::{RTX_SSRC, VIDEO_SSRC, rtp};
 
 /// A VP8 payload: the first of a key frame, or of another.
 pub(crate) fn vp8(key: bool, number: u32) -> Vec<u8> {
@@ -62,6 +62,7 @@ pub(crate) fn pli(media: u32) -> Vec<u8> {
 
 /// Sends numbered packets, key frames when asked for one, and packets again.
 pub(crate) struct Camera {
+    pub(crate) ssrc: u32,
     pub(crate) next: u16,
     pub(crate) number: u32,
     pub(crate) key: bool,
@@ -80,6 +81,7 @@ pub(crate) struct Camera {
 impl Camera {
     pub(crate) fn new(rtx: bool) -> Self {
         Self {
+            ssrc: VIDEO_SSRC,
             next: 65_500,
             number: 0,
             key: true,
@@ -107,7 +109,7 @@ impl Camera {
             payload[0] = 0;
             payload
         };
-        let packet = rtp(96, self.next, self.number / 4 * 3000, VIDEO_SSRC, &payload);
+        let packet = rtp(96, self.next, self.number / 4 * 3000, self.ssrc, &payload);
         browser.send(&packet);
         self.sent.insert(self.next, packet);
         self.next = self.next.wrapping_add(1);
@@ -128,7 +130,7 @@ impl Camera {
                     (205, 15) => self.transport_cc += 1,
                     (205, 1) => {
                         self.nacks += 1;
-                        assert_eq!(body[4..8], VIDEO_SSRC.to_be_bytes());
+                        assert_eq!(body[4..8], self.ssrc.to_be_bytes());
                         for number in asked(body) {
                             self.again(number, browser);
                         }

@@ -356,3 +356,56 @@ fn what_may_be_asked_for_again_is_bounded() {
     scene.world.run(50);
     assert!(scene.world.shard.counts().peers.resent[ResendOutcome::Missing as usize] >= 50);
 }
+
+#[test]
+fn a_publisher_that_changes_to_an_ssrc_that_nobody_named_is_followed() {
+    let mut scene = Scene {
+        world: World::new(),
+        camera: Camera::new(true),
+        viewers: Vec::new(),
+    };
+    scene.world.join(1, vec![publish("1", vec![])]);
+    scene.add(2, true);
+    scene.film(3000);
+    let before = scene.viewer(0).seen.len();
+    scene.camera.ssrc = 0x7100;
+    scene.camera.next = 9;
+    scene.camera.sent.clear();
+    scene.film(4000);
+    let viewer = scene.viewer(0);
+    assert!(viewer.seen.len() > before + 300, "{} {before}", viewer.seen.len());
+    let indexes: Vec<u64> = viewer.seen.keys().copied().collect();
+    assert!(
+        indexes.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "no gap in the numbers"
+    );
+}
+
+#[test]
+fn a_stream_that_ends_and_comes_back_under_its_ssrc_uses_no_number_twice() {
+    let mut scene = Scene::new(1, true);
+    scene.film(2500);
+    scene.world.describe(2, vec![]);
+    scene.film(500);
+    let before = scene.viewer(0).seen.len();
+    scene.world.describe(2, vec![subscribe("2", 1, "1", true)]);
+    scene.film(2000);
+    let viewer = scene.viewer(0);
+    assert!(viewer.seen.len() > before + 200);
+    let indexes: Vec<u64> = viewer.seen.keys().copied().collect();
+    assert!(
+        indexes.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "it goes on where it was"
+    );
+    assert_eq!(scene.world.browsers[&2].spoiled, 0);
+}
+
+#[test]
+fn two_streams_under_one_ssrc_are_not_both_served() {
+    let mut scene = Scene::new(0, true);
+    let twice = vec![subscribe("1", 1, "1", false), subscribe("2", 1, "1", false)];
+    scene.world.join(2, twice);
+    scene.film(2500);
+    assert_eq!(scene.world.shard.counts().peers.subscriptions, 1);
+    assert_eq!(scene.world.browsers[&2].spoiled, 0);
+}

@@ -13,7 +13,7 @@ use cordboard_model::media::{AudioFormat, Codec, Direction, MediaCommand, MediaE
 use cordboard_model::{LegId, MixId, Time};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
-use crate::browser::Browser;
+use super::browser::Browser;
 
 const START: Time = Time(1_700_000_000_000_000_000);
 

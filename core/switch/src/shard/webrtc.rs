@@ -35,20 +35,26 @@ impl WebRtcPort {
         let (mut sockets, mut candidates) = (Vec::<WebRtcSocket>::new(), Vec::new());
         for ip in public {
             let address = SocketAddr::new(*ip, port);
-            candidates.push(Candidate { address, tcp: false });
             let everywhere =
                 |socket: &WebRtcSocket| socket.serves(*ip) && socket.local().ip().is_unspecified();
-            if sockets.iter().any(everywhere) {
+            if let Some(socket) = sockets.iter().find(|socket| everywhere(socket)) {
+                candidates.push(candidate(*ip, socket));
                 continue;
             }
             let socket = WebRtcSocket::bind(address).with_context(|| {
                 format!("cannot have UDP port {port} of {ip} for WebRTC; is another program there? Change `[media] webrtc_port` in the config")
             })?;
+            candidates.push(candidate(*ip, &socket));
             sockets.push(socket);
         }
         let config = cordboard_media::WebRtc { identity, candidates };
         Ok(Self { sockets, config })
     }
+}
+
+const fn candidate(ip: IpAddr, socket: &WebRtcSocket) -> Candidate {
+    let address = SocketAddr::new(ip, socket.local().port());
+    Candidate { address, tcp: false }
 }
 
 /// The sockets of a running shard, and which of them may have packets.
@@ -124,3 +130,6 @@ impl WebRtc {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

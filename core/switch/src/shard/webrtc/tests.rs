@@ -1,0 +1,172 @@
+//! A media thread with WebRTC peers on real sockets: browsers are those of the media's own tests.
+
+#![allow(dead_code, reason = "the browsers can do more than is needed here")]
+
+#[path = "../../../../media/tests/webrtc/browser.rs"]
+mod browser;
+#[path = "../../../../media/tests/webrtc/stun.rs"]
+mod stun;
+#[path = "../../../../media/tests/webrtc/world.rs"]
+mod world;
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use cordboard_model::media::peer::{PeerCommand, PeerEvent, PeerSetup, VideoLine};
+use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::{LegId, MixId, ShardId};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+
+use super::WebRtcPort;
+use crate::clock::Clock;
+use crate::shard::{ShardConfig, ShardHandle, start};
+use browser::Browser;
+use cordboard_media::Identity;
+use world::{VIDEO_SSRC, audio_line, publish, rtp, subscribe};
+
+struct Hall {
+    shard: ShardHandle,
+    events: Receiver<MediaEvent>,
+    browsers: BTreeMap<u64, (Browser, UdpSocket)>,
+    begun: Instant,
+}
+
+impl Hall {
+    fn new() -> Self {
+        let clock = Clock::start();
+        let begun = Instant::now();
+        let identity = Identity::new((begun, clock.now())).unwrap();
+        let port = WebRtcPort::bind(&["127.0.0.1".parse().unwrap()], 0, identity).unwrap();
+        let (sender, events) = channel();
+        let config = ShardConfig {
+            id: ShardId(0),
+            ports: 30_200..=30_201,
+            clock,
+            webrtc: Some(port),
+        };
+        let shard = start(config, move |event| {
+            let _ = sender.send(event);
+        });
+        Self {
+            shard: shard.unwrap(),
+            events,
+            browsers: BTreeMap::new(),
+            begun,
+        }
+    }
+
+    fn join(&mut self, leg: u64, video: Vec<VideoLine>) {
+        let mut browser = Browser::new(leg, true, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]);
+        let id = LegId(leg);
+        let open = PeerCommand::Open {
+            leg: id,
+            mix: MixId(1),
+            muted: false,
+            deaf: false,
+        };
+        self.shard.send(MediaCommand::Peer(open)).unwrap();
+        let opened = self.events.recv_timeout(Duration::from_secs(10)).unwrap();
+        let MediaEvent::Peer(PeerEvent::Opened { local, .. }) = opened else {
+            panic!("{opened:?}")
+        };
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(local.candidates[0].address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        browser.local = Some(local);
+        let setup = PeerSetup {
+            ice: browser.ice.clone(),
+            dtls_client: false,
+            fingerprints: vec![browser.fingerprint],
+            audio: Some(audio_line(leg)),
+            video,
+        };
+        let setup = Box::new(setup);
+        self.shard
+            .send(MediaCommand::Peer(PeerCommand::Describe { leg: id, setup }))
+            .unwrap();
+        self.browsers.insert(leg, (browser, socket));
+    }
+
+    /// Lets the browsers work until `done` says so.
+    fn until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !done(self) {
+            assert!(Instant::now() < end, "{:?}", self.shard.counts().media);
+            let (ms, now) = (self.begun.elapsed().as_millis() as u64, Instant::now());
+            for (browser, socket) in self.browsers.values_mut() {
+                browser.tick(ms, now);
+                while let Some(bytes) = browser.outgoing.pop_front() {
+                    socket.send(&bytes).unwrap();
+                }
+                let mut bytes = [0; 2048];
+                while let Ok(len) = socket.recv(&mut bytes) {
+                    browser.receive(ms, now, &bytes[..len]);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn browser(&mut self, leg: u64) -> &mut Browser {
+        &mut self.browsers.get_mut(&leg).unwrap().0
+    }
+}
+
+#[test]
+fn video_goes_from_socket_to_socket_and_audio_through_the_mix() {
+    let mut hall = Hall::new();
+    hall.join(1, vec![publish("1", vec![(VIDEO_SSRC, None)])]);
+    hall.join(2, vec![subscribe("1", 1, "1", false)]);
+    hall.until(|hall| hall.browsers.values().all(|(browser, _)| browser.connected));
+    let mut at = 0u16;
+    hall.until(|hall| {
+        // A frame of several packets, and a frame of audio.
+        for _ in 0..5 {
+            let mut payload = vec![0x10, 0];
+            payload.resize(900, 3);
+            hall.browser(1)
+                .send(&rtp(96, at, u32::from(at) * 300, VIDEO_SSRC, &payload));
+            at = at.wrapping_add(1);
+        }
+        let audio = at / 5;
+        hall.browser(1)
+            .send(&rtp(0, audio, u32::from(audio) * 160, 77, &[0x90; 160]));
+        let heard = hall.browser(2).payloads(0x9002);
+        let heard = heard
+            .iter()
+            .filter(|payload| payload.iter().all(|code| *code == 0x90))
+            .count();
+        heard > 10 && hall.browser(2).payloads(0xa001).len() > 200
+    });
+    let seen: Vec<u16> = hall
+        .browser(2)
+        .media
+        .iter()
+        .filter(|(_, packet)| packet[8..12] == 0xa001u32.to_be_bytes())
+        .map(|(_, packet)| u16::from_be_bytes([packet[2], packet[3]]))
+        .collect();
+    assert!(
+        seen.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)),
+        "in order, none missing"
+    );
+    assert_eq!(hall.browser(2).spoiled, 0);
+    hall.until(|hall| hall.shard.counts().media.peers.forward_latency.count() > 200);
+    let counts = hall.shard.counts();
+    assert_eq!((counts.media.peers.connected, counts.send_errors), (2, 0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let clock = Clock::start();
+    let identity = Identity::new((Instant::now(), clock.now())).unwrap();
+    let refused = WebRtcPort::bind(&["127.0.0.1".parse().unwrap()], port, identity).unwrap_err();
+    let text = format!("{refused:#}");
+    assert!(
+        text.contains("webrtc_port") && text.contains(&port.to_string()),
+        "{text}"
+    );
+}
