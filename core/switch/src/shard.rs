@@ -29,7 +29,7 @@ use mio::Waker;
 use crate::clock::Clock;
 
 pub(crate) use port::part;
-pub(crate) use webrtc::WebRtcPort;
+pub(crate) use webrtc::{StreamEnd, WebRtcPort};
 use worker::Worker;
 
 /// Commands that may wait for a shard.
@@ -55,6 +55,8 @@ pub(crate) struct ShardCounts {
     pub(crate) media: Counts,
     /// Packets that the kernel did not take.
     pub(crate) send_errors: u64,
+    /// TCP connections of WebRTC peers that ended or were not taken, by [`StreamEnd::ALL`].
+    pub(crate) stream_ends: [u64; StreamEnd::ALL.len()],
     /// Sockets that failed while receiving; their legs go on sending.
     pub(crate) receive_errors: u64,
     /// Commands that were refused because too many waited.
@@ -70,6 +72,7 @@ impl Default for ShardCounts {
         Self {
             media: Counts::default(),
             send_errors: 0,
+            stream_ends: [0; StreamEnd::ALL.len()],
             receive_errors: 0,
             refused: 0,
             busy: Duration::ZERO,

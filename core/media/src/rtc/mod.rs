@@ -176,6 +176,11 @@ impl Rtc {
         self.dirty.retain(|dirty| *dirty != at);
     }
 
+    /// Whether a peer has proven to be at this address.
+    pub(crate) fn has_peer_at(&self, address: SocketAddr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
     /// The peer cannot go on; said once.
     fn lose(&mut self, at: usize, reason: PeerLoss, house: &mut House<'_>) {
         let peer = &mut self.peers[at];

@@ -37,6 +37,11 @@ impl Shard {
         }
     }
 
+    /// Whether a peer has proven to be at this address.
+    pub fn has_webrtc_peer(&self, address: SocketAddr) -> bool {
+        self.rtc.as_ref().is_some_and(|rtc| rtc.has_peer_at(address))
+    }
+
     /// Whether handshakes wait for [`work`](Self::work).
     pub fn has_work(&self) -> bool {
         self.rtc.as_ref().is_some_and(|rtc| rtc.has_work())

@@ -69,6 +69,7 @@ catalogue! {
     RTP_RESENT = Counter "cordboard_rtp_resent_packets_total" ["outcome"] "Video packets that subscribers asked for again: sent, missing in the cache, or refused because they ask for too much.";
     RTP_RECOVERED = Counter "cordboard_rtp_recovered_packets_total" [] "Video packets of publishers that came late or because they were asked for again.";
     STUN_CHECKS = Counter "cordboard_stun_checks_total" ["outcome"] "Connectivity checks of WebRTC peers, by what they were answered with.";
+    PEER_STREAMS_ENDED = Counter "cordboard_webrtc_tcp_ended_total" ["reason"] "TCP connections of WebRTC peers that ended or were not taken.";
     PEERS = Gauge "cordboard_webrtc_peers" [] "WebRTC peers whose handshake is done.";
     PEER_OUTCOMES = Counter "cordboard_webrtc_peer_outcomes_total" ["outcome"] "WebRTC peers that were connected, and those that were lost, by reason.";
     STREAMS = Gauge "cordboard_streams" ["role", "media"] "Streams now; publisher: taken from peers, subscriber: sent to peers.";

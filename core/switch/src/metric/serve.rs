@@ -11,7 +11,7 @@ use cordboard_model::measure::Histogram;
 use super::catalogue as metric;
 use super::exposition::Exposition;
 use super::{HttpCounts, Snapshot, process};
-use crate::shard::ShardCounts;
+use crate::shard::{ShardCounts, StreamEnd};
 
 /// Ratios are taken over at least this long, however often Prometheus asks.
 const RATIO_SPAN: Duration = Duration::from_secs(2);
@@ -148,6 +148,10 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
     to.size(&metric::STREAMS, &["publisher", "audio"], all.streams_in);
     to.size(&metric::STREAMS, &["subscriber", "audio"], all.streams_out);
     peers(to, &all.peers);
+    for (at, reason) in StreamEnd::ALL.into_iter().enumerate() {
+        let ended = snapshot.shards.iter().map(|shard| shard.stream_ends[at]).sum();
+        to.count(&metric::PEER_STREAMS_ENDED, &[reason.name()], ended);
+    }
     to.size(&metric::MIXES, &[], all.mixes);
     if let Some(lag) = &lag {
         to.histogram(&metric::SHARD_LAG, &[], lag);

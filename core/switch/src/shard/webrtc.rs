@@ -1,11 +1,14 @@
-//! The port of a media thread for WebRTC peers: one socket per address that peers may know.
+//! The port of a media thread for WebRTC peers: one UDP socket and one TCP listener per address that peers may know.
+
+mod stream;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
 use anyhow::Context as _;
 use cordboard_media::Identity;
+use cordboard_model::Time;
 use cordboard_model::media::peer::Candidate;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry, Token};
@@ -13,6 +16,9 @@ use mio::{Events, Interest, Registry, Token};
 use crate::clock::KernelClock;
 use crate::net::udp::Datagram;
 use crate::net::webrtc::{WebRtcRoom, WebRtcSocket};
+
+pub(crate) use stream::StreamEnd;
+use stream::Streams;
 
 /// The token of the first socket; 0 is the waker's.
 const FIRST: usize = 1;
@@ -22,6 +28,8 @@ const FIRST: usize = 1;
 pub(crate) struct WebRtcPort {
     /// Bound, one for each address.
     pub(super) sockets: Vec<WebRtcSocket>,
+    /// Bound to the same addresses and ports, for peers that have no UDP.
+    pub(super) listeners: Vec<TcpListener>,
     /// Certificate and addresses.
     pub(super) config: cordboard_media::WebRtc,
 }
@@ -32,7 +40,8 @@ impl WebRtcPort {
     /// # Errors
     /// The address that cannot be had, and why.
     pub(crate) fn bind(public: &[IpAddr], port: u16, identity: Identity) -> anyhow::Result<Self> {
-        let (mut sockets, mut candidates) = (Vec::<WebRtcSocket>::new(), Vec::new());
+        let (mut sockets, mut listeners) = (Vec::<WebRtcSocket>::new(), Vec::new());
+        let mut candidates = Vec::new();
         for ip in public {
             let address = SocketAddr::new(*ip, port);
             let everywhere =
@@ -45,10 +54,25 @@ impl WebRtcPort {
                 format!("cannot have UDP port {port} of {ip} for WebRTC; is another program there? Change `[media] webrtc_port` in the config")
             })?;
             candidates.push(candidate(*ip, &socket));
+            let listener = TcpListener::bind(socket.local()).with_context(|| {
+                format!("cannot have TCP port {port} of {ip} for WebRTC; is another program there? Change `[media] webrtc_port` in the config")
+            })?;
+            listener.set_nonblocking(true)?;
+            listeners.push(listener);
             sockets.push(socket);
         }
+        // Behind all of UDP: who has that needs no other.
+        let over_tcp: Vec<_> = candidates
+            .iter()
+            .map(|udp| Candidate { tcp: true, ..*udp })
+            .collect();
+        candidates.extend(over_tcp);
         let config = cordboard_media::WebRtc { identity, candidates };
-        Ok(Self { sockets, config })
+        Ok(Self {
+            sockets,
+            listeners,
+            config,
+        })
     }
 }
 
@@ -61,19 +85,26 @@ const fn candidate(ip: IpAddr, socket: &WebRtcSocket) -> Candidate {
 pub(super) struct WebRtc {
     sockets: Vec<(WebRtcSocket, bool)>,
     room: Option<WebRtcRoom>,
+    streams: Streams,
 }
 
 impl WebRtc {
     /// None at all.
-    pub(super) const fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self {
             sockets: Vec::new(),
             room: None,
+            streams: Streams::none(),
         }
     }
 
     /// Sockets that wake the thread from now on.
-    pub(super) fn new(sockets: Vec<WebRtcSocket>, registry: &Registry) -> io::Result<Self> {
+    pub(super) fn new(
+        sockets: Vec<WebRtcSocket>,
+        listeners: Vec<TcpListener>,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        let streams = Streams::new(listeners, registry, FIRST + sockets.len())?;
         for (at, socket) in sockets.iter().enumerate() {
             registry.register(
                 &mut SourceFd(&socket.as_raw_fd()),
@@ -84,22 +115,34 @@ impl WebRtc {
         Ok(Self {
             sockets: sockets.into_iter().map(|socket| (socket, true)).collect(),
             room: Some(WebRtcRoom::new()),
+            streams,
         })
     }
 
     /// Notes which sockets have packets.
-    pub(super) fn wake(&mut self, events: &Events) {
+    pub(super) fn wake(&mut self, events: &Events, now: Time) {
         for event in events {
             let at = event.token().0.checked_sub(FIRST);
-            if let Some((_, ready)) = at.and_then(|at| self.sockets.get_mut(at)) {
-                *ready = true;
+            match at.and_then(|at| self.sockets.get_mut(at)) {
+                Some((_, ready)) => *ready = true,
+                None => self.streams.wake(event.token(), now),
             }
         }
     }
 
     /// Whether packets may wait.
     pub(super) fn is_ready(&self) -> bool {
-        self.sockets.iter().any(|(_, ready)| *ready)
+        self.sockets.iter().any(|(_, ready)| *ready) || self.streams.is_ready()
+    }
+
+    /// Closes connections whose peers have proven nothing in time.
+    pub(super) fn sweep(&mut self, now: Time, proven: impl Fn(SocketAddr) -> bool) {
+        self.streams.sweep(now, proven);
+    }
+
+    /// Connections that ended or were not taken, by [`StreamEnd::ALL`].
+    pub(super) const fn stream_ends(&self) -> [u64; StreamEnd::ALL.len()] {
+        self.streams.ends
     }
 
     /// Takes a batch from each socket; returns how many sockets failed.
@@ -118,11 +161,15 @@ impl WebRtc {
                 }
             }
         }
+        self.streams.receive(kernel, &mut each);
         failed
     }
 
     /// Sends datagrams; returns how many were not taken.
-    pub(super) fn send(&self, destination: SocketAddr, bytes: &[u8], segment: usize) -> u64 {
+    pub(super) fn send(&mut self, destination: SocketAddr, bytes: &[u8], segment: usize) -> u64 {
+        if let Some(refused) = self.streams.send(destination, bytes, segment) {
+            return refused;
+        }
         let mut sockets = self.sockets.iter();
         match sockets.find(|(socket, _)| socket.serves(destination.ip())) {
             Some((socket, _)) => socket.send(destination, bytes, segment),

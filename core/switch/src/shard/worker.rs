@@ -66,7 +66,7 @@ impl Worker {
         let mut webrtc = WebRtc::none();
         if let Some(port) = config.webrtc {
             shard = shard.with_webrtc(port.config);
-            webrtc = WebRtc::new(port.sockets, sleep.registry())?;
+            webrtc = WebRtc::new(port.sockets, port.listeners, sleep.registry())?;
         }
         Ok(Self {
             shard,
@@ -93,7 +93,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         // Allowed only with the right to do so; without it the thread is like the others.
         let _ = rustix::process::nice(NICE);
-        let mut woken = Events::with_capacity(4);
+        let mut woken = Events::with_capacity(64);
         let mut room = MediaRoom::new();
         let mut slept_until = self.clock.now();
         loop {
@@ -106,7 +106,7 @@ impl Worker {
                 return;
             }
             slept_until = self.clock.now();
-            self.webrtc.wake(&woken);
+            self.webrtc.wake(&woken, slept_until);
             let go_on = self.take_commands();
             self.take_webrtc();
             if self
@@ -263,6 +263,9 @@ impl Worker {
         let idle = self.shard.next_timeout().is_none();
         if ending || idle || now.since(self.published) >= PUBLISH {
             self.published = now;
+            let shard = &self.shard;
+            self.webrtc.sweep(now, |address| shard.has_webrtc_peer(address));
+            self.counts.stream_ends = self.webrtc.stream_ends();
             self.counts.media = self.shard.counts();
             self.shared
                 .lock()

@@ -10,7 +10,8 @@ mod stun;
 mod world;
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -26,10 +27,56 @@ use browser::Browser;
 use cordboard_media::Identity;
 use world::{VIDEO_SSRC, audio_line, publish, rtp, subscribe};
 
+/// How a browser reaches the switch.
+enum Line {
+    Udp(UdpSocket),
+    /// Each datagram behind its length (RFC 4571).
+    Tcp(TcpStream, Vec<u8>),
+}
+
+impl Line {
+    fn send(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Udp(socket) => {
+                socket.send(bytes).unwrap();
+            }
+            Self::Tcp(stream, _) => {
+                let framed = [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
+                // In two pieces: frames do not arrive as they were sent.
+                stream.write_all(&framed[..1]).unwrap();
+                stream.write_all(&framed[1..]).unwrap();
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Vec<Vec<u8>> {
+        let (mut got, mut part) = (Vec::new(), [0; 4096]);
+        match self {
+            Self::Udp(socket) => {
+                while let Ok(len) = socket.recv(&mut part) {
+                    got.push(part[..len].to_vec());
+                }
+            }
+            Self::Tcp(stream, rest) => {
+                while let Ok(len @ 1..) = stream.read(&mut part) {
+                    rest.extend(&part[..len]);
+                }
+                while let Some(head) = rest.get(..2) {
+                    let len = 2 + usize::from(u16::from_be_bytes([head[0], head[1]]));
+                    let Some(bytes) = rest.get(2..len) else { break };
+                    got.push(bytes.to_vec());
+                    rest.drain(..len);
+                }
+            }
+        }
+        got
+    }
+}
+
 struct Hall {
     shard: ShardHandle,
     events: Receiver<MediaEvent>,
-    browsers: BTreeMap<u64, (Browser, UdpSocket)>,
+    browsers: BTreeMap<u64, (Browser, Line)>,
     begun: Instant,
 }
 
@@ -57,7 +104,7 @@ impl Hall {
         }
     }
 
-    fn join(&mut self, leg: u64, video: Vec<VideoLine>) {
+    fn join(&mut self, leg: u64, tcp: bool, video: Vec<VideoLine>) {
         let mut browser = Browser::new(leg, true, &[SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm]);
         let id = LegId(leg);
         let open = PeerCommand::Open {
@@ -71,9 +118,19 @@ impl Hall {
         let MediaEvent::Peer(PeerEvent::Opened { local, .. }) = opened else {
             panic!("{opened:?}")
         };
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(local.candidates[0].address).unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let line = if tcp {
+            let candidate = local.candidates.iter().find(|candidate| candidate.tcp).unwrap();
+            let stream = TcpStream::connect(candidate.address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            Line::Tcp(stream, Vec::new())
+        } else {
+            assert!(!local.candidates[0].tcp, "UDP is the best");
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.connect(local.candidates[0].address).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            Line::Udp(socket)
+        };
         browser.local = Some(local);
         let setup = PeerSetup {
             ice: browser.ice.clone(),
@@ -86,7 +143,7 @@ impl Hall {
         self.shard
             .send(MediaCommand::Peer(PeerCommand::Describe { leg: id, setup }))
             .unwrap();
-        self.browsers.insert(leg, (browser, socket));
+        self.browsers.insert(leg, (browser, line));
     }
 
     /// Lets the browsers work until `done` says so.
@@ -95,14 +152,13 @@ impl Hall {
         while !done(self) {
             assert!(Instant::now() < end, "{:?}", self.shard.counts().media);
             let (ms, now) = (self.begun.elapsed().as_millis() as u64, Instant::now());
-            for (browser, socket) in self.browsers.values_mut() {
+            for (browser, line) in self.browsers.values_mut() {
                 browser.tick(ms, now);
                 while let Some(bytes) = browser.outgoing.pop_front() {
-                    socket.send(&bytes).unwrap();
+                    line.send(&bytes);
                 }
-                let mut bytes = [0; 2048];
-                while let Ok(len) = socket.recv(&mut bytes) {
-                    browser.receive(ms, now, &bytes[..len]);
+                for bytes in line.receive() {
+                    browser.receive(ms, now, &bytes);
                 }
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -116,9 +172,16 @@ impl Hall {
 
 #[test]
 fn video_goes_from_socket_to_socket_and_audio_through_the_mix() {
+    for tcp in [false, true] {
+        watch(tcp);
+    }
+}
+
+/// One browser sends, by UDP or TCP, and the other sees and hears it.
+fn watch(tcp: bool) {
     let mut hall = Hall::new();
-    hall.join(1, vec![publish("1", vec![(VIDEO_SSRC, None)])]);
-    hall.join(2, vec![subscribe("1", 1, "1", false)]);
+    hall.join(1, tcp, vec![publish("1", vec![(VIDEO_SSRC, None)])]);
+    hall.join(2, tcp, vec![subscribe("1", 1, "1", false)]);
     hall.until(|hall| hall.browsers.values().all(|(browser, _)| browser.connected));
     let mut at = 0u16;
     hall.until(|hall| {
@@ -169,4 +232,19 @@ fn a_port_that_is_taken_is_named() {
         text.contains("webrtc_port") && text.contains(&port.to_string()),
         "{text}"
     );
+}
+
+#[test]
+fn connections_that_prove_nothing_are_closed() {
+    let mut hall = Hall::new();
+    hall.join(1, true, vec![]);
+    let address = hall.browser(1).local.as_ref().unwrap().candidates[0].address;
+    let mut liar = TcpStream::connect(address).unwrap();
+    liar.write_all(&[0xff; 100]).unwrap();
+    liar.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(liar.read(&mut [0; 10]).unwrap_or(0), 0, "too long for a datagram");
+    let mut idle = TcpStream::connect(address).unwrap();
+    idle.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    assert_eq!(idle.read(&mut [0; 10]).unwrap(), 0, "it has said nothing");
+    hall.until(|hall| hall.browsers[&1].0.connected);
 }
