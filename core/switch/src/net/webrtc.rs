@@ -113,7 +113,8 @@ impl WebRtcSocket {
                 });
             }
         }
-        Ok(true)
+        // What comes after a batch that was not full wakes again.
+        Ok(count == BATCH_SIZE)
     }
 
     /// Sends datagrams of `segment` bytes each, of which the last may be shorter; returns how many the kernel did
