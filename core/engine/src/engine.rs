@@ -11,6 +11,7 @@ use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
 use crate::call::route::PendingRoute;
+use crate::chat::{Chat, PendingChat};
 use crate::conference::Conference;
 use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
@@ -36,6 +37,7 @@ pub(crate) enum Subject {
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
     Route(Box<PendingRoute>),
+    Chat(Box<PendingChat>),
 }
 
 /// Every decision of the switch. See the crate's own page for the drain rule.
@@ -59,6 +61,7 @@ pub struct Engine {
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
+    pub(crate) chat: Chat,
     pub(crate) records: Records,
     pub(crate) subjects: HashMap<Ticket, Subject>,
     pub(crate) product: String,
@@ -88,6 +91,7 @@ impl Engine {
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
+            chat: Chat::default(),
             records: Records::default(),
             subjects: HashMap::new(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
@@ -125,6 +129,7 @@ impl Engine {
                 conference.config = Arc::clone(config);
             }
         }
+        self.reconfigure_chat();
         self.limits.reconfigure(self.config.abuse);
         self.unbind_strangers();
         self.end_lost_subscriptions();
@@ -146,6 +151,7 @@ impl Engine {
             }
             Input::Verdict { ticket, verdict } => self.on_verdict(ticket, verdict),
             Input::Media(event) => self.on_media(event),
+            Input::Chat(input) => self.on_chat(input),
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
                 self.draining = true;
@@ -176,6 +182,8 @@ impl Engine {
                 Timer::Record(leg) => self.record_totals(leg, None),
                 Timer::Subscription(key) => self.subscription_timer(key, at),
                 Timer::Notify(key) => self.notify_timer(key),
+                Timer::Chat(connection) => self.chat_timer(connection),
+                Timer::Room(room) => self.room_timer(room),
                 Timer::Drain => self.hang_up_all(),
             }
         }
@@ -221,6 +229,7 @@ impl Engine {
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
             draining: self.draining,
             banned: self.limits.banned(self.wire.now),
+            chat: self.chat.gauges(),
         }
     }
 
@@ -264,6 +273,9 @@ impl Engine {
             (Some(Subject::Pager(message)), Verdict::Message(verdict)) => {
                 self.pager_decided(*message, verdict);
             }
+            (Some(Subject::Chat(message)), Verdict::Message(verdict)) => {
+                self.chat_decided(*message, verdict);
+            }
             (Some(Subject::Route(call)), Verdict::Route(verdict)) => self.route_decided(*call, verdict),
             (None, _) => self.wire.counts.stale_verdicts += 1,
             (Some(subject), _) => {
@@ -283,7 +295,7 @@ impl Engine {
                     self.config.hooks.conference_policy,
                 ))),
             ),
-            Some(Subject::Message(_) | Subject::Pager(_)) => (
+            Some(Subject::Message(_) | Subject::Pager(_) | Subject::Chat(_)) => (
                 "message-filter",
                 Verdict::Message(cordboard_model::hook::message::MessageVerdict::failed(rule(
                     self.config.hooks.message_filter,
@@ -302,6 +314,9 @@ impl Engine {
     }
 
     fn on_stored(&mut self, ticket: Ticket, ok: bool) {
+        if self.chat_stored(ticket, ok) {
+            return;
+        }
         match self.subjects.remove(&ticket) {
             Some(Subject::Registration(registering)) => {
                 let (status, response) = if ok {
@@ -341,6 +356,7 @@ impl Engine {
     fn settle(&mut self) {
         if self.draining && !self.drained && self.calls.len() == 0 && !self.records.is_waiting() {
             self.drained = true;
+            self.end_chat();
             self.wire.out.push_back(Output::Drained);
         }
     }

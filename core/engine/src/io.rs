@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
 
+use crate::chat::io::{ChatInput, ChatOutput, ChatWrite};
 use crate::limits::Ban;
 use crate::record::CallRecord;
 use crate::sip::message::Message;
@@ -118,6 +119,8 @@ pub enum Input {
     },
     /// A media shard reports.
     Media(MediaEvent),
+    /// Something for the chat.
+    Chat(ChatInput),
     /// The commands of this ticket are on disk (or could not be written).
     Stored {
         /// The ticket of [`Output::Store`].
@@ -170,7 +173,9 @@ pub enum Output {
         /// What to write.
         write: StoreWrite,
     },
-    /// Close a connection after what was sent on it.
+    /// Something of the chat.
+    Chat(ChatOutput),
+    /// Close a SIP connection after what was sent on it.
     Close {
         /// The connection's number.
         connection: u64,
@@ -195,6 +200,8 @@ pub enum StoreWrite {
         /// The contact's URI as it was registered.
         contact: String,
     },
+    /// A change of what is kept of a chat room.
+    Chat(ChatWrite),
     /// A call that is over. Nobody waits for it.
     PutRecord {
         /// The record.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use cordboard_model::{LegId, Ticket, Time};
+use cordboard_model::{ConferenceId, LegId, Ticket, Time};
 
 use crate::arena::Key;
 
@@ -46,6 +46,10 @@ pub(crate) enum Timer {
     Subscription(Key),
     /// A subscriber may be told again.
     Notify(Key),
+    /// A chat connection that was too fast may go on (its number).
+    Chat(u64),
+    /// A chat room may be forgotten, or some of what was said there.
+    Room(ConferenceId),
     /// Calls that are still up get their BYE.
     Drain,
 }

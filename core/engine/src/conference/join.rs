@@ -23,6 +23,10 @@ impl Engine {
 
     /// Asks the policy plugins, if there are any, whether this call may join.
     pub(crate) fn ask_to_join(&mut self, key: Key, id: ConferenceId) {
+        let user = self.calls.get(key).and_then(|call| call.user.as_deref());
+        if self.chat_bans(id, user) {
+            return self.refuse_call(key, 403, "Banned From This Conference", None);
+        }
         let Some(rule) = self.config.hooks.conference_policy else {
             return self.open_leg(key);
         };
@@ -83,6 +87,7 @@ impl Engine {
         conference.arriving = conference.arriving.saturating_sub(1);
         conference.members.push(key);
         self.roster_changed(id);
+        self.chat_leg_joined(key, id);
         if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
             self.joined("joined", flow);
         }
@@ -102,5 +107,6 @@ impl Engine {
             self.conferences.remove(&id);
         }
         self.roster_changed(id);
+        self.chat_leg_left(key, id);
     }
 }

@@ -105,17 +105,18 @@ impl Engine {
             return refused(413, "Request Entity Too Large", "too_large");
         }
         let (rate, now) = (f64::from(self.config.message_rate), self.wire.now);
-        let Some(call) = self.calls.get_mut(key) else {
+        let Some(call) = self.calls.get(key) else {
             return refused(481, "Gone", "gone");
         };
-        if let Place::Conference(id) = call.place
-            && self
-                .conferences
-                .get(&id)
-                .is_some_and(|conference| !conference.config.chat)
+        let (place, conferences) = (call.place, &self.conferences);
+        if let Place::Conference(id) = place
+            && (!self.chat_is_enabled(id) || conferences.get(&id).is_some_and(|c| !c.config.chat))
         {
             return refused(403, "Chat Is Disabled", "disabled");
         }
+        let Some(call) = self.calls.get_mut(key) else {
+            return refused(481, "Gone", "gone");
+        };
         if rate > 0.0 && !call.trusted {
             let (left, at) = call.allowance;
             let left = (left + now.since(at).as_secs_f64() * rate).min(rate * 2.0);
@@ -288,6 +289,23 @@ impl Engine {
         if copies > 0 {
             self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
         }
+        self.chat_from_leg(message.sender, kind, body);
+    }
+
+    /// A text for one call, if it takes texts of this type; from somebody with this name.
+    pub(crate) fn text_to_call(&mut self, key: Key, kind: &str, name: &str, body: &[u8]) -> bool {
+        let takes = |call: &Call| accepts(call.accepts.as_deref(), kind);
+        if !self.calls.get(key).is_some_and(takes) {
+            return false;
+        }
+        let copy = Outgoing {
+            method: Method::Message,
+            tail: tail(kind, &[], body),
+            name: name.to_owned(),
+            queued: self.wire.now,
+            again: false,
+        };
+        self.post(key, copy)
     }
 
     /// Everybody who hears a call's messages, but the call itself.
