@@ -7,6 +7,7 @@
 mod audio;
 mod baresip;
 mod calls;
+mod chat;
 mod operator;
 mod plugins;
 mod readme;

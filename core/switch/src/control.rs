@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
+use cordboard_engine::chat::io::{ChatInput, Departure};
 use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
@@ -25,6 +26,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
 use crate::net::udp::{Batch, Sent, SipSocket};
@@ -55,6 +57,7 @@ pub(crate) enum Arrival {
     Garbage {
         reason: &'static str,
     },
+    Chat(ChatArrival),
 }
 
 /// What comes from the switch's own threads: answers to what control asked, so their number is bounded by
@@ -102,6 +105,10 @@ pub(crate) struct Report {
     pub(crate) connections: BTreeMap<&'static str, usize>,
     /// Connections cut because they read too slowly.
     pub(crate) slow_readers: u64,
+    /// The same of chat connections.
+    pub(crate) slow_chat_readers: u64,
+    /// Frames handed to chat connections.
+    pub(crate) chat_frames: u64,
 }
 
 /// The way to the control thread.
@@ -176,11 +183,14 @@ pub(crate) struct Control {
     connections: HashMap<u64, (Flow, Writer)>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
     dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
+    chat: ChatDesk,
     /// Messages of the present batch of datagrams.
     inbox: Vec<Input>,
     relayed: Vec<Time>,
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
+    /// Chat clients that went while they were let in, for the engine.
+    vanished: Vec<u64>,
     report: Report,
     shell: Box<dyn Shell>,
 }
@@ -245,6 +255,8 @@ impl ControlParts {
             kernel_drops: 0,
             connections: BTreeMap::new(),
             slow_readers: 0,
+            slow_chat_readers: 0,
+            chat_frames: 0,
         };
         let control = Control {
             engine,
@@ -258,9 +270,11 @@ impl ControlParts {
             connections: HashMap::new(),
             by_peer: HashMap::new(),
             dialling: HashMap::new(),
+            chat: ChatDesk::default(),
             inbox: Vec::new(),
             relayed: Vec::new(),
             unreachable: Vec::new(),
+            vanished: Vec::new(),
             report,
             shell,
         };
@@ -432,6 +446,10 @@ impl Control {
                 self.engine
                     .handle(Input::Message { flow, message, stamp }, self.clock.now());
             }
+            Arrival::Chat(arrival) => {
+                let input = Input::Chat(self.chat.arrived(arrival));
+                self.engine.handle(input, self.clock.now());
+            }
             Arrival::Garbage { reason } => *self.report.garbage.entry(reason).or_default() += 1,
         }
     }
@@ -456,15 +474,24 @@ impl Control {
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
+                    Output::Chat(output) => self.vanished.extend(self.chat.act(output)),
                     Output::Record(record) => self.shell.record(record),
                     Output::Banned(ban) => log_ban(&ban, self.clock.now()),
                     Output::Drained => self.shell.drained(),
                 }
             }
-            let Some(flow) = self.unreachable.pop() else {
+            let input = if let Some(flow) = self.unreachable.pop() {
+                Input::Unreachable { flow }
+            } else if let Some(connection) = self.vanished.pop() {
+                let departure = Departure::Lost;
+                Input::Chat(ChatInput::Closed {
+                    connection,
+                    departure,
+                })
+            } else {
                 return;
             };
-            self.engine.handle(Input::Unreachable { flow }, self.clock.now());
+            self.engine.handle(input, self.clock.now());
         }
     }
 
@@ -534,6 +561,8 @@ impl Control {
             gauges: self.engine.gauges(),
             kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),
             connections,
+            slow_chat_readers: self.chat.slow_readers,
+            chat_frames: self.chat.frames,
             ..self.report.clone()
         }
     }

@@ -76,10 +76,10 @@ impl History {
         Some(oldest.at)
     }
 
-    /// Forgets what is older than `before`; gives the date up to which something went.
-    pub(crate) fn forget_before(&mut self, before: Time) -> Option<Time> {
+    /// Forgets what was said up to `until`; gives the date up to which something went.
+    pub(crate) fn forget_until(&mut self, until: Time) -> Option<Time> {
         let mut gone = None;
-        while self.log.front().is_some_and(|oldest| oldest.at < before) {
+        while self.log.front().is_some_and(|oldest| oldest.at <= until) {
             gone = self.pop();
         }
         gone
@@ -268,8 +268,8 @@ mod tests {
             history.add(message(n, 1, Scope::Global), 3);
         }
         assert_eq!((history.len(), history.oldest()), (3, Some(Time(2))));
-        assert_eq!(history.forget_before(Time(4)), Some(Time(3)));
-        assert_eq!(history.forget_before(Time(4)), None);
+        assert_eq!(history.forget_until(Time(3)), Some(Time(3)));
+        assert_eq!(history.forget_until(Time(3)), None);
         assert_eq!(history.bytes, "number 4".len());
     }
 }

@@ -97,7 +97,7 @@ impl Engine {
             return;
         };
         if let Keep::For(span) = keep {
-            let gone = room.history.forget_before(now - span);
+            let gone = room.history.forget_until(now - span);
             let next = room.history.oldest().map(|oldest| oldest + span);
             if let Some(until) = gone {
                 let ticket = self.ticket();
