@@ -58,18 +58,13 @@ pub(super) async fn signaling(
     mut request: Request,
 ) -> Response {
     let headers = request.headers();
-    let protocols: Vec<&str> = headers
-        .get_all(PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    let key = websocket_key(headers);
-    let accept = key.map(|key| derive_accept_key(key.as_bytes()));
+    let accept = websocket_key(headers).map(|key| derive_accept_key(key.as_bytes()));
+    let protocols = protocols(headers);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let handshake = Handshake {
         source: peer.address,
         secure: peer.secure,
-        protocols: (!protocols.is_empty()).then(|| protocols.join(",")),
+        protocols,
         upgradable: accept.is_some() && upgrade.is_some(),
     };
     let asked = timeout(shared.setup.limits.timeout, shared.setup.chat.open(handshake));
@@ -95,6 +90,13 @@ pub(super) async fn signaling(
         headers.insert(ACCEPT, accept);
     }
     response
+}
+
+/// All subprotocols that are offered, as one list.
+fn protocols(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(PROTOCOL).into_iter();
+    let lists: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    (!lists.is_empty()).then(|| lists.join(","))
 }
 
 /// The key of a request that can open a WebSocket (RFC 6455 section 4.2.1).
