@@ -29,7 +29,10 @@ pub struct Lab {
     plugins: String,
     filters: Vec<String>,
     policies: Vec<String>,
+    routers: Vec<String>,
+    secure: bool,
     further: String,
+    video: bool,
 }
 
 impl Lab {
@@ -49,6 +52,13 @@ impl Lab {
     #[must_use]
     pub fn drain(mut self, timeout: &str) -> Self {
         self.drain = Some(timeout.to_owned());
+        self
+    }
+
+    /// SIP also over TLS and secure WebSocket, with a certificate of the switch's own making.
+    #[must_use]
+    pub fn secure(mut self) -> Self {
+        self.secure = true;
         self
     }
 
@@ -75,6 +85,20 @@ impl Lab {
     #[must_use]
     pub fn policy(mut self, plugin: &str, deadline: &str, on_failure: &str) -> Self {
         self.policies.push(step(plugin, deadline, on_failure));
+        self
+    }
+
+    /// Puts a plugin at the end of the call-router chain.
+    #[must_use]
+    pub fn router(mut self, plugin: &str, deadline: &str, on_failure: &str) -> Self {
+        self.routers.push(step(plugin, deadline, on_failure));
+        self
+    }
+
+    /// The conference shows browsers to each other.
+    #[must_use]
+    pub const fn video(mut self) -> Self {
+        self.video = true;
         self
     }
 
@@ -107,11 +131,15 @@ impl Lab {
         let mut text = format!(
             "[node]\nname = \"lab\"\ndata_dir = \"data\"\npublic_ip = [\"{address}\"]\ndrain_timeout = \"{drain}\"\n\n\
              [sip]\nrealm = \"lab.test\"\nudp = [\"{address}:5060\"]\ntcp = [\"{address}:5060\"]\n\
-             ws = [\"{address}:8088\"]\ntrusted = [{trusted}]\n\n\
+             ws = [\"{address}:8088\"]\n{secure}trusted = [{trusted}]\n\n\
              [http]\nlisten = [\"{address}:8080\"]\n\n[plugins]\nbuild = true\nsetup = true\n\n\
              [[account]]\nid = \"00000000000000000000000000000001\"\nrealm = \"lab.test\"\n",
             drain = self.drain.as_deref().unwrap_or("1s"),
             trusted = self.trusted.join(", "),
+            secure = match self.secure {
+                true => format!("tls = [\"{address}:5061\"]\nwss = [\"{address}:8089\"]\n"),
+                false => String::new(),
+            },
         );
         for (n, name) in ["alice", "bob", "carol", "dave"].iter().enumerate() {
             let _ = write!(
@@ -130,12 +158,16 @@ impl Lab {
              account = \"00000000000000000000000000000001\"\nname = \"Daily\"\nconference_numbers = [\"3000\"]\n\
              chat = { owner = \"alice\", invite_codes = [\"0b5e3d1c-7a57-4b7e-8c55-3f3d6c1d9e21\"] }\n",
         );
+        if self.video {
+            text.push_str("video = \"sfu\"\n");
+        }
         text.push_str(&self.plugins);
         let _ = write!(
             text,
-            "\n[hooks]\nmessage-filter = [{}]\nconference-policy = [{}]\n\n{}",
+            "\n[hooks]\nmessage-filter = [{}]\nconference-policy = [{}]\ncall-router = [{}]\n\n{}",
             self.filters.join(", "),
             self.policies.join(", "),
+            self.routers.join(", "),
             self.further
         );
         text
@@ -192,6 +224,14 @@ impl Switch {
         self.process.as_mut().expect("the switch runs")
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// It was killed and not started again.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("the switch runs").pid()
+    }
+
     /// Ends it as `kill -9` does.
     pub fn kill(&mut self) {
         self.process = None;
@@ -210,6 +250,16 @@ impl Switch {
     /// SIP over WebSocket.
     pub fn ws(&self) -> SocketAddr {
         SocketAddr::new(self.address, 8088)
+    }
+
+    /// SIP over TLS, where the lab is secure.
+    pub fn sips(&self) -> SocketAddr {
+        SocketAddr::new(self.address, 5061)
+    }
+
+    /// SIP over secure WebSocket, where the lab is secure.
+    pub fn wss(&self) -> SocketAddr {
+        SocketAddr::new(self.address, 8089)
     }
 
     /// HTTP.

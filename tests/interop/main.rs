@@ -6,14 +6,17 @@
 
 mod audio;
 mod baresip;
+mod browser;
 mod calls;
 mod chat;
+mod messages;
 mod operator;
 mod plugins;
 mod readme;
 mod registration;
 mod restart;
 mod sipp;
+mod video;
 mod writing;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -188,3 +188,37 @@ fn a_plugin_that_traps_lets_messages_pass_and_audio_flow() {
 fn a_plugin_that_traps_refuses_messages_where_so_configured() {
     hostile("trap", "refuse");
 }
+
+#[test]
+fn a_plugin_says_where_a_call_goes_and_one_that_hangs_does_not_keep_callers_out() {
+    let _turn = turn();
+    let routed = |act: &str, on_failure: &str| {
+        let keys = format!("config = {{ act = \"{act}\" }}\ngrants = [\"kv\", \"log\", \"time\"]");
+        Lab::new()
+            .plugin("hostile", "tests/plugins/hostile", &keys)
+            .router("hostile", DEADLINE, on_failure)
+            .start()
+    };
+    let dialled = |switch: &Switch, number: &str| {
+        let answer = switch.phone("alice").try_call(number).expect("answered");
+        answer.map_or_else(
+            |refusal| refusal.code(),
+            |call| call.hang_up().expect("answered").code(),
+        )
+    };
+    for (act, on_failure, number, code) in [
+        ("conference 3000", "refuse", "4711", 200),
+        ("refuse", "pass", "3000", 403),
+        ("spin", "pass", "3000", 200),
+        ("trap", "refuse", "3000", 503),
+    ] {
+        let switch = routed(act, on_failure);
+        assert_eq!(dialled(&switch, number), Some(code), "{act}, {on_failure}");
+        let asked = metric(
+            &switch.metrics(),
+            "cordboard_hook_verdicts_total",
+            &["hook=\"call-router\""],
+        );
+        assert!(asked >= 1.0, "{act}: the verdict is counted");
+    }
+}

@@ -383,3 +383,115 @@ fn a_challenge_to_our_own_request_is_never_answered() {
     assert_eq!(alice.final_response(&mut world).status(), 480);
     assert!(invite.header(Name::Authorization).is_none());
 }
+
+#[test]
+fn a_ban_is_for_what_is_new_and_a_call_that_is_up_goes_on() {
+    let mut world = World::with(|config| {
+        strict(config);
+        config.abuse.proven_for = Duration::ZERO;
+    });
+    let (mut alice, mut bob) = (Phone::new("alice", 66), Phone::new("bob", 2));
+    let (mut line, mut other) = (alice.call(&mut world, "3000"), bob.call(&mut world, "3000"));
+    world.advance(Duration::from_secs(1));
+    let mut stale = Phone::new("carol", 66);
+    guess(&mut world, &mut stale, 3);
+    assert_eq!(world.bans.len(), 1);
+    alice.inbox.clear();
+
+    let text = "Content-Type: text/plain\r\n";
+    assert_eq!(
+        alice
+            .within(&mut world, &mut line, "MESSAGE", text, b"hi")
+            .status(),
+        202
+    );
+    bob.gets(&mut world, "MESSAGE", true);
+    // What the switch asks of it is answered.
+    assert_eq!(
+        bob.within(&mut world, &mut other, "MESSAGE", text, b"ho")
+            .status(),
+        202
+    );
+    alice.gets(&mut world, "MESSAGE", true);
+    world.advance(Duration::from_secs(40));
+    assert!(
+        world.engine.counts().timeouts.is_empty(),
+        "{:?}",
+        world.engine.counts().timeouts
+    );
+
+    // Nothing that is new, and nothing that only looks as if it belonged to something.
+    assert_eq!(answered(&mut world, &mut alice, 1, 5), 0);
+    for method in ["ACK", "CANCEL", "BYE", "MESSAGE", "SUBSCRIBE"] {
+        let tag = format!("To: <sip:alice@{REALM}>;tag=0.0123456789abcdef\r\n");
+        let text = probe(&alice, 50, "").replace("OPTIONS", method);
+        let text = text.replace(&format!("To: <sip:alice@{REALM}>\r\n"), &tag);
+        world.receive(alice.flow, &text, b"");
+        alice.has_nothing(&mut world);
+    }
+    assert_eq!(world.engine.counts().rejected["banned"], 10);
+
+    assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+    assert_eq!(world.engine.gauges().dialogs, 1);
+}
+
+#[test]
+fn a_ban_does_not_cut_the_connection_that_a_call_goes_over() {
+    for calls in [true, false] {
+        let mut world = World::with(|config| {
+            strict(config);
+            config.abuse.proven_for = Duration::ZERO;
+        });
+        let mut alice = Phone::new("alice", 66).over(Transport::Tcp, 5);
+        let line = calls.then(|| alice.call(&mut world, "3000"));
+        world.advance(Duration::from_secs(1));
+        let mut stale = Phone::new("carol", 66).over(Transport::Tcp, 5);
+        guess(&mut world, &mut stale, 3);
+        alice.inbox.clear();
+        assert_eq!(world.bans.len(), 1);
+        let cut: &[u64] = if calls { &[] } else { &[5] };
+        assert_eq!(world.closed, cut);
+        if let Some(mut line) = line {
+            assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+        }
+    }
+}
+
+#[test]
+fn while_there_is_no_time_for_all_known_phones_are_read_first() {
+    let mut world = World::with(|config| {
+        config.trusted = vec!["203.0.113.0/24".parse().expect("a network")];
+        config.abuse.proven_for = Duration::from_secs(100);
+    });
+    let mut alice = Phone::new("alice", 1);
+    assert_eq!(alice.register(&mut world, 600).status(), 200);
+    let known = |world: &World, address: &str| {
+        let address = address.parse().expect("an address");
+        world.engine.is_known(address, world.now)
+    };
+    assert!(known(&world, "198.51.100.1") && known(&world, "203.0.113.9"));
+    assert!(!known(&world, "198.51.100.66"));
+    world.advance(Duration::from_secs(101));
+    assert!(!known(&world, "198.51.100.1") && known(&world, "203.0.113.9"));
+
+    let late = |world: &World, ms| {
+        world
+            .engine
+            .is_late(world.now - Duration::from_millis(ms), world.now)
+    };
+    assert!(
+        !late(&world, 60) && late(&world, 65),
+        "an eighth of half a second"
+    );
+    world.reconfigure(|config| config.limits.lag = Duration::ZERO);
+    assert!(!late(&world, 60_000), "never for this");
+}
+
+#[test]
+fn a_known_phone_is_heard_without_a_proof_when_strangers_are_not() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    assert_eq!(alice.register(&mut world, 600).status(), 200);
+    let text = probe(&alice, 1, "").replace("OPTIONS", "REGISTER");
+    receive_late(&mut world, &alice, &text, Duration::from_millis(600));
+    assert_eq!(alice.final_response(&mut world).status(), 401);
+}

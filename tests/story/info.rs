@@ -1,6 +1,10 @@
-//! INFO inside a call: keys go to the other side, everything else is taken and comes to nothing.
+//! Keys inside a call, by INFO or as the shards hear them: they go to the other side. Any other INFO is taken
+//! and comes to nothing.
 
+use cordboard_engine::io::Input;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::LegId;
+use cordboard_model::media::{MediaCommand, MediaEvent};
 
 use crate::bridge::{Pair, up};
 use crate::phone::Phone;
@@ -99,4 +103,78 @@ fn in_a_conference_nobody_gets_the_key() {
         200
     );
     bob.has_nothing(&mut world);
+}
+
+/// The keys that shards were told to press, by leg.
+fn pressed(world: &World) -> Vec<(LegId, &str)> {
+    world
+        .media
+        .iter()
+        .filter_map(|command| match command {
+            MediaCommand::Digits { leg, text } => Some((*leg, text.as_str())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The legs in the order in which they were opened: the caller's is the first.
+fn legs(world: &World) -> Vec<LegId> {
+    world
+        .media
+        .iter()
+        .filter_map(|command| match command {
+            MediaCommand::Open { leg, .. } => Some(*leg),
+            _ => None,
+        })
+        .collect()
+}
+
+fn hear(world: &mut World, leg: LegId, digit: char) {
+    world.handle(Input::Media(MediaEvent::Digit { leg, digit }));
+}
+
+#[test]
+fn a_key_that_is_heard_on_one_side_of_a_call_is_pressed_on_the_other() {
+    let mut pair = up(World::new(), "", "");
+    let [alice, bob] = legs(&pair.world)[..] else {
+        panic!("two legs, not {:?}", legs(&pair.world))
+    };
+    hear(&mut pair.world, alice, '5');
+    hear(&mut pair.world, bob, '#');
+    hear(&mut pair.world, alice, 'D');
+    assert_eq!(pressed(&pair.world), [(bob, "5"), (alice, "#"), (bob, "D")]);
+    pair.alice
+        .within(&mut pair.world, &mut pair.from_alice, "BYE", "", b"");
+    hear(&mut pair.world, bob, '1');
+    assert_eq!(pressed(&pair.world).len(), 3, "a call that is over has no keys");
+}
+
+#[test]
+fn a_key_by_info_is_heard_by_a_phone_that_takes_no_info() {
+    let mut pair = up(World::new(), "", "Allow: INVITE, ACK, BYE, CANCEL\r\n");
+    let bob = legs(&pair.world)[1];
+    pair.alice.within(
+        &mut pair.world,
+        &mut pair.from_alice,
+        "INFO",
+        RELAY,
+        b"Signal=11\r\n",
+    );
+    assert_eq!(pressed(&pair.world), [(bob, "#")]);
+}
+
+#[test]
+fn keys_go_nowhere_before_the_answer_and_in_a_conference() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 600);
+    alice.invite(&mut world, "bob");
+    bob.gets(&mut world, "INVITE", false);
+    let caller = legs(&world)[0];
+    hear(&mut world, caller, '1');
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    alice.call(&mut world, "3000");
+    bob.call(&mut world, "3000");
+    let first = legs(&world)[0];
+    hear(&mut world, first, '1');
+    assert!(pressed(&world).is_empty());
 }

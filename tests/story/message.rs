@@ -549,7 +549,7 @@ fn between_users_the_answer_of_the_one_contact_is_the_senders_answer() {
     bob.respond(&mut world, &copy, 486, "", "");
     assert_eq!(alice.final_response(&mut world).status(), 486);
     for (to, status) in [
-        ("sip:bob@lab.test", 480),
+        ("sip:bob@lab.test", 202),
         ("sip:dave@lab.test", 404),
         ("sip:3000@lab.test", 403),
     ] {

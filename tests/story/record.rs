@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cordboard_engine::record::CallDirection;
+use cordboard_model::hook::OnFailure;
 use cordboard_model::{AccountId, ConferenceId};
 
 use crate::phone::Phone;
@@ -137,4 +138,63 @@ fn a_caller_who_gives_up_and_nobody_who_wants_records() {
         let expect: &[_] = if wanted { &[(480, None), (487, None)] } else { &[] };
         assert_eq!(seen, expect, "{}", line.call_id);
     }
+}
+
+#[test]
+fn an_invite_that_is_refused_at_once_leaves_a_record_with_the_reason() {
+    let mut world = World::with(|config| config.conferences[0].max_participants = 1);
+    let (mut alice, mut carol) = (Phone::new("alice", 1), Phone::new("carol", 3));
+    carol.call(&mut world, "3000");
+    let refusals = [
+        ("4711", 404, "unknown_destination", None),
+        ("bob", 480, "not_registered", None),
+        ("3001*9999", 403, "wrong_pin", Some(ConferenceId(0xc0))),
+        ("3000", 486, "conference_full", Some(ConferenceId(0xc0))),
+    ];
+    for (number, status, reason, conference) in refusals {
+        let (line, answer) = alice.invite(&mut world, number);
+        assert_eq!(answer.map(|answer| answer.status()), Some(status), "{number}");
+        let record = world.records.pop().expect("a record");
+        let number = number.split('*').next().expect("the number without the PIN");
+        assert_eq!(
+            (record.status, record.reason, record.conference, record.answered),
+            (status, reason, conference, None)
+        );
+        assert_eq!(
+            (record.from.as_str(), record.to, record.number.as_str()),
+            ("sip:alice@lab.test", format!("sip:{number}@lab.test"), number)
+        );
+        assert_eq!(
+            (record.user.as_deref(), record.call_id),
+            (Some("alice"), line.call_id)
+        );
+        assert_eq!((record.id, record.ended), (record.session, record.started));
+        assert!(world.records.is_empty(), "one record for {number}");
+    }
+    alice.sdp = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 3\r\n";
+    let (_, answer) = alice.invite(&mut world, "3001*1234");
+    let status = answer.map(|answer| answer.status());
+    assert!(matches!(status, Some(486 | 488)), "{status:?}");
+    assert_eq!(world.records.pop().map(|record| record.status), status);
+}
+
+#[test]
+fn a_call_that_is_taken_back_while_plugins_are_asked_leaves_a_record() {
+    let mut world = World::with(|config| config.hooks.call_router = crate::world::chain(OnFailure::Pass));
+    let mut alice = Phone::new("alice", 1);
+    alice.invite(&mut world, "3000");
+    alice.cancel(&mut world, "");
+    let seen: Vec<_> = world.records.iter().map(|r| (r.status, r.reason)).collect();
+    assert_eq!(seen, [(487, "cancelled")]);
+}
+
+#[test]
+fn strangers_leave_no_record() {
+    let (mut world, mut mallory) = (World::new(), Phone::new("alice", 66));
+    mallory.password = "guess";
+    for number in ["3000", "bob", "4711"] {
+        let (_, answer) = mallory.invite(&mut world, number);
+        assert_eq!(answer.map(|answer| answer.status()), Some(401), "{number}");
+    }
+    assert!(world.records.is_empty(), "{:?}", world.records);
 }

@@ -273,21 +273,43 @@ fn an_offer_that_is_only_thought_about_is_taken_back() {
 }
 
 #[test]
-fn a_side_that_hangs_up_in_the_middle_of_an_offer_ends_the_call() {
-    let (mut pair, offer) = held();
-    let Pair {
-        world,
-        alice,
-        bob,
-        from_alice,
-        ..
-    } = &mut pair;
-    assert_eq!(alice.within(world, from_alice, "BYE", "", b"").status(), 200);
-    bob.gets(world, "BYE", true);
-    // The answer crosses the BYE: it gets its ACK all the same.
-    let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
-    bob.respond(world, &offer, 200, &headers, SDP);
-    bob.gets(world, "ACK", false);
-    bob.has_nothing(world);
-    pair.is_gone();
+fn a_side_that_hangs_up_in_the_middle_of_an_offer_ends_the_call_and_the_bye_follows_the_ack() {
+    for status in [200, 491, 0] {
+        let (mut pair, offer) = held();
+        let Pair {
+            world,
+            alice,
+            bob,
+            from_alice,
+            ..
+        } = &mut pair;
+        assert_eq!(alice.within(world, from_alice, "BYE", "", b"").status(), 200);
+        bob.has_nothing(world);
+        match status {
+            0 => world.advance(Duration::from_secs(4)),
+            200 => {
+                let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
+                bob.respond(world, &offer, 200, &headers, SDP);
+                let ack = bob.gets(world, "ACK", false);
+                assert_eq!(ack.cseq().unwrap().number, offer.cseq().unwrap().number);
+            }
+            _ => {
+                bob.respond(world, &offer, status, "", "");
+                bob.gets(world, "ACK", false);
+            }
+        }
+        bob.listen(world);
+        bob.inbox
+            .retain(|delivery| delivery.message.method_text() != "INVITE");
+        bob.gets(world, "BYE", true);
+        bob.has_nothing(world);
+        if status == 0 {
+            // What comes after all gets its ACK.
+            let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
+            bob.respond(world, &offer, 200, &headers, SDP);
+            bob.gets(world, "ACK", false);
+        }
+        bob.has_nothing(world);
+        pair.is_gone();
+    }
 }

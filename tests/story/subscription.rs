@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use cordboard_engine::io::{Input, Transport};
+use cordboard_engine::io::{ConferenceCommand, Input, Transport};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::hook::conference::Role;
+use cordboard_model::media::MediaCommand;
+use cordboard_model::{ConferenceId, ParticipantId};
 
 use crate::phone::{Line, Phone};
 use crate::world::{REALM, World};
@@ -265,4 +268,57 @@ fn a_subscription_ends_with_a_conference_that_is_taken_out_once_the_last_has_lef
         state(&alice.gets(&mut world, "NOTIFY", true)),
         "terminated;reason=noresource"
     );
+}
+
+#[test]
+fn who_is_muted_and_that_it_is_locked_is_told() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.call(&mut world, "3000");
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    let first = text(&alice.gets(&mut world, "NOTIFY", true));
+    assert!(first.contains("<locked>false</locked>"), "{first}");
+    let leg = world.media.iter().find_map(|command| match command {
+        MediaCommand::Open { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    let participant = ParticipantId(leg.unwrap().0);
+    let commands = [
+        (
+            ConferenceCommand::Mute {
+                participant,
+                muted: true,
+            },
+            "<status>recvonly</status>",
+            false,
+        ),
+        (
+            ConferenceCommand::Deafen {
+                participant,
+                deaf: true,
+            },
+            "<status>inactive</status>",
+            false,
+        ),
+        (
+            ConferenceCommand::Role {
+                participant,
+                role: Role::Moderator,
+            },
+            "<roles><entry>moderator</entry></roles>",
+            false,
+        ),
+        (ConferenceCommand::Lock(true), "<locked>true</locked>", true),
+    ];
+    for (version, (command, part, of_conference)) in commands.into_iter().enumerate() {
+        world.advance(Duration::from_secs(10));
+        let id = ConferenceId(0xc0);
+        world.handle(Input::Conference { id, command });
+        let news = text(&alice.gets(&mut world, "NOTIFY", true));
+        assert!(news.contains(part), "{part} is not in {news}");
+        assert!(
+            news.contains(&format!("state=\"partial\" version=\"{}\"", version + 1)),
+            "{news}"
+        );
+        assert_eq!(news.contains("<user "), !of_conference, "{news}");
+    }
 }

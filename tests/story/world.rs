@@ -11,14 +11,15 @@ use cordboard_engine::chat::config::{ChatConfig, ChatUser, RoomConfig};
 use cordboard_engine::chat::io::ChatOutput;
 use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks,
-    Limits, Listener, RegistrationLimits,
+    Limits, Listener, MailLimits, RegistrationLimits,
 };
-use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, Transport};
+use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, StoredMessage, Transport};
 use cordboard_engine::limits::Ban;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::hook::OnFailure;
+use cordboard_model::media::peer::{Candidate, IceCredentials, LocalPeer, PeerCommand, PeerEvent};
 use cordboard_model::media::{Codec, LegTotals, MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
 
@@ -103,6 +104,8 @@ pub(crate) fn config() -> Config {
             credential("bob", "bob", "Bob"),
             credential("bob-desk", "bob", "Bob"),
             credential("carol", "carol", "Carol"),
+            credential("frank", "frank", "Frank"),
+            credential("grace", "grace", "Grace"),
         ],
         conferences: vec![ConferenceConfig {
             id: ConferenceId(0xc0),
@@ -120,6 +123,10 @@ pub(crate) fn config() -> Config {
                 invite_codes: vec![0x1117],
                 ..RoomConfig::default()
             },
+            outside_messages: false,
+            send_events: false,
+            echo_events: false,
+            video: true,
         }],
         chat: ChatConfig {
             users: chat_users(account),
@@ -129,6 +136,7 @@ pub(crate) fn config() -> Config {
         digests: vec![DigestAlgorithm::Md5, DigestAlgorithm::Sha256],
         max_message: 64 << 10,
         message_rate: 100,
+        mail: MailLimits::default(),
         session_expires: Duration::ZERO,
         registration: RegistrationLimits::default(),
         shards: 2,
@@ -200,6 +208,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         let mut kept: Vec<StoredBinding> = Vec::new();
         let mut disk = ChatDisk::default();
+        let mut mail: Vec<StoredMessage> = Vec::new();
         for write in &self.writes {
             match write {
                 StoreWrite::PutBinding(new) => {
@@ -208,6 +217,11 @@ impl World {
                 }
                 StoreWrite::PutRecord { .. } => {}
                 StoreWrite::Chat(write) => disk.write(write),
+                StoreWrite::PutMessage(new) => {
+                    mail.retain(|old| old.id != new.id);
+                    mail.push((**new).clone());
+                }
+                StoreWrite::DeleteMessage { id } => mail.retain(|old| old.id != *id),
                 StoreWrite::DeleteBinding { aor, contact } => {
                     kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));
                 }
@@ -222,6 +236,10 @@ impl World {
         }
         self.uncommitted.clear();
         self.drain();
+        for message in mail {
+            self.engine.load_message(message);
+        }
+        self.wire.clear();
     }
 
     pub(crate) fn handle(&mut self, input: Input) {
@@ -293,7 +311,9 @@ impl World {
         let mut open: Vec<_> = Vec::new();
         for command in &self.media {
             match command {
-                MediaCommand::Open { leg, .. } => open.push(*leg),
+                MediaCommand::Open { leg, .. } | MediaCommand::Peer(PeerCommand::Open { leg, .. }) => {
+                    open.push(*leg);
+                }
                 MediaCommand::Close { leg } => open.retain(|other| other != leg),
                 _ => {}
             }
@@ -362,6 +382,10 @@ impl World {
                             port: self.ports,
                         };
                         self.engine.handle(Input::Media(event), self.now);
+                    } else if let MediaCommand::Peer(PeerCommand::Open { leg, .. }) = command {
+                        let local = local_peer(leg.0);
+                        let event = MediaEvent::Peer(PeerEvent::Opened { leg, local });
+                        self.engine.handle(Input::Media(event), self.now);
                     } else if let MediaCommand::Close { leg } = command
                         && self.totals_come
                     {
@@ -390,9 +414,22 @@ impl World {
                 Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),
-                Output::Relayed { .. } => {}
                 Output::Chat(output) => self.chatted(output),
+                Output::Relayed { .. } | Output::Proven { .. } => {}
             }
         }
+    }
+}
+
+/// Our end of a WebRTC peer's transport.
+fn local_peer(number: u64) -> LocalPeer {
+    let address = "192.0.2.1:10000".parse().unwrap();
+    LocalPeer {
+        ice: IceCredentials {
+            ufrag: format!("ours{number}"),
+            pwd: "0123456789abcdefghijkl".to_owned().into(),
+        },
+        fingerprint: [0xab; 32],
+        candidates: [false, true].map(|tcp| Candidate { address, tcp }).to_vec(),
     }
 }

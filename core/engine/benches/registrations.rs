@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cordboard_engine::Engine;
 use cordboard_engine::config::{
-    AbuseLimits, Account, Config, DigestAlgorithm, Hooks, Limits, Listener, RegistrationLimits,
+    AbuseLimits, Account, Config, DigestAlgorithm, Hooks, Limits, Listener, MailLimits, RegistrationLimits,
 };
 use cordboard_engine::io::{Output, StoredBinding, Transport};
 use cordboard_model::{AccountId, Time};
@@ -38,6 +38,7 @@ fn config() -> Config {
         max_message: 64 << 10,
         message_rate: 100,
         registration: RegistrationLimits::default(),
+        mail: MailLimits::default(),
         codecs: cordboard_model::media::Codec::ALL.to_vec(),
         shards: 1,
         limits: Limits::default(),

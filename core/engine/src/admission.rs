@@ -13,6 +13,7 @@ use siphasher::sip::SipHasher13;
 use crate::engine::Engine;
 use crate::io::{Flow, Output};
 use crate::limits::{Ban, Offence};
+use crate::sip::dialog::Dialog;
 use crate::sip::digest::{Credentials, NonceState, Nonces};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -34,6 +35,9 @@ const SCANNERS: &[&str] = &[
     "gulp",
 ];
 
+/// The part of the lag at which datagrams of strangers begin to be left unread.
+const EARLY: u32 = 8;
+
 /// How much the switch can still take, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Pressure {
@@ -45,9 +49,23 @@ enum Pressure {
 }
 
 impl Engine {
-    /// Whether an address is banned at `now`: nothing that comes from it needs to be read.
+    /// Whether an address is banned at `now`: nothing that comes from it needs to be looked at but what
+    /// belongs to a dialog or transaction that there is.
     pub fn is_banned(&self, address: IpAddr, now: Time) -> bool {
         self.limits.is_banned(address, now)
+    }
+
+    /// Whether somebody at an address has proved himself lately, or needs no proof: such sources are heard
+    /// first when not all can be.
+    pub fn is_known(&self, address: IpAddr, now: Time) -> bool {
+        self.directory.trusts(address) || self.limits.has_proven(address, now)
+    }
+
+    /// Whether a datagram has waited so long that those of strangers should not be read at all: by then
+    /// the queue is on its way to be as long as `[sip.limits] lag` and to be full.
+    pub fn is_late(&self, stamp: Time, now: Time) -> bool {
+        let lag = self.config.limits.lag;
+        !lag.is_zero() && now.since(stamp) > lag / EARLY
     }
 
     /// The bans that hold at `now`, the one that ends first before the others.
@@ -58,11 +76,17 @@ impl Engine {
     /// Whether a message is looked at. What is not is counted, and answered only where that helps.
     pub(crate) fn admits(&mut self, message: &Message, flow: Flow, stamp: Time) -> bool {
         let (peer, now) = (flow.peer.ip(), self.wire.now);
+        // Before anything else: a ban is for what is new. Whoever knows the tags and branches of a call
+        // that is up is in it, and may end it.
+        let belongs = !message.is_request() || self.belongs_to_something(message);
         if self.limits.is_banned(peer, now) {
-            self.wire.counts.reject("banned");
-            return false;
+            let within = belongs && (message.method() != Method::Ack || self.acknowledges(message));
+            if !within {
+                self.wire.counts.reject("banned");
+            }
+            return within;
         }
-        if !message.is_request() || self.belongs_to_something(message) {
+        if belongs {
             return true;
         }
         let trusted = self.directory.trusts(peer);
@@ -75,7 +99,8 @@ impl Engine {
         }
         let proves = message.headers(Name::Authorization).next().is_some();
         let known = trusted || proves && self.limits.has_proven(peer, now);
-        let stranger = !known;
+        // A phone's first request bears no proof yet: that it comes from where phones are must do.
+        let stranger = !self.is_known(peer, now);
         let pressure = self.pressure(stamp);
         if pressure == Pressure::NewCalls || (pressure == Pressure::Strangers && stranger) {
             self.wire.counts.reject(match stranger {
@@ -89,11 +114,11 @@ impl Engine {
             });
             return false;
         }
-        let left = match (stranger, proves) {
-            (false, _) => true,
-            (true, false) => self.limits.stranger_may_ask(peer, now),
+        let left = match (known, proves) {
+            (true, _) => true,
+            (false, false) => self.limits.stranger_may_ask(peer, now),
             // It is taken when the proof turns out to be none.
-            (true, true) => self.limits.stranger_has_left(peer, now),
+            (false, true) => self.limits.stranger_has_left(peer, now),
         };
         if !left {
             self.wire.counts.reject("rate_limited");
@@ -117,8 +142,17 @@ impl Engine {
             Method::Ack => true,
             Method::Cancel => transaction(Method::Invite) || transaction(Method::Cancel),
             Method::Subscribe if self.subscription_of(request).is_some() => true,
-            method => self.call_of(request).is_some() || transaction(method),
+            method => {
+                self.call_of(request).is_some() || self.early_of(request).is_some() || transaction(method)
+            }
         }
+    }
+
+    /// Whether an ACK is that of an INVITE that there is.
+    fn acknowledges(&self, ack: &Message) -> bool {
+        let identity = self.transactions.identity(ack, Method::Invite);
+        let refused = identity.is_some_and(|identity| self.transactions.server(identity).is_some());
+        refused || self.call_of(ack).is_some()
     }
 
     /// By the transactions that are alive, and by how long this message has waited to be read.
@@ -154,8 +188,12 @@ impl Engine {
         };
         *self.wire.counts.bans.entry(offence.name()).or_default() += 1;
         self.wire.out.push_back(Output::Banned(ban));
-        if flow.connection != 0 {
-            let connection = flow.connection;
+        // A connection that carries a call stays open for it: nothing else on it is listened to.
+        let connection = flow.connection;
+        let carries = |dialog: &Dialog| dialog.flow.connection == connection;
+        let in_use = self.calls.values().any(|call| carries(&call.dialog))
+            || self.subscriptions.values().any(|line| carries(&line.dialog));
+        if connection != 0 && !in_use {
             self.wire.out.push_back(Output::Close { connection });
         }
     }

@@ -7,7 +7,7 @@ use cordboard_model::Time;
 
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
-use crate::io::Flow;
+use crate::io::{Flow, Output};
 use crate::sip::digest::{
     Credentials, Ha1, NONCE_LIFE, NonceState, Nonces, challenges, same_resource, verify,
 };
@@ -111,6 +111,7 @@ impl Engine {
             .as_deref()
             .and_then(|user| self.directory.find(account.id, user));
         if self.directory.trusts(flow.peer.ip()) {
+            self.connection_proven(flow);
             return Ok(Identity::Trusted(claimed));
         }
         let mut denial = Denial::Challenge { stale: false };
@@ -122,6 +123,7 @@ impl Engine {
                 Ok(place) => {
                     let now = self.wire.now;
                     self.limits.proven(flow.peer.ip(), now);
+                    self.connection_proven(flow);
                     if !self.limits.user_may_ask(place, now) {
                         return Err(Denial::TooOften);
                     }
@@ -220,6 +222,13 @@ impl Engine {
             &[DigestAlgorithm::Md5]
         } else {
             all
+        }
+    }
+
+    fn connection_proven(&mut self, flow: Flow) {
+        if flow.connection != 0 {
+            let connection = flow.connection;
+            self.wire.out.push_back(Output::Proven { connection });
         }
     }
 

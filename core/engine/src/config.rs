@@ -35,6 +35,8 @@ pub struct Config {
     /// Messages per second that one sender may send on average (twice as many at once), 0 = no limit.
     /// Senders in [`Config::trusted`] have none.
     pub message_rate: u32,
+    /// What is kept for users who are not there.
+    pub mail: MailLimits,
     /// The session interval that we ask for (RFC 4028), at least 90 s; 0 = none is asked for, only granted.
     pub session_expires: Duration,
     /// Bounds of a registration's life.
@@ -128,6 +130,14 @@ pub struct ConferenceConfig {
     pub chat: bool,
     /// Its chat room.
     pub room: RoomConfig,
+    /// Whether messages to its number are taken from users who do not take part.
+    pub outside_messages: bool,
+    /// Whether participants are told what happens, by messages in their calls.
+    pub send_events: bool,
+    /// Whether one is also told what one did oneself.
+    pub echo_events: bool,
+    /// Whether browsers see each other.
+    pub video: bool,
 }
 
 /// The way into a conference for one role.
@@ -163,6 +173,30 @@ impl Default for RegistrationLimits {
             max: Duration::from_secs(7200),
             default: Duration::from_secs(3600),
             contacts: 10,
+        }
+    }
+}
+
+/// Bounds of what is kept for users who are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailLimits {
+    /// The most messages to one address of record; 0 = none is kept at all.
+    pub count: usize,
+    /// What they may take together, in bytes.
+    pub size: u64,
+    /// What all of them may take together, in bytes.
+    pub total: u64,
+    /// How long one is kept.
+    pub age: Duration,
+}
+
+impl Default for MailLimits {
+    fn default() -> Self {
+        Self {
+            count: 100,
+            size: 1 << 20,
+            total: 64 << 20,
+            age: Duration::from_secs(7 * 86_400),
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Counts {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Joins by transport and outcome.
     pub joins: BTreeMap<(&'static str, &'static str), u64>,
-    /// Messages by direction (`in`, `out`), kind (`conference`, `pager`, `chat`) and outcome.
+    /// Messages by direction (`in`, `out`), kind (`conference`, `event`, `pager`, `chat`) and outcome.
     pub messages: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     /// From accepting a message to handing over its last copy to a dialog, by kind.
     pub fanout_seconds: BTreeMap<&'static str, Histogram>,
@@ -103,6 +103,11 @@ impl Counts {
         histogram(&mut self.delivery_seconds, transport, FANOUT_BOUNDS).record(seconds);
     }
 
+    /// A message: direction, kind and what became of it.
+    pub(crate) fn message(&mut self, direction: &'static str, kind: &'static str, outcome: &'static str) {
+        *self.messages.entry((direction, kind, outcome)).or_default() += 1;
+    }
+
     pub(crate) fn reject(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;
     }
@@ -133,6 +138,8 @@ pub struct Gauges {
     pub conferences: usize,
     /// Participants by transport, in the order of [`Transport::ALL`](crate::io::Transport::ALL).
     pub participants: [usize; 5],
+    /// Messages that are kept for users who are not there.
+    pub kept_messages: usize,
     /// Messages that wait in dialogs for the answers to earlier ones.
     pub queued_messages: usize,
     /// Whether the switch is draining.

@@ -3,6 +3,7 @@
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
@@ -195,6 +196,8 @@ impl Engine {
         // A phone whose connection broke comes back on another: the dialog follows it.
         if flow.transport == call.dialog.flow.transport && flow.transport.reliable() {
             call.dialog.flow = flow;
+        } else if flow.transport.reliable() && flow.peer.ip() == call.dialog.flow.peer.ip() {
+            call.seat.stream = Stream::Is(flow);
         }
         match request.method() {
             Method::Bye => self.on_bye(key, transaction, &request),

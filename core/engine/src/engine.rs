@@ -10,6 +10,7 @@ use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
+use crate::call::parting::Parting;
 use crate::call::route::PendingRoute;
 use crate::chat::{Chat, PendingChat};
 use crate::conference::Conference;
@@ -17,9 +18,9 @@ use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
 use crate::counts::{Counts, Gauges};
 use crate::directory::Directory;
-use crate::io::{Input, Output, StoredBinding, Transport};
+use crate::io::{Input, Output, StoredBinding, StoredMessage, Transport};
 use crate::limits::Limits;
-use crate::pager::{Pager, PendingPager};
+use crate::pager::{Courier, Keeping, Pager, PendingPager};
 use crate::record::Records;
 use crate::registration::Registering;
 use crate::sip::digest::Nonces;
@@ -36,6 +37,7 @@ pub(crate) enum Subject {
     Join(Key),
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
+    Keeping(Box<Keeping>),
     Route(Box<PendingRoute>),
     Chat(Box<PendingChat>),
 }
@@ -54,6 +56,7 @@ pub struct Engine {
     pub(crate) calls: Arena<Call>,
     pub(crate) bridges: Arena<Bridge>,
     pub(crate) pagers: Arena<Pager>,
+    pub(crate) courier: Courier,
     pub(crate) subscriptions: Arena<Subscription>,
     /// Conferences that are alive.
     pub(crate) conferences: HashMap<ConferenceId, Conference>,
@@ -62,6 +65,8 @@ pub struct Engine {
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
     pub(crate) chat: Chat,
+    /// Calls that are over and whose BYE waits, by the transactions of their open offers.
+    pub(crate) partings: HashMap<Key, Parting>,
     pub(crate) records: Records,
     pub(crate) subjects: HashMap<Ticket, Subject>,
     pub(crate) product: String,
@@ -87,11 +92,13 @@ impl Engine {
             calls: Arena::default(),
             bridges: Arena::default(),
             pagers: Arena::default(),
+            courier: Courier::default(),
             subscriptions: Arena::default(),
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
             chat: Chat::default(),
+            partings: HashMap::new(),
             records: Records::default(),
             subjects: HashMap::new(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
@@ -108,6 +115,11 @@ impl Engine {
     /// Takes in a registration that the store kept; only before the first input.
     pub fn load(&mut self, binding: StoredBinding) {
         self.load_binding(binding);
+    }
+
+    /// Takes in a message that the store kept; only before the first input, and after the registrations.
+    pub fn load_message(&mut self, message: StoredMessage) {
+        self.load_kept(message);
     }
 
     /// The configuration is another from now on. Calls and conferences that are alive go on; a conference
@@ -132,6 +144,7 @@ impl Engine {
         self.reconfigure_chat();
         self.limits.reconfigure(self.config.abuse);
         self.unbind_strangers();
+        self.forget_strangers_mail();
         self.end_lost_subscriptions();
     }
 
@@ -152,6 +165,7 @@ impl Engine {
             Input::Verdict { ticket, verdict } => self.on_verdict(ticket, verdict),
             Input::Media(event) => self.on_media(event),
             Input::Chat(input) => self.on_chat(input),
+            Input::Conference { id, command } => self.control(id, command),
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
                 self.draining = true;
@@ -175,6 +189,7 @@ impl Engine {
                 Timer::Answer(call) => self.answer_timer(call, at),
                 Timer::Progress(call) => self.progress_timer(call, at),
                 Timer::Session(call) => self.session_timer(call, at),
+                Timer::Parting(offer) => self.parting_timer(offer),
                 Timer::Reoffer(call) => self.reoffer_timer(call, at),
                 Timer::Ringing(bridge) => self.ringing_timer(bridge, at),
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
@@ -184,6 +199,9 @@ impl Engine {
                 Timer::Notify(key) => self.notify_timer(key),
                 Timer::Chat(connection) => self.chat_timer(connection),
                 Timer::Room(room) => self.room_timer(room),
+                Timer::Mail => self.mail_timer(at),
+                Timer::Deliver => self.deliver_all(),
+                Timer::Talking(id) => self.talking_timer(id),
                 Timer::Drain => self.hang_up_all(),
             }
         }
@@ -226,6 +244,7 @@ impl Engine {
             subscriptions: self.subscriptions.len(),
             conferences: self.conferences.len(),
             participants,
+            kept_messages: self.courier.len(),
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
             draining: self.draining,
             banned: self.limits.banned(self.wire.now),
@@ -326,7 +345,11 @@ impl Engine {
                 };
                 self.transactions
                     .respond(registering.transaction, status, response, &mut self.wire);
+                if ok {
+                    self.deliver_to_user(&registering.address);
+                }
             }
+            Some(Subject::Keeping(keeping)) => self.message_stored(*keeping, ok),
             Some(other) => {
                 self.subjects.insert(ticket, other);
             }
@@ -348,13 +371,19 @@ impl Engine {
             Owner::Reoffer(call) => self.reoffer_outcome(call, transaction, outcome),
             Owner::Message(call, number) => self.message_outcome(call, number, outcome),
             Owner::Pager(pager) => self.pager_outcome(pager, outcome),
+            Owner::Delivery(delivery) => self.delivery_outcome(delivery, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => {}
         }
     }
 
     fn settle(&mut self) {
-        if self.draining && !self.drained && self.calls.len() == 0 && !self.records.is_waiting() {
+        if self.draining
+            && !self.drained
+            && self.calls.len() == 0
+            && self.partings.is_empty()
+            && !self.records.is_waiting()
+        {
             self.drained = true;
             self.end_chat();
             self.wire.out.push_back(Output::Drained);

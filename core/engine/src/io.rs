@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use cordboard_model::hook::conference::Role;
 use cordboard_model::media::{MediaCommand, MediaEvent};
-use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, ParticipantId, ShardId, Ticket, Time, Verdict};
 
 use crate::chat::io::{ChatInput, ChatOutput, ChatWrite};
 use crate::limits::Ban;
@@ -121,6 +122,14 @@ pub enum Input {
     Media(MediaEvent),
     /// Something for the chat.
     Chat(ChatInput),
+    /// Somebody who may changes a conference that is alive. Nothing happens where it is over, or the
+    /// participant gone.
+    Conference {
+        /// The conference.
+        id: ConferenceId,
+        /// What to do.
+        command: ConferenceCommand,
+    },
     /// The commands of this ticket are on disk (or could not be written).
     Stored {
         /// The ticket of [`Output::Store`].
@@ -133,6 +142,48 @@ pub enum Input {
         /// When calls that are still up get a BYE.
         deadline: Time,
     },
+}
+
+/// What can be done to a conference that is alive. A participant's id is the number of its media leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConferenceCommand {
+    /// Nobody hears this participant, or everybody does again.
+    Mute {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether nobody hears it.
+        muted: bool,
+    },
+    /// This participant hears nobody, or everybody again.
+    Deafen {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether it hears nobody.
+        deaf: bool,
+    },
+    /// This participant may not write, or may again.
+    Silence {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether its messages are refused.
+        silenced: bool,
+    },
+    /// This participant has another standing.
+    Role {
+        /// Who.
+        participant: ParticipantId,
+        /// Its standing from now on.
+        role: Role,
+    },
+    /// Put this participant out.
+    Kick {
+        /// Who.
+        participant: ParticipantId,
+    },
+    /// Let only moderators in, or everybody again.
+    Lock(bool),
+    /// Put everybody out.
+    End,
 }
 
 /// Everything that the engine asks its shell to do, in this order.
@@ -184,6 +235,11 @@ pub enum Output {
     Record(Box<CallRecord>),
     /// A source gets no answer any more, for a time: for the log.
     Banned(Ban),
+    /// Somebody has proved himself over a connection, or needs no proof: it is no stranger's.
+    Proven {
+        /// The connection.
+        connection: u64,
+    },
     /// After [`Input::Drain`]: no call is left.
     Drained,
 }
@@ -202,6 +258,13 @@ pub enum StoreWrite {
     },
     /// A change of what is kept of a chat room.
     Chat(ChatWrite),
+    /// A message between users, kept until it is delivered.
+    PutMessage(Box<StoredMessage>),
+    /// A message was delivered, or is not kept any longer.
+    DeleteMessage {
+        /// Its id.
+        id: u128,
+    },
     /// A call that is over. Nobody waits for it.
     PutRecord {
         /// The record.
@@ -241,6 +304,29 @@ pub struct StoredBinding {
     /// The phone and which of its flows (RFC 5626): the contact's `+sip.instance` value, `;reg-id=` and the
     /// number; empty unless it gave both.
     pub instance: String,
+}
+
+/// A message between users as it is kept on disk and loaded at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Random, unique; the Call-ID of every attempt to deliver it.
+    pub id: u128,
+    /// Higher than that of every message before it.
+    pub number: u64,
+    /// The address of record that it is for: `user@realm`.
+    pub to: String,
+    /// The sender's URI.
+    pub from: String,
+    /// The sender's display name; empty if there is none.
+    pub name: String,
+    /// Content-Type and what else travels with it, one header a line, each ended by CR LF.
+    pub headers: String,
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// When it came.
+    pub accepted: Time,
+    /// Until when it is kept.
+    pub expires: Time,
 }
 
 /// An address that may be put into SDP, by the family of the peer.

@@ -19,6 +19,7 @@ pub mod chat;
 mod conference;
 pub mod config;
 pub mod counts;
+mod date;
 mod directory;
 mod door;
 mod engine;

@@ -1,5 +1,6 @@
 //! Who asks too much: a bounded table of sources with what each may still ask, what speaks against it
-//! and how long it is banned, and the same for users, shorter.
+//! and how long it is banned, and the same for users, shorter. Where somebody has proved himself stands in
+//! a table of its own: no flood of strangers drives a known phone out of it.
 //!
 //! A source is an IPv4 address or an IPv6 /64: whoever has one address of such a network has them all.
 
@@ -91,8 +92,6 @@ struct Line {
     /// Offences within the window that began then.
     offences: u32,
     window: Time,
-    /// When somebody there proved himself last.
-    proven: Option<Time>,
     /// Bans so far: each is twice as long as the one before.
     bans: u8,
     ban: Option<Ban>,
@@ -151,6 +150,8 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
 pub(crate) struct Limits {
     config: AbuseLimits,
     sources: Bounded<IpAddr, Line>,
+    /// When somebody proved himself there last.
+    proven: Bounded<IpAddr, Time>,
     users: Bounded<usize, Bucket>,
 }
 
@@ -158,6 +159,7 @@ impl Limits {
     pub(crate) fn new(config: AbuseLimits) -> Self {
         Self {
             sources: Bounded::new(config.sources),
+            proven: Bounded::new(config.sources),
             users: Bounded::new(config.sources),
             config,
         }
@@ -166,6 +168,7 @@ impl Limits {
     /// Other bounds hold from now on; what was counted stays.
     pub(crate) const fn reconfigure(&mut self, config: AbuseLimits) {
         self.sources.most = config.sources;
+        self.proven.most = config.sources;
         self.users.most = config.sources;
         self.config = config;
     }
@@ -199,9 +202,8 @@ impl Limits {
 
     /// Whether somebody at this address has proved himself lately.
     pub(crate) fn has_proven(&self, address: IpAddr, now: Time) -> bool {
-        let line = self.sources.lines.get(&source(address));
-        line.and_then(|line| line.proven)
-            .is_some_and(|at| now.since(at) <= self.config.proven_for)
+        let at = self.proven.lines.get(&source(address));
+        at.is_some_and(|at| now.since(*at) <= self.config.proven_for)
     }
 
     /// Takes one request from what a stranger may ask; false if nothing is left.
@@ -238,7 +240,9 @@ impl Limits {
 
     /// Somebody at this address has proved himself.
     pub(crate) fn proven(&mut self, address: IpAddr, now: Time) {
-        self.line(address, now).proven = Some(now);
+        let lasts = self.config.proven_for;
+        let lately = |at: &Time| now.since(*at) <= lasts;
+        *self.proven.line(source(address), lately, || now) = now;
     }
 
     /// Notes an offence; gives the ban if it was one too many.
@@ -281,7 +285,6 @@ impl Limits {
             bucket: Bucket::full(rate, now),
             offences: 0,
             window: now,
-            proven: None,
             bans: 0,
             ban: None,
         })
@@ -403,6 +406,21 @@ mod tests {
         }
         assert_eq!((limits.len(), limits.sources.order.len()), (100, 100));
         assert!(limits.is_banned(bad, now));
+    }
+
+    #[test]
+    fn a_flood_of_sources_does_not_make_a_phone_unknown() {
+        let (mut limits, now) = limits(|config| config.sources = 100);
+        let phone = address("192.0.2.5");
+        limits.proven(phone, now);
+        for number in 0..1000u32 {
+            limits.stranger_may_ask(IpAddr::from(number.to_be_bytes()), now);
+        }
+        assert!(limits.has_proven(phone, now));
+        for number in 0..100u32 {
+            limits.proven(IpAddr::from(number.to_be_bytes()), now);
+        }
+        assert_eq!(limits.proven.lines.len(), 100);
     }
 
     #[test]

@@ -5,14 +5,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cordboard_model::media::LegTotals;
+use cordboard_model::media::{Codec, LegTotals};
 use cordboard_model::{AccountId, ConferenceId, LegId, Time};
 
 use crate::arena::Key;
+use crate::call::incoming::Caller;
 use crate::call::{Call, Place};
 use crate::engine::Engine;
 use crate::io::{Output, Transport};
 use crate::sip::header::NameAddr;
+use crate::sip::message::{Message, Refusal};
+use crate::sip::name::Name;
 use crate::timer::Timer;
 
 /// How long a record waits for the totals of its media.
@@ -37,7 +40,8 @@ impl CallDirection {
     }
 }
 
-/// One call, from its INVITE to its end: one dialog with one peer. A call between users is one record of
+/// One call, from its INVITE to its end: one dialog with one peer, or an INVITE of somebody known that was
+/// refused at once (those of strangers leave no trace but in the counters). A call between users is one record of
 /// the caller and one of each phone that was rung, with the same session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CallRecord {
@@ -69,7 +73,8 @@ pub struct CallRecord {
     pub ended: Time,
     /// The codec that was spoken last.
     pub codec: Option<&'static str>,
-    /// Why it ended: the reason under which ended calls are counted.
+    /// Why it ended: the reason under which ended calls are counted, or refused requests where there
+    /// was no call yet.
     pub reason: &'static str,
     /// The final status of the INVITE; 0 if there was none.
     pub status: u16,
@@ -179,7 +184,7 @@ impl Engine {
             started: draft.started,
             answered: draft.answered,
             ended: self.wire.now,
-            codec: call.leg.audio.as_ref().map(|audio| audio.format.codec.name()),
+            codec: call.leg.codec().map(Codec::name),
             reason,
             status: draft.status,
             conference: match call.place {
@@ -195,6 +200,64 @@ impl Engine {
         }
         self.records.waiting.insert(leg, record);
         self.wire.timers.arm(self.wire.now + PATIENCE, Timer::Record(leg));
+    }
+
+    /// Refuses the INVITE of a caller who was let in at the door, before there is a call of it.
+    pub(crate) fn refuse_caller(
+        &mut self,
+        transaction: Key,
+        request: &Message,
+        (caller, number): (&Caller, &str),
+        conference: Option<ConferenceId>,
+        refusal: Refusal,
+    ) {
+        let Refusal {
+            status,
+            phrase,
+            reason,
+        } = refusal;
+        self.refuse_in(transaction, request, status, phrase, reason);
+        self.record_refused(request, (caller, number), conference, status, reason);
+    }
+
+    /// The record of an INVITE that was refused before there was a call of it.
+    pub(crate) fn record_refused(
+        &mut self,
+        request: &Message,
+        (caller, number): (&Caller, &str),
+        conference: Option<ConferenceId>,
+        status: u16,
+        reason: &'static str,
+    ) {
+        if !self.config.records {
+            return;
+        }
+        let id = u128::from_be_bytes(self.wire.random_bytes());
+        let credential = caller.identity.credential();
+        let now = self.wire.now;
+        let record = CallRecord {
+            id,
+            session: id,
+            call_id: request.header(Name::CallId).unwrap_or_default().to_owned(),
+            account: caller.account.id,
+            direction: CallDirection::In,
+            from: request
+                .from()
+                .map_or_else(|_| String::new(), |from| from.uri.to_owned()),
+            to: format!("sip:{number}@{}", caller.account.realm),
+            number: number.to_owned(),
+            user: credential.map(|place| self.directory.credential(place).owner.clone()),
+            transport: caller.flow.transport,
+            started: now,
+            answered: None,
+            ended: now,
+            codec: None,
+            reason,
+            status,
+            conference,
+            media: None,
+        };
+        self.wire.out.push_back(Output::Record(Box::new(record)));
     }
 
     /// The totals of a leg are here, or will not come.

@@ -33,6 +33,8 @@ struct Change {
 #[derive(Debug)]
 pub(crate) struct Registering {
     pub(crate) transaction: Key,
+    /// The address of record.
+    pub(crate) address: String,
     pub(crate) response: Packet,
     pub(crate) refused: Packet,
 }
@@ -301,9 +303,9 @@ impl Engine {
         }
         let response = Packet::whole(response.header("Server", &self.product).finish());
         if writes.is_empty() {
-            return self
-                .transactions
+            self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
+            return;
         }
         let refused =
             respond(request, flow.peer, 500, "Store Unavailable", Some(&tag)).header("Retry-After", 5);
@@ -318,6 +320,7 @@ impl Engine {
             ticket,
             Subject::Registration(Registering {
                 transaction,
+                address: address.to_owned(),
                 response,
                 refused,
             }),

@@ -49,7 +49,7 @@ const PROBATION: &str = "probation;retry-after=30";
 /// A subscription to the state of one conference.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    dialog: Dialog,
+    pub(crate) dialog: Dialog,
     /// The value of its Event header.
     event: String,
     /// The conference, and the URI that was subscribed to.

@@ -110,6 +110,7 @@ const FATES: &[(&str, Fate)] = &[
     ("phone-invite", Served),
     ("phone-message", Served),
     ("browser-register", Served),
+    ("browser-invite", Served),
 ];
 
 fn read(name: &str) -> Message {

@@ -2,6 +2,7 @@
 
 use cordboard_model::hook::conference::{Admission, JoinVerdict};
 use cordboard_model::hook::message::{MessageVerdict, Rewrite};
+use cordboard_model::hook::route::RouteVerdict;
 
 /// The longest text that ends in a header or in a list of participants, in bytes.
 const LINE_BYTES: usize = 256;
@@ -65,6 +66,23 @@ pub(crate) fn message(verdict: MessageVerdict) -> Result<MessageVerdict, OutOfBo
         MessageVerdict::Reject { code, reason } => {
             line("reason", reason)?;
             return Ok(MessageVerdict::Reject {
+                code: status(*code),
+                reason: reason.clone(),
+            });
+        }
+    }
+    Ok(verdict)
+}
+
+/// Checks the answer to a call.
+pub(crate) fn route(verdict: RouteVerdict) -> Result<RouteVerdict, OutOfBounds> {
+    match &verdict {
+        RouteVerdict::Pass => {}
+        RouteVerdict::Conference(number) => line("conference", number)?,
+        RouteVerdict::User(user) => line("user", user)?,
+        RouteVerdict::Refuse { code, reason } => {
+            line("reason", reason)?;
+            return Ok(RouteVerdict::Refuse {
                 code: status(*code),
                 reason: reason.clone(),
             });
@@ -149,6 +167,16 @@ mod tests {
             }),
         ] {
             assert!(message(verdict.clone()).is_err(), "{verdict:?}");
+        }
+        for verdict in [
+            RouteVerdict::Conference(smuggled()),
+            RouteVerdict::User(smuggled()),
+            RouteVerdict::Refuse {
+                code: 403,
+                reason: smuggled(),
+            },
+        ] {
+            assert!(route(verdict.clone()).is_err(), "{verdict:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! A hook's plugins in the operator's order, and how their answers become one verdict.
 //!
 //! `pass`, `admit` and `rewrite` let the next plugin have its say, and it sees what the ones before it
-//! changed; `refuse`, `reject`, `drop` and `reply` end the chain. A plugin that fails is taken for one
+//! changed; `refuse`, `reject`, `drop`, `reply` and a place for a call end the chain. A plugin that fails is taken for one
 //! that answered `pass`, or ends the chain with a refusal, as its entry says.
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict};
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict, Rewrite};
+use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 use cordboard_model::{Ask, Hook, OnFailure, Verdict};
 
 use crate::count::Outcome;
@@ -63,8 +64,7 @@ impl Chain {
         match ask {
             Ask::Join(ask) => Verdict::Join(self.join(ask, worker, expiry)),
             Ask::Message(ask) => Verdict::Message(self.message(ask, worker, expiry)),
-            // Plugins have no interface to it yet, so no chain of it has links.
-            Ask::Route(_) => ask.failed(OnFailure::Pass),
+            Ask::Route(ask) => Verdict::Route(self.route(ask, worker, expiry)),
         }
     }
 
@@ -155,6 +155,30 @@ impl Chain {
         } else {
             MessageVerdict::Rewrite(changes)
         }
+    }
+
+    fn route(&self, ask: &RouteAsk, worker: usize, expiry: Instant) -> RouteVerdict {
+        for link in &self.links {
+            let answer = link.call(
+                Hook::CallRouter,
+                expiry,
+                |guest, deadline| guest.route(worker, deadline, ask),
+                |verdict| match verdict {
+                    RouteVerdict::Pass => Outcome::Pass,
+                    RouteVerdict::Conference(_) | RouteVerdict::User(_) => Outcome::Route,
+                    RouteVerdict::Refuse { .. } => Outcome::Refuse,
+                },
+            );
+            match answer {
+                Some(RouteVerdict::Pass) => {}
+                Some(end) => return end,
+                None if link.on_failure == OnFailure::Refuse => {
+                    return RouteVerdict::failed(OnFailure::Refuse);
+                }
+                None => {}
+            }
+        }
+        RouteVerdict::Pass
     }
 }
 

@@ -18,8 +18,10 @@ pub enum Outcome {
     Pass,
     /// Let in, with or without changes.
     Admit,
-    /// Not let in.
+    /// Not let in, or the call goes nowhere.
     Refuse,
+    /// The call goes somewhere else than its number says.
+    Route,
     /// The message goes to nobody.
     Drop,
     /// The message goes on with new contents.
@@ -46,10 +48,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Pass,
         Self::Admit,
         Self::Refuse,
+        Self::Route,
         Self::Drop,
         Self::Rewrite,
         Self::Reply,
@@ -69,6 +72,7 @@ impl Outcome {
             Self::Pass => "pass",
             Self::Admit => "admit",
             Self::Refuse => "refuse",
+            Self::Route => "route",
             Self::Drop => "drop",
             Self::Rewrite => "rewrite",
             Self::Reply => "reply",
@@ -206,7 +210,7 @@ impl Counters {
     /// A snapshot under a plugin's name.
     pub(crate) fn snapshot(&self, plugin: &str) -> PluginCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let hooks = Hook::SERVED
+        let hooks = Hook::ALL
             .into_iter()
             .zip(&self.hooks)
             .map(|(hook, counters)| HookCounts {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cordboard_model::Hook;
 use cordboard_model::hook::conference::{JoinAsk, JoinVerdict};
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 use wasmtime::Trap;
 
 use crate::api::{Instance, Prepared};
@@ -165,6 +166,17 @@ impl Guest {
     ) -> Result<MessageVerdict, Failure> {
         let verdict = self.call(worker, deadline, |instance| instance.filter(ask))?;
         Ok(bounds::message(verdict)?)
+    }
+
+    /// Asks about a call.
+    pub(crate) fn route(
+        &self,
+        worker: usize,
+        deadline: Duration,
+        ask: &RouteAsk,
+    ) -> Result<RouteVerdict, Failure> {
+        let verdict = self.call(worker, deadline, |instance| instance.route(ask))?;
+        Ok(bounds::route(verdict)?)
     }
 
     /// Calls the worker's instance, or a fresh one if the last call ended in a failure. The deadline

@@ -93,7 +93,7 @@ pub enum LoadError {
         line: String,
     },
     /// It exports no hook.
-    #[error("it implements no hook of this switch (known are {})", Hook::SERVED.map(Hook::name).join(", "))]
+    #[error("it implements no hook of this switch (known are {})", Hook::ALL.map(Hook::name).join(", "))]
     NoHook,
     /// The compiler or the linker refused it.
     #[error("it does not compile: {0}")]

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use cordboard_host::{Grant, KvEntry, LoadError, Outcome, PluginSpec, Wasm};
 use cordboard_model::hook::conference::{Admission, JoinVerdict};
 use cordboard_model::hook::message::{MessageVerdict, Rewrite};
+use cordboard_model::hook::route::RouteVerdict;
 use cordboard_model::{Ask, Hook, OnFailure, Time, Verdict};
-use support::{AMPLE, Bench, component, entry, hostile, join, message, rewritten, spec};
+use support::{AMPLE, Bench, component, entry, hostile, join, message, rewritten, route, spec};
 
 fn word_filter(config: &str) -> PluginSpec {
     spec("word-filter", "plugins/word-filter", config)
@@ -83,11 +84,51 @@ fn the_office_has_hours_and_greets() {
 }
 
 #[test]
+fn the_first_plugin_that_knows_a_place_for_a_call_says_where_it_goes() {
+    let bench = Bench::new();
+    bench.load(hostile("first", r#"{"act": ""}"#));
+    bench.load(hostile("second", r#"{"act": "user carol"}"#));
+    let chain = |second| {
+        vec![
+            entry("first", AMPLE, OnFailure::Pass),
+            entry("second", AMPLE, second),
+        ]
+    };
+    bench.host.set_chain(Hook::CallRouter, chain(OnFailure::Pass));
+    let answer = |said: &str| match bench.verdict(bench.ask(route(said))) {
+        Verdict::Route(verdict) => verdict,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(answer("conference 3000"), RouteVerdict::Conference("3000".into()));
+    assert_eq!(answer("user bob"), RouteVerdict::User("bob".into()));
+    let (code, reason) = (403, "No 4711 for Some(\"alice\")".into());
+    assert_eq!(answer("refuse"), RouteVerdict::Refuse { code, reason });
+    // A name with another header in it is no answer, and neither is none: the next one is asked.
+    for failure in ["smuggle", "trap", "no opinion"] {
+        assert_eq!(answer(failure), RouteVerdict::User("carol".into()), "{failure}");
+    }
+    let counted = |plugin, outcome| bench.count(plugin, Hook::CallRouter, outcome);
+    assert_eq!(counted("first", Outcome::Route), 2);
+    assert_eq!(counted("first", Outcome::Invalid), 1);
+    assert_eq!(counted("second", Outcome::Route), 3);
+
+    bench.load(hostile("second", r#"{"act": "trap"}"#));
+    assert_eq!(answer("no opinion"), RouteVerdict::Pass);
+    bench.host.set_chain(Hook::CallRouter, chain(OnFailure::Refuse));
+    assert!(matches!(
+        answer("no opinion"),
+        RouteVerdict::Refuse { code: 503, .. }
+    ));
+}
+
+#[test]
 fn a_hook_without_plugins_is_answered_at_once() {
     let bench = Bench::new();
     assert_eq!(bench.message("hi"), MessageVerdict::Pass);
     let admitted = JoinVerdict::Admit(Admission::default());
     assert_eq!(bench.verdict(bench.ask(join("a"))), Verdict::Join(admitted));
+    let routed = Verdict::Route(RouteVerdict::Pass);
+    assert_eq!(bench.verdict(bench.ask(route("a"))), routed);
 }
 
 #[test]

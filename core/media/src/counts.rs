@@ -2,6 +2,8 @@
 
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 
+use crate::rtc::PeerCounts;
+
 /// Why a packet that came was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
@@ -26,11 +28,27 @@ pub enum DropReason {
     Unauthentic,
     /// SRTP that came before, or is too old to know.
     Replayed,
+    /// A connectivity check that names no peer of ours.
+    UnknownFragment,
+    /// A connectivity check without the right proof.
+    ForgedCheck,
+    /// A connectivity check from where another peer is.
+    AddressTaken,
+    /// DTLS or SRTP from where no peer has proven to be.
+    UnprovenSource,
+    /// DTLS that no handshake needs: fragments without end, alerts that anybody can send.
+    HandshakeRefused,
+    /// DTLS beyond what may wait.
+    HandshakeOverload,
+    /// An SSRC of a peer that belongs to none of its lines.
+    UnknownStream,
+    /// Video that is muted at the door of the switch.
+    Muted,
 }
 
 impl DropReason {
     /// Every reason, in the order of [`Counts::dropped`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::UnknownPayload,
         Self::ForeignSource,
@@ -41,6 +59,14 @@ impl DropReason {
         Self::NotReady,
         Self::Unauthentic,
         Self::Replayed,
+        Self::UnknownFragment,
+        Self::ForgedCheck,
+        Self::AddressTaken,
+        Self::UnprovenSource,
+        Self::HandshakeRefused,
+        Self::HandshakeOverload,
+        Self::UnknownStream,
+        Self::Muted,
     ];
 
     /// The reason as a metric label.
@@ -56,6 +82,14 @@ impl DropReason {
             Self::NotReady => "not_ready",
             Self::Unauthentic => "unauthentic",
             Self::Replayed => "replayed",
+            Self::UnknownFragment => "unknown_fragment",
+            Self::ForgedCheck => "forged_check",
+            Self::AddressTaken => "address_taken",
+            Self::UnprovenSource => "unproven_source",
+            Self::HandshakeRefused => "handshake_refused",
+            Self::HandshakeOverload => "handshake_overload",
+            Self::UnknownStream => "unknown_stream",
+            Self::Muted => "muted",
         }
     }
 }
@@ -91,6 +125,8 @@ pub struct Counts {
     pub mixes: usize,
     /// Ticks of 20 ms that were left out because the thread came far too late.
     pub ticks_skipped: u64,
+    /// WebRTC peers and what is forwarded.
+    pub peers: PeerCounts,
 }
 
 impl Default for Counts {
@@ -110,6 +146,7 @@ impl Default for Counts {
             streams_out: 0,
             mixes: 0,
             ticks_skipped: 0,
+            peers: PeerCounts::default(),
         }
     }
 }
@@ -142,6 +179,7 @@ impl Counts {
         self.streams_out += other.streams_out;
         self.mixes += other.mixes;
         self.ticks_skipped += other.ticks_skipped;
+        self.peers.merge(&other.peers);
     }
 }
 

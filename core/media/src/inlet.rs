@@ -193,6 +193,9 @@ impl Inlet {
     /// Where reports for the peer go.
     pub(crate) fn control_destination(&self) -> Option<SocketAddr> {
         let media = self.latch.destination();
+        if self.latch.is_pinned() {
+            return Some(media);
+        }
         self.control_source.or_else(|| {
             media
                 .port()

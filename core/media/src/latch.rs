@@ -54,6 +54,8 @@ pub(crate) struct Latch {
     home: Option<SocketAddr>,
     held: Option<Held>,
     candidate: Option<Candidate>,
+    /// Where the transport has proven that the peer is: then nothing else decides.
+    pinned: Option<SocketAddr>,
 }
 
 impl Latch {
@@ -63,13 +65,25 @@ impl Latch {
             home: None,
             held: None,
             candidate: None,
+            pinned: None,
         }
+    }
+
+    /// The transport has proven that the peer is here, and proves each packet.
+    pub(crate) const fn pin(&mut self, address: SocketAddr) {
+        self.pinned = Some(address);
+    }
+
+    /// Whether the transport proves where the peer is.
+    pub(crate) const fn is_pinned(&self) -> bool {
+        self.pinned.is_some()
     }
 
     /// The peer has named an address again; a new one starts the search anew.
     pub(crate) fn signal(&mut self, address: SocketAddr) {
         if address != self.signalled {
             *self = Self {
+                pinned: self.pinned,
                 held: self.held.filter(|held| held.address == address),
                 ..Self::new(address)
             };
@@ -78,11 +92,15 @@ impl Latch {
 
     /// Where packets for the peer go.
     pub(crate) fn destination(&self) -> SocketAddr {
-        self.held.map_or(self.signalled, |held| held.address)
+        let found = self.pinned.or(self.held.map(|held| held.address));
+        found.unwrap_or(self.signalled)
     }
 
     /// Whether a packet that reads as RTP of the negotiated kind is the peer's.
     pub(crate) fn admit(&mut self, source: SocketAddr, ssrc: u32, sequence: u16, stamp: Time) -> bool {
+        if self.is_pinned() {
+            return true;
+        }
         if let Some(held) = &mut self.held
             && held.address == source
         {

@@ -22,6 +22,8 @@ use crate::voice::Voice;
 pub(crate) struct Leg {
     pub(crate) id: LegId,
     pub(crate) mix: MixId,
+    /// The key of its WebRTC peer, if that is its transport; then it is `bound` while the peer can be reached.
+    pub(crate) peer: Option<usize>,
     /// The mix that it goes to once its audio has faded out of the present one.
     pub(crate) next_mix: Option<MixId>,
     pub(crate) bound: bool,
@@ -66,6 +68,7 @@ impl Leg {
         Self {
             id,
             mix,
+            peer: None,
             next_mix: None,
             bound: false,
             closed: false,

@@ -24,6 +24,7 @@ mod random;
 mod rate;
 mod report;
 mod resample;
+mod rtc;
 mod rtcp;
 pub mod rtp;
 mod sequence;
@@ -36,4 +37,5 @@ mod voice;
 
 pub use counts::{Counts, DropReason};
 pub use output::{Packet, PortRequest};
+pub use rtc::{FeedbackKind, Identity, NoIdentity, PeerCounts, PeerOutcome, ResendOutcome, Transmit, WebRtc};
 pub use shard::Shard;

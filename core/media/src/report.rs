@@ -98,7 +98,8 @@ impl Reports {
     }
 }
 
-fn peer_report(block: &Block, clock: u32, stamp: Time) -> PeerReport {
+/// What a block says about our stream, whose RTP clock is `clock`.
+pub(crate) fn peer_report(block: &Block, clock: u32, stamp: Time) -> PeerReport {
     let round_trip = (block.last_report != 0).then(|| {
         let now = rtcp::middle(rtcp::ntp(stamp));
         now.wrapping_sub(block.last_report).wrapping_sub(block.delay)

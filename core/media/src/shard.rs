@@ -3,6 +3,7 @@
 mod command;
 mod receive;
 mod tick;
+mod webrtc;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -15,6 +16,7 @@ use crate::leg::Leg;
 use crate::mix::{Mix, Round};
 use crate::output::{Outbox, Packet, PortRequest};
 use crate::random::Random;
+use crate::rtc::Rtc;
 
 /// One thread's media: legs and the mixes they are in.
 ///
@@ -40,6 +42,8 @@ pub struct Shard {
     mixed: Vec<Time>,
     /// Keys of legs that go to another mix after this tick.
     moving: Vec<usize>,
+    /// WebRTC peers, if they are served.
+    rtc: Option<Box<Rtc>>,
 }
 
 impl Shard {
@@ -58,6 +62,7 @@ impl Shard {
             round: Box::new(Round::new()),
             mixed: Vec::new(),
             moving: Vec::new(),
+            rtc: None,
         }
     }
 
@@ -75,6 +80,9 @@ impl Shard {
     pub fn handed_over(&mut self, now: Time) {
         for stamp in self.mixed.drain(..) {
             self.counts.mix_latency.record_duration(now.since(stamp));
+        }
+        if let Some(rtc) = &mut self.rtc {
+            rtc.handed_over(&mut self.counts, now);
         }
     }
 
@@ -97,6 +105,9 @@ impl Shard {
             .iter()
             .filter(|(_, leg)| leg.sends_to().is_some())
             .count();
+        if let Some(rtc) = &self.rtc {
+            rtc.count(&mut counts.peers);
+        }
         counts.mixes = self.mixes.values().filter(|mix| !mix.members.is_empty()).count();
         counts
     }

@@ -3,9 +3,7 @@
 
 #![allow(unsafe_code, reason = "an allocator cannot be written without")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cordboard_media::rtp::RtpPacket;
@@ -13,32 +11,9 @@ use cordboard_media::{PortRequest, Shard};
 use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, MediaCommand};
 use cordboard_model::{LegId, MixId, Time};
 
-struct Counting;
+mod counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-
-    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(memory, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::allocations;
 
 const LEGS: u64 = 50;
 
@@ -128,9 +103,9 @@ fn a_packet_allocates_nothing() {
     (0..2).for_each(|at| {
         second(&mut shard, at);
     });
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let before = allocations();
     let sent: u64 = (2..12).map(|at| second(&mut shard, at)).sum();
-    let after = ALLOCATIONS.load(Ordering::Relaxed);
+    let after = allocations();
     assert!(sent > LEGS * 400, "{sent}");
     assert!(shard.counts().mix_latency.count() > 1500);
     assert_eq!(after - before, 0, "allocations for {sent} packets");

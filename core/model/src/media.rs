@@ -4,12 +4,16 @@
 //! one [`MediaEvent::Opened`] or [`MediaEvent::Failed`], and each leg that was opened ends with exactly
 //! one [`MediaEvent::Closed`].
 
+pub mod peer;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use crate::id::{LegId, MixId};
+
+use self::peer::{PeerCommand, PeerEvent};
 
 /// An audio codec that a leg may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -148,6 +152,8 @@ pub enum MediaCommand {
         /// that wait.
         text: String,
     },
+    /// What concerns WebRTC peers alone.
+    Peer(PeerCommand),
     /// The leg is over.
     Close {
         /// The leg.
@@ -267,6 +273,8 @@ pub enum MediaEvent {
         /// `0` to `9`, `*`, `#`, `A` to `D`.
         digit: char,
     },
+    /// What concerns WebRTC peers alone.
+    Peer(PeerEvent),
     /// The peer began or stopped to talk.
     Talking {
         /// The leg.

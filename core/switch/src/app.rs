@@ -3,13 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cordboard_engine::Engine;
 use cordboard_engine::io::{Flow, StoreWrite};
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{Asked, Host, HostConfig};
+use cordboard_media::Identity;
+use cordboard_model::media::peer::PeerCommand;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket};
 use tokio::runtime::{Handle, Runtime};
@@ -29,7 +31,7 @@ use crate::net::connection::Connections;
 use crate::net::listen;
 use crate::plugins::Loader;
 use crate::reload::Running;
-use crate::shard::{self, ShardConfig, ShardHandle};
+use crate::shard::{self, ShardConfig, ShardHandle, WebRtcPort};
 use crate::store::{Sqlite, Store};
 use crate::tls::{Keys, Material};
 
@@ -64,6 +66,9 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     }
     for room in store.load_chat()? {
         engine.load_chat(room);
+    }
+    for message in store.load_messages()? {
+        engine.load_message(message);
     }
     let cdr = Arc::new(Cdr::start(
         &config.cdr,
@@ -165,14 +170,20 @@ fn start_shards(
     clock: Clock,
     control: &ControlHandle,
 ) -> anyhow::Result<Vec<ShardHandle>> {
+    let identity = Identity::new((Instant::now(), clock.now()))?;
     (0..config.media.shards)
         .map(|number| {
+            let webrtc = config
+                .media
+                .webrtc_port
+                .map(|first| WebRtcPort::bind(&config.node.public_ip, first + number, identity.clone()));
             let control = control.clone();
             let ports = shard::part(&config.media.rtp_ports, number, config.media.shards);
             let setup = ShardConfig {
                 id: ShardId(number),
                 ports,
                 clock,
+                webrtc: webrtc.transpose()?,
             };
             shard::start(setup, move |event| control.answer(Answer::Media(event)))
                 .with_context(|| format!("cannot start media thread {number}"))
@@ -366,7 +377,7 @@ impl Shell for Wiring {
 
     fn media(&mut self, shard: ShardId, command: MediaCommand) {
         let opened = match &command {
-            MediaCommand::Open { leg, .. } => Some(*leg),
+            MediaCommand::Open { leg, .. } | MediaCommand::Peer(PeerCommand::Open { leg, .. }) => Some(*leg),
             _ => None,
         };
         let Err(error) = self.shards[usize::from(shard.0)].send(command) else {

@@ -1,6 +1,8 @@
 //! The control thread: one engine. What has come is handed in, the outputs are drained, what is to be
 //! sent goes out in a batch.
 
+mod handle;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
@@ -24,12 +26,14 @@ use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+pub(crate) use handle::ControlHandle;
 
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
-use crate::net::udp::{Batch, Sent, SipSocket};
+use crate::net::udp::{Batch, Outgoing, Sent, SipSocket};
 
 /// Messages from connections that may wait for control; their peers are slowed down by TCP meanwhile.
 const ARRIVALS: usize = 4096;
@@ -37,6 +41,8 @@ const ARRIVALS: usize = 4096;
 const DIALLING: usize = 64;
 /// Inputs taken in a row before the outputs are sent.
 const ROUND: usize = 256;
+/// One of so many datagrams of strangers is read when there is no time for all.
+const SAMPLE: u64 = 16;
 const WAKE: Token = Token(usize::MAX);
 
 /// What comes from connections, in the order in which it came.
@@ -53,6 +59,8 @@ pub(crate) enum Arrival {
         flow: Flow,
         message: Message,
         stamp: Time,
+        /// What the message takes of the bytes that may wait.
+        room: OwnedSemaphorePermit,
     },
     Garbage {
         reason: &'static str,
@@ -111,54 +119,6 @@ pub(crate) struct Report {
     pub(crate) chat_frames: u64,
 }
 
-/// The way to the control thread.
-#[derive(Clone)]
-pub(crate) struct ControlHandle {
-    arrivals: mpsc::Sender<Arrival>,
-    answers: mpsc::UnboundedSender<Answer>,
-    waker: Arc<Waker>,
-    /// Set while a wake-up is on its way: one is enough.
-    woken: Arc<AtomicBool>,
-}
-
-impl ControlHandle {
-    /// Hands over what a connection brought; waits while control is behind.
-    pub(crate) async fn arrive(&self, arrival: Arrival) {
-        if self.arrivals.send(arrival).await.is_ok() {
-            self.wake();
-        }
-    }
-
-    /// Hands over an answer.
-    pub(crate) fn answer(&self, answer: Answer) {
-        if self.answers.send(answer).is_ok() {
-            self.wake();
-        }
-    }
-
-    /// What control knows now; `None` if it has ended.
-    pub(crate) async fn report(&self) -> Option<Report> {
-        let (sender, receiver) = oneshot::channel();
-        self.answer(Answer::Report(sender));
-        receiver.await.ok()
-    }
-
-    /// The bans that hold now; `None` if control has ended.
-    pub(crate) async fn bans(&self) -> Option<Vec<Ban>> {
-        let (sender, receiver) = oneshot::channel();
-        self.answer(Answer::Bans(sender));
-        receiver.await.ok()
-    }
-
-    fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "the control thread could not be woken");
-        }
-    }
-}
-
 /// What control hands on: to plugins, shards, store and dialler.
 pub(crate) trait Shell: Send {
     fn ask(&mut self, ticket: Ticket, ask: Ask);
@@ -179,7 +139,10 @@ pub(crate) struct Control {
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The UDP sockets, by listener index.
     sockets: Vec<(u16, SipSocket)>,
-    outgoing: HashMap<u16, Vec<(Bytes, Bytes, SocketAddr)>>,
+    /// Messages of strangers that came while there was no time for them.
+    unread: u64,
+    /// What goes out by each of them, by listener index.
+    outgoing: Vec<Vec<Outgoing>>,
     connections: HashMap<u64, (Flow, Writer)>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
     dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
@@ -266,7 +229,8 @@ impl ControlParts {
             arrivals: self.arrivals,
             answers: self.answers,
             sockets,
-            outgoing: HashMap::new(),
+            unread: 0,
+            outgoing: Vec::new(),
             connections: HashMap::new(),
             by_peer: HashMap::new(),
             dialling: HashMap::new(),
@@ -308,16 +272,18 @@ impl Control {
             );
             // Before the queues are emptied: what comes later wakes again.
             self.woken.store(false, Ordering::Release);
-            self.receive(&mut readable, &mut batch);
-            if !self.take_queues() {
+            // First what was settled before the packets came: a config that is said to hold, holds.
+            if !self.take_answers() {
                 return;
             }
+            self.receive(&mut readable, &mut batch);
+            self.take_arrivals();
             let now = self.clock.now();
             if self.engine.next_timeout().is_some_and(|at| at <= now) {
                 self.engine.timeout(now);
             }
             self.drain();
-            self.send();
+            self.send(&mut batch);
         }
     }
 
@@ -329,7 +295,7 @@ impl Control {
 
     fn receive(&mut self, readable: &mut HashSet<Token>, batch: &mut Batch) {
         let (inbox, clock, garbage) = (&mut self.inbox, &self.clock, &mut self.report.garbage);
-        let engine = &self.engine;
+        let (engine, unread, now) = (&self.engine, &mut self.unread, self.clock.now());
         for (index, socket) in &mut self.sockets {
             let token = Token(usize::from(*index));
             if !readable.contains(&token) {
@@ -350,17 +316,23 @@ impl Control {
                 {
                     return;
                 }
-                // Before it costs anything.
-                if engine.is_banned(datagram.source.ip(), datagram.stamp) {
-                    *garbage.entry("banned").or_default() += 1;
-                    return;
+                let (source, stamp) = (datagram.source.ip(), datagram.stamp);
+                // So that the kernel's buffer keeps room for phones that are known.
+                if engine.is_late(stamp, now) && !engine.is_known(source, now) {
+                    *unread += 1;
+                    if !unread.is_multiple_of(SAMPLE) {
+                        return;
+                    }
                 }
+                let banned = engine.is_banned(source, stamp);
                 match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
+                    // The engine knows which of its messages belong to calls that are up.
                     Ok(message) => inbox.push(Input::Message {
                         flow,
                         message,
                         stamp: datagram.stamp,
                     }),
+                    Err(_) if banned => *garbage.entry("banned").or_default() += 1,
                     Err(malformed) => *garbage.entry(malformed.reason).or_default() += 1,
                 }
             });
@@ -381,8 +353,7 @@ impl Control {
         }
     }
 
-    /// False when the thread is to end.
-    fn take_queues(&mut self) -> bool {
+    fn take_arrivals(&mut self) {
         for _ in 0..ROUND {
             let Ok(arrival) = self.arrivals.try_recv() else {
                 break;
@@ -390,6 +361,10 @@ impl Control {
             self.arrived(arrival);
             self.drain();
         }
+    }
+
+    /// False when the thread is to end.
+    fn take_answers(&mut self) -> bool {
         while let Ok(answer) = self.answers.try_recv() {
             let input = match answer {
                 Answer::Verdict { ticket, verdict } => Input::Verdict { ticket, verdict },
@@ -442,7 +417,21 @@ impl Control {
                 self.engine
                     .handle(Input::FlowClosed { connection }, self.clock.now());
             }
-            Arrival::Message { flow, message, stamp } => {
+            Arrival::Message {
+                flow,
+                message,
+                stamp,
+                room,
+            } => {
+                drop(room); // it waits no longer
+                let (source, now) = (flow.peer.ip(), self.clock.now());
+                if self.engine.is_late(stamp, now) && !self.engine.is_known(source, now) {
+                    self.unread += 1;
+                    if !self.unread.is_multiple_of(SAMPLE) {
+                        // Its peer learns more from that than from silence.
+                        return self.forget(flow.connection);
+                    }
+                }
                 self.engine
                     .handle(Input::Message { flow, message, stamp }, self.clock.now());
             }
@@ -475,6 +464,11 @@ impl Control {
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
                     Output::Chat(output) => self.vanished.extend(self.chat.act(output)),
+                    Output::Proven { connection } => {
+                        if let Some((_, writer)) = self.connections.get(&connection) {
+                            writer.seat.prove();
+                        }
+                    }
                     Output::Record(record) => self.shell.record(record),
                     Output::Banned(ban) => log_ban(&ban, self.clock.now()),
                     Output::Drained => self.shell.drained(),
@@ -497,10 +491,11 @@ impl Control {
 
     fn route(&mut self, flow: Flow, packet: Packet) {
         if flow.transport == Transport::Udp {
-            self.outgoing
-                .entry(flow.listener)
-                .or_default()
-                .push((packet.head, packet.tail, flow.peer));
+            let listener = usize::from(flow.listener);
+            if self.outgoing.len() <= listener {
+                self.outgoing.resize_with(listener + 1, Vec::new);
+            }
+            self.outgoing[listener].push((packet.head, packet.tail, flow.peer));
             return;
         }
         let peer = (flow.transport, flow.peer);
@@ -509,7 +504,7 @@ impl Control {
             connection => connection,
         };
         if let Some((_, writer)) = self.connections.get(&connection) {
-            if writer.packets.try_send(packet).is_err() {
+            if !writer.write(packet) {
                 // It reads too slowly, or is closing: cut it, its task will report the end.
                 self.report.slow_readers += 1;
                 self.forget(connection);
@@ -532,15 +527,12 @@ impl Control {
     }
 
     /// Hands over the datagrams of this round, and knows then how long each relay took.
-    fn send(&mut self) {
-        for (index, packets) in &mut self.outgoing {
-            if packets.is_empty() {
-                continue;
+    fn send(&mut self, batch: &mut Batch) {
+        for (listener, socket) in &self.sockets {
+            if let Some(packets) = self.outgoing.get_mut(usize::from(*listener)) {
+                self.report.sent.add(socket.send(batch, packets));
+                packets.clear();
             }
-            if let Some((_, socket)) = self.sockets.iter().find(|(listener, _)| listener == index) {
-                self.report.sent.add(socket.send(packets));
-            }
-            packets.clear();
         }
         if self.relayed.is_empty() {
             return;
@@ -556,7 +548,10 @@ impl Control {
         for (flow, _) in self.connections.values() {
             *connections.entry(flow.transport.name()).or_default() += 1;
         }
+        let mut garbage = self.report.garbage.clone();
+        garbage.insert("unread", self.unread - self.unread / SAMPLE);
         Report {
+            garbage,
             counts: self.engine.counts().clone(),
             gauges: self.engine.gauges(),
             kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),

@@ -102,11 +102,8 @@ impl Running {
     /// Nothing here can fail.
     fn apply(&mut self, config: Resolved, material: Material) {
         self.connections.keys.replace(material);
-        self.connections.limit(
-            self.config.sip.connections,
-            config.sip.connections,
-            config.messages.max_size,
-        );
+        self.connections
+            .limit(config.sip.connections, config.messages.max_size);
         self.level.set(&config.log.level);
         // The host first: the engine asks about a hook only when its chain is there.
         self.plugins.follow(&config);
@@ -127,7 +124,7 @@ fn needs_restart(old: &Resolved, new: &Resolved) -> Vec<&'static str> {
         .collect()
 }
 
-fn fixed(config: &Resolved) -> [(&'static str, String); 19] {
+fn fixed(config: &Resolved) -> [(&'static str, String); 20] {
     let Resolved {
         node,
         log,
@@ -153,6 +150,7 @@ fn fixed(config: &Resolved) -> [(&'static str, String); 19] {
         ("http.timeout", format!("{:?}", http.timeout)),
         ("media.shards", media.shards.to_string()),
         ("media.rtp_ports", format!("{:?}", media.rtp_ports)),
+        ("media.webrtc_port", format!("{:?}", media.webrtc_port)),
         ("store.path", store.path.display().to_string()),
         ("store.sync", store.full_sync.to_string()),
         ("cdr", format!("{cdr:?}")),

@@ -1,11 +1,15 @@
 //! A media thread: one `cordboard_media::Shard`, the sockets of its legs, and a way in for commands.
 //!
-//! The thread sleeps until the next tick or command. It does not wake for packets: they wait in their
+//! The thread sleeps until the next tick or command. It does not wake for packets of phones: they wait in their
 //! sockets, stamped by the kernel, and are read just before the tick that needs them. That saves thousands
 //! of wake-ups a second and costs nothing, because a frame is mixed on the tick whenever it came.
 //! Keys and reports of the peer are noticed a tick later than they could be.
+//!
+//! Packets of WebRTC peers wake it: video is forwarded at once. All of them come to one port, which is emptied in
+//! batches.
 
 mod port;
+mod webrtc;
 mod worker;
 
 use std::io;
@@ -25,13 +29,14 @@ use mio::Waker;
 use crate::clock::Clock;
 
 pub(crate) use port::part;
+pub(crate) use webrtc::WebRtcPort;
 use worker::Worker;
 
 /// Commands that may wait for a shard.
 const QUEUE: usize = 4096;
 
 /// How a shard is set up.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct ShardConfig {
     /// Which one it is.
     pub(crate) id: ShardId,
@@ -39,6 +44,8 @@ pub(crate) struct ShardConfig {
     pub(crate) ports: RangeInclusive<u16>,
     /// The switch's clock.
     pub(crate) clock: Clock,
+    /// Its port for WebRTC, if that is served.
+    pub(crate) webrtc: Option<WebRtcPort>,
 }
 
 /// What a shard's thread counts, a moment ago.

@@ -11,7 +11,7 @@ use crate::BuildError;
 pub const WANTS: [&str; 4] = ["config", "kv", "log", "time"];
 
 /// The hooks that a plugin may implement.
-const HOOKS: [&str; 2] = ["conference-policy", "message-filter"];
+const HOOKS: [&str; 3] = ["conference-policy", "message-filter", "call-router"];
 
 /// What a `plugin.toml` says; it also travels inside the built component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

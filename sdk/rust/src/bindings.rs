@@ -66,3 +66,22 @@ pub mod message_filter {
         additional_derives: [PartialEq, Eq],
     });
 }
+
+pub mod call_router {
+    //! The export `call-router`.
+    wit_bindgen::generate!({
+        path: "../wit/v1",
+        world: "call-router-plugin",
+        with: {
+            "cordboard:plugin/types@0.1.0": crate::bindings::powers::cordboard::plugin::types,
+            "cordboard:plugin/log@0.1.0": crate::bindings::powers::cordboard::plugin::log,
+            "cordboard:plugin/kv@0.1.0": crate::bindings::powers::cordboard::plugin::kv,
+            "cordboard:plugin/config@0.1.0": crate::bindings::powers::cordboard::plugin::config,
+            "cordboard:plugin/time@0.1.0": crate::bindings::powers::cordboard::plugin::time,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_call_router",
+        default_bindings_module: "cordboard_sdk::bindings::call_router",
+        additional_derives: [PartialEq, Eq],
+    });
+}

@@ -1,6 +1,7 @@
 //! The macro that makes a plugin's type the component's exports.
 
-/// Exports a plugin: its type, then the hooks that it serves (`conference_policy`, `message_filter`).
+/// Exports a plugin: its type, then the hooks that it serves (`conference_policy`, `message_filter`,
+/// `call_router`).
 ///
 /// ```text
 /// cordboard_sdk::export!(WordFilter: message_filter);
@@ -52,6 +53,9 @@ macro_rules! export {
     (@check message_filter, $plugin:ty) => {
         let _ = <$plugin as $crate::MessageFilter>::filter;
     };
+    (@check call_router, $plugin:ty) => {
+        let _ = <$plugin as $crate::CallRouter>::route;
+    };
     (@hook conference_policy) => {
         impl $crate::bindings::conference_policy::exports::cordboard::plugin::conference_policy::Guest
             for Exports
@@ -72,6 +76,16 @@ macro_rules! export {
         }
         $crate::bindings::message_filter::export_message_filter!(
             Exports with_types_in $crate::bindings::message_filter
+        );
+    };
+    (@hook call_router) => {
+        impl $crate::bindings::call_router::exports::cordboard::plugin::call_router::Guest for Exports {
+            fn route(ask: $crate::RouteAsk) -> $crate::RouteVerdict {
+                with_instance(|plugin| $crate::CallRouter::route(plugin, ask))
+            }
+        }
+        $crate::bindings::call_router::export_call_router!(
+            Exports with_types_in $crate::bindings::call_router
         );
     };
 }

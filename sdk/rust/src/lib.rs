@@ -60,6 +60,7 @@ pub mod testing;
 pub mod time;
 mod verdict;
 
+pub use bindings::call_router::exports::cordboard::plugin::call_router::{RouteAsk, RouteVerdict};
 pub use bindings::conference_policy::exports::cordboard::plugin::conference_policy::{
     Admission, JoinAsk, JoinVerdict,
 };
@@ -96,4 +97,10 @@ pub trait ConferencePolicy: Plugin {
 pub trait MessageFilter: Plugin {
     /// What becomes of this message?
     fn filter(&mut self, message: Message) -> MessageVerdict;
+}
+
+/// The hook `call-router`: asked once for each call that a caller begins.
+pub trait CallRouter: Plugin {
+    /// Where does this call go?
+    fn route(&mut self, ask: RouteAsk) -> RouteVerdict;
 }

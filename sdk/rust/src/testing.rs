@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::log::Level;
-use crate::{ConferenceView, JoinAsk, Message, Plugin, Role};
+use crate::{ConferenceView, JoinAsk, Message, Plugin, Role, RouteAsk};
 
 #[derive(Default)]
 struct Powers {
@@ -66,6 +66,17 @@ pub fn join_ask(display_name: &str) -> JoinAsk {
         display_name: display_name.into(),
         transport: "udp".into(),
         role: Role::Member,
+    }
+}
+
+/// A call from Alice to a number.
+pub fn route_ask(number: &str) -> RouteAsk {
+    RouteAsk {
+        realm: "example.org".into(),
+        number: number.into(),
+        user: Some("alice".into()),
+        display_name: "Alice".into(),
+        transport: "udp".into(),
     }
 }
 

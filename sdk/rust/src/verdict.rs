@@ -1,6 +1,6 @@
 //! Short ways to write verdicts, and what an absent change means.
 
-use crate::{Admission, JoinVerdict, MessageVerdict, Refusal, Reply, Rewrite};
+use crate::{Admission, JoinVerdict, MessageVerdict, Refusal, Reply, Rewrite, RouteVerdict};
 
 #[expect(
     clippy::derivable_impls,
@@ -72,6 +72,26 @@ impl MessageVerdict {
         Self::Reply(Reply {
             content_type: "text/plain;charset=utf-8".into(),
             body: text.into().into_bytes(),
+        })
+    }
+}
+
+impl RouteVerdict {
+    /// To the conference behind this number.
+    pub fn conference(number: impl Into<String>) -> Self {
+        Self::Conference(number.into())
+    }
+
+    /// To the phones of this user, or to this one device.
+    pub fn user(user: impl Into<String>) -> Self {
+        Self::User(user.into())
+    }
+
+    /// Nowhere: a final SIP status from 400 to 699, and one line for the caller.
+    pub fn refuse(code: u16, reason: impl Into<String>) -> Self {
+        Self::Refuse(Refusal {
+            code,
+            reason: reason.into(),
         })
     }
 }

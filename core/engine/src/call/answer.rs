@@ -142,7 +142,8 @@ impl Engine {
             return;
         }
         call.unacknowledged = None;
-        if call.stage == Stage::Answered {
+        let arrives = call.stage == Stage::Answered;
+        if arrives {
             call.stage = Stage::Up;
         }
         if call.offered
@@ -153,6 +154,9 @@ impl Engine {
         }
         self.greet(key);
         self.flush(key);
+        if arrives {
+            self.show_around(key);
+        }
         self.advance_offer(key);
     }
 }

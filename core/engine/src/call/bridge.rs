@@ -10,16 +10,18 @@ use crate::arena::Key;
 use crate::call::ability::Abilities;
 use crate::call::incoming::{Caller, accepted};
 use crate::call::outbox::Outbox;
+use crate::call::peer::peer_on;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Place, Stage};
+use crate::conference::seat::Seat;
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, Transport};
 use crate::sip::dialog::{Dialog, address_in, hops_left};
 use crate::sip::grammar::List;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
@@ -28,6 +30,17 @@ use crate::timer::{RINGING, Timer};
 
 /// What phones hear that rang in vain because another was picked up (RFC 3326).
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+
+const NOT_REGISTERED: Refusal = Refusal {
+    status: 480,
+    phrase: "Temporarily Unavailable",
+    reason: "not_registered",
+};
+const TOO_MANY_HOPS: Refusal = Refusal {
+    status: 483,
+    phrase: "Too Many Hops",
+    reason: "too_many_hops",
+};
 
 /// A call between users.
 #[derive(Debug)]
@@ -66,28 +79,17 @@ impl Engine {
         number: String,
     ) {
         let contacts = self.contacts_of(place);
-        if contacts.is_empty() {
-            return self.refuse_in(
-                transaction,
-                &request,
-                480,
-                "Temporarily Unavailable",
-                "not_registered",
-            );
-        }
-        if let Some(refusal) = self.unacceptable_offer(&request, caller.flow) {
-            return self.refuse_in(
-                transaction,
-                &request,
-                refusal.status,
-                refusal.phrase,
-                refusal.reason,
-            );
-        }
         // Behind us the call goes on, so that a loop ends here at the latest.
-        let Some(hops) = hops_left(&request) else {
-            return self.refuse_in(transaction, &request, 483, "Too Many Hops", "too_many_hops");
+        let hops = hops_left(&request);
+        let refusal = if contacts.is_empty() {
+            Some(NOT_REGISTERED)
+        } else {
+            let offer = self.unacceptable_offer(&request, caller.flow);
+            offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS))
         };
+        if let Some(refusal) = refusal {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
+        }
         self.trying(transaction, &request);
         let realm = caller.account.realm.clone();
         let from_user = match caller.identity.credential() {
@@ -107,7 +109,7 @@ impl Engine {
             winner: None,
             best: None,
             rings_until: Time::default(),
-            hops,
+            hops: hops.unwrap_or_default(),
         });
         let leg = self.new_leg(mix, shard, false, false);
         let place = Place::Bridge(bridge);
@@ -180,7 +182,8 @@ impl Engine {
             .bridges
             .get(bridge_key)
             .map(|bridge| (bridge.mix, bridge.shard))?;
-        let leg = self.new_leg(mix, shard, false, false);
+        let mut leg = self.new_leg(mix, shard, false, false);
+        leg.bundle = peer_on(contact.flow.transport).then(Box::default);
         let sent_by = self.sent_by(contact.flow);
         let bridge = self.bridges.get_mut(bridge_key)?;
         let dialog = Dialog {
@@ -190,7 +193,7 @@ impl Engine {
             local_uri: bridge.from_uri.clone(),
             local_name: Some(bridge.from_name.clone()),
             remote: format!("<{}>", bridge.to_uri),
-            target: contact.contact.clone(),
+            target: contact.contact.clone().into(),
             route: routes(&contact.path),
             local_cseq: 0,
             remote_cseq: None,
@@ -233,6 +236,7 @@ impl Engine {
             reason: None,
             pending: VecDeque::new(),
             allowance: (f64::from(self.config.message_rate) * 2.0, self.wire.now),
+            seat: Seat::new(self.wire.now),
         });
         bridge.forks.push(key);
         let caller = bridge.caller;
@@ -332,7 +336,7 @@ impl Engine {
         let early = early.into_iter().find(|early| early.dialog.remote_tag == tag);
         let heard = early.map(|early| {
             call.dialog = early.dialog;
-            early.audio
+            early.settled
         });
         call.dialog.established_by(response);
         call.accepts = accepted(response);
@@ -350,11 +354,9 @@ impl Engine {
         }
         let settled = match (response.body_slice().is_empty(), heard.flatten()) {
             // The answer came before, with a provisional response.
-            (true, Some(audio)) => {
-                if let Some(call) = self.calls.get_mut(key) {
-                    call.offered = false;
-                }
-                self.set_audio(key, audio);
+            (true, Some(settled)) => {
+                self.settle_media(key, settled);
+                self.offer_concluded(key);
                 Ok(())
             }
             _ => self.take_answer(key, response),

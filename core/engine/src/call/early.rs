@@ -3,6 +3,7 @@
 
 use crate::arena::Key;
 use crate::call::ability::requires;
+use crate::call::media::Settled;
 use crate::call::{Call, Place};
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
@@ -12,7 +13,6 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::Owner;
 use cordboard_model::Time;
-use cordboard_model::media::AudioSetup;
 
 use crate::timer::{RINGING, Timer};
 
@@ -26,7 +26,7 @@ pub(crate) struct Early {
     /// The last number that we have confirmed.
     rseq: Option<u32>,
     /// The answer to our offer that came with it.
-    pub(crate) audio: Option<AudioSetup>,
+    pub(crate) settled: Option<Settled>,
 }
 
 impl Call {
@@ -44,7 +44,7 @@ impl Call {
                 self.early.push(Early {
                     dialog,
                     rseq: None,
-                    audio: None,
+                    settled: None,
                 });
                 self.early.len() - 1
             }
@@ -132,8 +132,8 @@ impl Engine {
 
     /// Takes the answer of a phone that has not picked up yet; what came last is heard.
     fn early_media(&mut self, key: Key, response: &Message) -> bool {
-        let audio = match self.read_answer(key, response) {
-            Ok(Some(audio)) => audio,
+        let settled = match self.read_answer(key, response) {
+            Ok(Some(settled)) => settled,
             Ok(None) => return false,
             Err(refusal) => {
                 self.wire.counts.reject(refusal.reason);
@@ -141,9 +141,9 @@ impl Engine {
             }
         };
         if let Some(early) = self.calls.get_mut(key).and_then(|call| call.early(response)) {
-            early.audio = Some(audio.clone());
+            early.settled = Some(settled.clone());
         }
-        self.set_audio(key, audio);
+        self.settle_media(key, settled);
         true
     }
 
@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// The call and the place of the early dialog that a request of a called phone belongs to.
-    fn early_of(&self, request: &Message) -> Option<(Key, usize)> {
+    pub(crate) fn early_of(&self, request: &Message) -> Option<(Key, usize)> {
         let (to, from) = (request.to().ok()?, request.from().ok()?);
         let tag = to.tag()?;
         let (key, _) = Key::read(tag)?;
@@ -198,7 +198,7 @@ impl Engine {
             return true;
         }
         early.dialog.retarget(request);
-        let answered = early.rseq.is_some() && early.audio.is_some();
+        let answered = early.rseq.is_some() && early.settled.is_some();
         if request.body_slice().is_empty() {
             self.respond_described(key, transaction, request, "");
         } else if !answered {

@@ -2,12 +2,11 @@
 
 use crate::arena::Key;
 use crate::call::{Call, Place, Stage};
+use crate::conference::event::Event;
 use crate::engine::{Engine, Subject};
 use crate::io::Packet;
 use crate::sip::message::Message;
-use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::transaction::Owner;
 use crate::sip::write::respond;
 
 /// The Reason of the BYEs that end a drain (RFC 3326).
@@ -58,7 +57,7 @@ impl Engine {
             return;
         };
         match call.stage {
-            Stage::Answered | Stage::Up => self.bye(&mut call, reason),
+            Stage::Answered | Stage::Up => call = self.part(call, reason),
             _ => self.refuse_invite(&call, 503, "Service Unavailable", reason),
         }
         self.leave(key, &call, reason);
@@ -66,21 +65,17 @@ impl Engine {
 
     /// Every call that is still up at the end of a drain.
     pub(crate) fn hang_up_all(&mut self) {
+        let mut alive: Vec<_> = self.conferences.keys().copied().collect();
+        alive.sort_unstable(); // the same inputs give the same outputs
+        for id in alive {
+            self.tell_all(id, Event::End);
+            if let Some(conference) = self.conferences.get_mut(&id) {
+                conference.ending = true;
+            }
+        }
         for key in self.calls.keys() {
             self.hang_up(key, "shutdown", Some(SHUTDOWN));
         }
-    }
-
-    pub(crate) fn bye(&mut self, call: &mut Call, reason: Option<&str>) {
-        let flow = call.dialog.next_flow();
-        self.transactions
-            .open_client(Method::Bye, flow, Owner::Farewell, &mut self.wire, |branch| {
-                let writer = call.dialog.request(Method::Bye, branch, None);
-                Packet::whole(match reason {
-                    Some(reason) => writer.header("Reason", reason).finish(),
-                    None => writer.finish(),
-                })
-            });
     }
 
     /// Takes a call out of every table but those of its place.
@@ -132,7 +127,10 @@ impl Engine {
     /// Tells the conference or the other side that this call is gone.
     pub(crate) fn leave(&mut self, key: Key, call: &Call, reason: Option<&str>) {
         match call.place {
-            Place::Conference(id) => self.left(key, id, call.stage),
+            Place::Conference(id) => {
+                self.left(key, id, call);
+                self.others_look(key, call.place);
+            }
             Place::Bridge(bridge) => self.bridge_side_ended(bridge, key, call, reason),
         }
     }

@@ -11,18 +11,37 @@ use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::ability::Abilities;
 use crate::call::outbox::Outbox;
+use crate::call::peer::is_peer_request;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Leg, Place, Stage};
+use crate::conference::seat::Seat;
 use crate::config::Account;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
 use crate::sip::write::respond;
+
+/// As many calls as may be.
+pub(crate) const TOO_MANY_CALLS: Refusal = Refusal {
+    status: 503,
+    phrase: "Too Many Calls",
+    reason: "too_many_calls",
+};
+const WRONG_PIN: Refusal = Refusal {
+    status: 403,
+    phrase: "Dial The Number, An Asterisk And The PIN",
+    reason: "wrong_pin",
+};
+const CONFERENCE_FULL: Refusal = Refusal {
+    status: 486,
+    phrase: "Conference Full",
+    reason: "conference_full",
+};
 
 /// A caller who was let in at the door, before the callee is known.
 #[derive(Debug)]
@@ -53,9 +72,6 @@ impl Engine {
         let Some(transaction) = self.open_server(&request, flow) else {
             return;
         };
-        if self.calls.len() >= self.config.limits.calls {
-            return self.refuse_in(transaction, &request, 503, "Too Many Calls", "too_many_calls");
-        }
         if self.refused_as_too_brief(transaction, &request) {
             return;
         }
@@ -69,6 +85,9 @@ impl Engine {
             identity,
             account,
         };
+        if self.calls.len() >= self.config.limits.calls {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
+        }
         self.route_call(transaction, request, caller, number, pin);
     }
 
@@ -95,32 +114,36 @@ impl Engine {
             entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let config = Arc::clone(config);
-        let full = self
-            .conferences
-            .get(&id)
-            .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
-        if !admitted {
-            self.joined("refused", caller.flow);
+        if role == Role::Member
+            && self
+                .conferences
+                .get(&id)
+                .is_some_and(|conference| conference.locked)
+        {
+            self.joined("locked", caller.flow);
             return self.refuse_in(
                 transaction,
                 &request,
                 403,
-                "Dial The Number, An Asterisk And The PIN",
-                "wrong_pin",
+                "Conference Is Locked",
+                "conference_locked",
             );
         }
-        if full {
+        let full = self
+            .conferences
+            .get(&id)
+            .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
+        let refusal = if !admitted {
+            self.joined("refused", caller.flow);
+            Some(WRONG_PIN)
+        } else if full {
             self.joined("full", caller.flow);
-            return self.refuse_in(transaction, &request, 486, "Conference Full", "conference_full");
-        }
-        if let Some(refusal) = self.unacceptable_offer(&request, caller.flow) {
-            return self.refuse_in(
-                transaction,
-                &request,
-                refusal.status,
-                refusal.phrase,
-                refusal.reason,
-            );
+            Some(CONFERENCE_FULL)
+        } else {
+            self.unacceptable_offer(&request, caller.flow)
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
         }
         self.trying(transaction, &request);
         let (mix, shard) = self.conference_mix(config);
@@ -163,10 +186,11 @@ impl Engine {
         request: Message,
         caller: &Caller,
         place: Place,
-        leg: Leg,
+        mut leg: Leg,
         number: String,
         focus: bool,
     ) -> Option<Key> {
+        leg.bundle = is_peer_request(&request, caller.flow).then(Box::default);
         let secret = self.wire.token();
         let sent_by = self.sent_by(caller.flow);
         let contact = self.contact(&number, caller.flow, focus);
@@ -223,6 +247,7 @@ impl Engine {
                 reason: None,
                 pending: VecDeque::new(),
                 allowance,
+                seat: Seat::new(now),
             }
         });
         self.invites.insert(transaction, call);

@@ -1,8 +1,12 @@
-//! INFO inside a call (RFC 6086, and the older use without packages): keys that were pressed.
+//! Keys that are pressed inside a call, by INFO (RFC 6086, and the older use without packages) or as RTP
+//! events (RFC 4733): in a call between users the other side gets them, in a conference nobody does.
+
+use cordboard_model::LegId;
+use cordboard_model::media::MediaCommand;
 
 use crate::arena::Key;
-use crate::call::Place;
 use crate::call::outbox::Outgoing;
+use crate::call::{Place, Stage};
 use crate::engine::Engine;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -23,33 +27,61 @@ impl Engine {
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let relay = kind.eq_ignore_ascii_case("application/dtmf-relay");
         if relay || kind.eq_ignore_ascii_case("application/dtmf") {
-            if digit(request.body_slice(), relay).is_none() {
+            let Some(digit) = digit(request.body_slice(), relay) else {
                 return self.refuse_in(transaction, request, 400, "No Such Key", "bad_dtmf");
-            }
-            self.key_pressed(key, kind, &request.body());
+            };
+            self.key_told(key, digit, kind, &request.body());
         }
         self.respond_with(transaction, request, 200, "OK", |response| response);
     }
 
-    /// In a call between users the other side gets the key; in a conference nobody does.
-    fn key_pressed(&mut self, key: Key, kind: &str, body: &[u8]) {
-        let Some(Place::Bridge(bridge)) = self.calls.get(key).map(|call| call.place) else {
+    /// An INFO tells of a key: the other side is told in the same way, or hears it if it takes none.
+    fn key_told(&mut self, key: Key, digit: char, kind: &str, body: &[u8]) {
+        let Some(other) = self.hearer(key) else {
             return;
         };
-        let Some(other) = self
-            .other_side(bridge, key)
-            .filter(|other| self.calls.get(*other).is_some_and(|call| call.peer.info))
-        else {
-            return;
-        };
+        if !self.calls.get(other).is_some_and(|call| call.peer.info) {
+            return self.press(other, digit);
+        }
         let message = Outgoing {
             method: Method::Info,
-            tail: crate::conference::message::tail(kind, &[], body),
+            tail: crate::conference::copies::tail(kind, &[], body),
             name: String::new(),
+            of: "conference",
             queued: self.wire.now,
             again: false,
+            by_stream: false,
         };
         self.post(other, message);
+    }
+
+    /// A shard has heard a key.
+    pub(crate) fn key_heard(&mut self, leg: LegId, digit: char) {
+        let other = self.legs.get(&leg).and_then(|key| self.hearer(*key));
+        if let Some(other) = other {
+            self.press(other, digit);
+        }
+    }
+
+    /// Who is to hear the keys that are pressed on this side of a call.
+    fn hearer(&self, key: Key) -> Option<Key> {
+        match self.calls.get(key)?.place {
+            Place::Bridge(bridge) => self.other_side(bridge, key),
+            Place::Conference(_) => None,
+        }
+    }
+
+    /// Presses a key towards a peer whose media is set up: as an event, or as a tone where it takes none.
+    fn press(&mut self, key: Key, digit: char) {
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        if call.leg.audio.is_none() || !matches!(call.stage, Stage::Answered | Stage::Up) {
+            return;
+        }
+        let (leg, shard) = (call.leg.id, call.leg.shard);
+        let text = digit.to_string();
+        self.media(shard, MediaCommand::Digits { leg, text });
     }
 }
 

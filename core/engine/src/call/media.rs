@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use cordboard_model::media::peer::PeerCommand;
 use cordboard_model::media::{AudioSetup, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 
@@ -9,9 +10,17 @@ use crate::arena::Key;
 use crate::call::{Leg, Place, Stage};
 use crate::engine::Engine;
 use crate::io::{Flow, address_of_family};
+use crate::sdp::rtc::{Bundle, is_webrtc};
 use crate::sdp::{Capabilities, Origin, Session, accept_answer, answer, offer};
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
+
+/// What an answer to an offer of ours has settled.
+#[derive(Debug, Clone)]
+pub(crate) enum Settled {
+    Audio(AudioSetup),
+    Peer(Box<Bundle>),
+}
 
 impl Engine {
     /// The shard with the fewest legs.
@@ -33,6 +42,8 @@ impl Engine {
             shard,
             port: None,
             audio: None,
+            bundle: None,
+            described: None,
             muted,
             deaf,
             flows: Direction::BOTH,
@@ -47,19 +58,28 @@ impl Engine {
         };
         call.stage = Stage::Opening;
         let peer = call.dialog.flow.peer.ip();
-        let leg = call.leg.clone();
+        let leg = &call.leg;
+        let (id, shard) = (leg.id, leg.shard);
         let local = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
-        self.legs.insert(leg.id, key);
-        self.shard_load[usize::from(leg.shard.0)] += 1;
-        let command = MediaCommand::Open {
-            leg: leg.id,
-            mix: leg.mix,
-            local,
-            audio: None,
-            muted: leg.muted,
-            deaf: leg.deaf,
+        let command = match leg.bundle {
+            Some(_) => MediaCommand::Peer(PeerCommand::Open {
+                leg: id,
+                mix: leg.mix,
+                muted: leg.muted,
+                deaf: leg.deaf,
+            }),
+            None => MediaCommand::Open {
+                leg: id,
+                mix: leg.mix,
+                local,
+                audio: None,
+                muted: leg.muted,
+                deaf: leg.deaf,
+            },
         };
-        self.media(leg.shard, command);
+        self.legs.insert(id, key);
+        self.shard_load[usize::from(shard.0)] += 1;
+        self.media(shard, command);
     }
 
     pub(crate) fn close_leg(&mut self, leg: &Leg) {
@@ -81,8 +101,9 @@ impl Engine {
                 }
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
-            // Keys and talking are for conference control.
-            MediaEvent::Digit { .. } | MediaEvent::Talking { .. } => {}
+            MediaEvent::Peer(event) => self.on_peer(event),
+            MediaEvent::Digit { leg, digit } => self.key_heard(leg, digit),
+            MediaEvent::Talking { leg, on } => self.talking(leg, on),
         }
     }
 
@@ -94,9 +115,15 @@ impl Engine {
             return;
         };
         call.leg.port = Some(port);
-        match call.place {
-            Place::Conference(_) => self.answer(key),
-            Place::Bridge(bridge) => self.bridge_leg_opened(bridge, key),
+        self.leg_ready(key);
+    }
+
+    /// What our descriptions need is there.
+    pub(crate) fn leg_ready(&mut self, key: Key) {
+        match self.calls.get(key).map(|call| call.place) {
+            Some(Place::Conference(_)) => self.answer(key),
+            Some(Place::Bridge(bridge)) => self.bridge_leg_opened(bridge, key),
+            None => {}
         }
     }
 
@@ -127,12 +154,16 @@ impl Engine {
         }
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
         let answered = read_sdp(request).and_then(|session| {
+            if is_webrtc(&session) {
+                return self.unacceptable_peer(&session);
+            }
             answer(
                 &session,
                 &self.capabilities(Direction::BOTH),
                 anywhere,
                 &mut Origin::new(0, [0; 58]),
             )
+            .map(|_| ())
         });
         answered.err()
     }
@@ -140,6 +171,9 @@ impl Engine {
     /// Answers an offer of the peer: the text of ours, the audio set.
     pub(crate) fn answer_offer(&mut self, key: Key, message: &Message) -> Result<String, Refusal> {
         let session = read_sdp(message)?;
+        if self.is_peer(key) {
+            return self.answer_peer(key, &session);
+        }
         let (local, ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
         let Some(call) = self.calls.get_mut(key) else {
             return Ok(String::new());
@@ -158,6 +192,9 @@ impl Engine {
 
     /// Our offer.
     pub(crate) fn make_offer(&mut self, key: Key) -> String {
+        if self.is_peer(key) {
+            return self.offer_to_peer(key);
+        }
         let (local, ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
         let Some(call) = self.calls.get_mut(key) else {
             return String::new();
@@ -168,28 +205,49 @@ impl Engine {
 
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&mut self, key: Key, message: &Message) -> Result<(), Refusal> {
-        let Some(audio) = self.read_answer(key, message)? else {
+        let Some(settled) = self.read_answer(key, message)? else {
             return Ok(());
         };
-        if let Some(call) = self.calls.get_mut(key) {
-            call.offered = false;
-        }
-        self.set_audio(key, audio);
+        self.settle_media(key, settled);
+        self.offer_concluded(key);
         Ok(())
     }
 
+    /// Our offer has its answer, or will get none.
+    pub(crate) fn offer_concluded(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(key) {
+            call.offered = false;
+            if let Some(bundle) = &mut call.leg.bundle {
+                bundle.conclude();
+            }
+        }
+    }
+
+    /// What an answer has settled holds from now on.
+    pub(crate) fn settle_media(&mut self, key: Key, settled: Settled) {
+        match settled {
+            Settled::Audio(audio) => self.set_audio(key, audio),
+            Settled::Peer(bundle) => self.settle_peer(key, bundle),
+        }
+    }
+
     /// What an answer to our last offer says.
-    pub(crate) fn read_answer(&self, key: Key, message: &Message) -> Result<Option<AudioSetup>, Refusal> {
+    pub(crate) fn read_answer(&self, key: Key, message: &Message) -> Result<Option<Settled>, Refusal> {
         let session = read_sdp(message)?;
         let Some(call) = self.calls.get(key) else {
             return Ok(None);
         };
+        if let Some(bundle) = &call.leg.bundle {
+            let next = bundle.answered(&session, self.terms(key, &self.peer_audio(key)))?;
+            return Ok(Some(Settled::Peer(Box::new(next))));
+        }
         let sent = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
-        accept_answer(&sent, &session, &self.capabilities(call.leg.flows)).map(Some)
+        accept_answer(&sent, &session, &self.capabilities(call.leg.flows))
+            .map(|audio| Some(Settled::Audio(audio)))
     }
 
     /// What we can do on a leg whose media is to flow this way.
-    fn capabilities(&self, direction: Direction) -> Capabilities {
+    pub(crate) fn capabilities(&self, direction: Direction) -> Capabilities {
         Capabilities {
             codecs: self.config.codecs.clone(),
             direction,
@@ -198,7 +256,7 @@ impl Engine {
     }
 
     /// Which way the media of a call is to flow as far as we are asked.
-    fn flows(&self, key: Key) -> Direction {
+    pub(crate) fn flows(&self, key: Key) -> Direction {
         self.calls.get(key).map_or(Direction::BOTH, |call| call.leg.flows)
     }
 
@@ -225,10 +283,11 @@ pub(crate) fn direction_said(message: &Message) -> Option<Direction> {
         .iter()
         .find(|media| media.kind == "audio" && media.port != 0)?;
     let said = session.direction(audio);
-    // The address 0.0.0.0 is how RFC 2543 held a call.
-    let held = session
-        .address(audio)
-        .is_some_and(|address| address.is_unspecified());
+    // The address 0.0.0.0 is how RFC 2543 held a call; a WebRTC peer writes it for "not known yet".
+    let held = !is_webrtc(&session)
+        && session
+            .address(audio)
+            .is_some_and(|address| address.is_unspecified());
     Some(Direction {
         receive: said.receive && !held,
         ..said
@@ -251,7 +310,7 @@ const BAD_SDP: Refusal = Refusal {
     reason: "bad_sdp",
 };
 
-fn read_sdp(message: &Message) -> Result<Session<'_>, Refusal> {
+pub(crate) fn read_sdp(message: &Message) -> Result<Session<'_>, Refusal> {
     if !is_sdp(message) {
         return Err(BAD_SDP);
     }

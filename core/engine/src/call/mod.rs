@@ -10,6 +10,8 @@ pub(crate) mod info;
 pub(crate) mod media;
 pub(crate) mod offer;
 pub(crate) mod outbox;
+pub(crate) mod parting;
+pub(crate) mod peer;
 pub(crate) mod reliable;
 pub(crate) mod reoffer;
 pub(crate) mod route;
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use cordboard_model::hook::conference::Role;
 use cordboard_model::hook::message::MessageVerdict;
+use cordboard_model::media::peer::PeerSetup;
 use cordboard_model::media::{AudioSetup, Direction};
 use cordboard_model::{ConferenceId, LegId, MixId, ShardId, Ticket, Time};
 
@@ -33,9 +36,11 @@ use self::reoffer::Reoffer;
 use self::session::Session;
 use crate::arena::Key;
 use crate::conference::message::PendingMessage;
+use crate::conference::seat::Seat;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet, address_of_family};
 use crate::sdp::Origin;
+use crate::sdp::rtc::Bundle;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 
@@ -73,6 +78,10 @@ pub(crate) struct Leg {
     pub(crate) port: Option<u16>,
     /// What holds on it now.
     pub(crate) audio: Option<AudioSetup>,
+    /// The lines of a WebRTC peer; `None` for every other.
+    pub(crate) bundle: Option<Box<Bundle>>,
+    /// What the shard was told of them last.
+    pub(crate) described: Option<Box<PeerSetup>>,
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
     /// Which way we offer and take media: less than both ways while the other side holds.
@@ -142,6 +151,8 @@ pub(crate) struct Call {
     pub(crate) pending: VecDeque<(Ticket, Option<Decided>)>,
     /// Messages per second: what is left of the allowance, and when it was counted.
     pub(crate) allowance: (f64, Time),
+    /// Its part in a conference.
+    pub(crate) seat: Seat,
 }
 
 impl Engine {

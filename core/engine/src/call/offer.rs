@@ -66,6 +66,7 @@ impl Engine {
             false => self.respond_described(key, transaction, &request, &text),
         }
         self.direction_changed(key, &request, true);
+        self.advance_offer(key);
     }
 
     /// One offer at a time (RFC 3261 section 14.2, RFC 3311 section 5.2). An UPDATE without an offer

@@ -6,16 +6,25 @@ use bytes::Bytes;
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::incoming::accepted;
 use crate::call::{Call, Stage};
+use crate::conference::copies::{tail, text_of_tail};
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
-use crate::io::{Packet, Transport};
+use crate::io::{Flow, Packet, Transport};
 use crate::sip::method::Method;
+use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::uri::Uri;
 
 /// How many messages may wait for their answers in one dialog.
 const WINDOW: usize = 4;
 /// A request larger than this should not go by UDP (RFC 3261 section 18.1.1).
 const UDP_SAFE: usize = 1300;
+/// What a datagram holds over IPv4.
+const DATAGRAM: usize = 65_507;
+/// What the head of a message has beside the values of its dialog: never less than it really is.
+const HEAD: usize = 260;
 
 /// One message on its way to one peer.
 #[derive(Debug, Clone)]
@@ -26,9 +35,28 @@ pub(crate) struct Outgoing {
     pub(crate) tail: Bytes,
     /// The sender's display name.
     pub(crate) name: String,
+    /// What is counted: `conference` or `event`.
+    pub(crate) of: &'static str,
     pub(crate) queued: Time,
-    /// It was refused for its sequence number and goes out once more.
+    /// It was refused for its sequence number, its form or its way, and goes out once more.
     pub(crate) again: bool,
+    /// It took another way than the dialog's.
+    pub(crate) by_stream: bool,
+}
+
+impl Outgoing {
+    /// A MESSAGE that is yet to be sent.
+    pub(crate) fn message(tail: Bytes, name: &str, of: &'static str, now: Time) -> Self {
+        Self {
+            method: Method::Message,
+            tail,
+            name: name.to_owned(),
+            of,
+            queued: now,
+            again: false,
+            by_stream: false,
+        }
+    }
 }
 
 /// The queue of one dialog.
@@ -67,6 +95,12 @@ impl Outbox {
         Some((self.sent, message))
     }
 
+    fn went_by_stream(&mut self, number: u64) {
+        if let Some((_, message)) = self.in_flight.iter_mut().find(|(sent, _)| *sent == number) {
+            message.by_stream = true;
+        }
+    }
+
     fn answered(&mut self, number: u64) -> Option<Outgoing> {
         let place = self.in_flight.iter().position(|(sent, _)| *sent == number)?;
         Some(self.in_flight.remove(place).1)
@@ -81,12 +115,7 @@ impl Engine {
             return false;
         };
         if call.outbox.queue.len() >= limit {
-            *self
-                .wire
-                .counts
-                .messages
-                .entry(("out", "conference", "queue_full"))
-                .or_default() += 1;
+            self.wire.counts.message("out", message.of, "queue_full");
             return false;
         }
         call.outbox.queue.push_back(message);
@@ -103,49 +132,95 @@ impl Engine {
         if call.stage != Stage::Up || call.unacknowledged.is_some() || call.reoffer.is_open() {
             return;
         }
-        while let Some((number, message)) = call.outbox.next() {
-            let flow = call.dialog.next_flow();
-            let Call { dialog, .. } = call;
-            let mut length = 0;
-            self.transactions.open_client(
-                message.method,
-                flow,
-                Owner::Message(key, number),
-                &mut self.wire,
-                |branch| {
-                    let head = dialog
-                        .request(
-                            message.method,
-                            branch,
-                            Some(&message.name)
-                                .filter(|name| !name.is_empty())
-                                .map(String::as_str),
-                        )
-                        .into_head();
-                    let packet = Packet {
-                        head,
-                        tail: message.tail,
-                    };
-                    length = packet.len();
-                    packet
-                },
-            );
-            if flow.transport == Transport::Udp && length > UDP_SAFE {
-                *self
-                    .wire
-                    .counts
-                    .messages
-                    .entry(("out", "conference", "large_over_udp"))
-                    .or_default() += 1;
-            }
+        while let Some(call) = self.calls.get_mut(key) {
+            let Some((number, message)) = call.outbox.next() else {
+                return;
+            };
+            self.send_message(key, number, message);
         }
     }
 
+    fn send_message(&mut self, key: Key, number: u64, message: Outgoing) {
+        let stream = self.stream_for(key, &message);
+        let sent_by = stream.map(|stream| self.sent_by(stream));
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let udp = stream.is_none() && call.dialog.flow.transport == Transport::Udp;
+        if udp && head_size(call, &message) + message.tail.len() > DATAGRAM {
+            call.outbox.answered(number);
+            return self.wire.counts.message("out", message.of, "too_large");
+        }
+        if stream.is_some() {
+            call.outbox.went_by_stream(number);
+        }
+        let flow = stream.unwrap_or_else(|| call.dialog.next_flow());
+        let dialog = &mut call.dialog;
+        let own = (dialog.flow, dialog.sent_by);
+        if let Some(sent_by) = sent_by {
+            (dialog.flow, dialog.sent_by) = (flow, sent_by);
+        }
+        let (method, of) = (message.method, message.of);
+        let mut length = 0;
+        let owner = Owner::Message(key, number);
+        self.transactions
+            .open_client(method, flow, owner, &mut self.wire, |branch| {
+                let name = Some(message.name.as_str()).filter(|name| !name.is_empty());
+                let packet = Packet {
+                    head: dialog.request(method, branch, name).into_head(),
+                    tail: message.tail,
+                };
+                length = packet.len();
+                packet
+            });
+        (dialog.flow, dialog.sent_by) = own;
+        if flow.transport == Transport::Udp && length > UDP_SAFE {
+            self.wire.counts.message("out", of, "large_over_udp");
+        }
+    }
+
+    /// The reliable way to a peer whose dialog is on UDP, for a message that is too large for a datagram:
+    /// the one by which the peer itself has sent in this dialog, or on which the same phone is registered.
+    fn stream_for(&self, key: Key, message: &Outgoing) -> Option<Flow> {
+        let call = self.calls.get(key)?;
+        let dialog = &call.dialog;
+        let size = head_size(call, message) + message.tail.len();
+        if dialog.flow.transport != Transport::Udp || size <= UDP_SAFE {
+            return None;
+        }
+        match call.seat.stream {
+            Stream::Is(flow) => return Some(flow),
+            Stream::Fails => return None,
+            Stream::Unknown => {}
+        }
+        let own = Uri::parse(&dialog.local_uri).ok()?;
+        let account = self.directory.account(own.host).id;
+        let place = self.directory.find(account, call.user.as_deref()?)?;
+        let target = Uri::parse(&dialog.target).ok()?;
+        let is_same_phone = |binding: &&Binding| {
+            let flow = binding.flow;
+            flow.transport.reliable()
+                && flow.connection != 0
+                && flow.peer.ip() == dialog.flow.peer.ip()
+                && Uri::parse(&binding.contact)
+                    .is_ok_and(|contact| contact.host == target.host && contact.user() == target.user())
+        };
+        self.directory
+            .devices(place)
+            .iter()
+            .flat_map(|device| {
+                self.registrar
+                    .contacts(&self.directory.address_of_record(*device), self.wire.now)
+            })
+            .find(is_same_phone)
+            .map(|binding| binding.flow)
+    }
+
     pub(crate) fn message_outcome(&mut self, key: Key, number: u64, outcome: Outcome<'_>) {
-        let status = match outcome {
+        let (status, accept) = match outcome {
             Outcome::Response(response) if response.status() < 200 => return,
-            Outcome::Response(response) => response.status(),
-            Outcome::Silence => 408,
+            Outcome::Response(response) => (response.status(), accepted(response)),
+            Outcome::Silence => (408, None),
         };
         let now = self.wire.now;
         let Some(call) = self.calls.get_mut(key) else {
@@ -154,14 +229,17 @@ impl Engine {
         let Some(mut message) = call.outbox.answered(number) else {
             return;
         };
-        if status == 500 && !message.again {
-            // The peer saw a later number first: one more try, and from now on one at a time.
-            call.outbox.window = 1;
+        if status == 415 && accept.is_some() {
+            call.accepts.clone_from(&accept);
+        }
+        if let Some(better) = another_try(call, &message, status) {
+            message.tail = better;
             message.again = true;
+            message.by_stream = false;
             call.outbox.queue.push_front(message);
             return self.flush(key);
         }
-        let (transport, method) = (call.dialog.flow.transport.name(), message.method);
+        let transport = call.dialog.flow.transport.name();
         let result = match status {
             200..=299 => "delivered",
             408 => "timeout",
@@ -169,18 +247,12 @@ impl Engine {
             481 => "gone",
             _ => "refused",
         };
-        if method == Method::Message {
-            *self
-                .wire
-                .counts
-                .messages
-                .entry(("out", "conference", result))
-                .or_default() += 1;
-        }
-        if status < 300 && method == Method::Message {
-            self.wire
-                .counts
-                .delivery(transport, now.since(message.queued).as_secs_f64());
+        if message.method == Method::Message {
+            self.wire.counts.message("out", message.of, result);
+            if status < 300 {
+                let waited = now.since(message.queued).as_secs_f64();
+                self.wire.counts.delivery(transport, waited);
+            }
         }
         if status == 481 {
             return self.hang_up(key, "gone", None);
@@ -194,16 +266,37 @@ impl Engine {
             return;
         };
         let (name, queued) = (self.conference_name(key), self.wire.now);
-        let tail = crate::conference::message::tail("text/plain;charset=utf-8", &[], text.as_bytes());
-        self.post(
-            key,
-            Outgoing {
-                method: Method::Message,
-                tail,
-                name,
-                queued,
-                again: false,
-            },
-        );
+        let tail = tail("text/plain;charset=utf-8", &[], text.as_bytes());
+        self.post(key, Outgoing::message(tail, &name, "conference", queued));
+    }
+}
+
+/// The most that the head of this message takes.
+fn head_size(call: &Call, message: &Outgoing) -> usize {
+    let dialog = &call.dialog;
+    let route: usize = dialog.route.iter().map(|route| route.len() + 10).sum();
+    let peer = dialog.target.len() + dialog.remote.len() + dialog.call_id.len();
+    let own = dialog.local_uri.len() + dialog.local_tag.len() + message.name.len() * 2; // escapes
+    HEAD + route + peer + own
+}
+
+/// What is sent once more after a refusal that tells how it may be taken.
+fn another_try(call: &mut Call, message: &Outgoing, status: u16) -> Option<Bytes> {
+    if message.by_stream && matches!(status, 408 | 481) {
+        // The connection is gone, or another phone is at its end: the dialog's own way is left.
+        call.seat.stream = Stream::Fails;
+        return Some(message.tail.clone());
+    }
+    if message.again {
+        return None;
+    }
+    match status {
+        500 => {
+            // The peer saw a later number first: from now on one at a time.
+            call.outbox.window = 1;
+            Some(message.tail.clone())
+        }
+        415 => text_of_tail(&message.tail, call.accepts.as_deref()),
+        _ => None,
     }
 }

@@ -36,6 +36,8 @@ enum Open {
 pub(crate) struct Reoffer {
     /// The description has changed since it was offered last.
     changed: bool,
+    /// Who shows what has changed; it may have changed back since.
+    videos: bool,
     /// The session wants its refresh.
     refresh: bool,
     open: Option<Open>,
@@ -47,7 +49,15 @@ pub(crate) struct Reoffer {
 impl Reoffer {
     /// Whether nothing may be sent in the dialog now.
     pub(crate) const fn is_open(&self) -> bool {
-        matches!(self.open, Some(Open::Invite(_)))
+        self.open_invite().is_some()
+    }
+
+    /// The transaction of the re-INVITE that is not answered yet.
+    pub(crate) const fn open_invite(&self) -> Option<Key> {
+        match self.open {
+            Some(Open::Invite(transaction)) => Some(transaction),
+            _ => None,
+        }
     }
 }
 
@@ -57,6 +67,14 @@ impl Engine {
         if let Some(call) = self.calls.get_mut(key) {
             (call.reoffer.changed, call.reoffer.tries) = (true, 0);
             self.advance_offer(key);
+        }
+    }
+
+    /// Somebody whom this call may see has come, gone or changed: it is told when it may be told, if there still
+    /// is anything to tell then.
+    pub(crate) fn videos_changed(&mut self, key: Key) {
+        if let Some(call) = self.calls.get_mut(key).filter(|call| call.leg.bundle.is_some()) {
+            (call.reoffer.videos, call.reoffer.tries) = (true, 0);
         }
     }
 
@@ -74,14 +92,23 @@ impl Engine {
         let settled = call.stage == Stage::Up && call.unacknowledged.is_none() && !call.offered;
         let Reoffer {
             changed,
+            videos,
             refresh,
             open,
             due,
             ..
         } = call.reoffer;
-        if !settled || open.is_some() || due.is_some() || !(changed || refresh) {
+        if !settled || open.is_some() || due.is_some() || !(changed || videos || refresh) {
             return;
         }
+        let changed = changed || videos && self.sees_news(key);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.reoffer.videos = false;
+        }
+        if !changed && !refresh {
+            return;
+        }
+        let Some(call) = self.calls.get(key) else { return };
         if changed || !call.peer.update {
             self.send_offer(key);
         } else {
@@ -147,11 +174,23 @@ impl Engine {
 
     /// What a re-INVITE or UPDATE of ours came to.
     pub(crate) fn reoffer_outcome(&mut self, key: Key, transaction: Key, outcome: Outcome<'_>) {
+        if let Outcome::Response(response) = outcome
+            && response.status() < 200
+        {
+            return;
+        }
+        if self.parted(transaction, &outcome) {
+            return;
+        }
         let response = match outcome {
-            Outcome::Response(response) if response.status() < 200 => return,
             Outcome::Response(response) => response,
             // No answer at all: there is no dialog any more (RFC 3261 section 12.2.1.2).
-            Outcome::Silence => return self.hang_up(key, "no_answer_to_offer", Some(SILENT)),
+            Outcome::Silence => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.reoffer.open = None;
+                }
+                return self.hang_up(key, "no_answer_to_offer", Some(SILENT));
+            }
         };
         let Some(call) = self.calls.get_mut(key) else {
             return self.dismiss(transaction, response, false);
@@ -165,7 +204,7 @@ impl Engine {
             200..=299 => self.offer_accepted(key, response, was_invite),
             status => {
                 if was_invite {
-                    call.offered = false;
+                    self.offer_concluded(key);
                 }
                 self.offer_refused(key, status, response, was_invite);
             }

@@ -4,11 +4,17 @@ use cordboard_model::Ask;
 use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 
 use crate::arena::Key;
-use crate::call::incoming::Caller;
+use crate::call::incoming::{Caller, TOO_MANY_CALLS};
 use crate::directory::Destination;
 use crate::engine::{Engine, Subject};
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::write::quote_display;
+
+const NOT_FOUND: Refusal = Refusal {
+    status: 404,
+    phrase: "Not Found",
+    reason: "unknown_destination",
+};
 
 /// An INVITE that plugins are asked about.
 #[derive(Debug)]
@@ -69,7 +75,7 @@ impl Engine {
             pin,
         } = pending;
         if self.calls.len() >= self.config.limits.calls {
-            return self.refuse_in(transaction, &request, 503, "Too Many Calls", "too_many_calls");
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
         }
         let find = |number: &str| self.directory.destination(caller.account.id, number);
         let (number, destination) = match verdict {
@@ -86,6 +92,7 @@ impl Engine {
                 let code = if (400..700).contains(&code) { code } else { 403 };
                 let header = format!("SIP;cause={code};text={}", quote_display(&reason));
                 self.wire.counts.reject("refused_by_plugin");
+                self.record_refused(&request, (&caller, &number), None, code, "refused_by_plugin");
                 return self.respond_with(transaction, &request, code, &reason, |response| {
                     response.header("Reason", header)
                 });
@@ -96,7 +103,7 @@ impl Engine {
                 self.call_conference(transaction, request, caller, id, role, number, pin.as_deref());
             }
             Some(Destination::User(place)) => self.call_user(transaction, request, caller, place, number),
-            None => self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination"),
+            None => self.refuse_caller(transaction, &request, (&caller, &number), None, NOT_FOUND),
         }
     }
 
@@ -107,6 +114,8 @@ impl Engine {
             _ => None,
         });
         if let Some(Subject::Route(pending)) = asked.and_then(|ticket| self.subjects.remove(&ticket)) {
+            let who = (&pending.caller, pending.number.as_str());
+            self.record_refused(&pending.request, who, None, 487, "cancelled");
             self.respond_with(
                 pending.transaction,
                 &pending.request,

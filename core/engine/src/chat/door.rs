@@ -299,7 +299,7 @@ impl Engine {
             return;
         };
         let frame = say(room.stamp(now));
-        self.tell(id, [number].into(), frame);
+        self.tell_room(id, [number].into(), frame);
     }
 
     /// An error of a namespace, to one connection.

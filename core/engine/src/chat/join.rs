@@ -67,12 +67,12 @@ impl Engine {
             Presence::Waiting { connection, .. } => connection,
             _ => return,
         };
-        self.tell(
+        self.tell_room(
             id,
             [connection].into(),
             event("moderation", at, message, Value::Null),
         );
-        self.tell(id, everyone, event("moderation", at, "joined_waiting_room", card));
+        self.tell_room(id, everyone, event("moderation", at, "joined_waiting_room", card));
     }
 
     /// From the waiting room, once a moderator has said so.
@@ -97,7 +97,7 @@ impl Engine {
         }
         let (at, everyone) = (room.stamp(now), room.everyone());
         let gone = json!({ "id": speaker.participant });
-        self.tell(
+        self.tell_room(
             speaker.room,
             everyone,
             event("moderation", at, "left_waiting_room", gone),
@@ -172,7 +172,7 @@ impl Engine {
         };
         let write = joiner.write(id);
         for (to, frame) in joined {
-            self.tell(id, to, frame);
+            self.tell_room(id, to, frame);
         }
         self.enter_ledger(id, Some(write), Effect::Welcome(Box::new(welcome)));
         self.forget_the_gone(id);
@@ -238,7 +238,7 @@ impl Engine {
             self.write_chat(ticket, write);
         }
         let left = json!({ "id": who, "reason": reason });
-        self.tell(id, everyone, event("control", at, "left", left));
+        self.tell_room(id, everyone, event("control", at, "left", left));
         // A group's history goes with its last member, unless that one may be back in a moment.
         if !seat && self.config.chat.keep == Keep::WhileOccupied {
             for group in abandoned {
@@ -260,7 +260,7 @@ impl Engine {
         }
         let (at, everyone) = (room.stamp(now), room.everyone());
         let gone = json!({ "id": who });
-        self.tell(id, everyone, event("moderation", at, "left_waiting_room", gone));
+        self.tell_room(id, everyone, event("moderation", at, "left_waiting_room", gone));
     }
 
     fn forget_the_gone(&mut self, id: ConferenceId) {
@@ -284,7 +284,7 @@ impl Engine {
         };
         let at = room.stamp(now);
         for (to, frame) in room.about(who, "update", at) {
-            self.tell(id, to, frame);
+            self.tell_room(id, to, frame);
         }
     }
 

@@ -64,7 +64,7 @@ pub(crate) enum Effect {
 pub(crate) struct Delivery {
     pub(crate) message: Arc<StoredMessage>,
     pub(crate) to: Arc<[u64]>,
-    /// The calls that get it as a text.
+    /// The calls that get it as a text, sorted.
     pub(crate) legs: Vec<Key>,
     /// The sender's name, for calls.
     pub(crate) name: String,
@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// Says something to some of a room.
-    pub(crate) fn tell(&mut self, id: ConferenceId, to: Arc<[u64]>, frame: Bytes) {
+    pub(crate) fn tell_room(&mut self, id: ConferenceId, to: Arc<[u64]>, frame: Bytes) {
         if !to.is_empty() {
             self.enter_ledger(id, None, Effect::Send { to, frame });
         }
@@ -245,7 +245,7 @@ impl Engine {
                     self.write_chat(ticket, write);
                 }
             }
-            Effect::Welcome(welcome) => self.welcome(id, *welcome),
+            Effect::Welcome(welcome) => self.welcome_client(id, *welcome),
             Effect::Read(question) => self.answer_question(id, *question),
         }
     }
@@ -273,7 +273,8 @@ impl Engine {
             });
         }
         if !delivery.legs.is_empty() {
-            self.text_to_legs(id, &delivery.legs, &delivery.name, &delivery.message.content);
+            let (name, text) = (&delivery.name, &delivery.message.content);
+            self.from_chat(id, name, text, |leg, _| delivery.legs.binary_search(&leg).is_ok());
         }
         if delivery.count {
             self.wire.counts.recipients.record(copies as f64);
@@ -282,7 +283,7 @@ impl Engine {
         }
     }
 
-    fn welcome(&mut self, id: ConferenceId, welcome: Welcome) {
+    fn welcome_client(&mut self, id: ConferenceId, welcome: Welcome) {
         let Some(room) = self.chat.rooms.get(&id) else {
             return;
         };

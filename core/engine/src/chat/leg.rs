@@ -1,11 +1,8 @@
 //! Callers are participants: they are listed, what they write is global chat, and what is chatted reaches them as
 //! messages in their calls.
 
-use bytes::Bytes;
 use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
-use serde::Deserialize;
-use serde_json::json;
 
 use super::command::Scope;
 use super::message::cut;
@@ -13,16 +10,8 @@ use super::participant::{Kind, Participant, Presence, Standing};
 use super::uuid::Uuid;
 use crate::arena::Key;
 use crate::call::Place;
+use crate::conference::copies::{essence, json_text};
 use crate::engine::Engine;
-
-const PLAIN: &str = "text/plain;charset=utf-8";
-
-/// The object that many conference clients write.
-#[derive(Deserialize)]
-struct Spoken {
-    #[serde(rename = "Body")]
-    body: String,
-}
 
 impl Engine {
     /// A caller is in the conference now.
@@ -53,7 +42,7 @@ impl Engine {
         room.admit(participant, Presence::Leg(key), now);
         let at = room.stamp(now);
         for (to, frame) in room.about(who, "joined", at) {
-            self.tell(id, to, frame);
+            self.tell_room(id, to, frame);
         }
         self.hold_back(id, key);
     }
@@ -61,7 +50,7 @@ impl Engine {
     /// A caller has gone.
     pub(crate) fn chat_leg_left(&mut self, key: Key, id: ConferenceId) {
         let leg = self.chat.rooms.get(&id).and_then(|room| room.legs.get(&key));
-        if let Some(who) = leg.map(|leg| leg.participant) {
+        if let Some(who) = leg.copied() {
             self.leave_room(id, who, "quit", false);
         }
         self.empty_room(id);
@@ -72,60 +61,20 @@ impl Engine {
         let Some(Place::Conference(id)) = self.calls.get(key).map(|call| call.place) else {
             return;
         };
-        let Some(leg) = self
-            .chat
-            .rooms
-            .get_mut(&id)
-            .and_then(|room| room.legs.get_mut(&key))
-        else {
+        let legs = self.chat.rooms.get(&id).map(|room| &room.legs);
+        let Some(who) = legs.and_then(|legs| legs.get(&key)).copied() else {
             return;
         };
-        let essence = kind
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
+        let essence = essence(kind);
         let text = match essence.as_str() {
-            "text/html" => plain(&String::from_utf8_lossy(body)),
-            text if text.starts_with("text/") => String::from_utf8_lossy(body).into_owned(),
-            json if json.starts_with("application/") && json.ends_with("+json") => {
-                let Ok(Spoken { body }) = serde_json::from_slice(body) else {
-                    return;
-                };
-                leg.speaks = Some(kind.to_owned());
-                body
-            }
-            _ => return,
+            "text/html" => Some(plain(&String::from_utf8_lossy(body))),
+            text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
+            _ => json_text(kind, body),
         };
-        let (who, text) = (leg.participant, cut(text));
+        let text = cut(text.unwrap_or_default());
         if !text.is_empty() {
             self.count_chat("accepted");
             self.post_chat(id, who, Scope::Global, text);
-        }
-    }
-
-    /// A chat message reaches callers, each in the type in which it writes itself.
-    pub(super) fn text_to_legs(&mut self, id: ConferenceId, legs: &[Key], name: &str, text: &str) {
-        let mut bodies: Vec<(Option<String>, Bytes)> = Vec::new();
-        for key in legs {
-            let Some(leg) = self.chat.rooms.get(&id).and_then(|room| room.legs.get(key)) else {
-                continue;
-            };
-            let kind = leg.speaks.clone();
-            let known = bodies.iter().find(|(made, _)| *made == kind);
-            let body = match known {
-                Some((_, body)) => body.clone(),
-                None => {
-                    let body: Bytes = match &kind {
-                        Some(_) => json!({ "From": name, "Body": text }).to_string().into(),
-                        None => text.to_owned().into(),
-                    };
-                    bodies.push((kind.clone(), body.clone()));
-                    body
-                }
-            };
-            self.text_to_call(*key, kind.as_deref().unwrap_or(PLAIN), name, &body);
         }
     }
 }

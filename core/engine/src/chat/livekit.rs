@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use cordboard_model::ConferenceId;
-use cordboard_model::media::MediaCommand;
 use serde_json::{Value, json};
 
 use super::command::Livekit;
@@ -54,7 +53,7 @@ impl Engine {
             };
             let (connection, leg) = (known.connection(), known.leg());
             if let Some(leg) = leg {
-                self.mute_leg(leg, true);
+                self.mute(leg, true);
             }
             if let Some(connection) = connection {
                 let by = json!({ "moderator": speaker.participant });
@@ -82,36 +81,19 @@ impl Engine {
         let after = held(room);
         let (at, to) = (room.stamp(now), room.everyone());
         for leg in before.iter().filter(|leg| !after.contains(leg)) {
-            self.mute_leg(*leg, false);
+            self.mute(*leg, false);
         }
         for leg in after {
-            self.mute_leg(leg, true);
+            self.mute(leg, true);
         }
-        self.tell(id, to, event("livekit", at, message, told));
+        self.tell_room(id, to, event("livekit", at, message, told));
     }
 
     /// Whether a caller who comes in may not speak, for the microphones are restricted.
     pub(super) fn hold_back(&mut self, id: ConferenceId, leg: Key) {
         let room = self.chat.rooms.get(&id);
         if room.is_some_and(|room| room.unrestricted.is_some()) {
-            self.mute_leg(leg, true);
-        }
-    }
-
-    /// Gates the media of a call.
-    fn mute_leg(&mut self, key: Key, muted: bool) {
-        let Some(call) = self.calls.get_mut(key) else {
-            return;
-        };
-        if call.leg.muted == muted {
-            return;
-        }
-        call.leg.muted = muted;
-        let (leg, shard, deaf) = (call.leg.id, call.leg.shard, call.leg.deaf);
-        let place = call.place;
-        self.media(shard, MediaCommand::Gate { leg, muted, deaf });
-        if let crate::call::Place::Conference(id) = place {
-            self.roster_changed(id);
+            self.mute(leg, true);
         }
     }
 }

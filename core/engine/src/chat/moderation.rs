@@ -10,9 +10,6 @@ use super::participant::{Kind, Participant, Presence, shown_name};
 use super::uuid::Uuid;
 use crate::engine::Engine;
 
-/// The Reason of the BYE to a caller who is shown out (RFC 3326).
-const KICKED: &str = "SIP;cause=403;text=\"Removed from the conference\"";
-
 impl Engine {
     pub(super) fn on_moderation(&mut self, speaker: Speaker, command: Moderation) {
         if !self.moderates(speaker) {
@@ -67,7 +64,7 @@ impl Engine {
                     room.legs.remove(&leg);
                 }
                 self.leave_room(id, target, reason, false);
-                self.hang_up(leg, "kicked", Some(KICKED));
+                self.kick(leg);
                 self.empty_room(id);
             }
             Presence::Absent => {}
@@ -117,7 +114,7 @@ impl Engine {
             json!({ "issued_by": speaker.participant }),
         );
         self.keep_room_state(speaker.room, write);
-        self.tell(speaker.room, to, frame);
+        self.tell_room(speaker.room, to, frame);
         if !allowed {
             self.lower_hands(speaker, None);
         }
@@ -160,7 +157,7 @@ impl Engine {
             false => "waiting_room_disabled",
         };
         self.keep_room_state(speaker.room, write);
-        self.tell(speaker.room, to, event("moderation", at, message, Value::Null));
+        self.tell_room(speaker.room, to, event("moderation", at, message, Value::Null));
     }
 
     fn accept_waiting(&mut self, id: ConferenceId, target: Uuid) {
@@ -235,7 +232,7 @@ impl Engine {
         if going.contains(&speaker.participant) {
             self.show_somebody_out(id, speaker.participant, "session_ended", by.clone());
         }
-        self.tell(id, staying, event("moderation", at, "debriefing_started", by));
+        self.tell_room(id, staying, event("moderation", at, "debriefing_started", by));
     }
 
     fn rename(&mut self, speaker: Speaker, target: Uuid, new_name: &str) {
@@ -275,7 +272,7 @@ impl Engine {
             "old_name": old_name,
             "new_name": new_name,
         });
-        self.tell(
+        self.tell_room(
             id,
             everyone,
             event("moderation", at, "display_name_changed", told),

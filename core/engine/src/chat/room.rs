@@ -31,7 +31,7 @@ pub(crate) struct Room {
     pub(crate) unrestricted: Option<BTreeSet<Uuid>>,
     pub(crate) participants: BTreeMap<Uuid, Participant>,
     /// The participants behind calls.
-    pub(crate) legs: BTreeMap<Key, Leg>,
+    pub(crate) legs: BTreeMap<Key, Uuid>,
     /// Users who may not come back while the room lives.
     pub(crate) banned: BTreeSet<String>,
     pub(crate) history: History,
@@ -46,14 +46,6 @@ pub(crate) struct Room {
     everyone: Option<Arc<[u64]>>,
     stamp: Time,
     serial: u64,
-}
-
-/// A call, as the chat knows it.
-#[derive(Debug)]
-pub(crate) struct Leg {
-    pub(crate) participant: Uuid,
-    /// The JSON type in which it last wrote, if it did.
-    pub(crate) speaks: Option<String>,
 }
 
 impl Room {
@@ -97,12 +89,7 @@ impl Room {
         participant.joined = now;
         participant.left = None;
         if let Presence::Leg(leg) = presence {
-            let participant = participant.id;
-            let entry = Leg {
-                participant,
-                speaks: None,
-            };
-            self.legs.insert(leg, entry);
+            self.legs.insert(leg, participant.id);
         }
         self.participants.insert(participant.id, participant);
         self.everyone = None;
@@ -140,12 +127,15 @@ impl Room {
             .collect()
     }
 
-    /// The calls of those in the room whom `chosen` takes.
+    /// The calls of those in the room whom `chosen` takes, sorted.
     pub(crate) fn legs_of(&self, chosen: impl Fn(&Participant) -> bool) -> Vec<Key> {
         let all = self.participants.values();
-        all.filter(|participant| chosen(participant))
+        let mut legs: Vec<Key> = all
+            .filter(|participant| chosen(participant))
             .filter_map(Participant::leg)
-            .collect()
+            .collect();
+        legs.sort_unstable();
+        legs
     }
 
     /// Somebody who is in the room.

@@ -40,6 +40,7 @@ pub(crate) struct Info {
     entity: String,
     name: String,
     most: u32,
+    locked: bool,
     users: BTreeMap<String, User>,
 }
 
@@ -47,8 +48,8 @@ pub(crate) struct Info {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
     users: BTreeMap<String, u64>,
-    /// How many there were.
-    count: Option<usize>,
+    /// How many there were, and whether it was locked.
+    state: Option<(usize, bool)>,
 }
 
 impl Engine {
@@ -92,6 +93,10 @@ impl Engine {
             entity,
             name: config.name.clone(),
             most: config.max_participants,
+            locked: self
+                .conferences
+                .get(&id)
+                .is_some_and(|conference| conference.locked),
             users,
         })
     }
@@ -112,7 +117,8 @@ impl Info {
 
     /// Whether the subscriber would learn anything new.
     pub(crate) fn is_news(&self, told: &Told) -> bool {
-        told.users.len() != self.users.len()
+        told.state.is_some_and(|(_, locked)| locked != self.locked)
+            || told.users.len() != self.users.len()
             || self
                 .users
                 .iter()
@@ -145,7 +151,8 @@ impl Info {
             user.write(&mut users, uri);
             told.users.insert(uri.clone(), now);
         }
-        if !full && users.is_empty() {
+        let state_now = (self.users.len(), self.locked);
+        if !full && users.is_empty() && told.state == Some(state_now) {
             return None;
         }
         let state = if full { "full" } else { "partial" };
@@ -163,14 +170,15 @@ impl Info {
                 self.most
             );
         }
-        if told.count != Some(self.users.len()) {
-            let count = self.users.len();
+        if told.state != Some(state_now) {
+            let (count, locked) = state_now;
             let _ = write!(
                 text,
-                "<conference-state><user-count>{count}</user-count><active>{}</active></conference-state>",
+                "<conference-state><user-count>{count}</user-count><active>{}</active><locked>{locked}</locked>\
+                 </conference-state>",
                 count > 0
             );
-            told.count = Some(count);
+            told.state = Some(state_now);
         }
         let _ = writeln!(text, "<users state=\"{state}\">{users}</users></conference-info>");
         Some(text)
@@ -256,6 +264,7 @@ mod tests {
             entity: "sip:3000@lab.test".into(),
             name: "Daily".into(),
             most: 10,
+            locked: false,
             users: users.iter().map(user).collect(),
         }
     }

@@ -4,7 +4,8 @@ use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict};
 use cordboard_model::{Ask, ConferenceId};
 
 use crate::arena::Key;
-use crate::call::Stage;
+use crate::call::{Call, Stage};
+use crate::conference::event::Event;
 use crate::engine::{Engine, Subject};
 use crate::io::Flow;
 
@@ -86,25 +87,36 @@ impl Engine {
         };
         conference.arriving = conference.arriving.saturating_sub(1);
         conference.members.push(key);
+        let first = conference.members.len() == 1;
         self.roster_changed(id);
         self.chat_leg_joined(key, id);
+        if first {
+            self.tell_all(id, Event::Start);
+        }
+        self.tell_about(id, Event::Join, key);
+        self.welcome(id, key);
         if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
             self.joined("joined", flow);
         }
     }
 
     /// The call is over, whether it had come in or not.
-    pub(crate) fn left(&mut self, key: Key, id: ConferenceId, stage: Stage) {
+    pub(crate) fn left(&mut self, key: Key, id: ConferenceId, call: &Call) {
         let Some(conference) = self.conferences.get_mut(&id) else {
             return;
         };
-        if matches!(stage, Stage::Answered | Stage::Up) {
+        let was_in = matches!(call.stage, Stage::Answered | Stage::Up);
+        let tell = was_in && !conference.ending;
+        if was_in {
             conference.members.retain(|member| *member != key);
         } else {
             conference.arriving = conference.arriving.saturating_sub(1);
         }
         if conference.occupants() == 0 {
             self.conferences.remove(&id);
+        }
+        if tell {
+            self.tell_of_leaving(id, call);
         }
         self.roster_changed(id);
         self.chat_leg_left(key, id);

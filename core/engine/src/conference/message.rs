@@ -2,18 +2,17 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, Ticket, Time};
 
 use crate::arena::Key;
 use crate::call::outbox::Outgoing;
 use crate::call::{Call, Place};
+use crate::conference::copies::{Letter, essence, json_text, tail};
 use crate::door::ACCEPT;
 use crate::engine::{Engine, Subject};
 use crate::io::Output;
 use crate::sip::message::Message;
-use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::write::quote_display;
 
@@ -45,12 +44,7 @@ struct Refused {
 impl Engine {
     pub(crate) fn on_call_message(&mut self, key: Key, transaction: Key, request: Message, stamp: Time) {
         if let Err(refused) = self.message_allowed(key, &request) {
-            *self
-                .wire
-                .counts
-                .messages
-                .entry(("in", "conference", refused.outcome))
-                .or_default() += 1;
+            self.wire.counts.message("in", "conference", refused.outcome);
             let Refused { status, phrase, .. } = refused;
             return self.respond_with(transaction, &request, status, phrase, |response| match status {
                 415 => response.header("Accept", ACCEPT),
@@ -113,6 +107,9 @@ impl Engine {
             && (!self.chat_is_enabled(id) || conferences.get(&id).is_some_and(|c| !c.config.chat))
         {
             return refused(403, "Chat Is Disabled", "disabled");
+        }
+        if call.seat.silenced {
+            return refused(403, "You Are Muted In Chat", "silenced");
         }
         let Some(call) = self.calls.get_mut(key) else {
             return refused(481, "Gone", "gone");
@@ -182,12 +179,7 @@ impl Engine {
         let outcome = match verdict {
             MessageVerdict::Reject { code, reason } => {
                 let code = if (400..700).contains(&code) { code } else { 403 };
-                *self
-                    .wire
-                    .counts
-                    .messages
-                    .entry(("in", "conference", "rejected"))
-                    .or_default() += 1;
+                self.wire.counts.message("in", "conference", "rejected");
                 let header = format!("SIP;cause={code};text={}", quote_display(&reason));
                 return self.respond_with(message.transaction, request, code, &reason, |response| {
                     response.header("Reason", header)
@@ -198,22 +190,9 @@ impl Engine {
                 self.accept_message(message);
                 let name = self.conference_name(message.sender);
                 let tail = tail(&content_type, &[], &body);
-                self.post(
-                    message.sender,
-                    Outgoing {
-                        method: Method::Message,
-                        tail,
-                        name,
-                        queued: self.wire.now,
-                        again: false,
-                    },
-                );
-                *self
-                    .wire
-                    .counts
-                    .messages
-                    .entry(("in", "conference", "replied"))
-                    .or_default() += 1;
+                let answer = Outgoing::message(tail, &name, "conference", self.wire.now);
+                self.post(message.sender, answer);
+                self.wire.counts.message("in", "conference", "replied");
                 return;
             }
             MessageVerdict::Pass => {
@@ -235,12 +214,7 @@ impl Engine {
         if outcome == "dropped" {
             self.accept_message(message);
         }
-        *self
-            .wire
-            .counts
-            .messages
-            .entry(("in", "conference", outcome))
-            .or_default() += 1;
+        self.wire.counts.message("in", "conference", outcome);
     }
 
     fn accept_message(&mut self, message: &PendingMessage) {
@@ -255,33 +229,20 @@ impl Engine {
 
     /// One copy for each of the others; the sender's answer waits for none of theirs.
     fn relay(&mut self, message: &PendingMessage, kind: &str, name: &str, body: &[u8]) {
-        let tail = tail(kind, &essential_headers(&message.request), body);
         self.accept_message(message);
-        let recipients = self.others(message.sender);
-        let mut copies = 0;
-        for recipient in recipients {
-            if self
-                .calls
-                .get(recipient)
-                .is_some_and(|call| !accepts(call.accepts.as_deref(), kind))
-            {
-                *self
-                    .wire
-                    .counts
-                    .messages
-                    .entry(("out", "conference", "not_acceptable"))
-                    .or_default() += 1;
-                continue;
-            }
-            let copy = Outgoing {
-                method: Method::Message,
-                tail: tail.clone(),
-                name: name.to_owned(),
-                queued: self.wire.now,
-                again: false,
-            };
-            copies += u32::from(self.post(recipient, copy));
+        if json_text(kind, body).is_some()
+            && let Some(call) = self.calls.get_mut(message.sender)
+        {
+            call.seat.json = Some(kind.to_owned());
         }
+        let letter = Letter {
+            kind,
+            headers: &essential_headers(&message.request),
+            body,
+            name,
+            of: "conference",
+        };
+        let copies = self.send_copies(&self.others(message.sender), &letter);
         self.wire.counts.recipients.record(f64::from(copies));
         self.wire
             .counts
@@ -290,22 +251,6 @@ impl Engine {
             self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
         }
         self.chat_from_leg(message.sender, kind, body);
-    }
-
-    /// A text for one call, if it takes texts of this type; from somebody with this name.
-    pub(crate) fn text_to_call(&mut self, key: Key, kind: &str, name: &str, body: &[u8]) -> bool {
-        let takes = |call: &Call| accepts(call.accepts.as_deref(), kind);
-        if !self.calls.get(key).is_some_and(takes) {
-            return false;
-        }
-        let copy = Outgoing {
-            method: Method::Message,
-            tail: tail(kind, &[], body),
-            name: name.to_owned(),
-            queued: self.wire.now,
-            again: false,
-        };
-        self.post(key, copy)
     }
 
     /// Everybody who hears a call's messages, but the call itself.
@@ -356,41 +301,6 @@ pub(crate) fn relayed_type(kind: &str) -> bool {
     }
 }
 
-/// A type without its parameters, in lower case.
-fn essence(kind: &str) -> String {
-    kind.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
-}
-
-/// Whether an Accept list (in lower case) covers a type.
-fn accepts(list: Option<&str>, kind: &str) -> bool {
-    let Some(list) = list else { return true };
-    let kind = essence(kind);
-    let family = kind.split('/').next().unwrap_or_default();
-    list.split(',')
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .any(|range| {
-            range == "*/*" || range == kind || range.strip_suffix("/*").is_some_and(|wanted| wanted == family)
-        })
-}
-
-/// What all copies of a message share: the headers about its contents, the empty line, the body.
-pub(crate) fn tail(kind: &str, headers: &[(Name, &str)], body: &[u8]) -> Bytes {
-    let mut text = String::with_capacity(128 + kind.len());
-    let one_line = |value: &str| value.replace(|c: char| c.is_control(), " ");
-    text.push_str(&format!("Content-Type: {}\r\n", one_line(kind)));
-    for (name, value) in headers {
-        text.push_str(&format!("{}: {}\r\n", name.text(), one_line(value)));
-    }
-    text.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-    let mut tail = text.into_bytes();
-    tail.extend_from_slice(body);
-    tail.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,28 +320,5 @@ mod tests {
         ] {
             assert_eq!(relayed_type(kind), relayed, "{kind}");
         }
-    }
-
-    #[test]
-    fn an_accept_list_covers_by_type_and_by_family() {
-        for (list, kind, covered) in [
-            (None, "text/plain", true),
-            (Some("application/sdp"), "text/plain", false),
-            (Some("application/sdp, text/*"), "text/html; x=y", true),
-            (Some("text/plain;q=0.3"), "TEXT/PLAIN", true),
-            (Some("*/*"), "application/x", true),
-        ] {
-            assert_eq!(accepts(list, kind), covered, "{list:?} {kind}");
-        }
-    }
-
-    #[test]
-    fn a_tail_cannot_smuggle_a_header() {
-        let tail = tail("text/plain\r\nX-Evil: 1", &[], b"hi");
-        let text = std::str::from_utf8(&tail).unwrap();
-        assert_eq!(
-            text,
-            "Content-Type: text/plain  X-Evil: 1\r\nContent-Length: 2\r\n\r\nhi"
-        );
     }
 }

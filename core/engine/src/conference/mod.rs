@@ -1,16 +1,25 @@
 //! Conferences: made by the first who joins, gone with the last.
 
+pub(crate) mod channel;
+pub(crate) mod control;
+pub(crate) mod copies;
+pub(crate) mod event;
 pub(crate) mod info;
 pub(crate) mod join;
 pub(crate) mod message;
+pub(crate) mod multipart;
+pub(crate) mod seat;
+pub(crate) mod talking;
+pub(crate) mod video;
 
 use std::sync::Arc;
 
 use cordboard_model::hook::conference::ConferenceView;
-use cordboard_model::{ConferenceId, MixId, ShardId};
+use cordboard_model::{ConferenceId, MixId, ShardId, Time};
 
 use crate::arena::Key;
 use crate::call::Place;
+use crate::conference::talking::Talk;
 use crate::config::ConferenceConfig;
 use crate::engine::Engine;
 
@@ -25,6 +34,13 @@ pub(crate) struct Conference {
     pub(crate) members: Vec<Key>,
     /// Calls that are on their way in.
     pub(crate) arriving: usize,
+    /// When the first came.
+    pub(crate) began: Time,
+    /// Only moderators come in.
+    pub(crate) locked: bool,
+    /// Everybody is being put out.
+    pub(crate) ending: bool,
+    pub(crate) talk: Talk,
 }
 
 impl Conference {
@@ -47,6 +63,10 @@ impl Engine {
                     shard,
                     members: Vec::new(),
                     arriving: 0,
+                    began: self.wire.now,
+                    locked: false,
+                    ending: false,
+                    talk: Talk::default(),
                 },
             );
         }

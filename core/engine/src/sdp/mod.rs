@@ -3,6 +3,7 @@
 mod crypto;
 mod negotiate;
 mod offer_answer;
+pub mod rtc;
 mod session;
 
 pub use negotiate::{Capabilities, Origin};

@@ -242,7 +242,7 @@ fn streams(text: &mut String, port: u16, lines: &[Media<'_>], used: Option<&Used
 }
 
 /// The lines of the stream that is used.
-fn stream(
+pub(super) fn stream(
     text: &mut String,
     protocol: &str,
     port: u16,
@@ -301,7 +301,7 @@ fn refused(text: &mut String, media: &Media<'_>) {
 }
 
 /// What we offer, with the payload types that the line had before.
-fn offered(ours: &Capabilities, before: Option<&Media<'_>>) -> AudioFormat {
+pub(super) fn offered(ours: &Capabilities, before: Option<&Media<'_>>) -> AudioFormat {
     let known = |wanted: Format| {
         let formats = before
             .into_iter()

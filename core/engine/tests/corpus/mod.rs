@@ -17,6 +17,7 @@ corpus! {
     "bare-contact-with-headers"
     "binary-multipart"
     "brackets-around-request-uri"
+    "browser-invite"
     "browser-register"
     "comma-in-bare-display-name"
     "contact-with-header-parameter"

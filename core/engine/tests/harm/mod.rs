@@ -1,6 +1,7 @@
 //! What must hold for every message, whoever made it: shared by the mutations and the fuzz targets.
 
 use bytes::Bytes;
+use cordboard_engine::sdp::rtc::{Bundle, Terms, Wanted, is_webrtc};
 use cordboard_engine::sdp::{Capabilities, Origin, Session, answer, offer};
 use cordboard_engine::sip::digest::{Credentials, Ha1, verify};
 use cordboard_engine::sip::header::{NameAddr, Via};
@@ -8,6 +9,8 @@ use cordboard_engine::sip::message::{Framed, Framing, Message, frame};
 use cordboard_engine::sip::name::Name;
 use cordboard_engine::sip::uri::Uri;
 use cordboard_engine::sip::write::respond;
+use cordboard_model::LegId;
+use cordboard_model::media::peer::{Candidate, IceCredentials, LocalPeer, VideoSource};
 
 /// Reads everything that can be read of a message.
 fn read_all(message: &Message) {
@@ -72,6 +75,52 @@ pub(crate) fn negotiate(session: &Session<'_>) {
         assert_eq!(back.media.iter().filter(|media| media.port != 0).count(), 1);
     }
     Session::parse(&offer(&ours, local, &mut origin)).expect("our offers can be read");
+    negotiate_with_peer(session, &ours);
+}
+
+/// The same with a WebRTC peer; and whatever a description says as an answer to ours, ours can be read.
+fn negotiate_with_peer(session: &Session<'_>, audio: &Capabilities) {
+    let local = LocalPeer {
+        ice: IceCredentials {
+            ufrag: "ours".into(),
+            pwd: "0123456789abcdefghijkl".to_owned().into(),
+        },
+        fingerprint: [1; 32],
+        candidates: vec![Candidate {
+            address: "192.0.2.1:10000".parse().expect("an address"),
+            tcp: false,
+        }],
+    };
+    let terms = Terms { audio, video: true };
+    let seen = [2, 3].map(|number| Wanted {
+        source: VideoSource {
+            leg: LegId(number),
+            mid: "1".into(),
+        },
+        label: number.to_string(),
+    });
+    let mut number = 0;
+    let mut chance = || {
+        number += 1 << 32;
+        number
+    };
+    for first in [true, false] {
+        let mut origin = Origin::new(1, [1; 58]);
+        let mut bundle = Bundle::default();
+        bundle.open(local.clone());
+        if first && let Ok(text) = bundle.answer(session, terms, &mut origin, &mut chance) {
+            let back = Session::parse(&text).expect("our answers can be read");
+            assert_eq!(back.media.len(), session.media.len());
+            assert!(is_webrtc(&back));
+        }
+        let text = bundle.offer(&seen, terms, &mut origin, &mut chance);
+        Session::parse(&text).expect("our offers can be read");
+        if let Ok(mut bundle) = bundle.answered(session, terms) {
+            let text = bundle.offer(&[], terms, &mut origin, &mut chance);
+            Session::parse(&text).expect("our offers can be read");
+            let _ = bundle.setup(true);
+        }
+    }
 }
 
 /// What holds for every request that is let in.

@@ -7,6 +7,7 @@ mod v1;
 use cordboard_model::Hook;
 use cordboard_model::hook::conference::{JoinAsk, JoinVerdict};
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -38,6 +39,9 @@ pub(crate) trait Instance: Send {
 
     /// Asks `message-filter`.
     fn filter(&mut self, ask: &MessageAsk) -> wasmtime::Result<MessageVerdict>;
+
+    /// Asks `call-router`.
+    fn route(&mut self, ask: &RouteAsk) -> wasmtime::Result<RouteVerdict>;
 }
 
 /// The powers that a component uses, or the name of an import that is none.

@@ -10,10 +10,11 @@ mod bindings {
 }
 
 use bindings::cordboard::plugin::{config, kv, log, time, types};
-use bindings::exports::cordboard::plugin::{conference_policy, lifecycle, message_filter};
+use bindings::exports::cordboard::plugin::{call_router, conference_policy, lifecycle, message_filter};
 use cordboard_model::Hook;
 use cordboard_model::hook::conference::{Admission, ConferenceView, JoinAsk, JoinVerdict, Role};
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict, Rewrite};
+use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
@@ -54,6 +55,7 @@ pub(super) struct Plugin {
     lifecycle: Option<lifecycle::GuestIndices>,
     conference_policy: Option<conference_policy::GuestIndices>,
     message_filter: Option<message_filter::GuestIndices>,
+    call_router: Option<call_router::GuestIndices>,
 }
 
 impl Plugin {
@@ -84,9 +86,13 @@ impl Plugin {
         let message_filter = exports(Hook::MessageFilter.name())
             .then(|| message_filter::GuestIndices::new(&pre))
             .transpose()?;
+        let call_router = exports(Hook::CallRouter.name())
+            .then(|| call_router::GuestIndices::new(&pre))
+            .transpose()?;
         let hooks = [
             conference_policy.is_some().then_some(Hook::ConferencePolicy),
             message_filter.is_some().then_some(Hook::MessageFilter),
+            call_router.is_some().then_some(Hook::CallRouter),
         ];
         let hooks = hooks.into_iter().flatten().collect();
         Ok(Self {
@@ -95,6 +101,7 @@ impl Plugin {
             lifecycle,
             conference_policy,
             message_filter,
+            call_router,
         })
     }
 }
@@ -125,11 +132,17 @@ impl Prepared for Plugin {
             .as_ref()
             .map(|at| at.load(&mut store, &instance))
             .transpose()?;
+        let call_router = self
+            .call_router
+            .as_ref()
+            .map(|at| at.load(&mut store, &instance))
+            .transpose()?;
         Ok(Box::new(Live {
             store,
             lifecycle,
             conference_policy,
             message_filter,
+            call_router,
         }))
     }
 }
@@ -140,6 +153,7 @@ struct Live {
     lifecycle: Option<lifecycle::Guest>,
     conference_policy: Option<conference_policy::Guest>,
     message_filter: Option<message_filter::Guest>,
+    call_router: Option<call_router::Guest>,
 }
 
 impl Instance for Live {
@@ -219,6 +233,29 @@ impl Instance for Live {
                 body: reply.body.into(),
             },
             message_filter::MessageVerdict::Reject(refusal) => MessageVerdict::Reject {
+                code: refusal.code,
+                reason: refusal.reason,
+            },
+        })
+    }
+
+    fn route(&mut self, ask: &RouteAsk) -> wasmtime::Result<RouteVerdict> {
+        let Some(guest) = &self.call_router else {
+            return Ok(RouteVerdict::Pass);
+        };
+        let call = call_router::RouteAsk {
+            realm: &ask.realm,
+            number: &ask.number,
+            user: ask.user.as_deref(),
+            display_name: &ask.display_name,
+            transport: ask.transport,
+        };
+        let verdict = guest.call_route(&mut self.store, call)?;
+        Ok(match verdict {
+            call_router::RouteVerdict::Pass => RouteVerdict::Pass,
+            call_router::RouteVerdict::Conference(number) => RouteVerdict::Conference(number),
+            call_router::RouteVerdict::User(user) => RouteVerdict::User(user),
+            call_router::RouteVerdict::Refuse(refusal) => RouteVerdict::Refuse {
                 code: refusal.code,
                 reason: refusal.reason,
             },

@@ -15,6 +15,7 @@ use cordboard_host::{
 };
 use cordboard_model::hook::conference::{ConferenceView, JoinAsk, Role};
 use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::route::RouteAsk;
 use cordboard_model::{Ask, ConferenceId, Hook, OnFailure, Ticket, Verdict};
 
 /// So long that only a hang reaches it.
@@ -193,6 +194,16 @@ pub(crate) fn join(display_name: &str) -> Ask {
         display_name: display_name.into(),
         transport: "ws",
         role: Role::Member,
+    })
+}
+
+pub(crate) fn route(display_name: &str) -> Ask {
+    Ask::Route(RouteAsk {
+        realm: "lab.test".into(),
+        number: "4711".into(),
+        user: Some("alice".into()),
+        display_name: display_name.into(),
+        transport: "tcp",
     })
 }
 

@@ -51,6 +51,7 @@ impl Shard {
                     leg.dial.add(&text);
                 }
             }
+            MediaCommand::Peer(command) => self.peer_command(command, now),
             MediaCommand::Close { leg } => self.close(leg, now),
         }
     }
@@ -81,7 +82,7 @@ impl Shard {
         self.index.get(&leg).map(|key| &mut self.legs[*key])
     }
 
-    fn open(&mut self, mut leg: Leg, audio: Option<AudioSetup>) {
+    pub(super) fn open(&mut self, mut leg: Leg, audio: Option<AudioSetup>) {
         if let Some(audio) = audio {
             leg.describe(audio);
         }
@@ -109,6 +110,7 @@ impl Shard {
         let before = std::mem::replace(&mut leg.mix, mix);
         self.leave_mix(key, before);
         self.mixes.entry(mix).or_default().members.push(key);
+        self.move_peer(key);
     }
 
     fn leave_mix(&mut self, key: usize, mix: MixId) {
@@ -124,7 +126,8 @@ impl Shard {
         let Some(key) = self.index.get(&leg).copied() else {
             return;
         };
-        if !self.legs[key].bound {
+        let peer = self.legs[key].peer.is_some();
+        if !self.legs[key].bound && !peer {
             // Each Open is answered, so the end waits for the port.
             self.legs[key].closed = true;
             return;
@@ -132,8 +135,11 @@ impl Shard {
         self.fade_away(key);
         self.send_report(key, now, true);
         let totals = self.legs[key].totals();
+        self.close_peer(key, now);
         self.remove(key);
-        self.ports.push_back(PortRequest::Release { leg });
+        if !peer {
+            self.ports.push_back(PortRequest::Release { leg });
+        }
         self.events.push_back(MediaEvent::Closed { leg, totals });
     }
 
@@ -165,7 +171,7 @@ impl Shard {
 }
 
 /// The first tick after `now`; all ticks are at whole multiples of their length.
-fn next_tick(now: Time) -> Time {
+pub(super) fn next_tick(now: Time) -> Time {
     let length = TICK.as_nanos() as u64;
     Time(now.0 / length * length) + Duration::from_nanos(length)
 }

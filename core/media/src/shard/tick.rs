@@ -41,6 +41,7 @@ impl Shard {
         while let Some(key) = self.moving.pop() {
             self.change_mix(key);
         }
+        self.tick_peers(now);
     }
 
     fn tick_mix(&mut self, mix: &mut Mix, now: Time) {

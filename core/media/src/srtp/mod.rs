@@ -12,7 +12,7 @@ use cipher::{Cipher, Kind};
 use window::Window;
 
 /// Sources whose rollover counters are remembered; the oldest is forgotten.
-const SOURCES: usize = 16;
+const SOURCES: usize = 48;
 /// Bytes of an RTCP packet that stay readable.
 const CONTROL_HEADER: usize = 8;
 /// The flag that says that an RTCP packet is encrypted.
@@ -92,6 +92,12 @@ impl Session {
         };
         self.sent = Some(index);
         self.send.media.seal(bytes, start, HEADER_LEN, ssrc, index, None);
+    }
+
+    /// Protects the RTP packet at the end of `bytes`, which begins at `start` with a header of this length. The
+    /// caller counts its index; one that was used before must come with the same packet.
+    pub(crate) fn protect_at(&self, bytes: &mut Vec<u8>, start: usize, header: usize, ssrc: u32, index: u64) {
+        self.send.media.seal(bytes, start, header, ssrc, index, None);
     }
 
     /// Protects the RTCP packet at the end of `bytes`, which begins at `start`.

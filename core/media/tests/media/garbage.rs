@@ -185,6 +185,7 @@ proptest! {
                     }
                     MediaEvent::Failed { leg, .. } => answered[leg.0 as usize] += 1,
                     MediaEvent::Closed { leg, .. } => prop_assert!(open.remove(&leg), "{} was not open", leg),
+                    MediaEvent::Peer(event) => prop_assert!(false, "no peer was opened: {:?}", event),
                     MediaEvent::Digit { leg, .. } | MediaEvent::Talking { leg, .. } => {
                         prop_assert!(open.contains(&leg), "an event of {} that is not open", leg);
                     }

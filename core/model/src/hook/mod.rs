@@ -23,9 +23,6 @@ pub enum Hook {
 impl Hook {
     /// Every hook.
     pub const ALL: [Self; 3] = [Self::ConferencePolicy, Self::MessageFilter, Self::CallRouter];
-    /// The hooks that plugins can implement today, the first of [`Hook::ALL`]: the engine asks at the
-    /// others too, but plugins have no interface to them yet.
-    pub const SERVED: [Self; 2] = [Self::ConferencePolicy, Self::MessageFilter];
 
     /// The name in config files, WIT and metrics.
     pub const fn name(self) -> &'static str {

@@ -122,7 +122,8 @@ static LIMITS: Section = Section {
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
         key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
         key("lag", Kind::Duration(ms(0), secs(60)), Toml("\"500ms\""), "How long messages may wait to be read before strangers are refused; new calls are at twice that; 0s: never for this."),
-        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP, TLS and WebSocket connections open at once."),
+        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "TCP, TLS and WebSocket connections open at once. With more, those over which nobody has proved himself give way, the eldest first."),
+        key("source_connections", Kind::Integer(1, 1_000_000), Toml("1000"), "Of these at most so many of one source (an IPv4 address, an IPv6 /64). More are wanted where a proxy stands before the switch."),
     ],
 };
 
@@ -185,13 +186,13 @@ static MEDIA: Section = Section {
         key("shards", Kind::Integer(0, 256), Toml("0"), "Media threads; 0 is one per core."),
         key("rtp_ports", Kind::Ports, Toml("\"20000-29999\""), "UDP ports for RTP and RTCP, two per call."),
         key("codecs", Kind::List(&Kind::OneOf(&["opus", "G722", "PCMU", "PCMA"])), Toml("[\"opus\", \"G722\", \"PCMU\", \"PCMA\"]"), "Audio codecs that are taken, and offered in this order; an answer keeps the other side's order."),
-        later("webrtc_port", Kind::Integer(1024, 65_535), Toml("10000"), "The first shard's UDP port for WebRTC; one more per shard."),
+        key("webrtc_port", Kind::Integer(0, 65_535), Toml("10000"), "The first media thread's UDP port for WebRTC, one more per thread; 0 serves none."),
     ],
 };
 
 static STORE: Section = Section {
     name: "store",
-    help: "The database (SQLite): registrations and what plugins keep.",
+    help: "The database (SQLite): registrations, messages to users who are away, call records, what plugins keep.",
     keys: &[
         key("path", Kind::Path, Toml("\"cordboard.db\""), "The file, relative to `data_dir`."),
         key("sync", Kind::OneOf(&["full", "normal"]), Toml("\"full\""), "`full`: what is acknowledged survives power loss. `normal`: it survives a crash of the process."),
@@ -227,6 +228,10 @@ static MESSAGES: Section = Section {
     keys: &[
         key("max_size", Kind::Size(1 << 10, 1 << 20), Toml("\"64KiB\""), "The largest body; a larger one is refused with 413. Over UDP a datagram (64 KiB) is the bound."),
         key("rate", Kind::Integer(0, 1_000_000), Toml("100"), "Messages per second that one sender may send on average, twice as many at once; 0 is no limit."),
+        key("keep", Kind::Duration(secs(0), secs(366 * 86_400)), Toml("\"7d\""), "How long a message to a user who is not there is kept, unless its Expires is earlier; 0s: none is kept."),
+        key("keep_count", Kind::Integer(1, 100_000), Toml("100"), "The most messages kept for one user or device."),
+        key("keep_size", Kind::Size(1 << 10, 1 << 30), Toml("\"1MiB\""), "What they may take together."),
+        key("keep_total", Kind::Size(1 << 10, 1 << 40), Toml("\"64MiB\""), "What the kept messages of all users may take together; they are in memory, too."),
     ],
 };
 
@@ -292,10 +297,11 @@ static CONFERENCE: Section = Section {
         key("moderator", Kind::Table(&MODERATOR), Toml("{}"), "Moderators."),
         key("max_participants", Kind::Integer(1, 100_000), Toml("1000"), "The most participants at once."),
         key("messages", Kind::Flag, Toml("true"), "Whether participants may send messages."),
-        later("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether video is forwarded."),
+        key("outside_messages", Kind::Flag, Toml("false"), "Whether messages to its numbers are also taken from users who do not take part."),
+        key("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether browsers see each other: with \"sfu\" everybody is shown to everybody else."),
         later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
-        later("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
-        later("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
+        key("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
+        key("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
         key("chat", Kind::Table(&ROOM), Toml("{}"), "The chat room."),
     ],
 };
@@ -352,8 +358,8 @@ static HOOKS: Section = Section {
     keys: &[
         key("conference-policy", Kind::Tables(&CHAIN), NONE, "Before a participant is let into a conference."),
         key("message-filter", Kind::Tables(&CHAIN), NONE, "For each message, before it is relayed."),
+        key("call-router", Kind::Tables(&CHAIN), NONE, "For each call that a caller begins: where it goes."),
         later("chatplan", Kind::Tables(&CHAIN), NONE, "To route a message."),
-        later("call-router", Kind::Tables(&CHAIN), NONE, "To route a call."),
         later("http-action", Kind::Tables(&CHAIN), NONE, "For a REST call to a plugin."),
         later("events", Kind::Tables(&CHAIN), NONE, "To observe."),
         later("timer", Kind::Tables(&CHAIN), NONE, "At times that the plugin chooses."),

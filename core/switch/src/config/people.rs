@@ -249,6 +249,10 @@ impl<'a> Reader<'a, '_, '_> {
                     .expect("the declared range fits"),
                 chat: tree.sure("messages").flag(),
                 room: chat::room(tree.sure("chat").tree()),
+                outside_messages: tree.sure("outside_messages").flag(),
+                send_events: tree.sure("send_events").flag(),
+                echo_events: tree.sure("echo_events").flag(),
+                video: tree.sure("video").text() == "sfu",
             });
         }
         conferences

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, RegistrationLimits};
+use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, MailLimits, RegistrationLimits};
 use cordboard_host::Grant;
 use cordboard_model::hook::{Hook, OnFailure};
 use cordboard_model::media::Codec;
@@ -19,6 +19,7 @@ use super::resolved::{
     CdrConfig, Chain, ChainEntry, Http, Log, LogFormat, Media, Messages, Node, Origin, PluginConfig, Plugins,
     Resolved, Sip, StoreConfig, Tls,
 };
+use crate::net::place::Bounds;
 use crate::tls::{Pair, PairError, Roots};
 
 /// The keys of `[sip]` that are addresses.
@@ -160,7 +161,10 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
             subscriptions: count(limits.sure("subscriptions")),
             lag: limits.sure("lag").duration(),
         },
-        connections: count(limits.sure("connections")),
+        connections: Bounds {
+            most: count(limits.sure("connections")),
+            of_source: count(limits.sure("source_connections")),
+        },
         abuse: AbuseLimits {
             answer_scanners: tree.sure("answer_scanners").flag(),
             ..abuse(tree.sure("abuse").tree(), report)
@@ -275,7 +279,21 @@ fn media(tree: &Tree, report: &mut Report<'_>) -> Media {
         codecs,
         shards: u16::try_from(shards).expect("the declared range fits"),
         rtp_ports: tree.sure("rtp_ports").ports(),
+        webrtc_port: webrtc_port(tree, shards, report),
     }
+}
+
+fn webrtc_port(tree: &Tree, shards: usize, report: &mut Report<'_>) -> Option<u16> {
+    let named = tree.sure("webrtc_port");
+    let first = usize::try_from(named.integer()).expect("the declared range fits");
+    if first > 0 && first + shards - 1 > usize::from(u16::MAX) {
+        report.mistake(
+            &named.span,
+            tree.at("webrtc_port"),
+            format!("{first}: there are not enough ports above it for {shards} media threads"),
+        );
+    }
+    u16::try_from(first).ok().filter(|port| *port > 0)
 }
 
 fn store(tree: &Tree, data_dir: &Path) -> StoreConfig {
@@ -286,9 +304,20 @@ fn store(tree: &Tree, data_dir: &Path) -> StoreConfig {
 }
 
 fn messages(tree: &Tree) -> Messages {
+    let age = tree.sure("keep").duration();
     Messages {
         max_size: usize::try_from(tree.sure("max_size").size()).expect("the declared range fits"),
         rate: u32::try_from(tree.sure("rate").integer()).expect("the declared range fits"),
+        mail: MailLimits {
+            count: if age.is_zero() {
+                0
+            } else {
+                count(tree.sure("keep_count"))
+            },
+            size: tree.sure("keep_size").size(),
+            total: tree.sure("keep_total").size(),
+            age,
+        },
     }
 }
 
@@ -433,7 +462,7 @@ fn chains(root: &Tree, report: &mut Report<'_>) -> Vec<Chain> {
         .collect();
     let hooks = root.sure("hooks").tree();
     let mut chains = Vec::new();
-    for hook in Hook::SERVED {
+    for hook in Hook::ALL {
         let mut entries: Vec<ChainEntry> = Vec::new();
         for tree in hooks.sure(hook.name()).trees() {
             let Some(plugin) = tree.get("plugin") else {

@@ -9,13 +9,14 @@ use std::time::Duration;
 use cordboard_engine::chat::config::ChatConfig;
 use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Hooks, Limits,
-    Listener, RegistrationLimits,
+    Listener, MailLimits, RegistrationLimits,
 };
 use cordboard_host::{Grant, PluginSpec, Wasm};
 use cordboard_model::hook::{Hook, OnFailure};
 use cordboard_model::media::Codec;
 use ipnet::IpNet;
 
+use crate::net::place::Bounds;
 use crate::tls::{Pair, Roots};
 
 /// What the way to the plugins and back may cost beyond their own deadlines: the host ends a call at the
@@ -120,7 +121,7 @@ pub(crate) struct Sip {
     /// What one source may do.
     pub(crate) abuse: AbuseLimits,
     /// Connections open at once, TCP, TLS and WebSocket together.
-    pub(crate) connections: usize,
+    pub(crate) connections: Bounds,
 }
 
 impl Sip {
@@ -159,6 +160,8 @@ pub(crate) struct Media {
     pub(crate) shards: u16,
     /// UDP ports for RTP and RTCP.
     pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// The first shard's UDP port for WebRTC, if it is served; the other shards have the next ones.
+    pub(crate) webrtc_port: Option<u16>,
     /// The audio codecs, most wanted first; at least one, each once.
     pub(crate) codecs: Vec<Codec>,
 }
@@ -179,6 +182,8 @@ pub(crate) struct Messages {
     pub(crate) max_size: usize,
     /// Per second and sender, 0 = no limit.
     pub(crate) rate: u32,
+    /// What is kept for users who are not there.
+    pub(crate) mail: MailLimits,
 }
 
 /// Call detail records.
@@ -319,6 +324,7 @@ impl Resolved {
             digests: self.sip.digests.clone(),
             max_message: self.messages.max_size,
             message_rate: self.messages.rate,
+            mail: self.messages.mail,
             session_expires: self.sip.session_expires,
             registration: self.sip.registration,
             shards: self.media.shards,

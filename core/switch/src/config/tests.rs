@@ -300,7 +300,7 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
     let text = format!(
         "{LISTEN}http.trusted_proxies = [\"127.0.0.1/32\"]\n\
          esl = {{ listen = [\"127.0.0.1:8021\"], password = \"x\" }}\n\
-         conference = [{{ id = \"00000000000000000000000000000031\", name = \"A\", conference_numbers = [\"1\"], audio = \"mix\", video = \"sfu\" }}]\n\
+         conference = [{{ id = \"00000000000000000000000000000031\", name = \"A\", conference_numbers = [\"1\"], audio = \"forward\", video = \"sfu\" }}]\n\
          plugin = [{{ name = \"p\", wasm = \"p.wasm\", grants = [\"http\"] }}]\n"
     );
     let warnings: Vec<_> = good(&text).warnings.iter().map(ToString::to_string).collect();
@@ -310,10 +310,7 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
         "x.toml:2:6: http.trusted_proxies: not served by this version; it has no effect"
     );
     assert!(warnings[1].contains("x.toml:3:1: esl: not served"));
-    assert!(
-        warnings[2].contains("conference[0].video: not served"),
-        "`audio = \"mix\"` is what holds anyway"
-    );
+    assert!(warnings[2].contains("conference[0].audio: not served"));
     assert!(warnings[3].contains("the power \"http\" is not served"));
 }
 

@@ -65,6 +65,12 @@ catalogue! {
     RTP_PEER_LOST = Counter "cordboard_rtp_peer_lost_packets_total" [] "RTP packets that peers report as lost on the way to them.";
     RTP_SOCKET_ERRORS = Counter "cordboard_rtp_socket_errors_total" ["direction"] "out: packets that the kernel did not take; in: sockets that failed while receiving.";
     RTCP_PACKETS = Counter "cordboard_rtcp_packets_total" ["direction"] "RTCP packets taken from and made for peers.";
+    RTCP_FEEDBACK = Counter "cordboard_rtcp_feedback_total" ["kind", "direction"] "RTCP feedback packets of video: in from peers, out to them.";
+    RTP_RESENT = Counter "cordboard_rtp_resent_packets_total" ["outcome"] "Video packets that subscribers asked for again: sent, missing in the cache, or refused because they ask for too much.";
+    RTP_RECOVERED = Counter "cordboard_rtp_recovered_packets_total" [] "Video packets of publishers that came late or because they were asked for again.";
+    STUN_CHECKS = Counter "cordboard_stun_checks_total" ["outcome"] "Connectivity checks of WebRTC peers, by what they were answered with.";
+    PEERS = Gauge "cordboard_webrtc_peers" [] "WebRTC peers whose handshake is done.";
+    PEER_OUTCOMES = Counter "cordboard_webrtc_peer_outcomes_total" ["outcome"] "WebRTC peers that were connected, and those that were lost, by reason.";
     STREAMS = Gauge "cordboard_streams" ["role", "media"] "Streams now; publisher: taken from peers, subscriber: sent to peers.";
     MIXES = Gauge "cordboard_mixes" [] "Audio mixes with at least one leg.";
     SHARD_BUSY = Gauge "cordboard_shard_busy_ratio" ["shard"] "Part of the last seconds that a media thread was not asleep, from 0 to 1.";
@@ -76,11 +82,12 @@ catalogue! {
     PARTICIPANTS = Gauge "cordboard_participants" ["transport"] "Participants of conferences.";
     JOINS = Counter "cordboard_joins_total" ["transport", "outcome"] "Attempts to join a conference.";
     CALLS_ENDED = Counter "cordboard_calls_ended_total" ["reason"] "Calls that ended.";
-    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, pager or chat.";
+    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event, pager or chat.";
     MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing its last copy to a call.";
     MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From handing a copy to a call to its final response.";
     MESSAGE_RECIPIENTS = Histogram "cordboard_message_recipients" [] "How many receive one message.";
     MESSAGE_QUEUE = Gauge "cordboard_message_queue_depth" [] "Copies that wait in calls for the answers to earlier ones.";
+    MESSAGES_KEPT = Gauge "cordboard_messages_kept" [] "Messages that are kept for users who are not there.";
 
     CHAT_CONNECTIONS = Gauge "cordboard_chat_connections" [] "Open chat connections.";
     CHAT_ROOMS = Gauge "cordboard_chat_rooms" [] "Chat rooms that somebody is in, or whose messages are kept.";

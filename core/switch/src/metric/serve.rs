@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cordboard_engine::counts::Counts;
 use cordboard_engine::io::Transport;
-use cordboard_media::DropReason;
+use cordboard_media::{DropReason, FeedbackKind, PeerCounts, PeerOutcome, ResendOutcome};
 use cordboard_model::measure::Histogram;
 
 use super::catalogue as metric;
@@ -123,6 +123,7 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
         }
     }
     to.histogram(&metric::RELAY_LATENCY, &["mix"], &all.mix_latency);
+    to.histogram(&metric::RELAY_LATENCY, &["video"], &all.peers.forward_latency);
     to.histogram(&metric::RELAY_LATENCY, &["message"], &snapshot.message_latency);
     for (direction, packets, bytes, control, errors) in [
         ("in", all.packets_in, all.bytes_in, all.control_in, receive_errors),
@@ -146,12 +147,38 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
     to.count(&metric::RTP_PEER_LOST, &[], all.peer_lost);
     to.size(&metric::STREAMS, &["publisher", "audio"], all.streams_in);
     to.size(&metric::STREAMS, &["subscriber", "audio"], all.streams_out);
+    peers(to, &all.peers);
     to.size(&metric::MIXES, &[], all.mixes);
     if let Some(lag) = &lag {
         to.histogram(&metric::SHARD_LAG, &[], lag);
     }
     to.count(&metric::SHARD_TICKS_SKIPPED, &[], all.ticks_skipped);
     to.count(&metric::SHARD_REFUSED, &[], refused);
+}
+
+fn peers(to: &mut Exposition, peers: &PeerCounts) {
+    for (direction, packets, bytes, feedback) in [
+        ("in", peers.packets_in, peers.bytes_in, &peers.feedback_in),
+        ("out", peers.packets_out, peers.bytes_out, &peers.feedback_out),
+    ] {
+        to.count(&metric::RTP_PACKETS, &[direction, "video"], packets);
+        to.count(&metric::RTP_BYTES, &[direction, "video"], bytes);
+        for (kind, count) in FeedbackKind::ALL.into_iter().zip(feedback) {
+            to.count(&metric::RTCP_FEEDBACK, &[kind.name(), direction], *count);
+        }
+    }
+    for (outcome, count) in ResendOutcome::ALL.into_iter().zip(peers.resent) {
+        to.count(&metric::RTP_RESENT, &[outcome.name()], count);
+    }
+    to.count(&metric::RTP_RECOVERED, &[], peers.recovered);
+    to.count(&metric::STUN_CHECKS, &["ok"], peers.checks);
+    to.count(&metric::STUN_CHECKS, &["refused"], peers.checks_refused);
+    to.size(&metric::PEERS, &[], peers.connected);
+    for (outcome, count) in PeerOutcome::ALL.into_iter().zip(peers.outcomes) {
+        to.count(&metric::PEER_OUTCOMES, &[outcome.name()], count);
+    }
+    to.size(&metric::STREAMS, &["publisher", "video"], peers.sources);
+    to.size(&metric::STREAMS, &["subscriber", "video"], peers.subscriptions);
 }
 
 fn conferences(to: &mut Exposition, snapshot: &Snapshot) {
@@ -177,6 +204,7 @@ fn conferences(to: &mut Exposition, snapshot: &Snapshot) {
     }
     to.histogram(&metric::MESSAGE_RECIPIENTS, &[], &engine.recipients);
     to.size(&metric::MESSAGE_QUEUE, &[], gauges.queued_messages);
+    to.size(&metric::MESSAGES_KEPT, &[], gauges.kept_messages);
     chat(to, snapshot);
 }
 

@@ -8,20 +8,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use cordboard_engine::io::{Flow, Packet};
 use cordboard_engine::sip::message::{Framing, Message};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::hoard::Hoard;
+use super::place::{Bounds, Places, Seat};
 use crate::clock::Clock;
 use crate::control::{Arrival, ControlHandle};
 use crate::tls::Keys;
 
 /// Packets that may wait for a slow reader; with more, the connection is closed.
 pub(crate) const WRITE_QUEUE: usize = 512;
+/// Packets that may wait for one that nobody has proved himself over.
+pub(crate) const STRANGERS_QUEUE: usize = 16;
+/// Messages that may wait for control, in bytes; whoever sends more is slowed down.
+const WAITING: usize = 16 << 20;
 /// How long a peer may take for a first message, or for the rest of one that it has begun.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a connection may be silent: longer than the longest registration a phone keeps alive by it.
 pub(crate) const IDLE: Duration = Duration::from_secs(2 * 3600 + 600);
 /// How long the peer may take to read what we write.
 pub(crate) const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// As what it is counted that a stranger's connection gave way to a new one.
+pub(crate) const GAVE_WAY: &str = "gave_way";
 
 /// Room for the head of a message, in bytes.
 const HEAD: usize = 64 << 10;
@@ -30,6 +39,15 @@ const HEAD: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Writer {
     pub(crate) packets: mpsc::Sender<Packet>,
+    pub(crate) seat: Arc<Seat>,
+}
+
+impl Writer {
+    /// Hands over a packet; false if so many wait that the connection is to be cut.
+    pub(crate) fn write(&self, packet: Packet) -> bool {
+        let waiting = WRITE_QUEUE - self.packets.capacity();
+        (waiting < STRANGERS_QUEUE || self.seat.is_known()) && self.packets.try_send(packet).is_ok()
+    }
 }
 
 /// What every listener and dialler of connections needs.
@@ -38,8 +56,10 @@ pub(crate) struct Connections {
     pub(crate) control: ControlHandle,
     pub(crate) clock: Clock,
     pub(crate) keys: Arc<Keys>,
-    /// A place for each connection that may be open at once.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) hoard: Hoard,
+    /// Bytes of messages that may wait for control.
+    room: Arc<Semaphore>,
     max_message: Arc<AtomicUsize>,
     numbers: Arc<AtomicU64>,
 }
@@ -49,33 +69,25 @@ impl Connections {
         control: ControlHandle,
         clock: Clock,
         keys: Arc<Keys>,
-        most: usize,
+        bounds: Bounds,
         max_body: usize,
     ) -> Self {
         Self {
             control,
             clock,
             keys,
-            places: Arc::new(Semaphore::new(most)),
+            places: Arc::new(Places::new(bounds)),
+            hoard: Hoard::default(),
+            room: Arc::new(Semaphore::new(WAITING)),
             max_message: Arc::new(AtomicUsize::new(max_body + HEAD)),
             numbers: Arc::new(AtomicU64::new(1)),
         }
     }
 
-    /// Other bounds hold from now on. Connections that are open stay, also where there are too many of them:
-    /// then none is taken until enough have ended.
-    pub(crate) fn limit(&self, old_most: usize, most: usize, max_body: usize) {
+    /// Other bounds hold from now on. Connections that are open stay, also where there are too many of them.
+    pub(crate) fn limit(&self, bounds: Bounds, max_body: usize) {
         self.max_message.store(max_body + HEAD, Ordering::Relaxed);
-        if most >= old_most {
-            return self.places.add_permits(most - old_most);
-        }
-        let less = u32::try_from(old_most - most).expect("the declared range fits");
-        let places = Arc::clone(&self.places);
-        tokio::spawn(async move {
-            if let Ok(taken) = places.acquire_many_owned(less).await {
-                taken.forget();
-            }
-        });
+        self.places.limit(bounds);
     }
 
     /// The largest message, head and body, in bytes.
@@ -84,14 +96,17 @@ impl Connections {
     }
 
     /// Gives a new connection its number and announces it to control; the receiver is its write queue.
-    pub(crate) async fn open(&self, way: Flow) -> (Flow, mpsc::Receiver<Packet>) {
+    pub(crate) async fn open(&self, way: Flow, seat: &Arc<Seat>) -> (Flow, mpsc::Receiver<Packet>) {
         let connection = self.numbers.fetch_add(1, Ordering::Relaxed);
         let flow = Flow { connection, ..way };
         let (packets, queue) = mpsc::channel(WRITE_QUEUE);
         self.control
             .arrive(Arrival::Opened {
                 flow,
-                writer: Writer { packets },
+                writer: Writer {
+                    packets,
+                    seat: Arc::clone(seat),
+                },
             })
             .await;
         (flow, queue)
@@ -109,13 +124,27 @@ impl Connections {
     /// Hands a message to control, waiting while control is behind: the peer is slowed down by TCP.
     pub(crate) async fn deliver(&self, flow: Flow, raw: Bytes, framing: Framing) {
         let stamp = self.clock.now();
+        let Some(room) = self.room(raw.len()).await else {
+            return;
+        };
         let arrival = match Message::parse(raw, framing) {
-            Ok(message) => Arrival::Message { flow, message, stamp },
+            Ok(message) => Arrival::Message {
+                flow,
+                message,
+                stamp,
+                room,
+            },
             Err(malformed) => Arrival::Garbage {
                 reason: malformed.reason,
             },
         };
         self.control.arrive(arrival).await;
+    }
+
+    /// Room for a message of so many bytes; `None` when the switch ends.
+    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes.min(WAITING)).expect("the bound fits");
+        Arc::clone(&self.room).acquire_many_owned(bytes).await.ok()
     }
 
     pub(crate) async fn garbage(&self, reason: &'static str) {

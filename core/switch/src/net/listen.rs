@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::server;
 
-use super::connection::{Connections, PATIENCE};
+use super::connection::{Connections, GAVE_WAY, PATIENCE};
+use super::place::{NoPlace, Place};
 use super::{tcp, websocket};
 
 /// How long a connection of ours may take to come up, and then its TLS handshake.
@@ -27,12 +28,15 @@ pub(crate) async fn listen(
     connections: Connections,
 ) {
     loop {
-        // Waiting for a place before accepting leaves further peers in the kernel's own bounded queue.
-        let Ok(place) = connections.places.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let place = match connections.places.take(peer.ip()) {
+                    Ok(place) => place,
+                    Err(none) => {
+                        connections.garbage(none.reason()).await;
+                        continue;
+                    }
+                };
                 let connections = connections.clone();
                 let way = Flow {
                     transport,
@@ -41,8 +45,7 @@ pub(crate) async fn listen(
                     connection: 0,
                 };
                 tokio::spawn(async move {
-                    serve(stream, way, &connections).await;
-                    drop(place);
+                    serve(stream, way, &place, &connections).await;
                 });
             }
             Err(error) => {
@@ -53,7 +56,8 @@ pub(crate) async fn listen(
     }
 }
 
-async fn serve(stream: TcpStream, way: Flow, connections: &Connections) {
+/// Each way is in a box of its own: otherwise every connection would be as large as the largest.
+async fn serve(stream: TcpStream, way: Flow, place: &Place, connections: &Connections) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -61,25 +65,37 @@ async fn serve(stream: TcpStream, way: Flow, connections: &Connections) {
         Transport::Udp => {}
         Transport::Tcp => {
             let (reader, writer) = stream.into_split();
-            tcp::serve(reader, writer, way, connections).await;
+            Box::pin(tcp::serve(reader, writer, way, place, connections)).await;
         }
         Transport::Tls => {
-            if let Some(stream) = handshake(stream, connections).await {
+            if let Some(stream) = Box::pin(handshake(stream, place, connections)).await {
                 let (reader, writer) = split(stream);
-                tcp::serve(reader, writer, way, connections).await;
+                Box::pin(tcp::serve(reader, writer, way, place, connections)).await;
             }
         }
-        Transport::Ws => websocket::serve(stream, way, connections).await,
+        Transport::Ws => Box::pin(websocket::serve(stream, way, place, connections)).await,
         Transport::Wss => {
-            if let Some(stream) = handshake(stream, connections).await {
-                websocket::serve(stream, way, connections).await;
+            if let Some(stream) = Box::pin(handshake(stream, place, connections)).await {
+                Box::pin(websocket::serve(stream, way, place, connections)).await;
             }
         }
     }
 }
 
-async fn handshake(stream: TcpStream, connections: &Connections) -> Option<server::TlsStream<TcpStream>> {
-    match timeout(PATIENCE, connections.keys.sip().accept(stream)).await {
+async fn handshake(
+    stream: TcpStream,
+    place: &Place,
+    connections: &Connections,
+) -> Option<server::TlsStream<TcpStream>> {
+    let accepting = timeout(PATIENCE, connections.keys.sip().accept(stream));
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        () = place.seat.given_away() => {
+            connections.garbage(GAVE_WAY).await;
+            return None;
+        }
+    };
+    match accepted {
         Ok(Ok(stream)) => Some(stream),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
@@ -97,8 +113,8 @@ async fn handshake(stream: TcpStream, connections: &Connections) -> Option<serve
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DialError {
     /// As many connections are open as may be.
-    #[error("as many connections are open as `[sip.limits] connections` allows")]
-    Full,
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
     /// Nobody answers there.
     #[error("no connection: {0}")]
     Unreachable(io::Error),
@@ -114,7 +130,7 @@ impl DialError {
     /// The word by which it is counted.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
-            Self::Full => "connections_full",
+            Self::NoPlace(none) => none.reason(),
             Self::Unreachable(_) => "not_connected",
             Self::Untrusted(_) => "tls_untrusted",
             Self::Handshake(_) => "tls_not_connected",
@@ -127,11 +143,8 @@ impl DialError {
 /// # Errors
 /// Why there is no connection.
 pub(crate) async fn dial(way: Flow, connections: Connections) -> Result<(), DialError> {
-    let place = connections
-        .places
-        .clone()
-        .try_acquire_owned()
-        .map_err(|_| DialError::Full)?;
+    let place = connections.places.take(way.peer.ip())?;
+    place.seat.prove(); // it leads to a phone that has registered
     let stream = in_time(TcpStream::connect(way.peer))
         .await
         .map_err(DialError::Unreachable)?;
@@ -140,14 +153,12 @@ pub(crate) async fn dial(way: Flow, connections: Connections) -> Result<(), Dial
         let stream = connect(stream, way.peer, &connections).await?;
         tokio::spawn(async move {
             let (reader, writer) = split(stream);
-            tcp::serve(reader, writer, way, &connections).await;
-            drop(place);
+            tcp::serve(reader, writer, way, &place, &connections).await;
         });
     } else {
         tokio::spawn(async move {
             let (reader, writer) = stream.into_split();
-            tcp::serve(reader, writer, way, &connections).await;
-            drop(place);
+            tcp::serve(reader, writer, way, &place, &connections).await;
         });
     }
     Ok(())

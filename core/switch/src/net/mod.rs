@@ -2,8 +2,12 @@
 
 pub(crate) mod bind;
 pub(crate) mod connection;
+mod hoard;
 pub(crate) mod listen;
+mod meter;
+pub(crate) mod place;
 mod tcp;
 pub(crate) mod udp;
 mod upgrade;
+pub(crate) mod webrtc;
 mod websocket;

@@ -9,19 +9,21 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{Connections, IDLE, PATIENCE, WRITE_PATIENCE};
+use super::connection::{Connections, GAVE_WAY, IDLE, PATIENCE, WRITE_PATIENCE};
+use super::place::Place;
 
 /// Serves a connection until either side ends it.
-pub(super) async fn serve<R, W>(reader: R, writer: W, way: Flow, connections: &Connections)
+pub(super) async fn serve<R, W>(reader: R, writer: W, way: Flow, place: &Place, connections: &Connections)
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let (flow, queue) = connections.open(way).await;
+    let (flow, queue) = connections.open(way, &place.seat).await;
     let (pong, pongs) = mpsc::channel(1);
     tokio::select! {
         () = read(reader, flow, pong, connections) => {}
         () = write(writer, queue, pongs) => {}
+        () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
     }
     connections.close(flow).await;
 }
@@ -31,6 +33,7 @@ where
     R: AsyncRead + Unpin,
 {
     let mut buffer = BytesMut::new();
+    let mut part = connections.hoard.part();
     let mut greeted = false;
     loop {
         match frame(&buffer, connections.max_message()) {
@@ -38,6 +41,9 @@ where
                 greeted = true;
                 let message = buffer.split_to(length).freeze();
                 connections.deliver(flow, message, Framing::Stream).await;
+                if buffer.is_empty() {
+                    buffer = BytesMut::new(); // otherwise it keeps the memory of its largest message
+                }
                 continue;
             }
             Ok(Framed::KeepAlive(length)) => {
@@ -49,6 +55,9 @@ where
             }
             Ok(Framed::Incomplete) => {}
             Err(malformed) => return connections.garbage(malformed.reason).await,
+        }
+        if !part.hold(buffer.len()) {
+            return connections.garbage("messages_held_full").await;
         }
         let patience = if greeted && buffer.is_empty() {
             IDLE

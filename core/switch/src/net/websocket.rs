@@ -14,44 +14,66 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::connection::{Connections, PATIENCE, WRITE_PATIENCE};
+use super::connection::{Connections, GAVE_WAY, PATIENCE, WRITE_PATIENCE};
+use super::meter::{Meter, Metered};
+use super::place::Place;
 use super::upgrade::upgrade;
 
+/// What is read at once, in bytes; each connection keeps so much.
+const READ_BUFFER: usize = 4 << 10;
 /// How often a silent browser is pinged.
 const PING: Duration = Duration::from_secs(30);
 /// Nothing for so long, not even a pong, and the browser is gone.
 const SILENCE: Duration = Duration::from_secs(95);
 
 /// Serves a connection from its first byte (after TLS, where there is TLS) until either side ends it.
-pub(super) async fn serve<S>(mut stream: S, way: Flow, connections: &Connections)
+pub(super) async fn serve<S>(stream: S, way: Flow, place: &Place, connections: &Connections)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let rest = match timeout(PATIENCE, upgrade(&mut stream, way.transport)).await {
+    let mut stream = Metered::new(stream, &connections.hoard);
+    let upgrading = timeout(PATIENCE, upgrade(&mut stream, way.transport));
+    let upgraded = tokio::select! {
+        upgraded = upgrading => upgraded,
+        () = place.seat.given_away() => return connections.garbage(GAVE_WAY).await,
+    };
+    let rest = match upgraded {
         Ok(Ok(rest)) => rest,
         Ok(Err(reason)) => return connections.garbage(reason).await,
         Err(_) => return connections.garbage("too_slow").await,
     };
     let most = Some(connections.max_message());
     let limits = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(most)
         .max_frame_size(most);
+    let meter = stream.meter();
     let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(limits)).await;
-    let (flow, queue) = connections.open(way).await;
+    let (flow, queue) = connections.open(way, &place.seat).await;
     let (sink, source) = socket.split();
     tokio::select! {
-        () = read(source, flow, connections) => {}
+        () = read(source, &meter, flow, connections) => {}
         () = write(sink, queue) => {}
+        () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
     }
     connections.close(flow).await;
 }
 
-async fn read<S>(mut source: SplitStream<WebSocketStream<S>>, flow: Flow, connections: &Connections)
-where
+async fn read<S>(
+    mut source: SplitStream<WebSocketStream<S>>,
+    meter: &Meter,
+    flow: Flow,
+    connections: &Connections,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let raw = match timeout(SILENCE, source.next()).await {
+        let arrived = timeout(SILENCE, source.next()).await;
+        if meter.is_overfull() {
+            return connections.garbage("messages_held_full").await;
+        }
+        meter.whole();
+        let raw = match arrived {
             Ok(Some(Ok(Frame::Text(text)))) => Bytes::from(text),
             Ok(Some(Ok(Frame::Binary(bytes)))) => bytes,
             Ok(Some(Ok(Frame::Close(_)) | Err(_)) | None) => return,

@@ -14,6 +14,7 @@ fn shard(ports: RangeInclusive<u16>) -> (ShardHandle, Receiver<MediaEvent>) {
         id: ShardId(0),
         ports,
         clock: Clock::start(),
+        webrtc: None,
     };
     let handle = start(config, move |event| {
         let _ = sender.send(event);

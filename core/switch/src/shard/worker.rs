@@ -13,14 +13,18 @@ use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
 use super::port::{Pair, PortPool, random};
+use super::webrtc::WebRtc;
 use super::{Message, ShardConfig, ShardCounts};
 use crate::clock::{Clock, KernelClock};
 use crate::net::udp::{Datagram, MediaRoom, MediaSocket};
 
-/// Calls that take packets from one socket in a row, so that a flood on one leg does not starve the others.
+/// Calls that take packets from one socket in a row, so that a flood on one leg does not starve the others; a call
+/// that takes a batch from the port for WebRTC is followed by its forwarding.
 const FAIR: usize = 10;
 /// Ticks between two looks at a leg's RTCP: reports are rare, and stamped on arrival.
 const CONTROL_EVERY: usize = 25;
+/// Handshake datagrams that are taken before the thread looks at everything else again.
+const HANDSHAKES: usize = 4;
 /// How often the counts are published.
 const PUBLISH: Duration = Duration::from_millis(250);
 /// Steps by which the thread is preferred, where the system allows it.
@@ -39,13 +43,14 @@ pub(super) struct Worker {
     shared: Arc<Mutex<ShardCounts>>,
     counts: ShardCounts,
     published: Time,
-    /// Wakes for commands only.
+    /// Wakes for commands, and for packets of WebRTC peers.
     sleep: Poll,
     waker: Arc<Waker>,
     ticks: usize,
     legs: Slab<Leg>,
     keys: HashMap<LegId, usize>,
     ports: PortPool,
+    webrtc: WebRtc,
 }
 
 impl Worker {
@@ -57,8 +62,14 @@ impl Worker {
     ) -> io::Result<Self> {
         let sleep = Poll::new()?;
         let waker = Arc::new(Waker::new(sleep.registry(), Token(0))?);
+        let mut shard = Shard::new(random());
+        let mut webrtc = WebRtc::none();
+        if let Some(port) = config.webrtc {
+            shard = shard.with_webrtc(port.config);
+            webrtc = WebRtc::new(port.sockets, sleep.registry())?;
+        }
         Ok(Self {
-            shard: Shard::new(random()),
+            shard,
             clock: config.clock,
             commands,
             events,
@@ -71,6 +82,7 @@ impl Worker {
             legs: Slab::new(),
             keys: HashMap::new(),
             ports: PortPool::new(config.ports),
+            webrtc,
         })
     }
 
@@ -85,7 +97,7 @@ impl Worker {
         let mut room = MediaRoom::new();
         let mut slept_until = self.clock.now();
         loop {
-            let timeout = self.shard.next_timeout().map(|due| due.since(self.clock.now()));
+            let timeout = self.timeout();
             self.counts.busy += self.clock.now().since(slept_until);
             if let Err(error) = self.sleep.poll(&mut woken, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
@@ -94,7 +106,9 @@ impl Worker {
                 return;
             }
             slept_until = self.clock.now();
+            self.webrtc.wake(&woken);
             let go_on = self.take_commands();
+            self.take_webrtc();
             if self
                 .shard
                 .next_timeout()
@@ -106,6 +120,33 @@ impl Worker {
             if !go_on {
                 return;
             }
+        }
+    }
+
+    /// How long it may sleep.
+    fn timeout(&self) -> Option<Duration> {
+        if self.webrtc.is_ready() || self.shard.has_work() {
+            return Some(Duration::ZERO);
+        }
+        self.shard.next_timeout().map(|due| due.since(self.clock.now()))
+    }
+
+    /// Takes and forwards what WebRTC peers have sent, and goes on with their handshakes.
+    fn take_webrtc(&mut self) {
+        for _ in 0..FAIR {
+            if !self.webrtc.is_ready() {
+                break;
+            }
+            let kernel = self.clock.kernel();
+            let shard = &mut self.shard;
+            self.counts.receive_errors += self.webrtc.receive(&kernel, |packet| {
+                shard.webrtc_packet(packet.source, packet.bytes, packet.stamp, kernel.now());
+            });
+            self.flush();
+        }
+        if self.shard.has_work() {
+            self.shard.work(HANDSHAKES, self.clock.now());
+            self.flush();
         }
     }
 
@@ -140,11 +181,15 @@ impl Worker {
             legs,
             keys,
             counts,
+            webrtc,
             ..
         } = self;
         let mut sent = false;
         shard.drain_packets(|packet| {
             let Some(leg) = keys.get(&packet.leg).map(|key| &legs[*key]) else {
+                // A leg without ports of its own is that of a WebRTC peer.
+                sent = true;
+                counts.send_errors += webrtc.send(packet.destination, packet.bytes, packet.bytes.len());
                 return;
             };
             let socket = if packet.control {
@@ -156,6 +201,10 @@ impl Worker {
             if !socket.send(packet.bytes, packet.destination) {
                 counts.send_errors += 1;
             }
+        });
+        shard.drain_webrtc(|burst| {
+            sent = true;
+            counts.send_errors += webrtc.send(burst.destination, burst.bytes, burst.segment);
         });
         if sent {
             self.shard.handed_over(self.clock.now());

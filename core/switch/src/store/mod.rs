@@ -1,4 +1,5 @@
-//! What outlasts the process: registrations, call records, chat, and what plugins keep.
+//! What outlasts the process: registrations, messages for users who are not there, call records, chat, and what
+//! plugins keep.
 //!
 //! One thread writes. It takes everything that waits into one transaction, and reports each write only
 //! after that transaction's commit: what was reported as stored survives a kill, and with full sync also
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cordboard_engine::chat::io::KeptRoom;
-use cordboard_engine::io::{StoreWrite, StoredBinding};
+use cordboard_engine::io::{StoreWrite, StoredBinding, StoredMessage};
 use cordboard_host::{KvEntry, KvWrite};
 use cordboard_model::measure::Histogram;
 use cordboard_model::{Ticket, Time};
@@ -45,6 +46,12 @@ pub(crate) trait Store: Send + Sync {
     /// # Errors
     /// The database cannot be read.
     fn load_chat(&self) -> Result<Vec<KeptRoom>, StoreError>;
+
+    /// The messages that are kept for users, in their order.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn load_messages(&self) -> Result<Vec<StoredMessage>, StoreError>;
 
     /// What plugins kept.
     ///

@@ -58,6 +58,19 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE binding ADD COLUMN instance TEXT NOT NULL DEFAULT '';
 ",
     "
+    CREATE TABLE message (
+        id       TEXT    NOT NULL PRIMARY KEY,
+        number   INTEGER NOT NULL, -- their order
+        recipient TEXT   NOT NULL, -- user@realm
+        sender   TEXT    NOT NULL, -- its URI
+        name     TEXT    NOT NULL,
+        headers  TEXT    NOT NULL,
+        body     BLOB    NOT NULL,
+        accepted INTEGER NOT NULL, -- nanoseconds since the Unix epoch, as expires
+        expires  INTEGER NOT NULL
+    ) STRICT;
+",
+    "
     CREATE TABLE chat_room (
         id           TEXT    NOT NULL PRIMARY KEY, -- the conference
         enabled      INTEGER NOT NULL,

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cordboard_engine::chat::io::KeptRoom;
-use cordboard_engine::io::{StoreWrite, StoredBinding, Transport};
+use cordboard_engine::io::{StoreWrite, StoredBinding, StoredMessage, Transport};
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{KvEntry, KvWrite};
 use cordboard_model::{Ticket, Time};
@@ -94,6 +94,18 @@ impl Store for Sqlite {
 
     fn load_chat(&self) -> Result<Vec<KeptRoom>, StoreError> {
         chat::load(&self.reader()).map_err(|source| explain(&self.path, source))
+    }
+
+    fn load_messages(&self) -> Result<Vec<StoredMessage>, StoreError> {
+        let load = || -> rusqlite::Result<Vec<_>> {
+            let reader = self.reader();
+            let mut statement = reader.prepare(
+                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires \
+                 FROM message ORDER BY number",
+            )?;
+            statement.query_map([], message)?.collect()
+        };
+        load().map_err(|source| explain(&self.path, source))
     }
 
     fn load_kv(&self) -> Result<Vec<KvEntry>, StoreError> {
@@ -189,6 +201,23 @@ fn binding(row: &Row<'_>) -> rusqlite::Result<StoredBinding> {
     })
 }
 
+fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+    let count =
+        |column| -> rusqlite::Result<u64> { Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)) };
+    let id: String = row.get(0)?;
+    Ok(StoredMessage {
+        id: u128::from_str_radix(&id, 16).map_err(|_| strange(0, "id"))?,
+        number: count(1)?,
+        to: row.get(2)?,
+        from: row.get(3)?,
+        name: row.get(4)?,
+        headers: row.get(5)?,
+        body: row.get::<_, Vec<u8>>(6)?.into(),
+        accepted: Time(count(7)?),
+        expires: Time(count(8)?),
+    })
+}
+
 fn strange(column: usize, name: &str) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, name.into(), rusqlite::types::Type::Text)
 }
@@ -220,12 +249,36 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
             .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?
             .execute([aor, contact]),
         StoreWrite::Chat(write) => chat::apply(connection, write),
+        StoreWrite::PutMessage(message) => put_message(connection, message),
+        StoreWrite::DeleteMessage { id } => connection
+            .prepare_cached("DELETE FROM message WHERE id = ?1")?
+            .execute([format!("{id:032x}")]),
         StoreWrite::PutRecord {
             record,
             forget_before,
         } => put_record(connection, record, *forget_before),
     }
     .map(drop)
+}
+
+fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Result<usize> {
+    let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            format!("{:032x}", message.id),
+            count(message.number),
+            message.to,
+            message.from,
+            message.name,
+            message.headers,
+            message.body.as_ref(),
+            count(message.accepted.0),
+            count(message.expires.0),
+        ])
 }
 
 /// Rows between two looks at what is too old.

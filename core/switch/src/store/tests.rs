@@ -85,6 +85,38 @@ fn what_was_reported_is_there_after_reopening() {
 }
 
 #[test]
+fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    let message = |number: u64| StoredMessage {
+        id: u128::MAX - u128::from(number),
+        number,
+        to: "bob@lab.test".into(),
+        from: "sip:alice@lab.test".into(),
+        name: "\u{c4}nn\u{e4} \"Q\"".into(),
+        headers: "Content-Type: text/plain\r\nSubject: s\r\n".into(),
+        body: bytes::Bytes::from_static(b"a\0\xff\r\nb"),
+        accepted: Time(1_800_000_000_123_456_789),
+        expires: Time::from_unix_seconds(1_900_000_000),
+    };
+    let put = |number| StoreWrite::PutMessage(Box::new(message(number)));
+    // The same message once more is still one message.
+    for write in [
+        put(3),
+        put(1),
+        put(2),
+        put(1),
+        StoreWrite::DeleteMessage { id: message(2).id },
+    ] {
+        store.write(Ticket(7), write);
+        assert_eq!(reported.recv().unwrap(), (Ticket(7), true));
+    }
+    drop(store);
+    let (store, _) = open(folder.path());
+    assert_eq!(store.load_messages().unwrap(), [message(1), message(3)]);
+}
+
+#[test]
 fn registrations_that_have_ended_are_removed_when_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let (store, reported) = open(folder.path());

@@ -28,7 +28,7 @@ pub(crate) fn config(folder: &TempDir, more: &str) -> PathBuf {
     let path = folder.path().join("c.toml");
     let text = format!(
         "node = {{ name = \"t\", data_dir = \"{}\", drain_timeout = \"1s\" }}\n\
-         sip.udp = [\"127.0.0.1:0\"]\nhttp.listen = [\"127.0.0.1:0\"]\nmedia.shards = 1\n{more}\n",
+         sip.udp = [\"127.0.0.1:0\"]\nhttp.listen = [\"127.0.0.1:0\"]\nmedia.shards = 1\nmedia.webrtc_port = 0\n{more}\n",
         folder.path().join("data").display()
     );
     std::fs::write(&path, text).unwrap();

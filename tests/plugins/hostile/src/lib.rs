@@ -8,8 +8,8 @@
 use std::hint::black_box;
 
 use cordboard_sdk::{
-    Admission, ConferencePolicy, JoinAsk, JoinVerdict, Message, MessageFilter, MessageVerdict, Plugin,
-    Rewrite, kv, log, time,
+    Admission, CallRouter, ConferencePolicy, JoinAsk, JoinVerdict, Message, MessageFilter, MessageVerdict,
+    Plugin, Rewrite, RouteAsk, RouteVerdict, kv, log, time,
 };
 
 /// The config.
@@ -132,6 +132,20 @@ impl MessageFilter for Hostile {
     }
 }
 
+impl CallRouter for Hostile {
+    fn route(&mut self, ask: RouteAsk) -> RouteVerdict {
+        let act = self.chosen(&ask.display_name);
+        self.act(&act);
+        match act.split_once(' ').unwrap_or((&act, "")) {
+            ("conference", number) => RouteVerdict::conference(number),
+            ("user", user) => RouteVerdict::user(user),
+            ("refuse", _) => RouteVerdict::refuse(12, format!("No {} for {:?}", ask.number, ask.user)),
+            ("smuggle", _) => RouteVerdict::user("bob\r\nVia: me"),
+            _ => RouteVerdict::Pass,
+        }
+    }
+}
+
 /// Recurses until the stack ends.
 #[allow(unconditional_recursion)]
 fn deeper(depth: u64) -> u64 {
@@ -139,4 +153,4 @@ fn deeper(depth: u64) -> u64 {
     deeper(depth + 1) + array[(depth % 64) as usize]
 }
 
-cordboard_sdk::export!(Hostile: conference_policy, message_filter);
+cordboard_sdk::export!(Hostile: conference_policy, message_filter, call_router);

@@ -25,7 +25,7 @@ use crate::io::{Flow, Packet, Transport};
 use crate::sip::message::{Framing, Message};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::write::Writer;
+use crate::sip::write::{Short, Writer};
 use crate::timer::{PATIENCE, T1, Timer};
 use crate::wire::Wire;
 
@@ -45,6 +45,8 @@ pub(crate) enum Owner {
     Farewell,
     /// A message between users, by number, and which contact it went to.
     Pager(Key),
+    /// A kept message to one of its addressee's contacts.
+    Delivery(Key),
     /// The NOTIFY of this subscription.
     Notify(Key),
 }
@@ -75,6 +77,9 @@ struct Transaction {
     interval: Duration,
     repeat_at: Option<Time>,
     end_at: Option<Time>,
+    /// Whether a timer runs for `end_at`. While a message is repeated, the first repeat starts it: most
+    /// requests are answered before, and their timers would outlive them by far.
+    end_armed: bool,
     /// The hash under which a server transaction is found; the secret in a client transaction's branch.
     identity: u128,
     owner: Owner,
@@ -82,6 +87,17 @@ struct Transaction {
     copies: Option<u128>,
     /// The tags of unwanted 2xx that have had their BYE.
     dismissed: Vec<String>,
+}
+
+impl Transaction {
+    /// Starts the timer for the end, unless it runs.
+    fn arm_end(&mut self, key: Key, wire: &mut Wire) {
+        if let Some(at) = self.end_at
+            && !std::mem::replace(&mut self.end_armed, true)
+        {
+            wire.timers.arm(at, Timer::End(key));
+        }
+    }
 }
 
 /// Every transaction that is alive.
@@ -190,6 +206,7 @@ impl Transactions {
             interval: T1,
             repeat_at: None,
             end_at: None,
+            end_armed: false,
             identity,
             owner: Owner::Farewell,
             copies,
@@ -289,10 +306,11 @@ impl Transactions {
             method,
             flow,
             started: wire.now,
-            packet: Some(make(&branch(key, secret))),
+            packet: Some(make(branch(key, secret).as_str())),
             interval: T1,
             repeat_at: None,
             end_at: None,
+            end_armed: false,
             identity: u128::from(secret),
             owner,
             copies: None,
@@ -359,11 +377,12 @@ impl Transactions {
             .filter(|t| t.identity == secret)
             .ok_or(Stray)?;
         let (status, reliable) = (response.status(), transaction.flow.transport.reliable());
-        if response.method() == Method::Cancel && transaction.method == Method::Invite {
+        let method = response.method();
+        if method == Method::Cancel && transaction.method == Method::Invite {
             transaction.repeat_at = None;
             return Ok(None);
         }
-        if response.method() != transaction.method {
+        if method != transaction.method {
             return Err(Stray);
         }
         let step = match &mut transaction.machine {
@@ -371,7 +390,13 @@ impl Transactions {
             Machine::NonInviteClient(machine) => machine.response(status, reliable),
             _ => return Err(Stray),
         };
-        let (owner, method) = (transaction.owner, transaction.method);
+        let owner = transaction.owner;
+        if matches!(
+            transaction.machine,
+            Machine::NonInviteClient(NonInviteClient::Completed)
+        ) {
+            transaction.packet = None; // it will not be repeated any more
+        }
         if step.deliver {
             *wire.counts.responses_in.entry((method, status)).or_default() += 1;
             if status >= 200 {
@@ -391,6 +416,7 @@ impl Transactions {
             return;
         };
         transaction.repeat_at = None;
+        transaction.arm_end(key, wire);
         let step = match transaction.machine {
             Machine::InviteServer(machine) => machine.repeat(transaction.interval),
             Machine::InviteClient(machine) => machine.repeat(transaction.interval),
@@ -506,7 +532,7 @@ impl Transactions {
             Repeat::In(interval) => {
                 transaction.interval = interval;
                 transaction.repeat_at = Some(wire.now + interval);
-                wire.timers.arm(wire.now + interval, Timer::Repeat(key));
+                wire.timers.arm_after(interval, wire.now, Timer::Repeat(key));
             }
         }
         match step.end {
@@ -514,8 +540,14 @@ impl Transactions {
             End::Never => transaction.end_at = None,
             End::In(after) => {
                 transaction.end_at = Some(wire.now + after);
-                wire.timers.arm(wire.now + after, Timer::End(key));
+                transaction.end_armed = transaction.repeat_at.is_none();
+                if transaction.end_armed {
+                    wire.timers.arm_after(after, wire.now, Timer::End(key));
+                }
             }
+        }
+        if transaction.repeat_at.is_none() {
+            transaction.arm_end(key, wire);
         }
         if step.over {
             self.close(key);
@@ -566,8 +598,10 @@ fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>, reason: Op
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stray;
 
-fn branch(key: Key, secret: u64) -> String {
-    format!("z9hG4bK{}.{secret:016x}", key.text())
+fn branch(key: Key, secret: u64) -> Short {
+    key.append(Short::new().text("z9hG4bK"))
+        .text(".")
+        .hexadecimal(secret, 16)
 }
 
 /// Where a response goes: RFC 3261 section 18.2.2 and RFC 3581.

@@ -1,0 +1,43 @@
+//! What a call remembers of its part in a conference and of the ways to its peer.
+
+use cordboard_model::Time;
+
+use crate::io::Flow;
+
+/// A participant's own state, beside its dialog and its media.
+#[derive(Debug, Clone)]
+pub(crate) struct Seat {
+    /// When the call began.
+    pub(crate) began: Time,
+    /// The JSON type of its last message that chat could read.
+    pub(crate) json: Option<String>,
+    /// May not write.
+    pub(crate) silenced: bool,
+    /// What the others have been told about its talking.
+    pub(crate) talking: bool,
+    /// A reliable way to a peer whose dialog is on UDP: for what is too large for a datagram.
+    pub(crate) stream: Stream,
+}
+
+/// What is known of a reliable way to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stream {
+    /// Only what the registrar may know.
+    Unknown,
+    /// The peer itself has used this one in its dialog.
+    Is(Flow),
+    /// It was tried, and led nowhere.
+    Fails,
+}
+
+impl Seat {
+    pub(crate) const fn new(began: Time) -> Self {
+        Self {
+            began,
+            json: None,
+            silenced: false,
+            talking: false,
+            stream: Stream::Unknown,
+        }
+    }
+}

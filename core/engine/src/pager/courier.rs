@@ -1,0 +1,284 @@
+//! Messages that are kept: stored before their sender is told so, delivered in order when the addressee's
+//! phones are there (`delivery`), given up when their time is over.
+//!
+//! Delivery is at least once: what a phone has answered with a 2xx is taken off the disk, and what a crash
+//! left there is sent again, under the same Call-ID.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cordboard_model::Time;
+use sha2::{Digest as _, Sha256};
+
+use super::delivery::Delivery;
+use super::imdn::{Fate, is_composing};
+use super::mailbox::{Full, Mailboxes};
+use super::{Page, PendingPager};
+use crate::arena::Arena;
+use crate::conference::copies::tail;
+use crate::conference::message::essential_headers;
+use crate::date::{read_sip_date, sip_date};
+use crate::engine::{Engine, Subject};
+use crate::io::{Output, StoreWrite, StoredMessage};
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::registrar::Binding;
+use crate::timer::Timer;
+
+/// Messages that wait in memory until those before them, which are kept, have been delivered.
+const HELD: usize = 64;
+/// A Date header that is further off than this comes from a clock that is wrong.
+const CLOCK: Duration = Duration::from_secs(86_400);
+
+/// Everything about kept messages.
+#[derive(Debug, Default)]
+pub(crate) struct Courier {
+    pub(super) boxes: Mailboxes,
+    pub(super) deliveries: Arena<Delivery>,
+    /// By address: messages that are not kept and follow those that are.
+    pub(super) held: HashMap<String, Vec<Page>>,
+    /// When the timer runs that ends messages.
+    timer: Option<Time>,
+    /// What users may still send, by credential, and when that was counted.
+    allowances: HashMap<usize, (f64, Time)>,
+}
+
+impl Courier {
+    /// How many messages are kept.
+    pub(crate) const fn len(&self) -> usize {
+        self.boxes.len()
+    }
+}
+
+/// A message that is being written to disk, and who waits to be told; nobody for one of our own.
+#[derive(Debug)]
+pub(crate) struct Keeping {
+    address: String,
+    number: u64,
+    sender: Option<PendingPager>,
+}
+
+impl Engine {
+    /// Takes one message from what a user may send.
+    pub(super) fn may_page(&mut self, place: usize) -> bool {
+        let (rate, now) = (f64::from(self.config.message_rate), self.wire.now);
+        if rate == 0.0 {
+            return true;
+        }
+        let line = self.courier.allowances.entry(place).or_insert((rate * 2.0, now));
+        let left = (line.0 + now.since(line.1).as_secs_f64() * rate).min(rate * 2.0);
+        let may = left >= 1.0;
+        *line = (if may { left - 1.0 } else { left }, now);
+        may
+    }
+
+    /// To the one contact that there is; otherwise the message is kept first.
+    pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
+        let contacts = self.contacts_of(place);
+        let passing = is_composing(&page.kind, &page.body);
+        if contacts.len() == 1 || passing && !contacts.is_empty() {
+            let address = self.directory.address_of_record(place);
+            let held = self.courier.held.get(&address).map_or(0, Vec::len);
+            if !passing && held < HELD && self.courier.boxes.is_busy(&address) {
+                return self.courier.held.entry(address).or_default().push(page);
+            }
+            return self.relay_page(page, &contacts);
+        }
+        self.keep_page(place, page, &contacts);
+    }
+
+    /// Keeps a message; where that may not be, it goes to the contacts that there are.
+    pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
+        let address = self.directory.address_of_record(place);
+        let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
+        // He may have been taken out of the configuration while the plugins thought.
+        let may = self.config.mail.count > 0 && self.directory.knows(&address);
+        let outcome = match expires.filter(|_| may && !is_composing(&page.kind, &page.body)) {
+            None => "not_registered",
+            Some(expires) => {
+                let message = self.letter_of(&page, address, expires);
+                match self.keep(message) {
+                    Ok((address, number)) => {
+                        return self.store_kept(address, number, Some(page.message));
+                    }
+                    Err(Full) => "mailbox_full",
+                }
+            }
+        };
+        if contacts.is_empty() {
+            return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
+        }
+        self.relay_page(page, contacts);
+    }
+
+    fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {
+        let request = &page.message.request;
+        let date = sip_date(self.wire.now);
+        let mut headers = essential_headers(request);
+        if request.header(Name::Date).is_none() {
+            headers.push((Name::Date, &date)); // it may be read much later
+        }
+        StoredMessage {
+            id: id_of(&page.message, &to),
+            number: self.courier.boxes.next_number(),
+            to,
+            from: page.message.uri.clone(),
+            name: page.name.clone(),
+            headers: header_lines(&page.kind, &headers),
+            body: page.body.clone(),
+            accepted: self.wire.now,
+            expires,
+        }
+    }
+
+    /// Puts a message into its mailbox, not yet to be delivered; one that is there already, because its
+    /// sender has not heard of that, stays what it is.
+    pub(super) fn keep(&mut self, message: StoredMessage) -> Result<(String, u64), Full> {
+        if let Some(number) = self.courier.boxes.number_of(&message.to, message.id) {
+            return Ok((message.to, number));
+        }
+        let place = (message.to.clone(), message.number);
+        self.courier.boxes.put(message, false, Some(self.config.mail))?;
+        Ok(place)
+    }
+
+    /// Writes a message to disk.
+    pub(super) fn store_kept(&mut self, address: String, number: u64, sender: Option<PendingPager>) {
+        let Some(kept) = self.courier.boxes.get_mut(&address, number) else {
+            return;
+        };
+        let write = StoreWrite::PutMessage(Box::new(kept.message.clone()));
+        let keeping = Keeping {
+            address,
+            number,
+            sender,
+        };
+        let ticket = self.ticket();
+        self.subjects.insert(ticket, Subject::Keeping(Box::new(keeping)));
+        self.wire.out.push_back(Output::Store { ticket, write });
+    }
+
+    /// A message is on disk, or could not be written.
+    pub(crate) fn message_stored(&mut self, keeping: Keeping, ok: bool) {
+        let Keeping {
+            address,
+            number,
+            sender,
+        } = keeping;
+        self.wire
+            .counts
+            .message("in", "pager", if ok { "stored" } else { "store_failed" });
+        if !ok {
+            self.courier.boxes.remove(&address, number);
+            if let Some(sender) = sender {
+                let phrase = "Store Unavailable";
+                self.respond_with(sender.transaction, &sender.request, 503, phrase, |response| {
+                    response.header("Retry-After", 5)
+                });
+            }
+            return self.deliver(&address); // what stands behind it
+        }
+        if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
+            kept.safe = true;
+        }
+        self.arm_mail_timer();
+        if let Some(sender) = sender {
+            self.page_accepted(&sender);
+        }
+        self.deliver(&address);
+    }
+
+    fn arm_mail_timer(&mut self) {
+        let Some(at) = self.courier.boxes.next_end() else {
+            return;
+        };
+        if self.courier.timer.is_none_or(|armed| at < armed) {
+            self.courier.timer = Some(at);
+            self.wire.timers.arm(at, Timer::Mail);
+        }
+    }
+
+    /// The time of some messages is up. One that is on its way is left to its phones.
+    pub(crate) fn mail_timer(&mut self, at: Time) {
+        if self.courier.timer != Some(at) {
+            return;
+        }
+        self.courier.timer = None;
+        let now = self.wire.now;
+        for (address, number) in self.courier.boxes.ended(now) {
+            let kept = self.courier.boxes.get_mut(&address, number);
+            if kept.is_some_and(|kept| !kept.on_its_way && kept.safe) {
+                self.over(&address, number, Fate::Failed, "expired");
+            }
+        }
+        if let Some(at) = self.courier.boxes.next_end_after(now) {
+            self.courier.timer = Some(at);
+            self.wire.timers.arm(at, Timer::Mail);
+        }
+    }
+
+    /// Takes in a message that the store kept; only before the first input.
+    pub(crate) fn load_kept(&mut self, message: StoredMessage) {
+        let first = self.courier.boxes.len() == 0;
+        if self.courier.boxes.put(message, true, None).is_ok() {
+            self.arm_mail_timer();
+        }
+        if first {
+            let now = self.wire.now;
+            self.wire.timers.arm(now, Timer::Deliver);
+        }
+    }
+
+    /// Gives up what was kept for users that the configuration does not know any more.
+    pub(crate) fn forget_strangers_mail(&mut self) {
+        let gone = self
+            .courier
+            .boxes
+            .numbers_where(|address| !self.directory.knows(address));
+        for (address, number) in gone {
+            self.over(&address, number, Fate::Failed, "unknown_destination");
+        }
+    }
+}
+
+/// Until when a message is kept; `None` if it may not be kept at all. Its Expires counts from its Date
+/// (RFC 3428 section 4), unless that comes from a clock that is wrong.
+fn ends(request: &Message, now: Time, age: Duration) -> Option<Time> {
+    let longest = now + age;
+    let Some(Ok(seconds)) = request.expires() else {
+        return Some(longest);
+    };
+    let written = request.header(Name::Date).and_then(read_sip_date);
+    let from = written.filter(|written| *written <= now && now.since(*written) <= CLOCK);
+    let ends = from.unwrap_or(now) + Duration::from_secs(seconds.into());
+    (ends > now).then_some(ends.min(longest))
+}
+
+/// The id of a message: the same for a request that comes again after a crash, another for any other.
+fn id_of(message: &PendingPager, to: &str) -> u128 {
+    let request = &message.request;
+    let mut hash = Sha256::new();
+    let from = request.header(Name::From).unwrap_or_default();
+    let number = request.header(Name::CSeq).unwrap_or_default();
+    let kind = request.header(Name::ContentType).unwrap_or_default();
+    for part in [&message.uri, to, from, request.call_id(), number, kind] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.update(request.body_slice());
+    first_half(&hash.finalize())
+}
+
+pub(super) fn first_half(hash: &[u8]) -> u128 {
+    hash.iter()
+        .take(16)
+        .fold(0, |id, byte| id << 8 | u128::from(*byte))
+}
+
+/// The headers of a kept message, one a line.
+pub(super) fn header_lines(kind: &str, headers: &[(Name, &str)]) -> String {
+    let whole = tail(kind, headers, b"");
+    let text = String::from_utf8_lossy(&whole);
+    let end = text.rfind("Content-Length:").unwrap_or(text.len());
+    text[..end].to_owned()
+}

@@ -1,0 +1,255 @@
+//! Delivering kept messages: one after the other to an address, to all its phones, until one of them takes it.
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::courier::{first_half, header_lines};
+use super::imdn::{CPIM, Fate, wish};
+use super::mailbox::Full;
+use super::relay::{Sheet, way};
+use crate::arena::Key;
+use crate::date::sip_date;
+use crate::engine::Engine;
+use crate::io::{Output, StoreWrite, StoredMessage};
+use crate::sip::dialog::HOPS;
+use crate::sip::name::Name;
+use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::uri::Uri;
+
+/// A message that was in vain so often is given up: a phone that says that it cannot take it now counts
+/// [`REFUSAL`] times as much as one that says nothing.
+const PATIENCE: u8 = 25;
+const REFUSAL: u8 = 5;
+
+/// A kept message on its way to the contacts of a user.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    address: String,
+    number: u64,
+    waiting: usize,
+    delivered: bool,
+    /// A phone has answered.
+    answered: bool,
+    /// A later attempt may succeed.
+    hopeful: bool,
+}
+
+impl Engine {
+    /// A phone has registered: what was kept for its user is delivered.
+    pub(crate) fn deliver_to_user(&mut self, address: &str) {
+        if self.courier.len() == 0 {
+            return;
+        }
+        self.deliver_again(address);
+        let owner = self.place_of(address).map(|place| {
+            let credential = self.directory.credential(place);
+            let owner = self.directory.find(credential.account, &credential.owner);
+            self.directory.address_of_record(owner.unwrap_or(place))
+        });
+        if let Some(owner) = owner.filter(|owner| owner != address) {
+            self.deliver_again(&owner);
+        }
+    }
+
+    fn deliver_again(&mut self, address: &str) {
+        if let Some(kept) = self.courier.boxes.front(address) {
+            kept.news = true;
+            self.deliver(address);
+        }
+    }
+
+    /// The credential of an address of record.
+    pub(super) fn place_of(&self, address: &str) -> Option<usize> {
+        let (user, realm) = address.rsplit_once('@')?;
+        let accounts = &self.config.accounts;
+        let account = accounts.iter().find(|account| account.realm == realm)?;
+        self.directory.find(account.id, user)
+    }
+
+    /// Sends the first message to an address that may be sent, if phones are there to take it.
+    pub(super) fn deliver(&mut self, address: &str) {
+        let now = self.wire.now;
+        while let Some(kept) = self.courier.boxes.front(address) {
+            if kept.on_its_way || !kept.safe {
+                return;
+            }
+            let number = kept.message.number;
+            if kept.message.expires <= now {
+                self.over(address, number, Fate::Failed, "expired");
+                continue;
+            }
+            let contacts = self.place_of(address).map(|place| self.contacts_of(place));
+            let contacts = contacts.unwrap_or_default();
+            if contacts.is_empty() {
+                break;
+            }
+            let Some(kept) = self.courier.boxes.front(address) else {
+                return;
+            };
+            (kept.on_its_way, kept.news) = (true, false);
+            let message = kept.message.clone();
+            let delivery = self.courier.deliveries.insert_with(|_| Delivery {
+                address: address.to_owned(),
+                number,
+                waiting: contacts.len(),
+                delivered: false,
+                answered: false,
+                hopeful: false,
+            });
+            let tail = tail_of(&message);
+            let sheet = Sheet {
+                name: &message.name,
+                from: &message.from,
+                to: &format!("sip:{address}"),
+                hops: HOPS,
+                id: Some(message.id),
+                tail: &tail,
+            };
+            for contact in &contacts {
+                self.send_page(Owner::Delivery(delivery), way(contact), &sheet);
+            }
+            return;
+        }
+        // Nothing is on its way any more: what waited for that follows.
+        for page in self.courier.held.remove(address).unwrap_or_default() {
+            self.page(page);
+        }
+    }
+
+    /// A phone has answered a kept message, or not.
+    pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
+        let Some(status) = self.page_status(&outcome) else {
+            return;
+        };
+        let Some(delivery) = self.courier.deliveries.get_mut(key) else {
+            return;
+        };
+        delivery.waiting = delivery.waiting.saturating_sub(1);
+        delivery.answered |= matches!(outcome, Outcome::Response(_));
+        delivery.hopeful |= !is_for_good(status);
+        let first = status < 300 && !delivery.delivered;
+        delivery.delivered |= first;
+        let (address, number) = (delivery.address.clone(), delivery.number);
+        let (done, delivered) = (delivery.waiting == 0, delivery.delivered);
+        let (answered, hopeful) = (delivery.answered, delivery.hopeful);
+        if done {
+            self.courier.deliveries.remove(key);
+        }
+        if first {
+            self.over(&address, number, Fate::Delivered, "");
+            self.deliver(&address);
+        } else if done && !delivered {
+            self.not_delivered(&address, number, answered, hopeful);
+        }
+    }
+
+    /// No phone took a message: it stays for the next registration, unless none ever will take it.
+    fn not_delivered(&mut self, address: &str, number: u64, answered: bool, hopeful: bool) {
+        let Some(kept) = self.courier.boxes.get_mut(address, number) else {
+            return self.deliver(address);
+        };
+        kept.on_its_way = false;
+        kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
+        if !hopeful || kept.vain >= PATIENCE {
+            self.over(address, number, Fate::Failed, "undeliverable");
+            return self.deliver(address);
+        }
+        if kept.message.expires <= self.wire.now || kept.news {
+            return self.deliver(address); // its time is up, or a phone came meanwhile
+        }
+        for page in self.courier.held.remove(address).unwrap_or_default() {
+            self.page(page);
+        }
+    }
+
+    /// A message is not kept any longer; the sender is told, if that was asked for.
+    pub(super) fn over(&mut self, address: &str, number: u64, fate: Fate, outcome: &'static str) {
+        let Some(message) = self.courier.boxes.remove(address, number) else {
+            return;
+        };
+        if fate == Fate::Failed {
+            self.wire.counts.message("out", "pager", outcome);
+        }
+        // In this order: a crash in between tells the sender twice rather than never.
+        self.notify_sender(&message, fate);
+        let ticket = self.ticket();
+        let write = StoreWrite::DeleteMessage { id: message.id };
+        self.wire.out.push_back(Output::Store { ticket, write });
+    }
+
+    /// Tells the sender what became of a message, where it asked for that (RFC 5438).
+    fn notify_sender(&mut self, message: &StoredMessage, fate: Fate) {
+        let Some(wish) = wish(content_type(message), &message.body) else {
+            return;
+        };
+        let (now, id) = (self.wire.now, notification_id(message.id, fate));
+        let recipient = format!("sip:{}", message.to);
+        let uris = (recipient.as_str(), message.from.as_str());
+        let Some(notification) = wish.tell(fate, uris, message.accepted, now, id) else {
+            return;
+        };
+        let sender = Uri::parse(&message.from).ok();
+        let sender =
+            sender.and_then(|uri| Some(format!("{}@{}", uri.user()?, uri.host.to_ascii_lowercase())));
+        let Some(to) = sender.filter(|address| self.place_of(address).is_some()) else {
+            return self.wire.counts.message("in", "pager", "unknown_destination");
+        };
+        let recipient_name = self
+            .place_of(&message.to)
+            .map(|place| self.directory.credential(place).display_name.clone());
+        let notification = StoredMessage {
+            id,
+            number: self.courier.boxes.next_number(),
+            to,
+            from: recipient,
+            name: recipient_name.unwrap_or_default(),
+            headers: header_lines(CPIM, &[(Name::Date, &sip_date(now))]),
+            body: Bytes::from(notification.body),
+            accepted: now,
+            expires: now + self.config.mail.age,
+        };
+        match self.keep(notification) {
+            Ok((address, number)) => self.store_kept(address, number, None),
+            Err(Full) => self.wire.counts.message("in", "pager", "mailbox_full"),
+        }
+    }
+
+    /// Everything is loaded: what was on its way when the switch ended goes out again.
+    pub(crate) fn deliver_all(&mut self) {
+        let mut addresses: Vec<String> = self
+            .courier
+            .boxes
+            .numbers_where(|_| true)
+            .into_iter()
+            .map(|(address, _)| address)
+            .collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        for address in addresses {
+            self.deliver(&address);
+        }
+    }
+}
+
+/// A final status after which the same message to the same phone will fare no better.
+const fn is_for_good(status: u16) -> bool {
+    matches!(status, 400 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 488 | 493 | 600..=699)
+}
+
+fn notification_id(message: u128, fate: Fate) -> u128 {
+    let hash = Sha256::new().chain_update(message.to_be_bytes());
+    first_half(&hash.chain_update([u8::from(fate == Fate::Delivered)]).finalize())
+}
+
+/// The Content-Type of a kept message.
+fn content_type(message: &StoredMessage) -> &str {
+    let first = message.headers.lines().next().unwrap_or_default();
+    first.strip_prefix("Content-Type: ").unwrap_or_default()
+}
+
+fn tail_of(message: &StoredMessage) -> Bytes {
+    let length = format!("Content-Length: {}\r\n\r\n", message.body.len());
+    [message.headers.as_bytes(), length.as_bytes(), &message.body]
+        .concat()
+        .into()
+}

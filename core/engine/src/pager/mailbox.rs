@@ -1,0 +1,245 @@
+//! What is kept for users who are not there: how much of it, in which order, until when.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use cordboard_model::Time;
+
+use crate::config::MailLimits;
+use crate::io::StoredMessage;
+
+/// A kept message and how far its delivery has come.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) message: StoredMessage,
+    /// It is on disk: its sender was told so, and it may be delivered.
+    pub(crate) safe: bool,
+    /// Phones have it and have not answered.
+    pub(crate) on_its_way: bool,
+    /// A phone has registered since it went out.
+    pub(crate) news: bool,
+    /// How often it was sent in vain.
+    pub(crate) vain: u8,
+}
+
+/// The messages to one address of record, in the order in which they came.
+#[derive(Debug, Default)]
+struct Mailbox {
+    messages: VecDeque<Kept>,
+    size: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Mailboxes {
+    boxes: HashMap<String, Mailbox>,
+    /// When each message ends: by time and number, with its address.
+    ends: BTreeMap<(Time, u64), String>,
+    size: u64,
+    count: usize,
+    last: u64,
+}
+
+/// Why a message is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Mailboxes {
+    /// How many messages are kept.
+    pub(crate) const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// A number higher than that of every message so far: it orders them, also over restarts.
+    pub(crate) const fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Takes a message in; `limits` are not asked where it was kept before.
+    pub(crate) fn put(
+        &mut self,
+        message: StoredMessage,
+        safe: bool,
+        limits: Option<MailLimits>,
+    ) -> Result<(), Full> {
+        let size = size(&message);
+        if let Some(limits) = limits {
+            let (count, held) = match self.boxes.get(&message.to) {
+                Some(mailbox) => (mailbox.messages.len(), mailbox.size),
+                None => (0, 0),
+            };
+            if count >= limits.count || held + size > limits.size || self.size + size > limits.total {
+                return Err(Full);
+            }
+        }
+        self.last = self.last.max(message.number);
+        self.ends
+            .insert((message.expires, message.number), message.to.clone());
+        let mailbox = self.boxes.entry(message.to.clone()).or_default();
+        let place = mailbox
+            .messages
+            .partition_point(|kept| kept.message.number < message.number);
+        mailbox.messages.insert(
+            place,
+            Kept {
+                message,
+                safe,
+                on_its_way: false,
+                news: false,
+                vain: 0,
+            },
+        );
+        mailbox.size += size;
+        self.size += size;
+        self.count += 1;
+        Ok(())
+    }
+
+    pub(crate) fn get_mut(&mut self, address: &str, number: u64) -> Option<&mut Kept> {
+        let messages = &mut self.boxes.get_mut(address)?.messages;
+        messages.iter_mut().find(|kept| kept.message.number == number)
+    }
+
+    /// The number of the message with this id, where it is kept.
+    pub(crate) fn number_of(&self, address: &str, id: u128) -> Option<u64> {
+        let messages = &self.boxes.get(address)?.messages;
+        let kept = messages.iter().find(|kept| kept.message.id == id)?;
+        Some(kept.message.number)
+    }
+
+    /// The first message to an address.
+    pub(crate) fn front(&mut self, address: &str) -> Option<&mut Kept> {
+        self.boxes.get_mut(address)?.messages.front_mut()
+    }
+
+    /// Whether a message is on its way to this address.
+    pub(crate) fn is_busy(&self, address: &str) -> bool {
+        let mailbox = self.boxes.get(address);
+        mailbox.is_some_and(|mailbox| mailbox.messages.iter().any(|kept| kept.on_its_way))
+    }
+
+    pub(crate) fn remove(&mut self, address: &str, number: u64) -> Option<StoredMessage> {
+        let mailbox = self.boxes.get_mut(address)?;
+        let place = mailbox
+            .messages
+            .iter()
+            .position(|kept| kept.message.number == number)?;
+        let message = mailbox.messages.remove(place)?.message;
+        let size = size(&message);
+        mailbox.size -= size;
+        if mailbox.messages.is_empty() {
+            self.boxes.remove(address);
+        }
+        self.ends.remove(&(message.expires, number));
+        self.size -= size;
+        self.count -= 1;
+        Some(message)
+    }
+
+    /// When the next message ends.
+    pub(crate) fn next_end(&self) -> Option<Time> {
+        self.ends.keys().next().map(|(at, _)| *at)
+    }
+
+    /// When the next message ends whose time is not up.
+    pub(crate) fn next_end_after(&self, now: Time) -> Option<Time> {
+        let mut later = self.ends.range((now, u64::MAX)..).map(|((at, _), _)| *at);
+        later.find(|at| *at > now)
+    }
+
+    /// The messages whose time is up, with their addresses.
+    pub(crate) fn ended(&self, now: Time) -> Vec<(String, u64)> {
+        self.ends
+            .range(..=(now, u64::MAX))
+            .map(|((_, number), address)| (address.clone(), *number))
+            .collect()
+    }
+
+    /// The messages to every address that is chosen.
+    pub(crate) fn numbers_where(&self, chosen: impl Fn(&str) -> bool) -> Vec<(String, u64)> {
+        let mut found: Vec<(String, u64)> = self
+            .ends
+            .iter()
+            .filter(|(_, address)| chosen(address))
+            .map(|((_, number), address)| (address.clone(), *number))
+            .collect();
+        found.sort_unstable_by_key(|(_, number)| *number);
+        found
+    }
+}
+
+/// What a message counts as, in bytes: everything that is kept of it.
+fn size(message: &StoredMessage) -> u64 {
+    let texts = message.to.len() + message.from.len() + message.name.len() + message.headers.len();
+    (texts + message.body.len()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn message(number: u64, to: &str, body: usize, expires: u64) -> StoredMessage {
+        StoredMessage {
+            id: u128::from(number),
+            number,
+            to: to.into(),
+            from: String::new(),
+            name: String::new(),
+            headers: String::new(),
+            body: Bytes::from(vec![b'x'; body]),
+            accepted: Time::default(),
+            expires: Time::from_unix_seconds(expires),
+        }
+    }
+
+    const LIMITS: Option<MailLimits> = Some(MailLimits {
+        count: 2,
+        size: 100,
+        total: 150,
+        age: Duration::from_secs(60),
+    });
+
+    #[test]
+    fn quotas_hold_by_count_and_by_size_and_over_all() {
+        let mut mail = Mailboxes::default();
+        assert_eq!(mail.put(message(1, "bob", 101, 9), true, LIMITS), Err(Full));
+        assert_eq!(mail.put(message(1, "bob", 40, 9), true, LIMITS), Ok(()));
+        assert_eq!(
+            mail.put(message(2, "bob", 60, 9), true, LIMITS),
+            Err(Full),
+            "the name counts too"
+        );
+        assert_eq!(mail.put(message(2, "bob", 40, 9), true, LIMITS), Ok(()));
+        assert_eq!(mail.put(message(3, "bob", 1, 9), true, LIMITS), Err(Full));
+        assert_eq!(mail.put(message(3, "carol", 90, 9), true, LIMITS), Err(Full));
+        assert_eq!(mail.put(message(3, "carol", 90, 9), true, None), Ok(()));
+        for (address, number) in [("bob", 1), ("bob", 2), ("carol", 3)] {
+            assert!(mail.remove(address, number).is_some());
+        }
+        assert_eq!((mail.len(), mail.size, mail.next_end()), (0, 0, None));
+        assert!(mail.boxes.is_empty() && mail.remove("bob", 1).is_none());
+    }
+
+    #[test]
+    fn messages_stand_in_their_order_whatever_order_they_are_loaded_in() {
+        let mut mail = Mailboxes::default();
+        for number in [7, 3, 5] {
+            mail.put(message(number, "bob", 1, 100 - number), true, None)
+                .unwrap();
+        }
+        assert_eq!(mail.next_number(), 8);
+        assert_eq!(mail.next_end(), Some(Time::from_unix_seconds(93)));
+        assert_eq!(
+            mail.ended(Time::from_unix_seconds(95)),
+            [("bob".into(), 7), ("bob".into(), 5)]
+        );
+        for number in [3, 5, 7] {
+            assert_eq!(mail.front("bob").unwrap().message.number, number);
+            mail.remove("bob", number);
+        }
+    }
+}

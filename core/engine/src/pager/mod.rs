@@ -1,0 +1,316 @@
+//! Messages outside any call (RFC 3428): to every contact of a registered user, kept for one who is not
+//! there, or into a conference by one who takes part in it.
+
+mod courier;
+mod delivery;
+mod imdn;
+mod mailbox;
+mod relay;
+
+use bytes::Bytes;
+use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::{Ask, ConferenceId, Time};
+
+pub(crate) use self::courier::{Courier, Keeping};
+pub(crate) use self::relay::Pager;
+use crate::arena::Key;
+use crate::auth::Identity;
+use crate::call::Place;
+use crate::conference::copies::Letter;
+use crate::conference::message::{essential_headers, relayed_type};
+use crate::config::Account;
+use crate::directory::Destination;
+use crate::door::ACCEPT;
+use crate::engine::{Engine, Subject};
+use crate::io::{Flow, Output};
+use crate::sip::dialog::hops_left;
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+use crate::sip::uri::Uri;
+use crate::sip::write::{default_phrase, quote_display};
+
+/// Whom a message is for.
+#[derive(Debug, Clone, Copy)]
+enum Addressee {
+    /// A user or device: its credential.
+    User(usize),
+    /// Those in a conference, from one who is not.
+    Conference(ConferenceId),
+}
+
+/// A message whose verdict is awaited.
+#[derive(Debug)]
+pub(crate) struct PendingPager {
+    pub(crate) transaction: Key,
+    pub(crate) request: Message,
+    flow: Flow,
+    account: Account,
+    /// The sender: display name and URI.
+    name: String,
+    uri: String,
+    user: Option<String>,
+    addressee: Addressee,
+    /// What was dialled.
+    number: String,
+    stamp: Time,
+    accepted: Time,
+}
+
+/// A message that the plugins have seen, as it goes out.
+#[derive(Debug)]
+pub(crate) struct Page {
+    message: PendingPager,
+    kind: String,
+    name: String,
+    body: Bytes,
+}
+
+impl Engine {
+    pub(crate) fn on_pager_message(&mut self, request: Message, flow: Flow, stamp: Time) {
+        let Ok(uri) = Uri::parse(request.request_uri()) else {
+            self.wire.counts.reject("bad_uri");
+            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
+        };
+        let (domain, number) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
+        let account = self.directory.account(&domain).clone();
+        let identity = match self.authenticate(&request, flow, &account) {
+            Ok(identity) => identity,
+            Err(denial) => return self.deny(&request, flow, &account, denial),
+        };
+        let Some(transaction) = self.open_server(&request, flow) else {
+            return;
+        };
+        let addressee = match self.directory.destination(account.id, &number) {
+            None => return self.pager_refused(transaction, &request, 404, "unknown_destination"),
+            Some(Destination::User(place)) => Addressee::User(place),
+            Some(Destination::Conference(id, _)) => {
+                // A participant may send outside the call's dialog too.
+                if let Some(call) = self.own_call(id, identity) {
+                    return self.on_call_message(call, transaction, request, stamp);
+                }
+                Addressee::Conference(id)
+            }
+        };
+        if let Err((status, outcome)) = self.page_allowed(&request, identity, addressee) {
+            return self.pager_refused(transaction, &request, status, outcome);
+        }
+        let message = self.pending_pager(
+            transaction,
+            request,
+            flow,
+            account,
+            identity,
+            addressee,
+            number,
+            stamp,
+        );
+        self.ask_about_pager(message);
+    }
+
+    /// The rules that hold before any plugin is asked, cheapest first: the status and what is counted.
+    fn page_allowed(
+        &mut self,
+        request: &Message,
+        identity: Identity,
+        addressee: Addressee,
+    ) -> Result<(), (u16, &'static str)> {
+        let kind = request.header(Name::ContentType).unwrap_or_default();
+        if let Addressee::Conference(id) = addressee {
+            let config = self.conference_config(id);
+            match config {
+                Some(config) if !config.outside_messages => return Err((403, "not_a_participant")),
+                Some(config) if !config.chat => return Err((403, "disabled")),
+                _ => {}
+            }
+        }
+        if request.body_slice().is_empty() || !relayed_type(kind) {
+            return Err((415, "unsupported"));
+        }
+        if request.body_slice().len() > self.config.max_message {
+            return Err((413, "too_large"));
+        }
+        if hops_left(request).is_none() {
+            return Err((483, "too_many_hops"));
+        }
+        match identity.credential() {
+            Some(place) if !self.may_page(place) => Err((503, "rate_limited")),
+            _ => Ok(()),
+        }
+    }
+
+    fn pager_refused(&mut self, transaction: Key, request: &Message, status: u16, outcome: &'static str) {
+        self.wire.counts.message("in", "pager", outcome);
+        let phrase = match outcome {
+            "not_a_participant" => "You Are Not In This Conference",
+            "disabled" => "Chat Is Disabled",
+            "mailbox_full" => "Mailbox Full",
+            "rate_limited" => "Too Many Messages",
+            _ => default_phrase(status),
+        };
+        self.respond_with(transaction, request, status, phrase, |response| match status {
+            415 => response.header("Accept", ACCEPT),
+            403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
+            503 => response.header("Retry-After", 1),
+            _ => response,
+        });
+    }
+
+    /// The call by which the sender takes part in a conference, if there is one.
+    fn own_call(&self, id: ConferenceId, identity: Identity) -> Option<Key> {
+        let user = &self.directory.credential(identity.credential()?).owner;
+        let members = &self.conferences.get(&id)?.members;
+        let is_own = |key: &Key| {
+            let call = self.calls.get(*key);
+            call.is_some_and(|call| call.place == Place::Conference(id) && call.user.as_ref() == Some(user))
+        };
+        members.iter().copied().find(is_own)
+    }
+
+    #[allow(clippy::too_many_arguments)] // each is a different fact about one message, used once
+    fn pending_pager(
+        &mut self,
+        transaction: Key,
+        request: Message,
+        flow: Flow,
+        account: Account,
+        identity: Identity,
+        addressee: Addressee,
+        number: String,
+        stamp: Time,
+    ) -> PendingPager {
+        let sender = identity
+            .credential()
+            .map(|place| self.directory.credential(place).clone());
+        let from = request.from().ok();
+        let shown = from
+            .as_ref()
+            .and_then(|from| from.display().map(std::borrow::Cow::into_owned));
+        let name = shown
+            .filter(|name| !name.trim().is_empty())
+            .or_else(|| sender.as_ref().map(|sender| sender.display_name.clone()))
+            .unwrap_or_default();
+        // What a trusted proxy says about the sender stands; a phone's own claim does not.
+        let uri = match &sender {
+            Some(sender) => format!("sip:{}@{}", sender.username, account.realm),
+            None => from.map_or_else(
+                || format!("sip:anonymous@{}", account.realm),
+                |from| from.uri.to_owned(),
+            ),
+        };
+        let user = sender.map(|sender| sender.owner);
+        let accepted = self.wire.now;
+        PendingPager {
+            transaction,
+            request,
+            flow,
+            account,
+            name,
+            uri,
+            user,
+            addressee,
+            number,
+            stamp,
+            accepted,
+        }
+    }
+
+    fn ask_about_pager(&mut self, message: PendingPager) {
+        let Some(rule) = self.config.hooks.message_filter else {
+            return self.pager_decided(message, MessageVerdict::Pass);
+        };
+        let ask = Ask::Message(MessageAsk {
+            conference: match message.addressee {
+                Addressee::Conference(id) => Some(self.view(id)),
+                Addressee::User(_) => None,
+            },
+            user: message.user.clone(),
+            display_name: message.name.clone(),
+            transport: message.flow.transport.name(),
+            content_type: message
+                .request
+                .header(Name::ContentType)
+                .unwrap_or_default()
+                .to_owned(),
+            body: message.request.body(),
+        });
+        let ticket = self.ticket();
+        self.ask(ticket, rule, ask, Subject::Pager(Box::new(message)));
+    }
+
+    pub(crate) fn pager_decided(&mut self, message: PendingPager, verdict: MessageVerdict) {
+        let kind = message.request.header(Name::ContentType).unwrap_or_default();
+        let mut page = Page {
+            kind: kind.to_owned(),
+            name: message.name.clone(),
+            body: message.request.body(),
+            message,
+        };
+        let message = &page.message;
+        let outcome = match verdict {
+            MessageVerdict::Pass => return self.page(page),
+            MessageVerdict::Rewrite(new) => {
+                page.kind = new.content_type.unwrap_or(page.kind);
+                page.name = new.display_name.unwrap_or(page.name);
+                page.body = new.body.unwrap_or(page.body);
+                return self.page(page);
+            }
+            MessageVerdict::Reject { code, reason } => {
+                let code = if (400..700).contains(&code) { code } else { 403 };
+                let header = format!("SIP;cause={code};text={}", quote_display(&reason));
+                self.respond_with(message.transaction, &message.request, code, &reason, |response| {
+                    response.header("Reason", header)
+                });
+                "rejected"
+            }
+            MessageVerdict::Drop => {
+                self.page_accepted(message);
+                "dropped"
+            }
+            MessageVerdict::Reply { content_type, body } => {
+                self.page_accepted(message);
+                self.reply_to_pager(message, &content_type, &body);
+                "replied"
+            }
+        };
+        self.wire.counts.message("in", "pager", outcome);
+    }
+
+    fn page_accepted(&mut self, message: &PendingPager) {
+        self.respond_with(
+            message.transaction,
+            &message.request,
+            202,
+            "Accepted",
+            |response| response,
+        );
+    }
+
+    fn page(&mut self, page: Page) {
+        match page.message.addressee {
+            Addressee::User(place) => self.page_to_user(place, page),
+            Addressee::Conference(id) => self.page_to_conference(id, &page),
+        }
+    }
+
+    fn page_to_conference(&mut self, id: ConferenceId, page: &Page) {
+        let message = &page.message;
+        self.page_accepted(message);
+        self.wire.counts.message("in", "pager", "relayed");
+        let members = self
+            .conferences
+            .get(&id)
+            .map(|conference| conference.members.clone());
+        let letter = Letter {
+            kind: &page.kind,
+            headers: &essential_headers(&message.request),
+            body: &page.body,
+            name: &page.name,
+            of: "conference",
+        };
+        let copies = self.send_copies(&members.unwrap_or_default(), &letter);
+        self.wire.counts.recipients.record(f64::from(copies));
+        if copies > 0 {
+            self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
+        }
+    }
+}

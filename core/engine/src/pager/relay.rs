@@ -1,0 +1,203 @@
+//! A message that goes to the phones of a user at once: the sender hears what they answer.
+
+use bytes::Bytes;
+use cordboard_model::Time;
+
+use super::{Addressee, Page, PendingPager};
+use crate::arena::Key;
+use crate::call::bridge::contact_flow;
+use crate::conference::copies::tail;
+use crate::conference::message::essential_headers;
+use crate::engine::Engine;
+use crate::io::{Flow, Output, Packet};
+use crate::sip::dialog::{HOPS, hops_left};
+use crate::sip::grammar::List;
+use crate::sip::method::Method;
+use crate::sip::registrar::Binding;
+use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::write::{Writer, default_phrase, quote_display};
+use crate::timer::PATIENCE;
+
+/// A message on its way to the contacts of a user.
+#[derive(Debug)]
+pub(crate) struct Pager {
+    page: Page,
+    waiting: usize,
+    best: u16,
+    sent: Time,
+}
+
+/// What the copies of one message have in common.
+pub(super) struct Sheet<'a> {
+    pub(super) name: &'a str,
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    pub(super) hops: u8,
+    /// The id of a message that was kept: its Call-ID, so that a repeat after a crash is known as one.
+    pub(super) id: Option<u128>,
+    pub(super) tail: &'a Bytes,
+}
+
+/// The way to one phone: the flow, the Request-URI, the Path.
+type Way<'a> = (Flow, &'a str, &'a str);
+
+/// The way to a contact.
+pub(super) fn way(contact: &Binding) -> Way<'_> {
+    (contact_flow(contact), &contact.contact, &contact.path)
+}
+
+impl Engine {
+    /// Sends a message to contacts of its addressee, of which there is at least one.
+    pub(super) fn relay_page(&mut self, page: Page, contacts: &[Binding]) {
+        self.wire.counts.message("in", "pager", "relayed");
+        let message = &page.message;
+        let tail = tail(&page.kind, &essential_headers(&message.request), &page.body);
+        let to = format!("sip:{}@{}", message.number, message.account.realm);
+        let (stamp, accepted) = (message.stamp, message.accepted);
+        let (name, from) = (page.name.clone(), message.uri.clone());
+        let hops = hops_left(&message.request).unwrap_or_default();
+        let pager = self.pagers.insert_with(|_| Pager {
+            page,
+            waiting: contacts.len(),
+            best: 0,
+            sent: self.wire.now,
+        });
+        let sheet = Sheet {
+            name: &name,
+            from: &from,
+            to: &to,
+            hops,
+            id: None,
+            tail: &tail,
+        };
+        for contact in contacts {
+            self.send_page(Owner::Pager(pager), way(contact), &sheet);
+        }
+        self.wire.counts.recipients.record(contacts.len() as f64);
+        let waited = self.wire.now.since(accepted).as_secs_f64();
+        self.wire.counts.fanout("pager", waited);
+        self.wire.out.push_back(Output::Relayed { stamp });
+    }
+
+    /// One MESSAGE to one phone. Its tag is new each time: a phone that still knows the former attempt
+    /// under this Call-ID would otherwise see a loop (RFC 3261 section 8.2.2.2).
+    pub(super) fn send_page(&mut self, owner: Owner, (flow, target, path): Way<'_>, sheet: &Sheet<'_>) {
+        let (tag, sent_by) = (self.wire.token(), self.sent_by(flow));
+        let call_id = match sheet.id {
+            Some(id) => format!("{id:032x}"),
+            None => self.wire.token(),
+        };
+        self.transactions
+            .open_client(Method::Message, flow, owner, &mut self.wire, |branch| {
+                let mut writer = Writer::request("MESSAGE", target).header(
+                    "Via",
+                    format_args!("SIP/2.0/{} {sent_by};branch={branch};rport", flow.transport.via()),
+                );
+                for route in List::new(path) {
+                    writer = writer.header("Route", route);
+                }
+                let (name, from) = (sheet.name, sheet.from);
+                let writer = writer.header("Max-Forwards", sheet.hops);
+                let writer = match name {
+                    "" => writer.header("From", format_args!("<{from}>;tag={tag}")),
+                    name => writer.header("From", format_args!("{} <{from}>;tag={tag}", quote_display(name))),
+                };
+                let writer = writer
+                    .header("To", format_args!("<{}>", sheet.to))
+                    .header("Call-ID", call_id)
+                    .header("CSeq", "1 MESSAGE");
+                let writer = match sheet.id {
+                    Some(id) => writer.header("Message-ID", format_args!("{id:032x}")),
+                    None => writer,
+                };
+                Packet {
+                    head: writer.into_head(),
+                    tail: sheet.tail.clone(),
+                }
+            });
+    }
+
+    /// A plugin's answer to the sender: it goes back the way the message came.
+    pub(super) fn reply_to_pager(&mut self, message: &PendingPager, kind: &str, body: &[u8]) {
+        let from = format!("sip:{}@{}", message.number, message.account.realm);
+        let target = message
+            .request
+            .contacts()
+            .next()
+            .and_then(Result::ok)
+            .map(|contact| contact.uri.to_owned());
+        let target = target.unwrap_or_else(|| message.uri.clone());
+        let sheet = Sheet {
+            name: "",
+            from: &from,
+            to: &message.uri,
+            hops: HOPS,
+            id: None,
+            tail: &tail(kind, &[], body),
+        };
+        self.send_page(Owner::Farewell, (message.flow, &target, ""), &sheet);
+    }
+
+    /// Counts what a phone made of a message; its status, 408 where it was silent, `None` while it is
+    /// not final.
+    pub(super) fn page_status(&mut self, outcome: &Outcome<'_>) -> Option<u16> {
+        let status = match outcome {
+            Outcome::Response(response) if response.status() < 200 => return None,
+            Outcome::Response(response) => response.status(),
+            Outcome::Silence => 408,
+        };
+        let result = match status {
+            200..=299 => "delivered",
+            408 => "timeout",
+            415 | 488 | 405 => "unsupported",
+            _ => "refused",
+        };
+        self.wire.counts.message("out", "pager", result);
+        Some(status)
+    }
+
+    /// The sender hears the first acceptance, or the best of the refusals when all are in.
+    pub(crate) fn pager_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
+        let Some(status) = self.page_status(&outcome) else {
+            return;
+        };
+        let now = self.wire.now;
+        let Some(pager) = self.pagers.get_mut(key) else {
+            return;
+        };
+        pager.waiting = pager.waiting.saturating_sub(1);
+        // A challenge means nothing to the sender, and a redirection is not followed.
+        let status = if matches!(status, 300..=399 | 401 | 407) {
+            480
+        } else {
+            status
+        };
+        if pager.best == 0 || status < pager.best {
+            pager.best = status;
+        }
+        let (best, waiting, waited) = (pager.best, pager.waiting, now.since(pager.sent));
+        if best >= 300 && waiting > 0 {
+            return;
+        }
+        let (transaction, request) = (pager.page.message.transaction, pager.page.message.request.clone());
+        if waiting == 0 {
+            let pager = self.pagers.remove(key);
+            // No phone was there after all: there was no way to the only one that was known.
+            let nobody = best == 408 && matches!(outcome, Outcome::Silence) && waited < PATIENCE;
+            if let Some(Pager { page, .. }) = pager.filter(|_| nobody)
+                && let Addressee::User(place) = page.message.addressee
+            {
+                return self.keep_page(place, page, &[]);
+            }
+        }
+        let way = self.transactions.flow(transaction);
+        if let Some(way) = way.filter(|_| best < 300) {
+            self.wire
+                .counts
+                .delivery(way.transport.name(), waited.as_secs_f64());
+        }
+        self.respond_with(transaction, &request, best, default_phrase(best), |response| {
+            response
+        });
+    }
+}

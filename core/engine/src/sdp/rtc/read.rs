@@ -1,0 +1,333 @@
+//! The peer's offers and answers.
+
+use cordboard_model::media::{AudioFormat, Direction};
+
+use super::bundle::{Bundle, Terms};
+use super::line::{Audio, Camera, Content, Line, Slot, remote_ssrcs};
+use super::plan::best_first;
+use super::transport::{self, Remote, Setup, is_peer_line};
+use super::{extension, video, write};
+use crate::sdp::negotiate::{Capabilities, Origin, common};
+use crate::sdp::session::{Media, Session};
+use crate::sip::message::Refusal;
+
+/// The longest `a=mid`, in bytes (RFC 8843 section 15.1 asks for short ones; ours are shorter).
+const MAX_MID: usize = 32;
+
+const fn not_acceptable(reason: &'static str) -> Refusal {
+    Refusal {
+        status: 488,
+        phrase: "Not Acceptable Here",
+        reason,
+    }
+}
+
+impl Bundle {
+    /// Whether the first offer of a call can be answered.
+    ///
+    /// # Errors
+    /// As [`Bundle::answer`].
+    pub fn check(offer: &Session<'_>, terms: Terms<'_>) -> Result<(), Refusal> {
+        let mut number = 0;
+        let mut chance = || {
+            number += 1 << 32;
+            number
+        };
+        Self::default().next(offer, terms, &mut chance).map(|_| ())
+    }
+
+    /// Answers an offer of the peer; what the answer says holds from now on.
+    ///
+    /// # Errors
+    /// 488 where there is no transport that we can use, no codec of ours, or where lines are missing that
+    /// were there before; what was agreed before then still holds.
+    pub fn answer(
+        &mut self,
+        offer: &Session<'_>,
+        terms: Terms<'_>,
+        origin: &mut Origin,
+        chance: &mut dyn FnMut() -> u64,
+    ) -> Result<String, Refusal> {
+        let next = self.next(offer, terms, chance)?;
+        let setup = match next.dtls_client {
+            Some(true) => "active",
+            _ => "passive",
+        };
+        let text = origin.say(|id, version| write::description(&next, &next.lines, setup, id, version));
+        *self = next;
+        Ok(text)
+    }
+
+    /// What holds after our answer to this offer.
+    fn next(
+        &self,
+        offer: &Session<'_>,
+        terms: Terms<'_>,
+        chance: &mut dyn FnMut() -> u64,
+    ) -> Result<Self, Refusal> {
+        if offer.media.len() < self.lines.len() {
+            return Err(not_acceptable("sdp_streams"));
+        }
+        let group = group(offer);
+        let usable = |media: &Media<'_>| is_active(media) && is_in(group, media);
+        let mut next = self.clone();
+        next.take_transport(remote(offer, usable)?);
+        // An offer that leaves it open lets us begin: the peer's address is proven then (RFC 8842 section 5.3).
+        let theirs = next.remote.as_ref().and_then(|remote| remote.setup);
+        next.dtls_client.get_or_insert(theirs != Some(Setup::Active));
+        let mut lines: Vec<Line> = Vec::with_capacity(offer.media.len());
+        for (place, media) in offer.media.iter().enumerate() {
+            let before = self.lines.get(place);
+            let has_audio = lines.iter().any(|line| line.audio().is_some());
+            let content = match media.kind {
+                _ if !usable(media) => None,
+                "audio" if !has_audio => self.answer_audio(offer, media, before, &lines, terms, chance),
+                "video" if terms.video => answer_video(offer, media, before),
+                _ => None,
+            };
+            let new_video = before.is_none_or(Line::is_refused) && media.kind == "video";
+            next.blind &= !(new_video && content.is_some());
+            lines.push(line(media, content));
+        }
+        if !lines.iter().any(|line| line.audio().is_some()) {
+            return Err(not_acceptable("sdp_no_codec"));
+        }
+        (next.lines, next.proposed) = (lines, None);
+        Ok(next)
+    }
+
+    fn answer_audio(
+        &self,
+        offer: &Session<'_>,
+        media: &Media<'_>,
+        before: Option<&Line>,
+        lines: &[Line],
+        terms: Terms<'_>,
+        chance: &mut dyn FnMut() -> u64,
+    ) -> Option<Content> {
+        let format = audio_format(media, terms.audio)?;
+        let track = before
+            .and_then(Line::audio)
+            .map(|audio| audio.track.clone())
+            .unwrap_or_else(|| self.new_track(lines, chance));
+        Some(Content::Audio(Audio {
+            format,
+            direction: mirrored(offer.direction(media), terms.audio.direction),
+            track,
+            remote_ssrcs: remote_ssrcs(media).into_iter().map(|(ssrc, _)| ssrc).collect(),
+            extensions: extension::read(media),
+        }))
+    }
+
+    /// What holds if the peer's answer to our offer does. The offer stays open until [`Bundle::conclude`]: what
+    /// rings may answer twice.
+    ///
+    /// # Errors
+    /// 488 where there is no offer of ours, the answer has more lines than it, names no transport or no codec.
+    pub fn answered(&self, answer: &Session<'_>, terms: Terms<'_>) -> Result<Self, Refusal> {
+        let Some(proposed) = &self.proposed else {
+            return Err(not_acceptable("sdp_streams"));
+        };
+        if answer.media.len() > proposed.len() {
+            return Err(not_acceptable("sdp_streams"));
+        }
+        let mut next = self.clone();
+        next.take_transport(remote(answer, is_active)?);
+        let theirs = next.remote.as_ref().and_then(|remote| remote.setup);
+        next.dtls_client.get_or_insert(theirs == Some(Setup::Passive));
+        let mut lines = Vec::with_capacity(proposed.len());
+        for (place, ours) in proposed.iter().enumerate() {
+            let media = answer.media.get(place).filter(|media| is_active(media));
+            let content = match (&ours.content, media) {
+                (Content::Refused(formats), _) => Content::Refused(formats.clone()),
+                (Content::Audio(audio), Some(media)) => {
+                    answered_audio(audio, answer, media, terms.audio).ok_or(not_acceptable("sdp_no_codec"))?
+                }
+                // A first answer without audio is no call; a later one only turns it off.
+                (Content::Audio(_), None) if self.lines.is_empty() => {
+                    return Err(not_acceptable("sdp_no_audio"));
+                }
+                (Content::Audio(audio), None) => Content::Audio(Audio {
+                    direction: Direction::NONE,
+                    ..audio.clone()
+                }),
+                (Content::Camera(camera), Some(media)) => answered_camera(camera, answer, media),
+                (Content::Slot(slot), Some(media)) => answered_slot(slot, answer, media),
+                (Content::Camera(_) | Content::Slot(_), None) => refused_video(&ours.content),
+            };
+            let wanted_more = ours.slot().is_some_and(|slot| slot.shows.is_some());
+            next.blind |= wanted_more && matches!(content, Content::Refused(_));
+            lines.push(Line {
+                content,
+                ..ours.clone()
+            });
+        }
+        next.lines = lines;
+        Ok(next)
+    }
+
+    fn take_transport(&mut self, (remote, reduced_size): (Remote, bool)) {
+        self.remote = Some(remote);
+        self.reduced_size = reduced_size;
+    }
+}
+
+/// The mids that share the first transport: those of the first BUNDLE group, the first of them leading;
+/// `None` where there is no group.
+fn group<'a>(session: &Session<'a>) -> Option<&'a str> {
+    let groups = session.attributes.iter().filter(|a| a.name == "group");
+    let mut bundles = groups.filter_map(|a| a.value.strip_prefix("BUNDLE"));
+    bundles.next()
+}
+
+fn is_in(group: Option<&str>, media: &Media<'_>) -> bool {
+    match (group, mid(media)) {
+        (Some(group), Some(mid)) => group.split_ascii_whitespace().any(|other| other == mid),
+        // Each line has a transport of its own, and there is only one: that of the audio.
+        (None, _) => media.kind == "audio",
+        (Some(_), None) => false,
+    }
+}
+
+/// Whether a line of a WebRTC description is in use; one that is only there with its bundle has port 0 (RFC
+/// 9143 section 6).
+fn is_active(media: &Media<'_>) -> bool {
+    is_peer_line(media) && (media.port != 0 || media.attribute("bundle-only").is_some())
+}
+
+/// The name of a line, if it is one that may be written into ours.
+fn mid<'a>(media: &Media<'a>) -> Option<&'a str> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte);
+    media
+        .mid()
+        .map(str::trim)
+        .filter(|mid| !mid.is_empty() && mid.len() <= MAX_MID && mid.bytes().all(is_token))
+}
+
+/// The transport of the first line that is used and says how it is reached.
+fn remote(session: &Session<'_>, usable: impl Fn(&Media<'_>) -> bool) -> Result<(Remote, bool), Refusal> {
+    let mut used = session.media.iter().filter(|media| usable(media));
+    let found = used.find_map(|media| transport::read(session, media));
+    let reduced_size = session
+        .media
+        .iter()
+        .any(|media| media.attribute("rtcp-rsize").is_some());
+    found
+        .map(|remote| (remote, reduced_size))
+        .ok_or(not_acceptable("sdp_no_transport"))
+}
+
+/// The line of an answer to this line of an offer.
+fn line(media: &Media<'_>, content: Option<Content>) -> Line {
+    let format = media.formats.first().copied().unwrap_or("0");
+    Line {
+        mid: mid(media).map(str::to_owned),
+        kind: media.kind.to_owned(),
+        protocol: media.protocol.to_owned(),
+        content: content.unwrap_or_else(|| Content::Refused(format.to_owned())),
+    }
+}
+
+/// What is left of the peer's audio formats, the best of ours first.
+fn audio_format(media: &Media<'_>, ours: &Capabilities) -> Option<AudioFormat> {
+    let ours = best_first(ours);
+    let mut format = common(media, &ours)?;
+    let rank = |codec| ours.codecs.iter().position(|known| *known == codec);
+    format.receive.sort_by_key(|(_, codec)| rank(*codec));
+    (format.payload_type, format.codec) = *format.receive.first()?;
+    Some(format)
+}
+
+/// Which way a line flows, seen from us.
+fn mirrored(theirs: Direction, ours: Direction) -> Direction {
+    Direction {
+        send: theirs.receive && ours.send,
+        receive: theirs.send && ours.receive,
+    }
+}
+
+/// A line on which the peer sends is its camera; any other may show it somebody.
+fn answer_video(offer: &Session<'_>, media: &Media<'_>, before: Option<&Line>) -> Option<Content> {
+    let formats = video::usable(media);
+    if formats.is_empty() {
+        return None;
+    }
+    let extensions = extension::read(media);
+    let theirs = offer.direction(media);
+    let was_camera = before.is_some_and(|line| matches!(line.content, Content::Camera(_)));
+    if theirs.send || was_camera {
+        return Some(Content::Camera(Camera {
+            formats,
+            extensions,
+            flowing: theirs.send,
+            ssrcs: remote_ssrcs(media),
+        }));
+    }
+    let shows = before.and_then(Line::slot).and_then(|slot| slot.shows.clone());
+    Some(Content::Slot(Slot {
+        formats,
+        extensions,
+        held: !theirs.receive,
+        shows,
+    }))
+}
+
+fn answered_audio(
+    ours: &Audio,
+    answer: &Session<'_>,
+    media: &Media<'_>,
+    capabilities: &Capabilities,
+) -> Option<Content> {
+    let mut format = audio_format(media, capabilities)?;
+    // What comes in may bear the numbers of our offer.
+    for (number, codec) in &ours.format.receive {
+        if format.receive.iter().all(|(known, _)| known != number) {
+            format.receive.push((*number, *codec));
+        }
+    }
+    Some(Content::Audio(Audio {
+        format,
+        direction: mirrored(answer.direction(media), ours.direction),
+        track: ours.track.clone(),
+        remote_ssrcs: remote_ssrcs(media).into_iter().map(|(ssrc, _)| ssrc).collect(),
+        extensions: extension::common(ours.extensions, extension::read(media)),
+    }))
+}
+
+fn answered_camera(ours: &Camera, answer: &Session<'_>, media: &Media<'_>) -> Content {
+    let formats = video::agreed(&ours.formats, media);
+    let flowing = answer.direction(media).send;
+    if formats.is_empty() {
+        return refused_video(&Content::Camera(ours.clone()));
+    }
+    Content::Camera(Camera {
+        formats,
+        extensions: extension::common(ours.extensions, extension::read(media)),
+        flowing,
+        ssrcs: remote_ssrcs(media),
+    })
+}
+
+fn answered_slot(ours: &Slot, answer: &Session<'_>, media: &Media<'_>) -> Content {
+    let formats = video::agreed(&ours.formats, media);
+    if formats.is_empty() {
+        return refused_video(&Content::Slot(ours.clone()));
+    }
+    Content::Slot(Slot {
+        formats,
+        extensions: extension::common(ours.extensions, extension::read(media)),
+        shows: ours.shows.clone(),
+        held: ours.shows.is_some() && !answer.direction(media).receive,
+    })
+}
+
+/// A video line that the peer does not have.
+fn refused_video(ours: &Content) -> Content {
+    let formats = match ours {
+        Content::Camera(camera) => &camera.formats,
+        Content::Slot(slot) => &slot.formats,
+        Content::Refused(_) | Content::Audio(_) => return ours.clone(),
+    };
+    let number = formats.first().map_or(0, |format| format.known.payload_type);
+    Content::Refused(number.to_string())
+}

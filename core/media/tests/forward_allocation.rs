@@ -1,0 +1,116 @@
+//! Nothing is allocated for a video packet that is forwarded: one publisher and eight subscribers for ten seconds,
+//! with losses and requests, and an allocator that counts while the shard works.
+
+#![allow(unsafe_code, reason = "an allocator cannot be written without")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_types, reason = "the crates of the browsers want instants")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "one instant is taken as the beginning of virtual time"
+)]
+#![allow(dead_code, reason = "the browsers can do more than is needed here")]
+
+#[path = "webrtc/browser.rs"]
+mod browser;
+mod counting;
+#[path = "webrtc/stream.rs"]
+mod stream;
+#[path = "webrtc/stun.rs"]
+mod stun;
+#[path = "webrtc/world.rs"]
+mod world;
+
+use std::net::SocketAddr;
+
+use counting::allocations;
+use stream::{nack, vp8};
+use world::{VIDEO_SSRC, World, publish, rtp, subscribe};
+
+const SUBSCRIBERS: u64 = 8;
+const PACKETS: u16 = 12_000;
+const WARM_UP: u16 = 2000;
+
+/// A datagram for the shard, one millisecond after the last one.
+struct Prepared {
+    source: SocketAddr,
+    bytes: Vec<u8>,
+    warm: bool,
+}
+
+/// Everything that the browsers will send, protected before anything is counted.
+fn prepare(world: &mut World) -> Vec<Prepared> {
+    let mut prepared = Vec::new();
+    for at in 0..PACKETS {
+        let source = world.browser(1).address;
+        // Every fiftieth packet is lost, and comes later because it is asked for.
+        let bytes = world.browser(1).protect(&rtp(
+            96,
+            at,
+            u32::from(at) * 90,
+            VIDEO_SSRC,
+            &vp8(at % 1000 == 0, at.into()),
+        ));
+        prepared.push(Prepared {
+            source,
+            bytes,
+            warm: at < WARM_UP,
+        });
+        if at % 50 == 49 {
+            let late = prepared.len() - 1;
+            prepared.swap(late, late - 40);
+        }
+        if at % 20 == 0 {
+            let leg = 2 + u64::from(at) % SUBSCRIBERS;
+            let browser = world.browser(leg);
+            // Its numbers begin where the shard chose; most of what it asks for is there, some is not.
+            let first = browser
+                .media
+                .first()
+                .map_or(0, |(_, packet)| u16::from_be_bytes([packet[2], packet[3]]));
+            let bytes = browser.protect_control(&nack(
+                0xa001,
+                [first.wrapping_add(at), first.wrapping_add(at + 900)].into_iter(),
+            ));
+            let source = browser.address;
+            prepared.push(Prepared {
+                source,
+                bytes,
+                warm: at < WARM_UP,
+            });
+        }
+    }
+    prepared
+}
+
+#[test]
+fn a_forwarded_packet_allocates_nothing() {
+    let mut world = World::new();
+    world.join(1, vec![publish("1", vec![(VIDEO_SSRC, None)])]);
+    for leg in 2..2 + SUBSCRIBERS {
+        world.join(leg, vec![subscribe("1", 1, "1", leg % 2 == 0)]);
+    }
+    world.run(2000);
+    let prepared = prepare(&mut world);
+    let (mut sent, mut allocated, mut now) = (0, 0, world.now());
+    for packet in &prepared {
+        now = now + std::time::Duration::from_millis(1);
+        let shard = &mut world.shard;
+        let before = allocations();
+        shard.webrtc_packet(packet.source, &packet.bytes, now, now);
+        if shard.next_timeout().is_some_and(|due| due <= now) {
+            shard.timeout(now);
+        }
+        shard.drain_packets(|_| ());
+        shard.drain_webrtc(|burst| sent += burst.bytes.len().div_ceil(burst.segment));
+        shard.handed_over(now);
+        while shard.poll_event().is_some() {}
+        if !packet.warm {
+            allocated += allocations() - before;
+        }
+    }
+    let counts = world.shard.counts();
+    assert!(sent as u64 > u64::from(PACKETS) * SUBSCRIBERS, "{sent}");
+    assert!(counts.peers.recovered > 100, "{:?}", counts.peers);
+    assert!(counts.peers.resent[0] > 100, "{:?}", counts.peers.resent);
+    assert_eq!(allocated, 0, "allocations for {sent} packets");
+}

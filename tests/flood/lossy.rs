@@ -1,0 +1,1 @@
+//! Calls through a network that loses, repeats and reorders packets.

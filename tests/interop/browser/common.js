@@ -1,0 +1,108 @@
+// A participant's page, whichever library speaks SIP: camera, a tone for a microphone, views of the others,
+// and what the test asks about them.
+
+const views = new Map(); // media stream id -> video element, as old pages keep them
+const messages = [];
+const log = [];
+let peer; // the RTCPeerConnection of the call
+let heard; // the analyser of what is heard
+let sound; // the AudioContext
+
+const note = (...words) => log.push(words.map(String).join(' '));
+
+// The fake camera, and a tone of this frequency instead of the fake microphone's beeps.
+async function media(hertz, video = true) {
+  sound ??= new AudioContext({ sampleRate: 48000 });
+  await sound.resume();
+  const tone = new OscillatorNode(sound, { frequency: hertz });
+  const volume = new GainNode(sound, { gain: 0.3 });
+  const microphone = sound.createMediaStreamDestination();
+  tone.connect(volume).connect(microphone);
+  tone.start();
+  const stream = new MediaStream(microphone.stream.getAudioTracks());
+  if (video) {
+    const camera = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 180, frameRate: 10 } });
+    camera.getTracks().forEach((track) => stream.addTrack(track));
+  }
+  return stream;
+}
+
+// Looks and listens to what comes in on a connection. `addstream` and `removestream` are what pages go by that
+// were written for Asterisk.
+function watch(connection) {
+  peer = connection;
+  connection.addEventListener('addstream', ({ stream }) => {
+    note('addstream', stream.id, stream.getTracks().map((track) => track.kind).join());
+    if (stream.getVideoTracks().length > 0) show(stream);
+    else listen(stream);
+  });
+  connection.addEventListener('removestream', ({ stream }) => {
+    note('removestream', stream.id);
+    views.get(stream.id)?.remove();
+    views.delete(stream.id);
+  });
+}
+
+function show(stream) {
+  const element = document.createElement('video');
+  Object.assign(element, { muted: true, autoplay: true, playsInline: true, srcObject: stream });
+  document.getElementById('views').append(element);
+  views.set(stream.id, element);
+}
+
+function listen(stream) {
+  // Chromium hands remote audio to Web Audio only while an element plays it.
+  const element = new Audio();
+  Object.assign(element, { muted: true, srcObject: stream });
+  element.play().catch((error) => note('play', error));
+  heard = new AnalyserNode(sound, { fftSize: 16384, smoothingTimeConstant: 0 });
+  sound.createMediaStreamSource(stream).connect(heard);
+}
+
+// How loud tones of these frequencies are, in decibels; -200 where nothing is heard at all.
+function levels(frequencies) {
+  if (!heard) return frequencies.map(() => -200);
+  const bins = new Float32Array(heard.frequencyBinCount);
+  heard.getFloatFrequencyData(bins);
+  const width = sound.sampleRate / heard.fftSize;
+  const at = (hertz) => Math.max(...bins.slice(Math.round(hertz / width) - 2, Math.round(hertz / width) + 3));
+  return frequencies.map((hertz) => Math.max(-200, at(hertz)));
+}
+
+// Every video that comes in: its line, what it is called, its size, and how many frames were decoded.
+async function videos() {
+  const found = [];
+  for (const line of peer?.getTransceivers() ?? []) {
+    if (!line.receiver.track || line.receiver.track.kind !== 'video') continue;
+    const report = await line.receiver.getStats();
+    for (const stats of report.values()) {
+      if (stats.type !== 'inbound-rtp') continue;
+      found.push({
+        mid: line.mid,
+        direction: line.currentDirection,
+        frames: stats.framesDecoded ?? 0,
+        width: stats.frameWidth ?? 0,
+        height: stats.frameHeight ?? 0,
+        packets: stats.packetsReceived ?? 0,
+        lost: stats.packetsLost ?? 0,
+        freezes: stats.freezeCount ?? 0,
+      });
+    }
+  }
+  return found;
+}
+
+// What the page shows: the views of old pages, and whether a picture has come into them.
+function shown() {
+  return [...views.values()].map((element) => ({ width: element.videoWidth, height: element.videoHeight }));
+}
+
+function state() {
+  return {
+    ice: peer?.iceConnectionState ?? 'none',
+    connection: peer?.connectionState ?? 'none',
+    lines: peer?.getTransceivers().map((line) => `${line.mid} ${line.currentDirection}`) ?? [],
+    messages,
+    log,
+  };
+}

@@ -1,0 +1,161 @@
+//! Browsers and phones in one conference.
+
+use std::time::Duration;
+
+use cordboard_tests::switch::{Lab, Switch};
+use cordboard_tests::tone::peak_level;
+
+use crate::baresip::Baresip;
+use crate::browser::{Chromium, Library, Participant};
+use crate::turn;
+
+/// Who sends which tone. None is a multiple of another.
+const TONES: [(&str, f64); 4] = [
+    ("alice", 440.0),
+    ("bob", 620.0),
+    ("carol", 1_010.0),
+    ("dave", 1_370.0),
+];
+/// A type of its own, as applications make them up.
+const JSON: &str = "application/x-lab-chat+json";
+
+fn participant(place: usize, library: Library) -> Participant<'static> {
+    let (user, hertz) = TONES[place];
+    Participant {
+        user,
+        library,
+        number: Some("3000"),
+        hertz,
+        secure: false,
+    }
+}
+
+/// A switch whose conference shows everybody to everybody.
+fn lab() -> Switch {
+    Lab::new().secure().video().start()
+}
+
+/// Everybody sees and hears the others and not itself.
+fn all_meet(chromium: &mut Chromium, places: &[usize]) {
+    for place in places {
+        let (page, own) = TONES[*place];
+        let others: Vec<f64> = places
+            .iter()
+            .filter(|other| *other != place)
+            .map(|other| TONES[*other].1)
+            .collect();
+        chromium.sees(page, others.len());
+        chromium.hears(page, &others, &[own]);
+    }
+}
+
+#[test]
+fn four_browsers_meet_and_come_and_go() {
+    let _turn = turn();
+    let switch = lab();
+    let mut chromium = Chromium::start();
+    let libraries = [Library::JsSip, Library::JsSip, Library::OldJsSip, Library::JsSip];
+    for (place, library) in libraries.into_iter().enumerate() {
+        let secure = place == 1;
+        chromium.join(
+            &switch,
+            Participant {
+                secure,
+                ..participant(place, library)
+            },
+        );
+    }
+    all_meet(&mut chromium, &[0, 1, 2, 3]);
+
+    // Messages of a type of the page's own, both ways, between the old JsSIP and the new one.
+    assert_eq!(chromium.say("carol", JSON, "{\"a\":\"ü\"}"), 202);
+    chromium.is_told("alice", "Carol", JSON, "{\"a\":\"ü\"}");
+    assert_eq!(chromium.say("alice", JSON, "[2]"), 202);
+    chromium.is_told("carol", "Alice", JSON, "[2]");
+
+    // One leaves: its views go. It comes back: there are new ones.
+    chromium.run("bob", "leave()");
+    all_meet(&mut chromium, &[0, 2, 3]);
+    chromium.reload("bob");
+    chromium.call(&switch, participant(1, Library::JsSip));
+    all_meet(&mut chromium, &[0, 1, 2, 3]);
+
+    // One mutes itself.
+    chromium.run("dave", "silence(true)");
+    chromium.hears("alice", &[TONES[1].1, TONES[2].1], &[TONES[0].1, TONES[3].1]);
+    chromium.run("dave", "silence(false)");
+    all_meet(&mut chromium, &[0, 1, 2, 3]);
+}
+
+#[test]
+fn a_page_that_is_reloaded_in_the_middle_of_its_call_comes_back() {
+    let _turn = turn();
+    let switch = lab();
+    let mut chromium = Chromium::start();
+    chromium.join(&switch, participant(0, Library::JsSip));
+    chromium.join(&switch, participant(1, Library::JsSip));
+    all_meet(&mut chromium, &[0, 1]);
+    // The former call says no good-bye: what is left of it ends when nobody is there any more.
+    chromium.reload("bob");
+    chromium.call(&switch, participant(1, Library::JsSip));
+    all_meet(&mut chromium, &[0, 1]);
+}
+
+#[test]
+fn a_phone_among_browsers_hears_and_is_heard() {
+    let _turn = turn();
+    let switch = lab();
+    let mut chromium = Chromium::start();
+    chromium.join(&switch, participant(0, Library::JsSip));
+    chromium.join(&switch, participant(1, Library::JsSip));
+    all_meet(&mut chromium, &[0, 1]);
+    let mut phone = Baresip::call(&switch, "carol", "3000", 1_010.0, 12);
+    chromium.hears("alice", &[620.0, 1_010.0], &[440.0]);
+    chromium.hears("bob", &[440.0, 1_010.0], &[620.0]);
+    chromium.sees("alice", 1);
+    let samples = phone.recording(Duration::from_secs(40));
+    let heard = |hertz| peak_level(&samples, hertz);
+    assert!(
+        heard(440.0) > 0.05 && heard(620.0) > 0.05,
+        "{} {}",
+        heard(440.0),
+        heard(620.0)
+    );
+    assert!(heard(1_010.0) < 0.01, "{}", heard(1_010.0));
+}
+
+#[test]
+fn sip_js_meets_jssip() {
+    let _turn = turn();
+    let switch = lab();
+    let mut chromium = Chromium::start();
+    chromium.join(&switch, participant(0, Library::SipJs));
+    chromium.join(&switch, participant(1, Library::SipJs));
+    chromium.join(&switch, participant(2, Library::JsSip));
+    all_meet(&mut chromium, &[0, 1, 2]);
+    assert_eq!(chromium.say("alice", JSON, "{}"), 202);
+    chromium.is_told("bob", "Alice", JSON, "{}");
+    chromium.is_told("carol", "Alice", JSON, "{}");
+    chromium.run("bob", "leave()");
+    all_meet(&mut chromium, &[0, 2]);
+}
+
+#[test]
+fn a_phone_calls_a_browser_and_they_hear_each_other() {
+    let _turn = turn();
+    let switch = lab();
+    let mut chromium = Chromium::start();
+    let alice = Participant {
+        number: None,
+        ..participant(0, Library::JsSip)
+    };
+    chromium.join(&switch, alice);
+    let mut phone = Baresip::call(&switch, "bob", "alice", 620.0, 8);
+    chromium.hears("alice", &[620.0], &[440.0]);
+    let samples = phone.recording(Duration::from_secs(40));
+    assert!(
+        peak_level(&samples, 440.0) > 0.05,
+        "{}",
+        peak_level(&samples, 440.0)
+    );
+}
