@@ -20,12 +20,26 @@ pub struct Answer {
 /// # Errors
 /// Nobody answers, or not HTTP.
 pub fn get(server: SocketAddr, path: &str) -> io::Result<Answer> {
+    ask(server, &format!("GET {path} HTTP/1.1\r\n"), "")
+}
+
+/// `POST path` at `server`, with further headers (each with its line end) and a JSON body.
+///
+/// # Errors
+/// Nobody answers, or not HTTP.
+pub fn post(server: SocketAddr, path: &str, headers: &str, body: &str) -> io::Result<Answer> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\n"
+    );
+    ask(server, &head, body)
+}
+
+fn ask(server: SocketAddr, head: &str, body: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n"
-    )?;
+    let request = format!("{head}Host: {server}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(request.as_bytes())?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -20,7 +20,8 @@ const START: Duration = Duration::from_secs(60);
 /// How long building plugins may take on a machine where the compiler for them must be prepared first.
 const BUILD: Duration = Duration::from_secs(900);
 
-/// The configuration of a switch: four users (alice, bob, carol, dave; password `secret`) and the conference 3000.
+/// The configuration of a switch: four users (alice, bob, carol, dave; password `secret`, token `alice-token` and so
+/// on; alice and bob are in the group `/Lab/Backend`) and the conference 3000, whose chat is alice's.
 #[derive(Debug, Clone, Default)]
 pub struct Lab {
     trusted: Vec<String>,
@@ -145,14 +146,17 @@ impl Lab {
                 text,
                 "\n[[user]]\nid = \"{n:032x}\"\n\
                  account = \"00000000000000000000000000000001\"\nusername = \"{name}\"\npassword = \"secret\"\n\
+                 token = \"{name}-token\"\ngroups = [\"/Lab/{group}\"]\n\
                  display_name = \"{}{}\"\n",
                 name[..1].to_uppercase(),
-                &name[1..]
+                &name[1..],
+                group = if n < 2 { "Backend" } else { "Tea" },
             );
         }
         text.push_str(
             "\n[[conference]]\nid = \"c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\"\n\
-             account = \"00000000000000000000000000000001\"\nname = \"Daily\"\nconference_numbers = [\"3000\"]\n",
+             account = \"00000000000000000000000000000001\"\nname = \"Daily\"\nconference_numbers = [\"3000\"]\n\
+             chat = { owner = \"alice\", invite_codes = [\"0b5e3d1c-7a57-4b7e-8c55-3f3d6c1d9e21\"] }\n",
         );
         if self.video {
             text.push_str("video = \"sfu\"\n");

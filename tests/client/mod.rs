@@ -1,9 +1,10 @@
-//! A small phone: registers, calls, talks, sends and receives messages, over UDP, TCP and WebSocket.
+//! A small phone: registers, calls, talks, sends and receives messages, over UDP, TCP and WebSocket; and a chat client.
 
 mod call;
 mod digest;
 mod inbox;
 mod link;
+pub mod meeting;
 mod phone;
 mod rtp;
 mod text;

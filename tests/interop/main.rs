@@ -8,6 +8,7 @@ mod audio;
 mod baresip;
 mod browser;
 mod calls;
+mod chat;
 mod messages;
 mod operator;
 mod plugins;

@@ -1,12 +1,14 @@
 //! The world around an engine: a network that delivers at once, shards that always have a port, a store
 //! that always writes, plugins that say what the story says, and a clock that the story moves.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
+use cordboard_engine::chat::config::{ChatConfig, ChatUser, RoomConfig};
+use cordboard_engine::chat::io::ChatOutput;
 use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks,
     Limits, Listener, MailLimits, RegistrationLimits,
@@ -20,6 +22,8 @@ use cordboard_model::hook::OnFailure;
 use cordboard_model::media::peer::{Candidate, IceCredentials, LocalPeer, PeerCommand, PeerEvent};
 use cordboard_model::media::{Codec, LegTotals, MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, Ask, ConferenceId, Ticket, Time, UserId, Verdict};
+
+use crate::meeting::ChatDisk;
 
 /// A message that the engine sent.
 #[derive(Debug, Clone)]
@@ -47,8 +51,22 @@ pub(crate) struct World {
     pub(crate) totals_come: bool,
     /// Connections that the engine wants closed.
     pub(crate) closed: Vec<u64>,
+    /// What chat clients were told, by connection: frames, and the code of the close.
+    pub(crate) chat: BTreeMap<u64, Vec<Told>>,
+    /// Answers to requests for tickets and handshakes, by the number of the request or connection.
+    pub(crate) answers: BTreeMap<u64, (u16, serde_json::Value)>,
+    /// Writes of the chat wait until the story commits them.
+    pub(crate) disk_waits: bool,
+    uncommitted: Vec<(Ticket, StoreWrite)>,
     ports: u16,
     config: Config,
+}
+
+/// What a chat client is told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    Frame(serde_json::Value),
+    Closed(u16),
 }
 
 pub(crate) const REALM: &str = "lab.test";
@@ -100,11 +118,20 @@ pub(crate) fn config() -> Config {
             },
             max_participants: 100,
             chat: true,
+            room: RoomConfig {
+                owner: Some("alice".into()),
+                invite_codes: vec![0x1117],
+                ..RoomConfig::default()
+            },
             outside_messages: false,
             send_events: false,
             echo_events: false,
             video: true,
         }],
+        chat: ChatConfig {
+            users: chat_users(account),
+            ..ChatConfig::default()
+        },
         trusted: Vec::new(),
         digests: vec![DigestAlgorithm::Md5, DigestAlgorithm::Sha256],
         max_message: 64 << 10,
@@ -119,6 +146,22 @@ pub(crate) fn config() -> Config {
         records: true,
         hooks: Hooks::default(),
     }
+}
+
+/// Alice and bob share a group, bob and carol another.
+fn chat_users(account: AccountId) -> Vec<ChatUser> {
+    let user = |name: &str, display: &str, groups: &[&str]| ChatUser {
+        account,
+        username: name.into(),
+        display_name: display.into(),
+        token: Some(crate::meeting::digest(&format!("{name}-token"))),
+        groups: groups.iter().map(ToString::to_string).collect(),
+    };
+    vec![
+        user("alice", "Alice", &["/Lab/Backend", "/Lab/Lead"]),
+        user("bob", "Bob", &["/Lab/Backend", "/Lab/Tea"]),
+        user("carol", "Carol", &["/Lab/Tea"]),
+    ]
 }
 
 /// A chain for a hook, as far as the engine knows it.
@@ -152,6 +195,10 @@ impl World {
             records: Vec::new(),
             totals_come: true,
             closed: Vec::new(),
+            chat: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            disk_waits: false,
+            uncommitted: Vec::new(),
             ports: 20_000,
             config,
         }
@@ -160,6 +207,7 @@ impl World {
     /// As after kill -9: a new engine that knows what the old one had written.
     pub(crate) fn restart(&mut self) {
         let mut kept: Vec<StoredBinding> = Vec::new();
+        let mut disk = ChatDisk::default();
         let mut mail: Vec<StoredMessage> = Vec::new();
         for write in &self.writes {
             match write {
@@ -168,6 +216,7 @@ impl World {
                     kept.push((**new).clone());
                 }
                 StoreWrite::PutRecord { .. } => {}
+                StoreWrite::Chat(write) => disk.write(write),
                 StoreWrite::PutMessage(new) => {
                     mail.retain(|old| old.id != new.id);
                     mail.push((**new).clone());
@@ -182,6 +231,11 @@ impl World {
         for binding in kept {
             self.engine.load(binding);
         }
+        for room in disk.rooms() {
+            self.engine.load_chat(room);
+        }
+        self.uncommitted.clear();
+        self.drain();
         for message in mail {
             self.engine.load_message(message);
         }
@@ -267,6 +321,49 @@ impl World {
         assert!(open.is_empty(), "legs that are left: {open:?}");
     }
 
+    /// The disk has written what waits.
+    pub(crate) fn commit(&mut self, ok: bool) {
+        for (ticket, write) in std::mem::take(&mut self.uncommitted) {
+            if ok {
+                self.writes.push(write);
+            }
+            self.handle(Input::Stored { ticket, ok });
+        }
+    }
+
+    fn chatted(&mut self, output: ChatOutput) {
+        let read = |text: &[u8]| serde_json::from_slice(text).expect("the engine writes JSON");
+        match output {
+            ChatOutput::Answer {
+                request,
+                status,
+                body,
+            } => {
+                self.answers.insert(request, (status, read(&body)));
+            }
+            ChatOutput::Opened { connection, protocol } => {
+                self.answers.insert(connection, (101, protocol.into()));
+            }
+            ChatOutput::Refused {
+                connection,
+                status,
+                body,
+            } => {
+                self.answers.insert(connection, (status, read(&body)));
+            }
+            ChatOutput::Send { to, frame } => {
+                for connection in to.iter() {
+                    let told = Told::Frame(read(&frame));
+                    self.chat.entry(*connection).or_default().push(told);
+                }
+            }
+            ChatOutput::Close { connection, code, .. } => {
+                let told = self.chat.entry(connection).or_default();
+                told.push(Told::Closed(code));
+            }
+        }
+    }
+
     fn drain(&mut self) {
         while let Some(output) = self.engine.output() {
             match output {
@@ -300,6 +397,11 @@ impl World {
                         self.engine.handle(Input::Media(event), self.now);
                     }
                 }
+                Output::Store { ticket, write }
+                    if self.disk_waits && matches!(write, StoreWrite::Chat(_)) =>
+                {
+                    self.uncommitted.push((ticket, write));
+                }
                 Output::Store { ticket, write } => {
                     if self.disk_works {
                         self.writes.push(write);
@@ -312,6 +414,7 @@ impl World {
                 Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),
+                Output::Chat(output) => self.chatted(output),
                 Output::Relayed { .. } | Output::Proven { .. } => {}
             }
         }

@@ -53,6 +53,7 @@ fn config() -> Config {
             moderator: Entrance::default(),
             max_participants: 1000,
             chat: true,
+            room: cordboard_engine::chat::config::RoomConfig::default(),
             outside_messages: false,
             send_events: false,
             echo_events: false,
@@ -69,6 +70,7 @@ fn config() -> Config {
         limits: Limits::default(),
         session_expires: Duration::ZERO,
         abuse: AbuseLimits::default(),
+        chat: cordboard_engine::chat::config::ChatConfig::default(),
         records: false,
         hooks: Hooks::default(),
     }

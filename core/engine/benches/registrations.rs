@@ -44,6 +44,7 @@ fn config() -> Config {
         limits: Limits::default(),
         session_expires: Duration::ZERO,
         abuse: AbuseLimits::default(),
+        chat: cordboard_engine::chat::config::ChatConfig::default(),
         records: false,
         hooks: Hooks::default(),
     }

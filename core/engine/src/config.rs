@@ -8,6 +8,7 @@ use cordboard_model::media::Codec;
 use cordboard_model::{AccountId, ConferenceId, UserId};
 use ipnet::IpNet;
 
+use crate::chat::config::{ChatConfig, RoomConfig};
 use crate::io::Transport;
 
 /// The whole of it.
@@ -48,6 +49,8 @@ pub struct Config {
     pub limits: Limits,
     /// What one source may do before it is left without answers.
     pub abuse: AbuseLimits,
+    /// The chat of all conferences.
+    pub chat: ChatConfig,
     /// Whether a record is made of each call.
     pub records: bool,
     /// The hook chains that have at least one plugin.
@@ -125,6 +128,8 @@ pub struct ConferenceConfig {
     pub max_participants: u32,
     /// Whether participants may send messages.
     pub chat: bool,
+    /// Its chat room.
+    pub room: RoomConfig,
     /// Whether messages to its number are taken from users who do not take part.
     pub outside_messages: bool,
     /// Whether participants are told what happens, by messages in their calls.

@@ -30,7 +30,7 @@ pub struct Counts {
     pub rejected: BTreeMap<&'static str, u64>,
     /// Joins by transport and outcome.
     pub joins: BTreeMap<(&'static str, &'static str), u64>,
-    /// Messages by direction (`in`, `out`), kind (`conference`, `event`, `pager`) and outcome.
+    /// Messages by direction (`in`, `out`), kind (`conference`, `event`, `pager`, `chat`) and outcome.
     pub messages: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     /// From accepting a message to handing over its last copy to a dialog, by kind.
     pub fanout_seconds: BTreeMap<&'static str, Histogram>,
@@ -50,6 +50,10 @@ pub struct Counts {
     pub subscriptions_ended: BTreeMap<&'static str, u64>,
     /// Calls ended, by reason.
     pub calls_ended: BTreeMap<&'static str, u64>,
+    /// Requests for chat tickets, by outcome.
+    pub chat_tickets: BTreeMap<&'static str, u64>,
+    /// What the chat refused or dropped, by reason.
+    pub chat_dropped: BTreeMap<&'static str, u64>,
 }
 
 impl Default for Counts {
@@ -76,6 +80,8 @@ impl Default for Counts {
             slimmed: 0,
             subscriptions_ended: BTreeMap::new(),
             calls_ended: BTreeMap::new(),
+            chat_tickets: BTreeMap::new(),
+            chat_dropped: BTreeMap::new(),
         }
     }
 }
@@ -140,4 +146,19 @@ pub struct Gauges {
     pub draining: bool,
     /// Sources that are banned.
     pub banned: usize,
+    /// The chat.
+    pub chat: ChatGauges,
+}
+
+/// What is alive in the chat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChatGauges {
+    /// Chat connections.
+    pub connections: usize,
+    /// Rooms that somebody is in, or whose messages are kept.
+    pub rooms: usize,
+    /// Messages in the histories of all rooms.
+    pub messages: usize,
+    /// Messages and other changes that wait for their commit.
+    pub waiting: usize,
 }

@@ -28,6 +28,8 @@ pub(crate) struct Directory {
     by_owner: HashMap<(AccountId, String), Vec<usize>>,
     by_number: HashMap<(AccountId, String), (ConferenceId, Role)>,
     conferences: HashMap<ConferenceId, Arc<ConferenceConfig>>,
+    /// The rooms that invite codes lead to.
+    by_invitation: HashMap<u128, ConferenceId>,
     trusted: Vec<IpNet>,
 }
 
@@ -74,6 +76,16 @@ impl Directory {
         }
         let shared = |conference: &ConferenceConfig| (conference.id, Arc::new(conference.clone()));
         self.conferences = config.conferences.iter().map(shared).collect();
+        let invitations = |conference: &ConferenceConfig| {
+            let id = conference.id;
+            conference
+                .room
+                .invite_codes
+                .clone()
+                .into_iter()
+                .map(move |code| (code, id))
+        };
+        self.by_invitation = config.conferences.iter().flat_map(invitations).collect();
         self.accounts.clone_from(&config.accounts);
         self.trusted.clone_from(&config.trusted);
     }
@@ -120,6 +132,11 @@ impl Directory {
 
     pub(crate) fn conference(&self, id: ConferenceId) -> Option<&Arc<ConferenceConfig>> {
         self.conferences.get(&id)
+    }
+
+    /// The conference whose chat room an invite code leads to.
+    pub(crate) fn room_of_invitation(&self, code: u128) -> Option<ConferenceId> {
+        self.by_invitation.get(&code).copied()
     }
 
     /// Whether an address of record is that of a user or device.

@@ -12,6 +12,7 @@ use crate::call::Call;
 use crate::call::bridge::Bridge;
 use crate::call::parting::Parting;
 use crate::call::route::PendingRoute;
+use crate::chat::{Chat, PendingChat};
 use crate::conference::Conference;
 use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
@@ -38,6 +39,7 @@ pub(crate) enum Subject {
     Pager(Box<PendingPager>),
     Keeping(Box<Keeping>),
     Route(Box<PendingRoute>),
+    Chat(Box<PendingChat>),
 }
 
 /// Every decision of the switch. See the crate's own page for the drain rule.
@@ -62,6 +64,7 @@ pub struct Engine {
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
+    pub(crate) chat: Chat,
     /// Calls that are over and whose BYE waits, by the transactions of their open offers.
     pub(crate) partings: HashMap<Key, Parting>,
     pub(crate) records: Records,
@@ -94,6 +97,7 @@ impl Engine {
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
+            chat: Chat::default(),
             partings: HashMap::new(),
             records: Records::default(),
             subjects: HashMap::new(),
@@ -137,6 +141,7 @@ impl Engine {
                 conference.config = Arc::clone(config);
             }
         }
+        self.reconfigure_chat();
         self.limits.reconfigure(self.config.abuse);
         self.unbind_strangers();
         self.forget_strangers_mail();
@@ -159,6 +164,7 @@ impl Engine {
             }
             Input::Verdict { ticket, verdict } => self.on_verdict(ticket, verdict),
             Input::Media(event) => self.on_media(event),
+            Input::Chat(input) => self.on_chat(input),
             Input::Conference { id, command } => self.control(id, command),
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
@@ -191,6 +197,8 @@ impl Engine {
                 Timer::Record(leg) => self.record_totals(leg, None),
                 Timer::Subscription(key) => self.subscription_timer(key, at),
                 Timer::Notify(key) => self.notify_timer(key),
+                Timer::Chat(connection) => self.chat_timer(connection),
+                Timer::Room(room) => self.room_timer(room),
                 Timer::Mail => self.mail_timer(at),
                 Timer::Deliver => self.deliver_all(),
                 Timer::Talking(id) => self.talking_timer(id),
@@ -240,6 +248,7 @@ impl Engine {
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
             draining: self.draining,
             banned: self.limits.banned(self.wire.now),
+            chat: self.chat.gauges(),
         }
     }
 
@@ -283,6 +292,9 @@ impl Engine {
             (Some(Subject::Pager(message)), Verdict::Message(verdict)) => {
                 self.pager_decided(*message, verdict);
             }
+            (Some(Subject::Chat(message)), Verdict::Message(verdict)) => {
+                self.chat_decided(*message, verdict);
+            }
             (Some(Subject::Route(call)), Verdict::Route(verdict)) => self.route_decided(*call, verdict),
             (None, _) => self.wire.counts.stale_verdicts += 1,
             (Some(subject), _) => {
@@ -302,7 +314,7 @@ impl Engine {
                     self.config.hooks.conference_policy,
                 ))),
             ),
-            Some(Subject::Message(_) | Subject::Pager(_)) => (
+            Some(Subject::Message(_) | Subject::Pager(_) | Subject::Chat(_)) => (
                 "message-filter",
                 Verdict::Message(cordboard_model::hook::message::MessageVerdict::failed(rule(
                     self.config.hooks.message_filter,
@@ -321,6 +333,9 @@ impl Engine {
     }
 
     fn on_stored(&mut self, ticket: Ticket, ok: bool) {
+        if self.chat_stored(ticket, ok) {
+            return;
+        }
         match self.subjects.remove(&ticket) {
             Some(Subject::Registration(registering)) => {
                 let (status, response) = if ok {
@@ -370,6 +385,7 @@ impl Engine {
             && !self.records.is_waiting()
         {
             self.drained = true;
+            self.end_chat();
             self.wire.out.push_back(Output::Drained);
         }
     }

@@ -8,6 +8,7 @@ use cordboard_model::hook::conference::Role;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ParticipantId, ShardId, Ticket, Time, Verdict};
 
+use crate::chat::io::{ChatInput, ChatOutput, ChatWrite};
 use crate::limits::Ban;
 use crate::record::CallRecord;
 use crate::sip::message::Message;
@@ -119,6 +120,8 @@ pub enum Input {
     },
     /// A media shard reports.
     Media(MediaEvent),
+    /// Something for the chat.
+    Chat(ChatInput),
     /// Somebody who may changes a conference that is alive. Nothing happens where it is over, or the
     /// participant gone.
     Conference {
@@ -221,7 +224,9 @@ pub enum Output {
         /// What to write.
         write: StoreWrite,
     },
-    /// Close a connection after what was sent on it.
+    /// Something of the chat.
+    Chat(ChatOutput),
+    /// Close a SIP connection after what was sent on it.
     Close {
         /// The connection's number.
         connection: u64,
@@ -251,6 +256,8 @@ pub enum StoreWrite {
         /// The contact's URI as it was registered.
         contact: String,
     },
+    /// A change of what is kept of a chat room.
+    Chat(ChatWrite),
     /// A message between users, kept until it is delivered.
     PutMessage(Box<StoredMessage>),
     /// A message was delivered, or is not kept any longer.

@@ -15,6 +15,7 @@ mod admission;
 mod arena;
 mod auth;
 mod call;
+pub mod chat;
 mod conference;
 pub mod config;
 pub mod counts;

@@ -48,6 +48,10 @@ pub(crate) enum Timer {
     Subscription(Key),
     /// A subscriber may be told again.
     Notify(Key),
+    /// A chat connection that was too fast may go on (its number).
+    Chat(u64),
+    /// A chat room may be forgotten, or some of what was said there.
+    Room(ConferenceId),
     /// The time of kept messages is up.
     Mail,
     /// Everything is loaded: kept messages go out.

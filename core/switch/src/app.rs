@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::cdr::Cdr;
+use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
@@ -62,6 +63,9 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     );
     for binding in store.load_bindings(clock.now())? {
         engine.load(binding);
+    }
+    for room in store.load_chat()? {
+        engine.load_chat(room);
     }
     for message in store.load_messages()? {
         engine.load_message(message);
@@ -250,6 +254,7 @@ async fn serve(
         not_ready: not_ready(served, &draining),
         tokens: running.tokens.subscribe(),
         bans: take_bans(served),
+        chat: ChatDoor::new(served.control.clone()),
         keys: Arc::clone(&running.connections.keys),
     };
     let http = http::bind(&config.http).await?;
@@ -338,6 +343,8 @@ fn take_snapshot(running: &Running, served: &Served) -> TakeSnapshot {
                 snapshot.refused.insert("send_buffer_full", report.sent.full);
                 snapshot.refused.insert("send_failed", report.sent.failed);
                 snapshot.refused.insert("slow_reader", report.slow_readers);
+                snapshot.slow_chat_readers = report.slow_chat_readers;
+                snapshot.chat_frames = report.chat_frames;
                 snapshot.engine = report.counts;
                 snapshot.gauges = report.gauges;
                 snapshot.message_latency = report.relay;

@@ -1,6 +1,8 @@
 //! The control thread: one engine. What has come is handed in, the outputs are drained, what is to be
 //! sent goes out in a batch.
 
+mod handle;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
+use cordboard_engine::chat::io::{ChatInput, Departure};
 use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
@@ -25,6 +28,9 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+pub(crate) use handle::ControlHandle;
+
+use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
 use crate::net::udp::{Batch, Outgoing, Sent, SipSocket};
@@ -59,6 +65,7 @@ pub(crate) enum Arrival {
     Garbage {
         reason: &'static str,
     },
+    Chat(ChatArrival),
 }
 
 /// What comes from the switch's own threads: answers to what control asked, so their number is bounded by
@@ -106,54 +113,10 @@ pub(crate) struct Report {
     pub(crate) connections: BTreeMap<&'static str, usize>,
     /// Connections cut because they read too slowly.
     pub(crate) slow_readers: u64,
-}
-
-/// The way to the control thread.
-#[derive(Clone)]
-pub(crate) struct ControlHandle {
-    arrivals: mpsc::Sender<Arrival>,
-    answers: mpsc::UnboundedSender<Answer>,
-    waker: Arc<Waker>,
-    /// Set while a wake-up is on its way: one is enough.
-    woken: Arc<AtomicBool>,
-}
-
-impl ControlHandle {
-    /// Hands over what a connection brought; waits while control is behind.
-    pub(crate) async fn arrive(&self, arrival: Arrival) {
-        if self.arrivals.send(arrival).await.is_ok() {
-            self.wake();
-        }
-    }
-
-    /// Hands over an answer.
-    pub(crate) fn answer(&self, answer: Answer) {
-        if self.answers.send(answer).is_ok() {
-            self.wake();
-        }
-    }
-
-    /// What control knows now; `None` if it has ended.
-    pub(crate) async fn report(&self) -> Option<Report> {
-        let (sender, receiver) = oneshot::channel();
-        self.answer(Answer::Report(sender));
-        receiver.await.ok()
-    }
-
-    /// The bans that hold now; `None` if control has ended.
-    pub(crate) async fn bans(&self) -> Option<Vec<Ban>> {
-        let (sender, receiver) = oneshot::channel();
-        self.answer(Answer::Bans(sender));
-        receiver.await.ok()
-    }
-
-    fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "the control thread could not be woken");
-        }
-    }
+    /// The same of chat connections.
+    pub(crate) slow_chat_readers: u64,
+    /// Frames handed to chat connections.
+    pub(crate) chat_frames: u64,
 }
 
 /// What control hands on: to plugins, shards, store and dialler.
@@ -183,11 +146,14 @@ pub(crate) struct Control {
     connections: HashMap<u64, (Flow, Writer)>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
     dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
+    chat: ChatDesk,
     /// Messages of the present batch of datagrams.
     inbox: Vec<Input>,
     relayed: Vec<Time>,
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
+    /// Chat clients that went while they were let in, for the engine.
+    vanished: Vec<u64>,
     report: Report,
     shell: Box<dyn Shell>,
 }
@@ -252,6 +218,8 @@ impl ControlParts {
             kernel_drops: 0,
             connections: BTreeMap::new(),
             slow_readers: 0,
+            slow_chat_readers: 0,
+            chat_frames: 0,
         };
         let control = Control {
             engine,
@@ -266,9 +234,11 @@ impl ControlParts {
             connections: HashMap::new(),
             by_peer: HashMap::new(),
             dialling: HashMap::new(),
+            chat: ChatDesk::default(),
             inbox: Vec::new(),
             relayed: Vec::new(),
             unreachable: Vec::new(),
+            vanished: Vec::new(),
             report,
             shell,
         };
@@ -465,6 +435,10 @@ impl Control {
                 self.engine
                     .handle(Input::Message { flow, message, stamp }, self.clock.now());
             }
+            Arrival::Chat(arrival) => {
+                let input = Input::Chat(self.chat.arrived(arrival));
+                self.engine.handle(input, self.clock.now());
+            }
             Arrival::Garbage { reason } => *self.report.garbage.entry(reason).or_default() += 1,
         }
     }
@@ -489,6 +463,7 @@ impl Control {
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
+                    Output::Chat(output) => self.vanished.extend(self.chat.act(output)),
                     Output::Proven { connection } => {
                         if let Some((_, writer)) = self.connections.get(&connection) {
                             writer.seat.prove();
@@ -499,10 +474,18 @@ impl Control {
                     Output::Drained => self.shell.drained(),
                 }
             }
-            let Some(flow) = self.unreachable.pop() else {
+            let input = if let Some(flow) = self.unreachable.pop() {
+                Input::Unreachable { flow }
+            } else if let Some(connection) = self.vanished.pop() {
+                let departure = Departure::Lost;
+                Input::Chat(ChatInput::Closed {
+                    connection,
+                    departure,
+                })
+            } else {
                 return;
             };
-            self.engine.handle(Input::Unreachable { flow }, self.clock.now());
+            self.engine.handle(input, self.clock.now());
         }
     }
 
@@ -573,6 +556,8 @@ impl Control {
             gauges: self.engine.gauges(),
             kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),
             connections,
+            slow_chat_readers: self.chat.slow_readers,
+            chat_frames: self.chat.frames,
             ..self.report.clone()
         }
     }

@@ -4,6 +4,7 @@
 
 mod app;
 mod cdr;
+mod chat;
 mod cli;
 mod clock;
 mod config;

@@ -63,7 +63,6 @@ impl Engine {
     ///
     /// A leg that writes JSON itself gets `{"From":..,"Body":..}` in the type that it used last, any other
     /// plain text.
-    #[allow(dead_code)] // for the chat, which is to come
     pub(crate) fn from_chat(
         &mut self,
         id: ConferenceId,

@@ -24,6 +24,10 @@ impl Engine {
 
     /// Asks the policy plugins, if there are any, whether this call may join.
     pub(crate) fn ask_to_join(&mut self, key: Key, id: ConferenceId) {
+        let user = self.calls.get(key).and_then(|call| call.user.as_deref());
+        if self.chat_bans(id, user) {
+            return self.refuse_call(key, 403, "Banned From This Conference", None);
+        }
         let Some(rule) = self.config.hooks.conference_policy else {
             return self.open_leg(key);
         };
@@ -85,6 +89,7 @@ impl Engine {
         conference.members.push(key);
         let first = conference.members.len() == 1;
         self.roster_changed(id);
+        self.chat_leg_joined(key, id);
         if first {
             self.tell_all(id, Event::Start);
         }
@@ -114,5 +119,6 @@ impl Engine {
             self.tell_of_leaving(id, call);
         }
         self.roster_changed(id);
+        self.chat_leg_left(key, id);
     }
 }

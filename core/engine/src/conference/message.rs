@@ -99,20 +99,21 @@ impl Engine {
             return refused(413, "Request Entity Too Large", "too_large");
         }
         let (rate, now) = (f64::from(self.config.message_rate), self.wire.now);
-        let Some(call) = self.calls.get_mut(key) else {
+        let Some(call) = self.calls.get(key) else {
             return refused(481, "Gone", "gone");
         };
-        if let Place::Conference(id) = call.place
-            && self
-                .conferences
-                .get(&id)
-                .is_some_and(|conference| !conference.config.chat)
+        let (place, conferences) = (call.place, &self.conferences);
+        if let Place::Conference(id) = place
+            && (!self.chat_is_enabled(id) || conferences.get(&id).is_some_and(|c| !c.config.chat))
         {
             return refused(403, "Chat Is Disabled", "disabled");
         }
         if call.seat.silenced {
             return refused(403, "You Are Muted In Chat", "silenced");
         }
+        let Some(call) = self.calls.get_mut(key) else {
+            return refused(481, "Gone", "gone");
+        };
         if rate > 0.0 && !call.trusted {
             let (left, at) = call.allowance;
             let left = (left + now.since(at).as_secs_f64() * rate).min(rate * 2.0);
@@ -249,6 +250,7 @@ impl Engine {
         if copies > 0 {
             self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
         }
+        self.chat_from_leg(message.sender, kind, body);
     }
 
     /// Everybody who hears a call's messages, but the call itself.

@@ -323,6 +323,8 @@ typed! {
     flag -> bool = Value::Scalar(Scalar::Flag(flag)) => *flag;
     /// A whole number.
     integer -> i64 = Value::Scalar(Scalar::Integer(number)) => *number;
+    /// A single value of any kind.
+    scalar -> &Scalar = Value::Scalar(scalar) => scalar;
     /// A text of any kind.
     text -> &str = Value::Scalar(Scalar::Text(text)) => text;
     /// A time span.

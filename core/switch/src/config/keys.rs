@@ -154,7 +154,7 @@ static TLS: Section = Section {
 
 static HTTP: Section = Section {
     name: "http",
-    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, and with a token of an account `/v1/bans`; the same on every address.",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
         key("tls", SOCKETS, NONE, "Addresses for HTTPS."),
@@ -213,8 +213,13 @@ static CDR: Section = Section {
 
 static CHAT: Section = Section {
     name: "chat",
-    help: "Chat history.",
-    keys: &[later("keep", Kind::Keep, Toml("\"while-occupied\""), "How long a room's chat is kept.")],
+    help: "The chat of conferences, over the chat WebSocket (`/signaling`) and with callers.",
+    keys: &[
+        key("keep", Kind::Keep, Toml("\"while-occupied\""), "How long a room's chat is kept: until the last has left, each message for a time, or for ever."),
+        key("history", Kind::Integer(1, 1_000_000), Toml("10_000"), "The most messages that are kept of one room; with more, the oldest go."),
+        key("connections", Kind::Integer(1, 1_000_000), Toml("10_000"), "Chat connections open at once."),
+        key("connections_per_source", Kind::Integer(1, 1_000_000), Toml("2000"), "Chat connections of one address open at once."),
+    ],
 };
 
 static MESSAGES: Section = Section {
@@ -260,8 +265,8 @@ static USER: Section = Section {
         key("ha1_md5", Kind::SecretHex(32), Absent("made from the password"), "MD5 of `username:realm:password`."),
         key("ha1_sha256", Kind::SecretHex(64), Absent("made from the password"), "SHA-256 of `username:realm:password`."),
         key("display_name", Kind::Text(256), Absent("the username"), "The name that others see."),
-        later("groups", TEXTS, NONE, "Groups of the user, such as `/Lab/Backend`."),
-        later("token", Kind::Secret(1), Absent("no chat by token"), "Bearer token for the chat ticket."),
+        key("groups", TEXTS, NONE, "Groups of the user, such as `/Lab/Backend`."),
+        key("token", Kind::Secret(1), Absent("no chat by token"), "Bearer token for the chat ticket, the user's own."),
     ],
 };
 
@@ -297,7 +302,7 @@ static CONFERENCE: Section = Section {
         later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
         key("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
         key("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
-        later("chat", Kind::Table(&ROOM), Absent("no chat room"), "The chat room."),
+        key("chat", Kind::Table(&ROOM), Toml("{}"), "The chat room."),
     ],
 };
 
@@ -325,12 +330,12 @@ static MODERATOR: Section = Section {
 
 static ROOM: Section = Section {
     name: "conference.chat",
-    help: "The chat room of a conference.",
+    help: "The chat room of a conference. Every conference has one.",
     keys: &[
-        later("owner", Kind::Username, Absent("no owner"), "The user who may do everything in it."),
-        later("invite_codes", Kind::List(&Kind::Id), NONE, "Codes that let a guest in."),
-        later("password", Kind::Secret(0), Toml("\"\""), "Its password; empty is none."),
-        later("waiting_room", Kind::Flag, Toml("false"), "Whether guests wait until they are let in."),
+        key("owner", Kind::Username, Absent("no owner"), "The user who may do everything in it."),
+        key("invite_codes", Kind::List(&Kind::Id), NONE, "Codes that let a guest in."),
+        key("password", Kind::Secret(0), Toml("\"\""), "Its password, which guests must give; empty is none."),
+        key("waiting_room", Kind::Flag, Toml("false"), "Whether all but moderators wait until they are let in."),
     ],
 };
 

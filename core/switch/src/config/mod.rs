@@ -1,5 +1,6 @@
 //! The config file: read with every mistake reported at once, and resolved into what is meant.
 
+mod chat;
 mod file;
 // One line per key: a table, not code to be wrapped.
 #[rustfmt::skip]

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use cordboard_engine::chat::config::ChatUser;
 use cordboard_engine::config::{Account, ConferenceConfig, Credential, Entrance};
 use cordboard_model::{AccountId, ConferenceId, UserId};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
+use super::chat;
 use super::file::{Node, Tree};
 use super::kind::nearest;
 use super::mistake::Report;
@@ -19,6 +21,8 @@ pub(crate) struct People {
     pub(crate) tokens: Vec<[u8; 32]>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) conferences: Vec<ConferenceConfig>,
+    /// Users as the chat knows them.
+    pub(crate) chat_users: Vec<ChatUser>,
 }
 
 /// The keys of which one must be there.
@@ -49,6 +53,8 @@ pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
     let users = reader.users(root);
     let devices = reader.devices(root, &users);
     let conferences = reader.conferences(root);
+    let chat_users = chat::users(root, &users, report);
+    chat::check_rooms(root, &conferences, &users, report);
     let credentials = users
         .into_iter()
         .map(|(credential, _)| credential)
@@ -59,6 +65,7 @@ pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
         tokens,
         credentials,
         conferences,
+        chat_users,
     }
 }
 
@@ -126,7 +133,7 @@ struct Reader<'a, 'r, 't> {
 }
 
 /// A user and the place of the table.
-type User = (Credential, Range<usize>);
+pub(super) type User = (Credential, Range<usize>);
 
 impl<'a> Reader<'a, '_, '_> {
     fn users(&mut self, root: &Tree) -> Vec<User> {
@@ -241,6 +248,7 @@ impl<'a> Reader<'a, '_, '_> {
                 max_participants: u32::try_from(tree.sure("max_participants").integer())
                     .expect("the declared range fits"),
                 chat: tree.sure("messages").flag(),
+                room: chat::room(tree.sure("chat").tree()),
                 outside_messages: tree.sure("outside_messages").flag(),
                 send_events: tree.sure("send_events").flag(),
                 echo_events: tree.sure("echo_events").flag(),

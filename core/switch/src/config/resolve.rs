@@ -42,6 +42,7 @@ pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Reso
         media: media(root.sure("media").tree(), report),
         store: store(root.sure("store").tree(), &node.data_dir),
         messages: messages(root.sure("messages").tree()),
+        chat: super::chat::settings(root.sure("chat").tree(), people.chat_users),
         cdr: cdr(root.sure("cdr").tree()),
         tls: tls(root.sure("tls").tree(), report),
         node,

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cordboard_engine::chat::config::ChatConfig;
 use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Hooks, Limits,
     Listener, MailLimits, RegistrationLimits,
@@ -43,6 +44,8 @@ pub(crate) struct Resolved {
     pub(crate) store: StoreConfig,
     /// Messages.
     pub(crate) messages: Messages,
+    /// Chat.
+    pub(crate) chat: ChatConfig,
     /// Call detail records.
     pub(crate) cdr: CdrConfig,
     /// Plugins.
@@ -328,6 +331,7 @@ impl Resolved {
             codecs: self.media.codecs.clone(),
             limits: self.sip.limits,
             abuse: self.sip.abuse,
+            chat: self.chat.clone(),
             records: self.cdr.file || self.cdr.database,
             hooks: Hooks {
                 conference_policy: rule(Hook::ConferencePolicy),

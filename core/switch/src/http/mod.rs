@@ -1,12 +1,14 @@
-//! The HTTP server: metrics, health, what operators may ask with a token, and a page that says what there is.
+//! The HTTP server: metrics, health, what operators may ask with a token, chat, and a page that says what there is.
 //!
 //! The same routes on every address, with TLS or without. Connections are bounded in number, and each client in time: for the
 //! head of a request, and for its answer.
 
 mod count;
 mod operator;
+mod rooms;
 mod route;
 mod server;
+mod signaling;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use cordboard_engine::limits::Ban;
 use tokio::sync::watch;
 
+use crate::chat::ChatDoor;
 use crate::config::resolved::Http;
 use crate::metric::Snapshot;
 use crate::tls::Keys;
@@ -82,6 +85,8 @@ pub(crate) struct HttpSetup {
     pub(crate) tokens: watch::Receiver<Vec<[u8; 32]>>,
     /// For `/v1/bans`.
     pub(crate) bans: TakeBans,
+    /// For `/v1/rooms` and `/signaling`.
+    pub(crate) chat: ChatDoor,
     /// For HTTPS.
     pub(crate) keys: Arc<Keys>,
 }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::StatusCode;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
@@ -36,6 +36,12 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/healthz", get(|| async { answer(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
         .route("/v1/bans", get(super::operator::bans))
+        .route("/v1/rooms/{room_id}/start", post(super::rooms::start))
+        .route(
+            "/v1/rooms/{room_id}/start_invited",
+            post(super::rooms::start_invited),
+        )
+        .route("/signaling", get(super::signaling::signaling))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(shared))
@@ -66,6 +72,9 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/v1/bans") => "/v1/bans",
+        Some("/v1/rooms/{room_id}/start") => "/v1/rooms/{room_id}/start",
+        Some("/v1/rooms/{room_id}/start_invited") => "/v1/rooms/{room_id}/start_invited",
+        Some("/signaling") => "/signaling",
         _ => "other",
     };
     shared
@@ -120,11 +129,15 @@ async fn not_found() -> Response {
     answer(StatusCode::NOT_FOUND, JSON, format!("{body}\n"))
 }
 
-async fn wrong_method() -> Response {
-    let body = json!({ "error": "method_not_allowed", "message": "use GET" });
+async fn wrong_method(request: Request) -> Response {
+    let (allowed, message) = match request.uri().path().starts_with("/v1/rooms/") {
+        true => ("POST", "use POST"),
+        false => ("GET, HEAD", "use GET"),
+    };
+    let body = json!({ "error": "method_not_allowed", "message": message });
     let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, JSON, format!("{body}\n"));
     response
         .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }

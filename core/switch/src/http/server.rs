@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::count::Counters;
 use super::route::{Shared, router};
+use super::signaling::Peer;
 use super::{BindError, HttpSetup};
 use crate::config::resolved::Http;
 use crate::metric::Exporter;
@@ -98,18 +100,25 @@ async fn accept(
                 .acquire_owned()
                 .await
                 .expect("the semaphore is never closed");
-            listener.socket.accept().await.map(|(stream, _)| (stream, place))
+            listener
+                .socket
+                .accept()
+                .await
+                .map(|(stream, peer)| (stream, peer, place))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
-                let tls = listener.tls;
+                let peer = Peer {
+                    address: peer.ip().to_canonical(),
+                    secure: listener.tls,
+                };
                 connections.spawn(async move {
-                    connection(stream, tls, &shared, stopping).await;
+                    connection(stream, peer, &shared, stopping).await;
                     drop(place);
                 });
             }
@@ -132,14 +141,19 @@ fn tune(stream: &TcpStream, time: Duration) -> std::io::Result<()> {
     Ok(setsockopt(stream, TcpUserTimeout, &millis)?)
 }
 
-async fn connection(stream: TcpStream, tls: bool, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    shared: &Arc<Shared>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let _open = shared.counters.open();
     if let Err(error) = tune(&stream, shared.setup.limits.timeout) {
         tracing::debug!("an HTTP connection was gone before it was served: {error}");
         return;
     }
-    if !tls {
-        return requests(stream, shared, stopping).await;
+    if !peer.secure {
+        return requests(stream, peer, shared, stopping).await;
     }
     let handshake = tokio::time::timeout(
         shared.setup.limits.timeout,
@@ -150,23 +164,24 @@ async fn connection(stream: TcpStream, tls: bool, shared: &Arc<Shared>, mut stop
         _ = stopping.wait_for(|stopping| *stopping) => return,
     };
     match shaken {
-        Ok(Ok(stream)) => requests(stream, shared, stopping).await,
+        Ok(Ok(stream)) => requests(stream, peer, shared, stopping).await,
         Ok(Err(_)) => shared.counters.refused("tls_handshake"),
         Err(_) => shared.counters.refused("timeout"),
     }
 }
 
-async fn requests<S>(stream: S, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>)
+async fn requests<S>(stream: S, peer: Peer, shared: &Arc<Shared>, mut stopping: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(router(shared));
+    let service = TowerToHyperService::new(router(shared).layer(Extension(peer)));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(shared.setup.limits.timeout)
         .max_buf_size(HEAD_BYTES)
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut serving = std::pin::pin!(serving);
     let enough = async {
         // The guard that `wait_for` gives must not live across the next await.

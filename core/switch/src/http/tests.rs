@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::control::ControlParts;
 use crate::tls::{Material, Roots};
 
 struct Server {
@@ -51,6 +52,7 @@ async fn start(connections: usize, timeout: Duration) -> Server {
             };
             Box::pin(async move { vec![ban] })
         }),
+        chat: ChatDoor::new(ControlParts::new().unwrap().1),
         keys: Arc::new(Keys::new(Material::new(None, &Roots::none()).unwrap())),
     };
     let (stop, stopped) = oneshot::channel();

@@ -83,12 +83,20 @@ catalogue! {
     PARTICIPANTS = Gauge "cordboard_participants" ["transport"] "Participants of conferences.";
     JOINS = Counter "cordboard_joins_total" ["transport", "outcome"] "Attempts to join a conference.";
     CALLS_ENDED = Counter "cordboard_calls_ended_total" ["reason"] "Calls that ended.";
-    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event or pager.";
+    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event, pager or chat.";
     MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing its last copy to a call.";
     MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From handing a copy to a call to its final response.";
     MESSAGE_RECIPIENTS = Histogram "cordboard_message_recipients" [] "How many receive one message.";
     MESSAGE_QUEUE = Gauge "cordboard_message_queue_depth" [] "Copies that wait in calls for the answers to earlier ones.";
     MESSAGES_KEPT = Gauge "cordboard_messages_kept" [] "Messages that are kept for users who are not there.";
+
+    CHAT_CONNECTIONS = Gauge "cordboard_chat_connections" [] "Open chat connections.";
+    CHAT_ROOMS = Gauge "cordboard_chat_rooms" [] "Chat rooms that somebody is in, or whose messages are kept.";
+    CHAT_HISTORY = Gauge "cordboard_chat_history_messages" [] "Messages in the histories of all chat rooms.";
+    CHAT_WAITING = Gauge "cordboard_chat_waiting_writes" [] "Chat messages and other changes that are told when they are on disk.";
+    CHAT_TICKETS = Counter "cordboard_chat_tickets_total" ["outcome"] "Requests for chat tickets.";
+    CHAT_FRAMES = Counter "cordboard_chat_frames_total" [] "Frames handed to chat connections.";
+    CHAT_DROPPED = Counter "cordboard_chat_dropped_total" ["reason"] "Chat handshakes and frames that were refused or dropped, and connections that were cut.";
 
     SIP_REQUESTS = Counter "cordboard_sip_requests_total" ["method", "direction"] "SIP requests, repeats not counted.";
     SIP_RESPONSES = Counter "cordboard_sip_responses_total" ["method", "code", "direction"] "SIP responses.";

@@ -34,6 +34,10 @@ pub(crate) struct Snapshot {
     pub(crate) message_latency: Histogram,
     /// SIP that never reached the engine, by reason, from the sockets.
     pub(crate) refused: BTreeMap<&'static str, u64>,
+    /// Chat connections cut because they read too slowly.
+    pub(crate) slow_chat_readers: u64,
+    /// Frames handed to chat connections.
+    pub(crate) chat_frames: u64,
     /// Open connections by transport.
     pub(crate) connections: BTreeMap<&'static str, usize>,
     /// Every media thread, in the order of their ids.
@@ -58,6 +62,8 @@ impl Snapshot {
             gauges: Gauges::default(),
             message_latency: Histogram::new(RELAY_BOUNDS),
             refused: BTreeMap::new(),
+            slow_chat_readers: 0,
+            chat_frames: 0,
             connections: BTreeMap::new(),
             shards: Vec::new(),
             host: cordboard_host::Counts {

@@ -209,6 +209,27 @@ fn conferences(to: &mut Exposition, snapshot: &Snapshot) {
     to.histogram(&metric::MESSAGE_RECIPIENTS, &[], &engine.recipients);
     to.size(&metric::MESSAGE_QUEUE, &[], gauges.queued_messages);
     to.size(&metric::MESSAGES_KEPT, &[], gauges.kept_messages);
+    chat(to, snapshot);
+}
+
+fn chat(to: &mut Exposition, snapshot: &Snapshot) {
+    let (engine, chat) = (&snapshot.engine, &snapshot.gauges.chat);
+    to.size(&metric::CHAT_CONNECTIONS, &[], chat.connections);
+    to.size(&metric::CHAT_ROOMS, &[], chat.rooms);
+    to.size(&metric::CHAT_HISTORY, &[], chat.messages);
+    to.size(&metric::CHAT_WAITING, &[], chat.waiting);
+    to.count(&metric::CHAT_FRAMES, &[], snapshot.chat_frames);
+    for (outcome, count) in &engine.chat_tickets {
+        to.count(&metric::CHAT_TICKETS, &[outcome], *count);
+    }
+    for (reason, count) in &engine.chat_dropped {
+        to.count(&metric::CHAT_DROPPED, &[reason], *count);
+    }
+    to.count(
+        &metric::CHAT_DROPPED,
+        &["slow_reader"],
+        snapshot.slow_chat_readers,
+    );
 }
 
 fn sip(to: &mut Exposition, snapshot: &Snapshot) {

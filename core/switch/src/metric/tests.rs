@@ -42,6 +42,8 @@ fn busy() -> (Snapshot, HttpCounts) {
         .insert("udp", Histogram::new(FANOUT_BOUNDS));
     engine.hook_timeouts.insert("message-filter", 1);
     engine.calls_ended.insert("bye", 2);
+    engine.chat_tickets.insert("given", 2);
+    engine.chat_dropped.insert("not_joined", 1);
     engine.subscriptions_ended.insert("timeout", 1);
     engine.bans.insert("scanner", 1);
     snapshot

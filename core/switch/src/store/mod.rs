@@ -1,10 +1,11 @@
-//! What outlasts the process: registrations, messages for users who are not there, call records, and what
+//! What outlasts the process: registrations, messages for users who are not there, call records, chat, and what
 //! plugins keep.
 //!
 //! One thread writes. It takes everything that waits into one transaction, and reports each write only
 //! after that transaction's commit: what was reported as stored survives a kill, and with full sync also
 //! a power cut.
 
+mod chat;
 mod folder;
 mod schema;
 mod sqlite;
@@ -15,6 +16,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cordboard_engine::chat::io::KeptRoom;
 use cordboard_engine::io::{StoreWrite, StoredBinding, StoredMessage};
 use cordboard_host::{KvEntry, KvWrite};
 use cordboard_model::measure::Histogram;
@@ -38,6 +40,12 @@ pub(crate) trait Store: Send + Sync {
     /// # Errors
     /// The database cannot be read.
     fn load_bindings(&self, now: Time) -> Result<Vec<StoredBinding>, StoreError>;
+
+    /// The chat rooms that are kept, with their people and messages.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn load_chat(&self) -> Result<Vec<KeptRoom>, StoreError>;
 
     /// The messages that are kept for users, in their order.
     ///

@@ -70,6 +70,37 @@ const MIGRATIONS: &[&str] = &[
         expires  INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE chat_room (
+        id           TEXT    NOT NULL PRIMARY KEY, -- the conference
+        enabled      INTEGER NOT NULL,
+        waiting_room INTEGER NOT NULL,
+        raise_hands  INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE chat_participant (
+        room       TEXT    NOT NULL,
+        id         TEXT    NOT NULL,
+        kind       TEXT    NOT NULL, -- user, guest or sip
+        user       TEXT,
+        name       TEXT    NOT NULL,
+        role       TEXT    NOT NULL, -- guest, user or moderator
+        joined     INTEGER NOT NULL, -- nanoseconds since the Unix epoch, as left
+        \"left\"     INTEGER,
+        resumption BLOB,             -- SHA-256 of the token
+        last_seen  TEXT    NOT NULL, -- JSON
+        PRIMARY KEY (room, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE chat_message (
+        room    TEXT    NOT NULL,
+        at      INTEGER NOT NULL, -- nanoseconds since the Unix epoch; rises within a room
+        id      TEXT    NOT NULL,
+        source  TEXT    NOT NULL,
+        scope   TEXT    NOT NULL, -- global, group or private
+        target  TEXT,
+        content TEXT    NOT NULL,
+        PRIMARY KEY (room, at)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The version of a database of today.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use cordboard_engine::chat::io::KeptRoom;
 use cordboard_engine::io::{StoreWrite, StoredBinding, StoredMessage, Transport};
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{KvEntry, KvWrite};
@@ -13,7 +14,7 @@ use cordboard_model::{Ticket, Time};
 use rusqlite::{Connection, ErrorCode, Row, params};
 
 use super::writer::{self, Queue};
-use super::{OnStored, Store, StoreCounts, StoreError, folder, schema};
+use super::{OnStored, Store, StoreCounts, StoreError, chat, folder, schema};
 use crate::config::resolved::StoreConfig;
 
 /// A SQLite file with its writing thread.
@@ -89,6 +90,10 @@ impl Store for Sqlite {
             statement.query_map([], binding)?.collect()
         };
         load().map_err(|source| explain(&self.path, source))
+    }
+
+    fn load_chat(&self) -> Result<Vec<KeptRoom>, StoreError> {
+        chat::load(&self.reader()).map_err(|source| explain(&self.path, source))
     }
 
     fn load_messages(&self) -> Result<Vec<StoredMessage>, StoreError> {
@@ -243,6 +248,7 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
         StoreWrite::DeleteBinding { aor, contact } => connection
             .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?
             .execute([aor, contact]),
+        StoreWrite::Chat(write) => chat::apply(connection, write),
         StoreWrite::PutMessage(message) => put_message(connection, message),
         StoreWrite::DeleteMessage { id } => connection
             .prepare_cached("DELETE FROM message WHERE id = ?1")?

@@ -322,3 +322,102 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
         .unwrap();
     assert_eq!(row, ("sip:alice@lab.test".into(), None, 300_000_000_000));
 }
+
+#[test]
+fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
+    use cordboard_engine::chat::io::{ChatWrite, StoredMessage, StoredParticipant, StoredRoom};
+    use cordboard_engine::chat::{Scope, Uuid};
+    use cordboard_model::ConferenceId;
+
+    let folder = tempfile::tempdir().unwrap();
+    let room = ConferenceId(0xc0);
+    let state = StoredRoom {
+        id: room,
+        enabled: false,
+        waiting_room: true,
+        raise_hands: true,
+    };
+    let message = |n: u64, scope: Scope| StoredMessage {
+        id: Uuid(u128::from(n)),
+        source: Uuid(7),
+        at: Time(1_800_000_000_123_456_789 + n),
+        scope,
+        content: format!("n\u{e4}chste {n}\0"),
+    };
+    let participant = StoredParticipant {
+        id: Uuid(7),
+        kind: "user".into(),
+        user: Some("alice".into()),
+        name: "Alice".into(),
+        role: "moderator".into(),
+        joined: Time(5),
+        left: None,
+        resumption: Some([9; 32]),
+        last_seen: "{}".into(),
+    };
+    let scopes = [
+        Scope::Global,
+        Scope::Group("/Lab".into()),
+        Scope::Private(Uuid(8)),
+        Scope::Global,
+    ];
+    let messages: Vec<_> = (0..).zip(scopes).map(|(n, scope)| message(n, scope)).collect();
+    let write = |store: &Sqlite, reports: &Receiver<(Ticket, bool)>, write: ChatWrite| {
+        store.write(Ticket(1), StoreWrite::Chat(write));
+        assert_eq!(reports.recv().unwrap(), (Ticket(1), true));
+    };
+    {
+        let (store, reports) = open(folder.path());
+        write(&store, &reports, ChatWrite::Room(state));
+        write(
+            &store,
+            &reports,
+            ChatWrite::Participant {
+                room,
+                participant: Box::new(participant.clone()),
+            },
+        );
+        for message in messages.iter().rev() {
+            let message = Arc::new(message.clone());
+            write(&store, &reports, ChatWrite::Message { room, message });
+        }
+    }
+    let (store, reports) = open(folder.path());
+    let kept = store.load_chat().unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].room, &kept[0].participants), (state, &vec![participant]));
+    assert_eq!(kept[0].messages, messages, "oldest first");
+    let left = |store: &Sqlite| -> Vec<u128> {
+        let kept = store.load_chat().unwrap();
+        kept[0].messages.iter().map(|message| message.id.0).collect()
+    };
+    let edited = Arc::new(StoredMessage {
+        content: "new".into(),
+        ..messages[0].clone()
+    });
+    write(
+        &store,
+        &reports,
+        ChatWrite::Message {
+            room,
+            message: edited,
+        },
+    );
+    assert_eq!(left(&store), [0, 1, 2, 3]);
+    assert_eq!(store.load_chat().unwrap()[0].messages[0].content, "new");
+    let until = messages[2].at;
+    write(&store, &reports, ChatWrite::ClearGlobal { room, until });
+    assert_eq!(left(&store), [1, 2, 3]);
+    let group = "/Lab".to_owned();
+    write(&store, &reports, ChatWrite::ForgetGroup { room, group });
+    assert_eq!(left(&store), [2, 3]);
+    write(&store, &reports, ChatWrite::ForgetMessages { room, until });
+    assert_eq!(left(&store), [3]);
+    write(&store, &reports, ChatWrite::DeleteMessage { room, id: Uuid(3) });
+    assert_eq!(left(&store), [0; 0]);
+    let id = Uuid(7);
+    write(&store, &reports, ChatWrite::ForgetParticipant { room, id });
+    assert!(store.load_chat().unwrap()[0].participants.is_empty());
+    write(&store, &reports, ChatWrite::ForgetRoom { room });
+    assert!(store.load_chat().unwrap().is_empty());
+}

@@ -1,0 +1,126 @@
+//! Callers are participants: they are listed, what they write is global chat, and what is chatted reaches them as
+//! messages in their calls.
+
+use cordboard_model::ConferenceId;
+use cordboard_model::hook::conference::Role;
+
+use super::command::Scope;
+use super::message::cut;
+use super::participant::{Kind, Participant, Presence, Standing};
+use super::uuid::Uuid;
+use crate::arena::Key;
+use crate::call::Place;
+use crate::conference::copies::{essence, json_text};
+use crate::engine::Engine;
+
+impl Engine {
+    /// A caller is in the conference now.
+    pub(crate) fn chat_leg_joined(&mut self, key: Key, id: ConferenceId) {
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        let (name, user, role) = (call.name.clone(), call.user.clone(), call.role);
+        let now = self.wire.now;
+        let who = Uuid::random(self.wire.random_bytes());
+        let account = self.conference_config(id).map(|config| config.account);
+        let groups = account.map(|account| self.groups_of(account, user.as_deref()));
+        let Some(room) = self.chat_room(id) else {
+            return;
+        };
+        let name = if name.trim().is_empty() {
+            "Caller".to_owned()
+        } else {
+            name
+        };
+        let mut participant = Participant::new(who, Kind::Sip, name, now);
+        participant.owner = user.is_some() && user == room.config.room.owner;
+        if participant.owner || role == Role::Moderator {
+            participant.standing = Standing::Moderator;
+        }
+        participant.user = user;
+        participant.groups = groups.unwrap_or_default();
+        room.admit(participant, Presence::Leg(key), now);
+        let at = room.stamp(now);
+        for (to, frame) in room.about(who, "joined", at) {
+            self.tell_room(id, to, frame);
+        }
+        self.hold_back(id, key);
+    }
+
+    /// A caller has gone.
+    pub(crate) fn chat_leg_left(&mut self, key: Key, id: ConferenceId) {
+        let leg = self.chat.rooms.get(&id).and_then(|room| room.legs.get(&key));
+        if let Some(who) = leg.copied() {
+            self.leave_room(id, who, "quit", false);
+        }
+        self.empty_room(id);
+    }
+
+    /// A caller's message was accepted and relayed to the other callers: as far as it is a text, it is chat.
+    pub(crate) fn chat_from_leg(&mut self, key: Key, kind: &str, body: &[u8]) {
+        let Some(Place::Conference(id)) = self.calls.get(key).map(|call| call.place) else {
+            return;
+        };
+        let legs = self.chat.rooms.get(&id).map(|room| &room.legs);
+        let Some(who) = legs.and_then(|legs| legs.get(&key)).copied() else {
+            return;
+        };
+        let essence = essence(kind);
+        let text = match essence.as_str() {
+            "text/html" => Some(plain(&String::from_utf8_lossy(body))),
+            text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
+            _ => json_text(kind, body),
+        };
+        let text = cut(text.unwrap_or_default());
+        if !text.is_empty() {
+            self.count_chat("accepted");
+            self.post_chat(id, who, Scope::Global, text);
+        }
+    }
+}
+
+/// The text of a page: its tags taken out, the five named characters put back.
+fn plain(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some(open) = rest.find('<') {
+        text.push_str(&rest[..open]);
+        match rest[open..].find('>') {
+            Some(close) => rest = &rest[open + close + 1..],
+            None => {
+                rest = "";
+                break;
+            }
+        }
+    }
+    text.push_str(rest);
+    for (name, character) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&nbsp;", " "),
+        ("&amp;", "&"),
+    ] {
+        text = text.replace(name, character);
+    }
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_becomes_its_text() {
+        for (html, text) in [
+            ("<p>Hi <b>Bob</b>!</p>", "Hi Bob!"),
+            ("a &lt; b &amp;lt; c", "a < b &lt; c"),
+            ("unfinished <b", "unfinished"),
+            ("none", "none"),
+            ("<script>", ""),
+        ] {
+            assert_eq!(plain(html), text, "{html}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! A chat message: checked, shown to the plugins once, stored, delivered.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::{Ask, ConferenceId};
+use serde_json::json;
+
+use super::command::Scope;
+use super::door::Speaker;
+use super::frame::{event, message_sent};
+use super::io::{ChatWrite, StoredMessage};
+use super::ledger::{Delivery, Effect};
+use super::participant::Participant;
+use super::uuid::Uuid;
+use crate::engine::{Engine, Subject};
+
+/// The longest text, in bytes; what is beyond is cut off.
+const LONGEST: usize = 4096;
+/// What plugins are told that a chat message is, and what a plugin's answer may be.
+const TEXT: &str = "text/plain;charset=utf-8";
+
+/// A message whose verdict is awaited.
+#[derive(Debug)]
+pub(crate) struct PendingChat {
+    connection: u64,
+    scope: Scope,
+    content: String,
+}
+
+/// A text as it is taken: cut where a character begins.
+pub(super) fn cut(mut content: String) -> String {
+    content.truncate(content.floor_char_boundary(LONGEST));
+    content
+}
+
+impl Engine {
+    pub(super) fn send_chat(&mut self, speaker: Speaker, scope: Scope, content: String) {
+        if content.is_empty() {
+            return self.count_chat("empty");
+        }
+        let Some(room) = self.chat.rooms.get(&speaker.room) else {
+            return;
+        };
+        if !room.enabled {
+            self.count_chat("disabled");
+            return self.refuse_command(speaker.connection, "chat", "chat_disabled");
+        }
+        if let Scope::Group(name) = &scope
+            && !room
+                .present(speaker.participant)
+                .is_some_and(|sender| sender.in_group(name))
+        {
+            return self.count_chat("foreign_group");
+        }
+        let pending = PendingChat {
+            connection: speaker.connection,
+            scope,
+            content: cut(content),
+        };
+        let Some(rule) = self.config.hooks.message_filter else {
+            return self.chat_decided(pending, MessageVerdict::Pass);
+        };
+        let ask = self.chat_ask(speaker, &pending);
+        let ticket = self.ticket();
+        if let Some(connection) = self.chat.connections.get_mut(&speaker.connection) {
+            connection.asking = Some(ticket);
+        }
+        self.ask(ticket, rule, Ask::Message(ask), Subject::Chat(Box::new(pending)));
+    }
+
+    fn chat_ask(&self, speaker: Speaker, pending: &PendingChat) -> MessageAsk {
+        let room = self.chat.rooms.get(&speaker.room);
+        let sender = room.and_then(|room| room.participants.get(&speaker.participant));
+        let transport = self
+            .chat
+            .connections
+            .get(&speaker.connection)
+            .map_or("ws", |connection| connection.transport);
+        let mut conference = self.view(speaker.room);
+        if let Some(room) = room {
+            conference.name.clone_from(&room.config.name);
+            conference.participants = u32::try_from(room.occupants()).unwrap_or(u32::MAX);
+        }
+        MessageAsk {
+            conference: Some(conference),
+            user: sender.and_then(|sender| sender.user.clone()),
+            display_name: sender.map(|sender| sender.name.clone()).unwrap_or_default(),
+            transport,
+            content_type: TEXT.into(),
+            body: Bytes::copy_from_slice(pending.content.as_bytes()),
+        }
+    }
+
+    /// The plugins have spoken; the sender's next commands may be taken after this one.
+    pub(crate) fn chat_decided(&mut self, pending: PendingChat, verdict: MessageVerdict) {
+        let number = pending.connection;
+        let asked = match self.chat.connections.get_mut(&number) {
+            Some(connection) => connection.asking.take().is_some(),
+            None => {
+                self.wire.counts.stale_verdicts += 1;
+                return;
+            }
+        };
+        if let Some(speaker) = self.speaker(number) {
+            self.apply_chat_verdict(speaker, pending, verdict);
+        }
+        if asked {
+            self.work_off(number);
+        }
+    }
+
+    fn apply_chat_verdict(&mut self, speaker: Speaker, pending: PendingChat, verdict: MessageVerdict) {
+        let Some(room) = self.chat.rooms.get(&speaker.room) else {
+            return;
+        };
+        // A moderator may have been faster.
+        if !room.enabled {
+            self.count_chat("disabled");
+            return self.refuse_command(speaker.connection, "chat", "chat_disabled");
+        }
+        let PendingChat { scope, content, .. } = pending;
+        match verdict {
+            MessageVerdict::Pass => {
+                self.count_chat("accepted");
+                self.post_chat(speaker.room, speaker.participant, scope, content);
+            }
+            MessageVerdict::Rewrite(new) => {
+                let new = new.body.map(|body| String::from_utf8_lossy(&body).into_owned());
+                let content = cut(new.unwrap_or(content));
+                if content.is_empty() {
+                    return self.count_chat("dropped");
+                }
+                self.count_chat("rewritten");
+                self.post_chat(speaker.room, speaker.participant, scope, content);
+            }
+            // The sender sees what it sees when all is well; nobody else does, and nothing is kept.
+            MessageVerdict::Drop => {
+                self.count_chat("dropped");
+                self.echo_chat(speaker, scope, speaker.participant, content);
+            }
+            MessageVerdict::Reply { body, .. } => {
+                self.count_chat("replied");
+                let text = cut(String::from_utf8_lossy(&body).into_owned());
+                self.echo_chat(speaker, scope, Uuid(0), text);
+            }
+            MessageVerdict::Reject { reason, .. } => {
+                self.count_chat("rejected");
+                let why = json!({ "error": "insufficient_permissions", "text": reason });
+                self.say_to(speaker.connection, |at| event("chat", at, "error", why));
+            }
+        }
+    }
+
+    /// A message for its sender alone.
+    fn echo_chat(&mut self, speaker: Speaker, scope: Scope, source: Uuid, content: String) {
+        let id = Uuid::random(self.wire.random_bytes());
+        self.say_to(speaker.connection, |at| {
+            message_sent(&StoredMessage {
+                id,
+                source,
+                at,
+                scope,
+                content,
+            })
+        });
+    }
+
+    /// A message that is accepted: to the store, and from there to those whom it is for.
+    pub(super) fn post_chat(&mut self, id: ConferenceId, source: Uuid, scope: Scope, content: String) {
+        let now = self.wire.now;
+        let message = Uuid::random(self.wire.random_bytes());
+        let Some(room) = self.chat.rooms.get_mut(&id) else {
+            return;
+        };
+        let at = room.stamp(now);
+        let hears = |other: &Participant| match &scope {
+            Scope::Global => true,
+            Scope::Group(name) => other.in_group(name),
+            Scope::Private(target) => other.id == *target || other.id == source,
+        };
+        let sender = room.participants.get(&source);
+        let name = sender.map(|sender| sender.name.clone()).unwrap_or_default();
+        // What a caller wrote has gone to the other calls already, as it was.
+        let from_a_call = sender.is_some_and(|sender| sender.leg().is_some());
+        let legs = if from_a_call {
+            Vec::new()
+        } else {
+            room.legs_of(hears)
+        };
+        let to = match &scope {
+            Scope::Global => room.everyone(),
+            _ => room.those(hears),
+        };
+        let unknown_author = room
+            .participants
+            .get_mut(&source)
+            .filter(|sender| !sender.kept)
+            .map(|sender| {
+                sender.kept = true;
+                sender.write(id)
+            });
+        let message = Arc::new(StoredMessage {
+            id: message,
+            source,
+            at,
+            scope,
+            content,
+        });
+        let delivery = Delivery {
+            message: Arc::clone(&message),
+            to,
+            legs,
+            name,
+            accepted: now,
+            count: !from_a_call,
+        };
+        if let Some(write) = unknown_author {
+            self.keep_chat(id, write);
+        }
+        let write = ChatWrite::Message { room: id, message };
+        self.enter_ledger(id, Some(write), Effect::Message(Box::new(delivery)));
+    }
+
+    pub(super) fn count_chat(&mut self, outcome: &'static str) {
+        *self
+            .wire
+            .counts
+            .messages
+            .entry(("in", "chat", outcome))
+            .or_default() += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_where_a_character_begins() {
+        for (before, length) in [
+            ("x".repeat(4096), 4096),
+            ("x".repeat(4097), 4096),
+            ("x".repeat(4095) + "äö", 4095),
+            ("ä".repeat(3000), 4096),
+            ("x".to_owned() + &"\u{1f600}".repeat(2000), 4093),
+        ] {
+            let after = cut(before.clone());
+            assert_eq!(after.len(), length);
+            assert!(before.starts_with(&after));
+        }
+    }
+}

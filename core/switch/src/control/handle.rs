@@ -1,0 +1,58 @@
+//! The way to the control thread: what connections bring, answers of the switch's own threads, and questions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cordboard_engine::limits::Ban;
+use mio::Waker;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Answer, Arrival, Report};
+
+/// The way to the control thread.
+#[derive(Clone)]
+pub(crate) struct ControlHandle {
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) answers: mpsc::UnboundedSender<Answer>,
+    pub(super) waker: Arc<Waker>,
+    /// Set while a wake-up is on its way: one is enough.
+    pub(super) woken: Arc<AtomicBool>,
+}
+
+impl ControlHandle {
+    /// Hands over what a connection brought; waits while control is behind.
+    pub(crate) async fn arrive(&self, arrival: Arrival) {
+        if self.arrivals.send(arrival).await.is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Hands over an answer.
+    pub(crate) fn answer(&self, answer: Answer) {
+        if self.answers.send(answer).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// What control knows now; `None` if it has ended.
+    pub(crate) async fn report(&self) -> Option<Report> {
+        let (sender, receiver) = oneshot::channel();
+        self.answer(Answer::Report(sender));
+        receiver.await.ok()
+    }
+
+    /// The bans that hold now; `None` if control has ended.
+    pub(crate) async fn bans(&self) -> Option<Vec<Ban>> {
+        let (sender, receiver) = oneshot::channel();
+        self.answer(Answer::Bans(sender));
+        receiver.await.ok()
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "the control thread could not be woken");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Callers in the room.
+
+use cordboard_engine::chat::io::Departure;
+use cordboard_engine::sip::name::Name;
+use cordboard_model::media::MediaCommand;
+use serde_json::json;
+
+use crate::meeting::{Client, ROOM, start, token};
+use crate::phone::Phone;
+use crate::world::World;
+
+fn gates(world: &World) -> Vec<bool> {
+    let muted = |command: &MediaCommand| match command {
+        MediaCommand::Gate { muted, .. } => Some(*muted),
+        _ => None,
+    };
+    world.media.iter().filter_map(muted).collect()
+}
+
+#[test]
+fn a_caller_is_listed_and_comes_and_goes_like_the_others() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut line = bob.call(&mut world, "3000");
+    let joined = alice.payload(&world);
+    assert_eq!(joined["message"], "joined");
+    assert_eq!(joined["control"]["participation_kind"], "sip");
+    assert_eq!(joined["control"]["role"], "guest");
+    assert_eq!(joined["chat"], json!({ "groups": ["/Lab/Backend"] }));
+    let mut gus = Client::guest(&mut world);
+    let others = gus.join(&mut world, "Gus")["participants"].clone();
+    assert_eq!(others[1]["id"], joined["id"]);
+    alice.told(&world);
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    assert_eq!(
+        alice.payload(&world),
+        json!({ "message": "left", "id": joined["id"], "reason": "quit" })
+    );
+}
+
+#[test]
+fn what_a_caller_writes_is_global_chat() {
+    let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut line = bob.call(&mut world, "3000");
+    let other = carol.call(&mut world, "3000");
+    let bobs = alice.payload(&world)["id"].clone();
+    alice.told(&world);
+    for (kind, body, heard) in [
+        ("text/plain;charset=utf-8", "hi", Some("hi")),
+        ("text/html", "<p>hi <b>there</b></p>", Some("hi there")),
+        (
+            "application/x-chat+json",
+            "{\"From\":\"b\",\"Body\":\"json\"}",
+            Some("json"),
+        ),
+        ("application/x-chat+json", "{\"Hand\":true}", None),
+        ("application/octet-stream", "bytes", None),
+    ] {
+        let type_of = format!("Content-Type: {kind}\r\n");
+        let answer = bob.within(&mut world, &mut line, "MESSAGE", &type_of, body.as_bytes());
+        assert_eq!(answer.status(), 202);
+        let copy = carol.next(&mut world);
+        assert_eq!(
+            copy.body_slice(),
+            body.as_bytes(),
+            "callers get it as it was, once"
+        );
+        carol.respond(&mut world, &copy, 200, "", "");
+        carol.has_nothing(&mut world);
+        match heard {
+            Some(text) => {
+                let payload = alice.payload(&world);
+                assert_eq!((&payload["content"], &payload["source"]), (&json!(text), &bobs));
+                assert_eq!(payload["scope"], "global");
+            }
+            None => alice.has_nothing(&world),
+        }
+    }
+    drop(other);
+    let mut gus = Client::guest(&mut world);
+    let history = gus.join(&mut world, "Gus")["chat"]["room_history"].clone();
+    assert_eq!(
+        history.as_array().unwrap().len(),
+        3,
+        "the late joiner reads it too"
+    );
+}
+
+#[test]
+fn what_is_chatted_reaches_callers_in_the_type_that_they_write() {
+    let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut line = bob.call(&mut world, "3000");
+    carol.call(&mut world, "3000");
+    let (bobs, carols) = (
+        alice.payload(&world)["id"].clone(),
+        alice.payload(&world)["id"].clone(),
+    );
+    bob.within(
+        &mut world,
+        &mut line,
+        "MESSAGE",
+        "Content-Type: application/x-chat+json\r\n",
+        b"{\"From\":\"Bob\",\"Body\":\"hi\"}",
+    );
+    let copy = carol.next(&mut world);
+    carol.respond(&mut world, &copy, 200, "", "");
+    alice.write(&mut world, "hello");
+    let to_bob = bob.next(&mut world);
+    assert_eq!(to_bob.header(Name::ContentType), Some("application/x-chat+json"));
+    let body: serde_json::Value = serde_json::from_slice(to_bob.body_slice()).unwrap();
+    assert_eq!(body, json!({ "From": "alice", "Body": "hello" }));
+    assert!(to_bob.header(Name::From).unwrap().contains("alice"));
+    bob.respond(&mut world, &to_bob, 200, "", "");
+    let to_carol = carol.next(&mut world);
+    assert_eq!(
+        to_carol.header(Name::ContentType),
+        Some("text/plain;charset=utf-8")
+    );
+    assert_eq!(to_carol.body_slice(), b"hello");
+    carol.respond(&mut world, &to_carol, 200, "", "");
+    alice.write_to(&mut world, "private", carols.as_str().unwrap(), "psst");
+    let psst = carol.next(&mut world);
+    assert_eq!(psst.body_slice(), b"psst");
+    carol.respond(&mut world, &psst, 200, "", "");
+    bob.has_nothing(&mut world);
+    alice.write_to(&mut world, "group", "/Lab/Backend", "backend");
+    assert!(!bob.next(&mut world).body_slice().is_empty());
+    carol.has_nothing(&mut world);
+    assert_ne!(bobs, carols);
+}
+
+#[test]
+fn disabled_chat_refuses_callers_too() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let alice = Client::joined(&mut world, "alice");
+    let mut line = bob.call(&mut world, "3000");
+    alice.act(&mut world, "chat", "disable_chat");
+    let text = "Content-Type: text/plain\r\n";
+    assert_eq!(
+        bob.within(&mut world, &mut line, "MESSAGE", text, b"hi").status(),
+        403
+    );
+    alice.act(&mut world, "chat", "enable_chat");
+    assert_eq!(
+        bob.within(&mut world, &mut line, "MESSAGE", text, b"hi").status(),
+        202
+    );
+}
+
+#[test]
+fn kicking_a_caller_ends_its_call_and_muting_gates_its_media() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut alice = Client::joined(&mut world, "alice");
+    bob.call(&mut world, "3000");
+    let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
+    alice.say(
+        &mut world,
+        "livekit",
+        json!({ "action": "force_mute", "participants": [id] }),
+    );
+    assert_eq!(gates(&world), [true]);
+    alice.say(
+        &mut world,
+        "moderation",
+        json!({ "action": "mute", "participants": [id] }),
+    );
+    assert_eq!(gates(&world), [true], "already muted");
+    alice.has_nothing(&world);
+    alice.about(&mut world, "moderation", "kick", &id);
+    let bye = bob.next(&mut world);
+    assert_eq!(bye.method_text(), "BYE");
+    assert!(
+        bye.header(Name::Reason)
+            .is_some_and(|reason| reason.contains("Removed"))
+    );
+    assert_eq!(
+        alice.payload(&world),
+        json!({ "message": "left", "id": id, "reason": "kicked" })
+    );
+    alice.has_nothing(&world);
+}
+
+#[test]
+fn restricted_microphones_hold_callers_back_until_it_is_over() {
+    let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
+    let mut alice = Client::joined(&mut world, "alice");
+    bob.call(&mut world, "3000");
+    let free = alice.payload(&world)["id"].clone();
+    alice.say(
+        &mut world,
+        "livekit",
+        json!({ "action": "enable_microphone_restrictions", "unrestricted_participants": [free] }),
+    );
+    assert_eq!(gates(&world), [false; 0], "bob may speak");
+    carol.call(&mut world, "3000");
+    assert_eq!(gates(&world), [true], "carol came later and may not");
+    alice.act(&mut world, "livekit", "disable_microphone_restrictions");
+    assert_eq!(gates(&world), [true, false]);
+}
+
+#[test]
+fn a_banned_user_can_neither_chat_nor_call() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut chatting = Client::joined(&mut world, "bob");
+    bob.call(&mut world, "3000");
+    alice.told(&world);
+    alice.about(&mut world, "moderation", "ban", &chatting.id.clone());
+    assert_eq!(bob.next(&mut world).method_text(), "BYE", "whichever way he came");
+    assert!(
+        chatting
+            .events(&world)
+            .ends_with(&["banned".into(), "closed 1000".into()])
+    );
+    let (_, response) = bob.invite(&mut world, "3000");
+    assert_eq!(response.unwrap().status(), 403);
+    assert_eq!(start(&mut world, ROOM, token("bob"), &json!({})).0, 403);
+}
+
+#[test]
+fn a_role_that_is_granted_to_a_caller_is_seen_by_all() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut alice = Client::joined(&mut world, "alice");
+    bob.call(&mut world, "3000");
+    let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
+    alice.about(&mut world, "control", "grant_moderator_role", &id);
+    assert_eq!(alice.payload(&world)["control"]["role"], "moderator");
+    alice.told(&world);
+    alice.about(&mut world, "control", "revoke_moderator_role", &id);
+    assert_eq!(alice.payload(&world)["control"]["role"], "guest");
+}
+
+#[test]
+fn the_owner_calling_by_a_moderators_number_is_one() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    let mut gus = Client::guest_joined(&mut world, "Gus");
+    alice.call(&mut world, "3000");
+    let control = gus.payload(&world)["control"].clone();
+    assert_eq!(
+        (&control["role"], &control["is_room_owner"]),
+        (&json!("moderator"), &json!(true))
+    );
+    bob.call(&mut world, "3001*1234");
+    let control = gus.payload(&world)["control"].clone();
+    assert_eq!(
+        (&control["role"], &control["is_room_owner"]),
+        (&json!("moderator"), &json!(false))
+    );
+}
+
+#[test]
+fn a_caller_keeps_the_room_and_its_history() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut line = bob.call(&mut world, "3000");
+    let text = "Content-Type: text/plain\r\n";
+    bob.within(&mut world, &mut line, "MESSAGE", text, b"alone");
+    let mut alice = Client::user(&mut world, "alice");
+    let success = alice.join(&mut world, "Alice");
+    assert_eq!(success["chat"]["room_history"][0]["content"], "alone");
+    alice.leave(&mut world, Departure::Quit);
+    assert_eq!(world.engine.gauges().chat.rooms, 1);
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    assert_eq!(world.engine.gauges().chat.rooms, 0);
+}

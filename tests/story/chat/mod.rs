@@ -1,0 +1,11 @@
+//! Meeting clients chat: each rule of the contract is a story named after it.
+
+mod door;
+mod history;
+mod join;
+mod keep;
+mod leg;
+mod message;
+mod moderation;
+mod plugin;
+mod waiting;

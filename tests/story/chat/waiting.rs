@@ -1,0 +1,164 @@
+//! The waiting room.
+
+use cordboard_engine::chat::io::Departure;
+use serde_json::json;
+
+use crate::meeting::Client;
+use crate::world::World;
+
+fn guarded() -> World {
+    World::with(|config| config.conferences[0].room.waiting_room = true)
+}
+
+fn knock(world: &mut World, client: &Client, name: &str) {
+    client.say(
+        world,
+        "control",
+        json!({ "action": "join", "display_name": name }),
+    );
+}
+
+#[test]
+fn who_waits_is_let_in_by_a_moderator() {
+    let mut world = guarded();
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut bob = Client::user(&mut world, "bob");
+    knock(&mut world, &bob, "Bob");
+    let waits = bob.frame(&world);
+    assert_eq!(waits["namespace"], "moderation");
+    assert_eq!(waits["payload"], json!({ "message": "in_waiting_room" }));
+    let knocked = alice.payload(&world);
+    assert_eq!(knocked["message"], "joined_waiting_room");
+    assert_eq!(knocked["control"]["display_name"], "Bob");
+    let id = knocked["id"].as_str().unwrap().to_owned();
+    bob.act(&mut world, "control", "enter_room");
+    assert_eq!(bob.events(&world), ["error not_accepted_or_not_in_waiting_room"]);
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    alice.about(&mut world, "moderation", "accept", nobody);
+    alice.has_nothing(&world);
+    alice.about(&mut world, "moderation", "accept", &id);
+    assert_eq!(bob.events(&world), ["accepted"]);
+    bob.act(&mut world, "control", "enter_room");
+    let success = bob.payload(&world);
+    assert_eq!(
+        (&success["message"], &success["id"]),
+        (&json!("join_success"), &json!(id))
+    );
+    assert_eq!(
+        alice.payload(&world),
+        json!({ "message": "left_waiting_room", "id": id })
+    );
+    assert_eq!(alice.next(&world), "joined");
+    // Once accepted, always: a short absence needs no second knock.
+    bob.leave(&mut world, Departure::Lost);
+    let body = json!({ "resumption": bob.resumption });
+    let mut again = Client::begin(&mut world, crate::meeting::token("bob"), &body);
+    again.join(&mut world, "Bob");
+    assert_eq!(again.id, id);
+}
+
+#[test]
+fn nobody_who_waits_hears_reads_or_writes() {
+    let mut world = guarded();
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut gus = Client::guest(&mut world);
+    knock(&mut world, &gus, "Gus");
+    gus.told(&world);
+    alice.told(&world);
+    alice.write(&mut world, "secret");
+    gus.write(&mut world, "hello?");
+    gus.act(&mut world, "moderation", "disable_waiting_room");
+    gus.has_nothing(&world);
+    assert_eq!(alice.heard(&world), ["secret"]);
+    knock(&mut world, &gus, "Gus");
+    gus.act(&mut world, "control", "raise_hand");
+    assert_eq!(
+        gus.events(&world),
+        ["error already_joined", "error not_yet_joined"]
+    );
+    gus.leave(&mut world, Departure::Quit);
+    assert_eq!(alice.next(&world), "left_waiting_room");
+    let mut bob = Client::user(&mut world, "bob");
+    knock(&mut world, &bob, "Bob");
+    assert_eq!(bob.events(&world), ["in_waiting_room"]);
+}
+
+#[test]
+fn moderators_skip_it_and_see_who_waits() {
+    let mut world = guarded();
+    let gus = Client::guest(&mut world);
+    knock(&mut world, &gus, "Gus");
+    let mut alice = Client::user(&mut world, "alice");
+    let success = alice.join(&mut world, "Alice");
+    assert_eq!(success["moderation"]["waiting_room_enabled"], true);
+    let waiting = success["moderation"]["waiting_room_participants"]
+        .as_array()
+        .unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0]["control"]["display_name"], "Gus");
+    assert_eq!(success["participants"], json!([]));
+}
+
+#[test]
+fn it_is_switched_by_moderators_and_switching_it_off_admits_nobody() {
+    let mut world = World::new();
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut bob = Client::joined(&mut world, "bob");
+    alice.told(&world);
+    alice.act(&mut world, "moderation", "enable_waiting_room");
+    assert_eq!(bob.events(&world), ["waiting_room_enabled"]);
+    let mut gus = Client::guest(&mut world);
+    knock(&mut world, &gus, "Gus");
+    assert_eq!(gus.events(&world), ["in_waiting_room"]);
+    alice.act(&mut world, "moderation", "disable_waiting_room");
+    gus.has_nothing(&world);
+    Client::guest_joined(&mut world, "Gil");
+    assert_eq!(
+        alice.events(&world),
+        [
+            "waiting_room_enabled",
+            "joined_waiting_room",
+            "waiting_room_disabled",
+            "joined"
+        ]
+    );
+}
+
+#[test]
+fn one_may_be_sent_there_but_the_owner_may_not() {
+    let mut world = World::new();
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut bob = Client::joined(&mut world, "bob");
+    let mut gus = Client::guest_joined(&mut world, "Gus");
+    let (id_alice, id_bob) = (alice.id.clone(), bob.id.clone());
+    let (_, _) = (alice.told(&world), bob.told(&world));
+    alice.about(&mut world, "moderation", "send_to_waiting_room", &id_alice);
+    assert_eq!(
+        alice.events(&world),
+        ["error cannot_send_room_owner_to_waiting_room"]
+    );
+    alice.about(&mut world, "moderation", "send_to_waiting_room", &id_bob);
+    assert_eq!(bob.events(&world), ["sent_to_waiting_room"]);
+    let left = json!({ "message": "left", "id": id_bob, "reason": "sent_to_waiting_room" });
+    assert_eq!(gus.payload(&world), left);
+    assert_eq!(gus.next(&world), "joined_waiting_room");
+    bob.write(&mut world, "hey");
+    bob.has_nothing(&world);
+    alice.about(&mut world, "moderation", "accept", &id_bob);
+    bob.act(&mut world, "control", "enter_room");
+    assert_eq!(bob.events(&world), ["accepted", "join_success"]);
+}
+
+#[test]
+fn a_room_with_somebody_waiting_is_kept() {
+    let mut world = guarded();
+    let mut alice = Client::joined(&mut world, "alice");
+    alice.write(&mut world, "before");
+    let gus = Client::guest(&mut world);
+    knock(&mut world, &gus, "Gus");
+    alice.leave(&mut world, Departure::Quit);
+    alice.told(&world);
+    let mut again = Client::user(&mut world, "alice");
+    let success = again.join(&mut world, "Alice");
+    assert_eq!(success["chat"]["room_history"][0]["content"], "before");
+}
