@@ -20,11 +20,19 @@ pub struct Answer {
 /// # Errors
 /// Nobody answers, or not HTTP.
 pub fn get(server: SocketAddr, path: &str) -> io::Result<Answer> {
+    get_with(server, path, "Accept: */*")
+}
+
+/// The same with a header, a line without its end.
+///
+/// # Errors
+/// Nobody answers, or not HTTP.
+pub fn get_with(server: SocketAddr, path: &str, header: &str) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\n{header}\r\nConnection: close\r\n\r\n"
     )?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
