@@ -20,7 +20,15 @@ pub struct Answer {
 /// # Errors
 /// Nobody answers, or not HTTP.
 pub fn get(server: SocketAddr, path: &str) -> io::Result<Answer> {
-    ask(server, &format!("GET {path} HTTP/1.1\r\n"), "")
+    get_with(server, path, "Accept: */*")
+}
+
+/// The same with a header, a line without its end.
+///
+/// # Errors
+/// Nobody answers, or not HTTP.
+pub fn get_with(server: SocketAddr, path: &str, header: &str) -> io::Result<Answer> {
+    ask(server, &format!("GET {path} HTTP/1.1\r\n{header}\r\n"), "")
 }
 
 /// `POST path` at `server`, with further headers (each with its line end) and a JSON body.

@@ -1,7 +1,7 @@
 //! Other people's programs: started in a folder of the test, waited for with patience, ended by their process id.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,11 +20,15 @@ impl Program {
     /// # Errors
     /// The program is not installed (tests/run names the package), or the folder cannot be written.
     pub fn start(name: &str, folder: &Path, command: &mut Command) -> io::Result<Self> {
+        Self::start_reading(name, folder, command, Stdio::null())
+    }
+
+    fn start_reading(name: &str, folder: &Path, command: &mut Command, input: Stdio) -> io::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let out = File::create(&log)?;
         let child = command
             .current_dir(folder)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stderr(out.try_clone()?)
             .stdout(out)
             .spawn()
@@ -34,6 +38,24 @@ impl Program {
             child,
             log,
         })
+    }
+
+    /// The same with a program that reads commands from its standard input: see [`Program::say`].
+    ///
+    /// # Errors
+    /// As with [`Program::start`].
+    pub fn start_with_input(name: &str, folder: &Path, command: &mut Command) -> io::Result<Self> {
+        Self::start_reading(name, folder, command, Stdio::piped())
+    }
+
+    /// Writes a line to the program's standard input.
+    ///
+    /// # Errors
+    /// It reads none, or has ended.
+    pub fn say(&mut self, line: &str) -> io::Result<()> {
+        let input = self.child.stdin.as_mut();
+        let input = input.ok_or_else(|| io::Error::other("the program was started without input"))?;
+        writeln!(input, "{line}")
     }
 
     /// The process id.

@@ -31,6 +31,7 @@ pub struct Lab {
     policies: Vec<String>,
     routers: Vec<String>,
     secure: bool,
+    answer_scanners: bool,
     further: String,
     video: bool,
 }
@@ -59,6 +60,13 @@ impl Lab {
     #[must_use]
     pub fn secure(mut self) -> Self {
         self.secure = true;
+        self
+    }
+
+    /// What calls itself a scanner is answered like anybody else.
+    #[must_use]
+    pub fn answer_scanners(mut self) -> Self {
+        self.answer_scanners = true;
         self
     }
 
@@ -131,10 +139,11 @@ impl Lab {
         let mut text = format!(
             "[node]\nname = \"lab\"\ndata_dir = \"data\"\npublic_ip = [\"{address}\"]\ndrain_timeout = \"{drain}\"\n\n\
              [sip]\nrealm = \"lab.test\"\nudp = [\"{address}:5060\"]\ntcp = [\"{address}:5060\"]\n\
-             ws = [\"{address}:8088\"]\n{secure}trusted = [{trusted}]\n\n\
+             ws = [\"{address}:8088\"]\n{secure}answer_scanners = {scanners}\ntrusted = [{trusted}]\n\n\
              [http]\nlisten = [\"{address}:8080\"]\n\n[plugins]\nbuild = true\nsetup = true\n\n\
-             [[account]]\nid = \"00000000000000000000000000000001\"\nrealm = \"lab.test\"\n",
+             [[account]]\nid = \"00000000000000000000000000000001\"\nrealm = \"lab.test\"\ntokens = [\"lab-token\"]\n",
             drain = self.drain.as_deref().unwrap_or("1s"),
+            scanners = self.answer_scanners,
             trusted = self.trusted.join(", "),
             secure = match self.secure {
                 true => format!("tls = [\"{address}:5061\"]\nwss = [\"{address}:8089\"]\n"),

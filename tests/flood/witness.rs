@@ -141,7 +141,10 @@ impl<'a> Witness<'a> {
         match self.caller.try_call("3000") {
             Ok(Ok(call)) => Ok(call),
             Ok(Err(refusal)) => Err(refusal.code()),
-            Err(_) => Err(None),
+            Err(error) => {
+                println!("a call failed: {error}");
+                Err(None)
+            }
         }
     }
 

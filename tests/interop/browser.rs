@@ -213,8 +213,8 @@ impl Drop for Chromium {
     }
 }
 
-/// The packages of the pages, by the lock file.
-fn install() -> PathBuf {
+/// The packages of the pages, by the lock file; the folder that they are in.
+pub(crate) fn install() -> PathBuf {
     let folder = checkout().join("tests/interop/browser");
     let lock = std::fs::read(folder.join("package-lock.json")).expect("part of the checkout");
     let installed = folder.join("node_modules/.cordboard-lock");

@@ -94,6 +94,8 @@ impl Engine {
             self.wire.counts.reject("scanner");
             if flow.transport.reliable() {
                 self.offended(flow, Offence::Scanner);
+            } else {
+                self.limits.scanner_seen(peer, now);
             }
             return false;
         }

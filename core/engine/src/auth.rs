@@ -7,7 +7,7 @@ use cordboard_model::Time;
 
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
-use crate::io::{Flow, Output};
+use crate::io::{Flow, Output, Transport};
 use crate::sip::digest::{
     Credentials, Ha1, NONCE_LIFE, NonceState, Nonces, challenges, same_resource, verify,
 };
@@ -214,11 +214,14 @@ impl Engine {
             })
     }
 
-    /// The algorithms to challenge the phone behind a request with.
-    fn offered(&self, request: &Message) -> &[DigestAlgorithm] {
+    /// The algorithms to challenge the phone behind a request with. What browsers run knows MD5 alone, and
+    /// JsSIP takes the last challenge for the only one and gives up when it is another.
+    fn offered(&self, request: &Message, transport: Transport) -> &[DigestAlgorithm] {
         let agent = request.header(Name::UserAgent).unwrap_or_default();
         let all = self.config.digests.as_slice();
-        if all.contains(&DigestAlgorithm::Md5) && MD5_ONLY.iter().any(|start| agent.starts_with(start)) {
+        let chokes = matches!(transport, Transport::Ws | Transport::Wss)
+            || MD5_ONLY.iter().any(|start| agent.starts_with(start));
+        if chokes && all.contains(&DigestAlgorithm::Md5) {
             &[DigestAlgorithm::Md5]
         } else {
             all
@@ -251,7 +254,12 @@ impl Engine {
             Denial::Challenge { stale } => {
                 let salt = self.salt_for(flow.peer.ip());
                 let nonce = self.nonces.issue(self.wire.now, salt);
-                let values = challenges(&account.realm, &nonce, stale, self.offered(request));
+                let values = challenges(
+                    &account.realm,
+                    &nonce,
+                    stale,
+                    self.offered(request, flow.transport),
+                );
                 self.wire
                     .counts
                     .reject(if stale { "stale_nonce" } else { "unauthorised" });

@@ -19,6 +19,8 @@ const BURST: f64 = 4.0;
 /// Where somebody has proved himself, so many times more failures are forgiven: many phones share the
 /// address of a company, and one of them has a stale password.
 const SHARED: u32 = 4;
+/// Addresses of scanners that are remembered for being shown.
+const SCANNERS: usize = 1000;
 /// How often the eldest line of a full table is spared because it is a ban, before it goes all the same.
 const SPARED: usize = 16;
 
@@ -44,11 +46,33 @@ impl Offence {
     }
 }
 
+/// What of a source gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that is new.
+    Source,
+    /// What calls itself a scanner, and nobody else: whoever sent it over UDP may have written another's
+    /// address onto it.
+    Scanner,
+}
+
+impl Scope {
+    /// The word over HTTP.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Scanner => "scanner",
+        }
+    }
+}
+
 /// A source that gets no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ban {
     /// The address; of IPv6 the first address of the /64 that is banned as a whole.
     pub source: IpAddr,
+    /// Whether all of it is meant.
+    pub scope: Scope,
     /// What it did last.
     pub reason: Offence,
     /// How often within the window.
@@ -153,6 +177,8 @@ pub(crate) struct Limits {
     /// When somebody proved himself there last.
     proven: Bounded<IpAddr, Time>,
     users: Bounded<usize, Bucket>,
+    /// Where scanners seem to be, for whoever looks.
+    scanners: Bounded<IpAddr, Ban>,
 }
 
 impl Limits {
@@ -161,6 +187,7 @@ impl Limits {
             sources: Bounded::new(config.sources),
             proven: Bounded::new(config.sources),
             users: Bounded::new(config.sources),
+            scanners: Bounded::new(SCANNERS.min(config.sources)),
             config,
         }
     }
@@ -190,11 +217,35 @@ impl Limits {
             .values()
             .filter_map(|line| line.ban_at(now))
             .collect();
+        let scanners = self.scanners.lines.values();
+        bans.extend(scanners.filter(|ban| ban.until > now));
         bans.sort_unstable_by_key(|ban| (ban.until, ban.source));
         bans
     }
 
-    /// How many bans hold.
+    /// A scanner seems to be at this address, which may be forged.
+    pub(crate) fn scanner_seen(&mut self, address: IpAddr, now: Time) {
+        let until = now + self.config.ban_time;
+        let source = source(address);
+        let ban = self.scanners.line(
+            source,
+            |_| false,
+            || Ban {
+                source,
+                scope: Scope::Scanner,
+                reason: Offence::Scanner,
+                offences: 0,
+                until,
+            },
+        );
+        if ban.until <= now {
+            ban.offences = 0;
+        }
+        ban.offences = ban.offences.saturating_add(1);
+        ban.until = until;
+    }
+
+    /// How many sources are banned as a whole.
     pub(crate) fn banned(&self, now: Time) -> usize {
         let lines = self.sources.lines.values();
         lines.filter(|line| line.ban_at(now).is_some()).count()
@@ -269,6 +320,7 @@ impl Limits {
         line.bans = line.bans.saturating_add(1);
         line.ban = Some(Ban {
             source: source(address),
+            scope: Scope::Source,
             reason,
             offences: line.offences,
             until,
@@ -355,6 +407,26 @@ mod tests {
         ] {
             assert_eq!(limits.is_banned(address(text), now), banned, "{text}");
         }
+    }
+
+    #[test]
+    fn where_scanners_seem_to_be_is_shown_for_a_time_and_bans_nobody() {
+        let (mut limits, now) = limits(|config| config.ban_time = 10 * SECOND);
+        let forged = address("192.0.2.5");
+        for number in 0..5 {
+            limits.scanner_seen(forged, now + number * SECOND);
+        }
+        let [ban] = limits.bans(now)[..] else {
+            panic!("one line, not {:?}", limits.bans(now))
+        };
+        assert_eq!((ban.scope, ban.offences), (Scope::Scanner, 5));
+        assert_eq!(ban.until, now + 14 * SECOND);
+        assert!(!limits.is_banned(forged, now) && limits.banned(now) == 0);
+        assert!(limits.bans(now + 14 * SECOND).is_empty());
+        for number in 0..5000u32 {
+            limits.scanner_seen(IpAddr::from(number.to_be_bytes()), now);
+        }
+        assert_eq!(limits.bans(now).len(), SCANNERS);
     }
 
     #[test]

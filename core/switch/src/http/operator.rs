@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::route::{JSON, Shared, answer};
 
-/// The sources that are banned: address, reason, offences, until when.
+/// The sources that are banned: address, scope (all of the source, or what there calls itself a scanner),
+/// reason, offences, until when.
 pub(super) async fn bans(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
     if !opens(&headers, &shared.setup.tokens.borrow()) {
         return unauthorized();
@@ -30,6 +31,7 @@ pub(super) async fn bans(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
                     true => format!("{}/32", ban.source),
                     false => format!("{}/64", ban.source),
                 },
+                "scope": ban.scope.name(),
                 "reason": ban.reason.name(),
                 "offences": ban.offences,
                 "until": ban.until.unix_seconds(),

@@ -46,6 +46,7 @@ async fn start(connections: usize, timeout: Duration) -> Server {
         bans: Arc::new(|| {
             let ban = Ban {
                 source: "2001:db8::".parse().unwrap(),
+                scope: Scope::Source,
                 reason: Offence::BadProof,
                 offences: 20,
                 until: Time::from_unix_seconds(1_800_000_600),
@@ -153,7 +154,7 @@ async fn bans_are_for_those_with_a_token() {
         assert_eq!(
             body["bans"][0],
             serde_json::json!({
-                "source": "2001:db8::", "network": "2001:db8::/64", "reason": "bad_credentials",
+                "source": "2001:db8::", "network": "2001:db8::/64", "scope": "source", "reason": "bad_credentials",
                 "offences": 20, "until": 1_800_000_600,
             })
         );
