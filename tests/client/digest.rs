@@ -34,7 +34,7 @@ impl Algorithm {
 /// The header (name and value) that answers the challenge of `response`.
 ///
 /// `None` when it holds no challenge of that algorithm.
-pub(super) fn answer(
+pub fn answer(
     response: &Message,
     algorithm: Algorithm,
     user: &str,

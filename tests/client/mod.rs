@@ -9,7 +9,7 @@ mod rtp;
 mod text;
 
 pub use call::{Call, Note};
-pub use digest::Algorithm;
+pub use digest::{Algorithm, answer as digest_answer};
 pub use inbox::Heard;
 pub use phone::{Account, Phone};
 pub use rtp::{Packet, Rtp, longest_gap, sequence_holes};
