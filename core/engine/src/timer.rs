@@ -1,7 +1,7 @@
 //! Every timer of the house.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use cordboard_model::{ConferenceId, LegId, Ticket, Time};
@@ -58,27 +58,83 @@ pub(crate) enum Timer {
     Drain,
 }
 
+/// The lengths of most timers: there may be hundreds of thousands of each.
+const LENGTHS: [Duration; 3] = [T1, T4, PATIENCE];
+
 /// What is to happen when. A timer is not taken out when it is no longer wanted: its owner knows the
 /// moment it waits for and ignores any other.
+///
+/// Time only goes on, so timers of one length become due in the order in which they were armed: each
+/// usual length has a queue of its own, and only the others are sorted.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<(Time, Timer)>>,
+    queues: [VecDeque<(Time, Timer)>; LENGTHS.len()],
+    sorted: BinaryHeap<Reverse<(Time, Timer)>>,
 }
 
 impl Timers {
+    /// Arms a timer for a moment.
     pub(crate) fn arm(&mut self, at: Time, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
+        self.sorted.push(Reverse((at, timer)));
+    }
+
+    /// Arms a timer for some time after `now`, which never goes back.
+    pub(crate) fn arm_after(&mut self, length: Duration, now: Time, timer: Timer) {
+        let at = now + length;
+        let queue = LENGTHS.iter().position(|usual| *usual == length);
+        match queue.map(|place| &mut self.queues[place]) {
+            Some(queue) if queue.back().is_none_or(|(last, _)| *last <= at) => queue.push_back((at, timer)),
+            _ => self.arm(at, timer),
+        }
     }
 
     pub(crate) fn next(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        let queued = self.queues.iter().filter_map(|queue| queue.front());
+        let sorted = self.sorted.peek().map(|Reverse(entry)| entry);
+        queued.chain(sorted).map(|(at, _)| *at).min()
     }
 
     /// The first timer that is due at `now`.
     pub(crate) fn due(&mut self, now: Time) -> Option<(Time, Timer)> {
-        if self.next()? > now {
-            return None;
+        let first = self.next().filter(|first| *first <= now)?;
+        let is_first = |entry: Option<&(Time, Timer)>| entry.is_some_and(|(at, _)| *at == first);
+        match self.queues.iter_mut().find(|queue| is_first(queue.front())) {
+            Some(queue) => queue.pop_front(),
+            None => self.sorted.pop().map(|Reverse(entry)| entry),
         }
-        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_become_due_in_their_order_whatever_their_length() {
+        let mut timers = Timers::default();
+        let ms = |number: u64| Time(number * 1_000_000);
+        let mut armed = Vec::new();
+        for number in 0..300_u64 {
+            let now = ms(number * 37);
+            let length = [T1, PATIENCE, T4, Duration::from_millis(number * 7919 % 9000)][number as usize % 4];
+            timers.arm_after(length, now, Timer::Binding(number));
+            armed.push((now + length, number));
+        }
+        timers.arm_after(T1, ms(5), Timer::Drain); // a clock that goes back does no harm
+        armed.push((ms(505), u64::MAX));
+        armed.sort_unstable();
+        let mut due = Vec::new();
+        while let Some(at) = timers.next() {
+            assert_eq!(timers.due(Time(at.0 - 1)), None, "not before its time");
+            let (told, timer) = timers.due(at).unwrap();
+            assert_eq!(told, at);
+            due.push(match timer {
+                Timer::Binding(number) => (at, number),
+                _ => (at, u64::MAX),
+            });
+        }
+        assert!(due.is_sorted_by_key(|(at, _)| *at));
+        due.sort_unstable();
+        assert_eq!(due, armed);
     }
 }

@@ -77,6 +77,9 @@ struct Transaction {
     interval: Duration,
     repeat_at: Option<Time>,
     end_at: Option<Time>,
+    /// Whether a timer runs for `end_at`. While a message is repeated, the first repeat starts it: most
+    /// requests are answered before, and their timers would outlive them by far.
+    end_armed: bool,
     /// The hash under which a server transaction is found; the secret in a client transaction's branch.
     identity: u128,
     owner: Owner,
@@ -84,6 +87,17 @@ struct Transaction {
     copies: Option<u128>,
     /// The tags of unwanted 2xx that have had their BYE.
     dismissed: Vec<String>,
+}
+
+impl Transaction {
+    /// Starts the timer for the end, unless it runs.
+    fn arm_end(&mut self, key: Key, wire: &mut Wire) {
+        if let Some(at) = self.end_at
+            && !std::mem::replace(&mut self.end_armed, true)
+        {
+            wire.timers.arm(at, Timer::End(key));
+        }
+    }
 }
 
 /// Every transaction that is alive.
@@ -192,6 +206,7 @@ impl Transactions {
             interval: T1,
             repeat_at: None,
             end_at: None,
+            end_armed: false,
             identity,
             owner: Owner::Farewell,
             copies,
@@ -295,6 +310,7 @@ impl Transactions {
             interval: T1,
             repeat_at: None,
             end_at: None,
+            end_armed: false,
             identity: u128::from(secret),
             owner,
             copies: None,
@@ -374,6 +390,12 @@ impl Transactions {
             _ => return Err(Stray),
         };
         let (owner, method) = (transaction.owner, transaction.method);
+        if matches!(
+            transaction.machine,
+            Machine::NonInviteClient(NonInviteClient::Completed)
+        ) {
+            transaction.packet = None; // it will not be repeated any more
+        }
         if step.deliver {
             *wire.counts.responses_in.entry((method, status)).or_default() += 1;
             if status >= 200 {
@@ -393,6 +415,7 @@ impl Transactions {
             return;
         };
         transaction.repeat_at = None;
+        transaction.arm_end(key, wire);
         let step = match transaction.machine {
             Machine::InviteServer(machine) => machine.repeat(transaction.interval),
             Machine::InviteClient(machine) => machine.repeat(transaction.interval),
@@ -508,7 +531,7 @@ impl Transactions {
             Repeat::In(interval) => {
                 transaction.interval = interval;
                 transaction.repeat_at = Some(wire.now + interval);
-                wire.timers.arm(wire.now + interval, Timer::Repeat(key));
+                wire.timers.arm_after(interval, wire.now, Timer::Repeat(key));
             }
         }
         match step.end {
@@ -516,8 +539,14 @@ impl Transactions {
             End::Never => transaction.end_at = None,
             End::In(after) => {
                 transaction.end_at = Some(wire.now + after);
-                wire.timers.arm(wire.now + after, Timer::End(key));
+                transaction.end_armed = transaction.repeat_at.is_none();
+                if transaction.end_armed {
+                    wire.timers.arm_after(after, wire.now, Timer::End(key));
+                }
             }
+        }
+        if transaction.repeat_at.is_none() {
+            transaction.arm_end(key, wire);
         }
         if step.over {
             self.close(key);
