@@ -37,18 +37,19 @@ pub fn run() {
         for socket in &sockets {
             socket.set_nonblocking(true).expect("it is ours");
         }
-        let bare = Bare::start(&phones.to_string(), folder.path());
-        let to: Vec<SocketAddr> = bare
+        let beside = Bare::start(&phones.to_string(), folder.path());
+        let to: Vec<SocketAddr> = beside
             .ports
             .iter()
             .map(|port| SocketAddr::from(([127, 0, 0, 1], *port)))
             .collect();
         let bare = best(
             (0..ROUNDS)
-                .map(|_| talk(&sockets, &to, bare.process.pid(), || {}))
+                .map(|_| talk(&sockets, &to, beside.process.pid(), || {}))
                 .collect(),
             |f| f.cost,
         );
+        drop(beside);
 
         let mut switch = Lab::new().trust("127.0.0.0/8").start();
         let (sip, pid) = (switch.sip(), switch.process().pid());

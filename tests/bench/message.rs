@@ -47,18 +47,18 @@ pub fn run() {
     let kamailio = Kamailio::start(folder.path(), &[]);
 
     let mut servers = vec![
-        ("bare loop", bare_at, bare.process.pid()),
-        ("cordboard", sip, pid),
+        ("bare loop", Pair::at(bare_at), bare.process.pid()),
+        ("cordboard", Pair::at(sip), pid),
     ];
     servers.extend(
         kamailio
             .as_ref()
-            .map(|other| ("kamailio", other.address, other.process.pid())),
+            .map(|other| ("kamailio", Pair::at(other.address), other.process.pid())),
     );
     let mut results: Vec<Vec<Figures>> = servers.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
-        for ((_, at, pid), results) in servers.iter().zip(&mut results) {
-            results.push(load(*at, *pid, STEADY));
+        for ((_, pair, pid), results) in servers.iter().zip(&mut results) {
+            results.push(load(pair, *pid, STEADY));
         }
     }
     let figures: Vec<Figures> = results
@@ -86,7 +86,7 @@ pub fn run() {
     println!("message: more than that");
     let mut peak = 0.0_f64;
     for offered in OFFERED {
-        let figures = best((0..2).map(|_| load(sip, pid, offered)).collect(), |f| -f.goodput);
+        let figures = best((0..2).map(|_| load(&servers[1].1, pid, offered)).collect(), |f| -f.goodput);
         peak = peak.max(figures.goodput);
         println!(
             "  {offered:6} offered/s  {:6.0} answered/s, {:3.0} % of the peak  failed {}  repeated {}",
@@ -105,14 +105,26 @@ struct Open {
     sent: Instant,
 }
 
-/// Sends `rate` messages a second from alice to bob.
-fn load(server: SocketAddr, pid: u32, rate: u32) -> Figures {
-    let (alice, bob) = (socket(), socket());
-    for socket in [&alice, &bob] {
-        socket.connect(server).expect("a way there");
-        socket.set_nonblocking(true).expect("it is ours");
+/// Alice, and bob who is registered, at one server.
+struct Pair {
+    alice: UdpSocket,
+    bob: UdpSocket,
+}
+
+impl Pair {
+    fn at(server: SocketAddr) -> Self {
+        let pair = Self { alice: socket(), bob: socket() };
+        for socket in [&pair.alice, &pair.bob] {
+            socket.connect(server).expect("a way there");
+            socket.set_nonblocking(true).expect("it is ours");
+        }
+        register(&pair.bob);
+        pair
     }
-    register(&bob);
+}
+
+/// Sends `rate` messages a second from alice to bob.
+fn load(Pair { alice, bob }: &Pair, pid: u32, rate: u32) -> Figures {
     let mut figures = Figures {
         cost: 0.0,
         goodput: 0.0,
@@ -131,7 +143,7 @@ fn load(server: SocketAddr, pid: u32, rate: u32) -> Figures {
         // In portions: the answers must be taken, too.
         for _ in sent..due.min(sent + 64) {
             sent += 1;
-            let (id, bytes) = message(&alice, sent);
+            let (id, bytes) = message(alice, sent);
             let _ = alice.send(&bytes); // what is lost is repeated
             open.insert(
                 id,
@@ -141,12 +153,12 @@ fn load(server: SocketAddr, pid: u32, rate: u32) -> Figures {
                 },
             );
         }
-        drain(&bob, |request| {
+        drain(bob, |request| {
             if request.code().is_none() {
                 let _ = bob.send(&Message::response(&request, 200, "OK").bytes()); // as above
             }
         });
-        drain(&alice, |answer| {
+        drain(alice, |answer| {
             if answer.code().is_some_and(|code| code >= 200) && open.remove(answer.call_id()).is_some() {
                 let ok = answer.code() == Some(200) && begun.elapsed() <= ROUND;
                 good += usize::from(ok);

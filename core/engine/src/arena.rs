@@ -2,6 +2,8 @@
 
 use slab::Slab;
 
+use crate::sip::write::Short;
+
 /// The key of one value in one [`Arena`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -12,7 +14,12 @@ pub(crate) struct Key {
 impl Key {
     /// As text without characters that SIP would need to escape: it goes into branches and tags.
     pub(crate) fn text(self) -> String {
-        format!("{:x}.{:x}", self.index, self.serial)
+        self.append(Short::new()).as_str().to_owned()
+    }
+
+    /// The same behind another text.
+    pub(crate) fn append(self, text: Short) -> Short {
+        text.hexadecimal(self.index.into(), 1).text(".").hexadecimal(self.serial.into(), 1)
     }
 
     /// Reads what [`Key::text`] wrote, followed by a dot and a secret that the caller checks.

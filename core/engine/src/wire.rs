@@ -9,6 +9,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::counts::Counts;
 use crate::io::{Flow, Output, Packet};
+use crate::sip::write::Short;
 use crate::timer::Timers;
 
 /// The engine's hands.
@@ -44,7 +45,7 @@ impl Wire {
 
     /// A random token for a tag or a Call-ID.
     pub(crate) fn token(&mut self) -> String {
-        format!("{:016x}", self.random())
+        Short::new().hexadecimal(self.random(), 16).as_str().to_owned()
     }
 
     pub(crate) fn send(&mut self, flow: Flow, packet: Packet) {

@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::net::connection::Writer;
-use crate::net::udp::{Batch, Sent, SipSocket};
+use crate::net::udp::{Batch, Outgoing, Sent, SipSocket};
 
 /// Messages from connections that may wait for control; their peers are slowed down by TCP meanwhile.
 const ARRIVALS: usize = 4096;
@@ -178,7 +178,8 @@ pub(crate) struct Control {
     sockets: Vec<(u16, SipSocket)>,
     /// Messages of strangers that came while there was no time for them.
     unread: u64,
-    outgoing: HashMap<u16, Vec<(Bytes, Bytes, SocketAddr)>>,
+    /// What goes out by each of them, by listener index.
+    outgoing: Vec<Vec<Outgoing>>,
     connections: HashMap<u64, (Flow, Writer)>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
     dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
@@ -261,7 +262,7 @@ impl ControlParts {
             answers: self.answers,
             sockets,
             unread: 0,
-            outgoing: HashMap::new(),
+            outgoing: Vec::new(),
             connections: HashMap::new(),
             by_peer: HashMap::new(),
             dialling: HashMap::new(),
@@ -312,7 +313,7 @@ impl Control {
                 self.engine.timeout(now);
             }
             self.drain();
-            self.send();
+            self.send(&mut batch);
         }
     }
 
@@ -507,10 +508,11 @@ impl Control {
 
     fn route(&mut self, flow: Flow, packet: Packet) {
         if flow.transport == Transport::Udp {
-            self.outgoing
-                .entry(flow.listener)
-                .or_default()
-                .push((packet.head, packet.tail, flow.peer));
+            let listener = usize::from(flow.listener);
+            if self.outgoing.len() <= listener {
+                self.outgoing.resize_with(listener + 1, Vec::new);
+            }
+            self.outgoing[listener].push((packet.head, packet.tail, flow.peer));
             return;
         }
         let peer = (flow.transport, flow.peer);
@@ -542,15 +544,12 @@ impl Control {
     }
 
     /// Hands over the datagrams of this round, and knows then how long each relay took.
-    fn send(&mut self) {
-        for (index, packets) in &mut self.outgoing {
-            if packets.is_empty() {
-                continue;
+    fn send(&mut self, batch: &mut Batch) {
+        for (listener, socket) in &self.sockets {
+            if let Some(packets) = self.outgoing.get_mut(usize::from(*listener)) {
+                self.report.sent.add(socket.send(batch, packets));
+                packets.clear();
             }
-            if let Some((_, socket)) = self.sockets.iter().find(|(listener, _)| listener == index) {
-                self.report.sent.add(socket.send(packets));
-            }
-            packets.clear();
         }
         if self.relayed.is_empty() {
             return;

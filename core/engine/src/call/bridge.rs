@@ -193,7 +193,7 @@ impl Engine {
             local_uri: bridge.from_uri.clone(),
             local_name: Some(bridge.from_name.clone()),
             remote: format!("<{}>", bridge.to_uri),
-            target: contact.contact.clone(),
+            target: contact.contact.clone().into(),
             route: routes(&contact.path),
             local_cseq: 0,
             remote_cseq: None,

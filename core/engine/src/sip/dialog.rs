@@ -1,13 +1,15 @@
 //! A dialog: RFC 3261 section 12, one side of a call.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::ops::Deref;
 
 use crate::io::{Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
-use crate::sip::write::{Writer, quote_display};
+use crate::sip::write::{Short, Writer, quote_display};
 
 /// The Max-Forwards of a request that begins here (RFC 3261 section 8.1.1.6).
 pub(crate) const HOPS: u8 = 70;
@@ -26,7 +28,7 @@ pub(crate) struct Dialog {
     /// The peer as it named itself: the value of its From or To, tag included.
     pub(crate) remote: String,
     /// The remote target: the URI of the peer's Contact.
-    pub(crate) target: String,
+    pub(crate) target: Target,
     pub(crate) route: Vec<String>,
     pub(crate) local_cseq: u32,
     pub(crate) remote_cseq: Option<u32>,
@@ -40,6 +42,29 @@ pub(crate) struct Dialog {
     pub(crate) flow: Flow,
     /// The `sent-by` of our Via.
     pub(crate) sent_by: SocketAddr,
+}
+
+/// Where the requests of a dialog are addressed to.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    uri: String,
+    /// The address that the URI names by number.
+    address: Option<SocketAddr>,
+}
+
+impl From<String> for Target {
+    fn from(uri: String) -> Self {
+        let address = address_in(&uri);
+        Self { uri, address }
+    }
+}
+
+impl Deref for Target {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.uri
+    }
 }
 
 impl Dialog {
@@ -58,7 +83,7 @@ impl Dialog {
             local_uri: to.uri.to_owned(),
             local_name: None,
             remote: invite.header(Name::From)?.to_owned(),
-            target: target_of(invite).unwrap_or_else(|| from.uri.to_owned()),
+            target: target_of(invite).unwrap_or_else(|| from.uri.to_owned().into()),
             route: invite.values(Name::RecordRoute).map(str::to_owned).collect(),
             local_cseq: 0,
             remote_cseq: Some(invite.cseq().ok()?.number),
@@ -83,9 +108,9 @@ impl Dialog {
             local_tag: from.tag()?.to_owned(),
             remote_tag: String::new(),
             local_uri: from.uri.to_owned(),
-            local_name: from.display().map(std::borrow::Cow::into_owned),
+            local_name: from.display().map(Cow::into_owned),
             remote: String::new(),
-            target: invite.request_uri().to_owned(),
+            target: invite.request_uri().to_owned().into(),
             route: Vec::new(),
             local_cseq: response.cseq().ok()?.number,
             remote_cseq: None,
@@ -151,60 +176,40 @@ impl Dialog {
         name: Option<&str>,
     ) -> Writer {
         let (uri, routes) = self.route_set();
-        let mut writer = Writer::request(method.name(), uri).header(
-            "Via",
-            format_args!(
-                "SIP/2.0/{} {};branch={branch};rport",
-                self.flow.transport.via(),
-                self.sent_by
-            ),
-        );
-        for route in routes {
-            writer = writer.header("Route", route);
+        let mut writer = Writer::request(method.name(), uri).via(self.flow.transport, self.sent_by, branch);
+        for route in &*routes {
+            writer.add_pieces("Route", [route]);
         }
-        let writer = writer.header("Max-Forwards", self.max_forwards);
-        let writer = match name
-            .or(self.local_name.as_deref())
-            .filter(|name| !name.is_empty())
-        {
-            Some(name) => writer.header(
-                "From",
-                format_args!(
-                    "{} <{}>;tag={}",
-                    quote_display(name),
-                    self.local_uri,
-                    self.local_tag
-                ),
-            ),
-            None => writer.header(
-                "From",
-                format_args!("<{}>;tag={}", self.local_uri, self.local_tag),
-            ),
-        };
-        let writer = writer
-            .header("To", &self.remote)
-            .header("Call-ID", &self.call_id)
-            .header("CSeq", format_args!("{cseq} {}", method.name()));
-        match self.contact.as_str() {
-            "" => writer,
-            _ if method == Method::Message => writer, // RFC 3428 section 4
-            contact => writer.header("Contact", contact),
+        writer.add_pieces("Max-Forwards", [Short::number(self.max_forwards.into()).as_str()]);
+        let name = name.or(self.local_name.as_deref()).filter(|name| !name.is_empty());
+        let (uri, tag) = (self.local_uri.as_str(), self.local_tag.as_str());
+        match name {
+            Some(name) => writer.add_pieces("From", [&quote_display(name), " <", uri, ">;tag=", tag]),
+            None => writer.add_pieces("From", ["<", uri, ">;tag=", tag]),
         }
+        writer.add_pieces("To", [&self.remote]);
+        writer.add_pieces("Call-ID", [&self.call_id]);
+        writer.add_pieces("CSeq", [Short::number(cseq.into()).as_str(), " ", method.name()]);
+        // A MESSAGE has no Contact (RFC 3428 section 4).
+        if !self.contact.is_empty() && method != Method::Message {
+            writer.add_pieces("Contact", [&self.contact]);
+        }
+        writer
     }
 
     /// The request URI and the Route values: loose routing, or strict where the first router asks for
     /// it (RFC 3261 section 12.2.1.1).
-    fn route_set(&self) -> (&str, Vec<String>) {
+    fn route_set(&self) -> (&str, Cow<'_, [String]>) {
         let Some(first) = self.route.first() else {
-            return (&self.target, Vec::new());
+            return (&self.target, Cow::Borrowed(&[]));
         };
         let first_uri = bracketed(first);
         if Uri::parse(first_uri).is_ok_and(|uri| uri.param("lr").is_some()) {
-            return (&self.target, self.route.clone());
+            return (&self.target, Cow::Borrowed(&self.route));
         }
         let mut rest = self.route[1..].to_vec();
-        rest.push(format!("<{}>", self.target));
-        (first_uri, rest)
+        rest.push(format!("<{}>", &*self.target));
+        (first_uri, Cow::Owned(rest))
     }
 
     /// Where our next request goes. A connection is used for as long as it lives; on UDP the first
@@ -219,7 +224,7 @@ impl Dialog {
             let peer = address_in(bracketed(route)).unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
         }
-        match address_in(&self.target) {
+        match self.target.address {
             Some(peer) if peer.ip() == self.flow.peer.ip() => Flow { peer, ..self.flow },
             _ => self.flow,
         }
@@ -227,12 +232,12 @@ impl Dialog {
 }
 
 /// The URI of a message's first Contact.
-fn target_of(message: &Message) -> Option<String> {
+fn target_of(message: &Message) -> Option<Target> {
     message
         .contacts()
         .next()?
         .ok()
-        .map(|contact| contact.uri.to_owned())
+        .map(|contact| contact.uri.to_owned().into())
 }
 
 /// The Max-Forwards of a request that goes on behind us; `None` where it may not.

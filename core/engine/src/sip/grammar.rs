@@ -4,33 +4,30 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2, memchr3};
 
-/// Whether the byte may stand in a `token`.
-pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
-        )
-}
+use super::byte;
 
 /// Whether the text is a `token`.
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && byte::all(text, byte::TOKEN)
 }
 
 /// Whether the byte is linear white space once folding is undone.
-pub(crate) const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+pub(crate) fn is_space(byte: u8) -> bool {
+    byte::is(byte, byte::SPACE)
 }
 
 /// The text without white space around it.
+#[inline]
 pub(crate) fn trim(text: &str) -> &str {
-    trim_start(text).trim_end_matches([' ', '\t', '\r', '\n'])
+    let text = trim_start(text);
+    let space = text.bytes().rev().take_while(|byte| is_space(*byte)).count();
+    &text[..text.len() - space]
 }
 
 /// The text without white space before it.
+#[inline]
 pub(crate) fn trim_start(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\r', '\n'])
+    &text[byte::run(text.as_bytes(), byte::SPACE)..]
 }
 
 /// Length of the quoted string that `text` begins with, quotes included; `None` if it does not end.

@@ -13,6 +13,7 @@ mod parse;
 use std::fmt;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::grammar::{List, clamped_number};
 use super::header::{CSeq, NameAddr, Via};
@@ -37,10 +38,10 @@ pub enum Framing {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     raw: Bytes,
+    /// The beginning of `raw`, as the text that it was found to be; the body is what follows.
+    head: ByteString,
     start: Start,
     headers: Vec<Header>,
-    /// Where the body begins in `raw`; it reaches to the end.
-    body: usize,
     /// The first thing that is wrong in a way that leaves the message readable enough to be answered.
     fault: Option<Malformed>,
 }
@@ -173,12 +174,12 @@ impl Message {
 
     /// The body, sharing the message's bytes.
     pub fn body(&self) -> Bytes {
-        self.raw.slice(self.body..)
+        self.raw.slice(self.head.len()..)
     }
 
     /// The body.
     pub fn body_slice(&self) -> &[u8] {
-        &self.raw[self.body..]
+        &self.raw[self.head.len()..]
     }
 
     /// The whole message as it came (what followed the body cut off, folded lines joined).
@@ -254,12 +255,8 @@ impl Message {
     }
 
     fn text(&self, span: Span) -> &str {
-        let bytes = self
-            .raw
-            .get(span.start as usize..span.end as usize)
-            .unwrap_or_default();
-        // The head was found to be UTF-8 when it was parsed, and spans end at ASCII characters.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        // Spans end at ASCII characters.
+        self.head.get(span.start as usize..span.end as usize).unwrap_or_default()
     }
 }
 

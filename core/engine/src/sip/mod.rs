@@ -1,5 +1,6 @@
 //! SIP (RFC 3261): messages, transactions, dialogs, registrations, digests.
 
+pub(crate) mod byte;
 pub(crate) mod dialog;
 pub mod digest;
 pub(crate) mod grammar;

@@ -127,7 +127,8 @@ impl Name {
             _ => {}
         }
         let name = TABLE[place(text)];
-        if name.text().as_bytes().eq_ignore_ascii_case(text) {
+        let known = name.text().as_bytes();
+        if known == text || known.eq_ignore_ascii_case(text) {
             name
         } else {
             Self::Other

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::byte;
 use super::grammar::trim;
 use super::message::Malformed;
 
@@ -35,11 +36,7 @@ impl<'a> Uri<'a> {
     pub fn parse(text: &'a str) -> Result<Self, Malformed> {
         let colon = scheme_len(text).ok_or(FAULT)?;
         let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
-        if rest.is_empty()
-            || rest
-                .bytes()
-                .any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
-        {
+        if rest.is_empty() {
             return Err(FAULT);
         }
         let mut uri = Self {
@@ -54,10 +51,7 @@ impl<'a> Uri<'a> {
         };
         if uri.is_sip() {
             uri.read_sip(rest).ok_or(FAULT)?;
-        } else if rest
-            .bytes()
-            .any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
-        {
+        } else if !byte::all(rest, byte::URI) {
             return Err(FAULT);
         } else {
             let end = rest.find(';').unwrap_or(rest.len());
@@ -68,14 +62,13 @@ impl<'a> Uri<'a> {
     }
 
     fn read_sip(&mut self, rest: &'a str) -> Option<()> {
-        let rest = match rest.split_once('@') {
+        let rest = match split(rest, b'@') {
             Some((userinfo, rest)) => {
-                let (user, password) = userinfo
-                    .split_once(':')
-                    .map_or((userinfo, None), |(u, p)| (u, Some(p)));
+                let (user, password) =
+                    split(userinfo, b':').map_or((userinfo, None), |(user, password)| (user, Some(password)));
                 if user.is_empty()
-                    || !is_escaped(user, is_user_byte)
-                    || !is_escaped(password.unwrap_or(""), is_user_byte)
+                    || !is_escaped(user, byte::USER)
+                    || !is_escaped(password.unwrap_or(""), byte::USER)
                 {
                     return None;
                 }
@@ -84,16 +77,12 @@ impl<'a> Uri<'a> {
             }
             None => rest,
         };
-        // A second at sign would leave open which host is meant.
-        if !is_escaped(rest, |b| {
-            b.is_ascii_graphic() && !matches!(b, b'@' | b',' | b'\\' | b'<' | b'>' | b'"')
-        }) {
+        if !is_escaped(rest, byte::BEHIND_AT) {
             return None;
         }
-        let (rest, headers) = rest
-            .find('?')
-            .map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
-        let (hostport, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let place = |text: &str, mark: u8| text.bytes().position(|byte| byte == mark);
+        let (rest, headers) = place(rest, b'?').map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
+        let (hostport, params) = rest.split_at(place(rest, b';').unwrap_or(rest.len()));
         (self.host, self.port) = host_port(hostport)?;
         (self.params, self.headers) = (params, headers);
         params
@@ -252,7 +241,7 @@ pub(crate) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
     let host_len = if text.starts_with('[') {
         text.find(']')? + 1
     } else {
-        text.bytes().position(|b| !is_host_byte(b)).unwrap_or(text.len())
+        byte::run(text.as_bytes(), byte::HOST)
     };
     let (host, rest) = text.split_at(host_len);
     let host_is_good = match host.strip_prefix('[') {
@@ -272,34 +261,20 @@ fn port_number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port != 0)
 }
 
-/// The underscore is no part of a host name, but container names have it.
-const fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
-}
-
-/// The hash sign should be escaped, but phones that dial `#31#` do not.
-const fn is_user_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')'
-        )
-        || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#')
-}
-
-/// Whether all bytes are allowed ones or whole escapes.
-fn is_escaped(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
+/// Whether all bytes are of a class, and the percent signs among them begin escapes.
+fn is_escaped(text: &str, class: u8) -> bool {
     let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'%' if escape_at(bytes, at).is_some() => at += 3,
-            b'%' => return false,
-            byte if allowed(byte) => at += 1,
-            _ => return false,
-        }
-    }
-    true
+    byte::all(text, class)
+        && !bytes
+            .iter()
+            .enumerate()
+            .any(|(at, byte)| *byte == b'%' && escape_at(bytes, at).is_none())
+}
+
+/// What stands before and behind the first such byte of ASCII.
+fn split(text: &str, mark: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == mark)?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// The byte that the escape at this place stands for.

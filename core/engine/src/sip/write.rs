@@ -2,16 +2,20 @@
 
 mod phrase;
 mod respond;
+mod short;
 
 use std::fmt::{self, Display, Write as _};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
 use super::message::Message;
 use super::name::Name;
+use crate::io::Transport;
 
 pub use phrase::default_phrase;
 pub use respond::respond;
+pub(crate) use short::Short;
 
 /// What most messages need without a body.
 const USUAL_SIZE: usize = 1024;
@@ -25,12 +29,12 @@ pub struct Writer {
 impl Writer {
     /// Begins a request.
     pub fn request(method: &str, uri: &str) -> Self {
-        Self::start(format_args!("{method} {uri} SIP/2.0"))
+        Self::start([method, " ", uri, " SIP/2.0"])
     }
 
     /// Begins a response.
     pub fn response(status: u16, phrase: &str) -> Self {
-        Self::start(format_args!("SIP/2.0 {status} {phrase}"))
+        Self::start(["SIP/2.0 ", Short::number(status.into()).as_str(), " ", phrase])
     }
 
     /// Begins a piece of a head, such as the [shared tail](Self::body) of many copies.
@@ -40,9 +44,12 @@ impl Writer {
         }
     }
 
-    fn start(line: fmt::Arguments<'_>) -> Self {
+    fn start(line: [&str; 4]) -> Self {
         let mut writer = Self::part();
-        writer.clean(line);
+        for piece in line {
+            writer.out.extend_from_slice(piece.as_bytes());
+        }
+        clean(&mut writer.out);
         writer.line_end();
         writer
     }
@@ -60,11 +67,54 @@ impl Writer {
         self.line_end();
     }
 
+    /// As [`Writer::header`], with a value that is put together from pieces: for what is written often.
+    #[must_use]
+    pub(crate) fn pieces<const N: usize>(mut self, name: &str, pieces: [&str; N]) -> Self {
+        self.add_pieces(name, pieces);
+        self
+    }
+
+    /// Adds our Via, the topmost of a request.
+    #[must_use]
+    pub(crate) fn via(self, transport: Transport, sent_by: SocketAddr, branch: &str) -> Self {
+        let sent_by = Short::address(sent_by);
+        self.pieces(
+            "Via",
+            ["SIP/2.0/", transport.via(), " ", sent_by.as_str(), ";branch=", branch, ";rport"],
+        )
+    }
+
+    /// As [`Writer::pieces`], in place.
+    pub(crate) fn add_pieces<const N: usize>(&mut self, name: &str, pieces: [&str; N]) {
+        let start = self.begin(name);
+        for piece in pieces {
+            self.put(piece);
+        }
+        self.end(start);
+    }
+
+    /// Begins a header whose value is [put](Self::put) piece by piece; gives what [`end`](Self::end) needs.
+    fn begin(&mut self, name: &str) -> usize {
+        let start = self.out.len();
+        self.put(name);
+        self.put(": ");
+        start
+    }
+
+    fn put(&mut self, piece: &str) {
+        self.out.extend_from_slice(piece.as_bytes());
+    }
+
+    fn end(&mut self, start: usize) {
+        clean(&mut self.out[start..]);
+        self.line_end();
+    }
+
     /// Adds each header of this name as it stands in `message`.
     #[must_use]
     pub fn copy(mut self, message: &Message, name: Name) -> Self {
         for value in message.headers(name) {
-            self.add(name.text(), value);
+            self.add_pieces(name.text(), [value]);
         }
         self
     }
@@ -72,11 +122,13 @@ impl Writer {
     /// Ends the message with a body; Content-Type is left out where `content_type` is empty.
     pub fn body(mut self, content_type: &str, body: &[u8]) -> Bytes {
         if !content_type.is_empty() {
-            self.add("Content-Type", content_type);
+            self.add_pieces("Content-Type", [content_type]);
         }
-        self.add("Content-Length", body.len());
+        self.add_pieces("Content-Length", [Short::number(body.len() as u64).as_str()]);
         self.line_end();
         self.out.extend_from_slice(body);
+        // A response is kept for as long as its request may come again.
+        self.out.shrink_to_fit();
         self.out.into()
     }
 
@@ -121,14 +173,20 @@ impl fmt::Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let start = self.0.len();
         self.0.extend_from_slice(text.as_bytes());
-        if memchr::memchr3(b'\r', b'\n', 0, text.as_bytes()).is_some() {
-            for byte in &mut self.0[start..] {
-                if matches!(*byte, b'\r' | b'\n' | 0) {
-                    *byte = b' ';
-                }
+        clean(&mut self.0[start..]);
+        Ok(())
+    }
+}
+
+/// Puts spaces in place of what ends a line.
+fn clean(line: &mut [u8]) {
+    // Nearly no line has any control character; looking at each byte without a branch goes many at a time.
+    if line.iter().fold(false, |found, byte| found | (*byte < b' ')) {
+        for byte in line {
+            if matches!(*byte, b'\r' | b'\n' | 0) {
+                *byte = b' ';
             }
         }
-        Ok(())
     }
 }
 

@@ -11,15 +11,15 @@ use bytes::Bytes;
 use cordboard_model::Time;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::clock::{Clock, KernelClock};
 
-/// Packets taken from a SIP socket by one call.
-const BATCH: usize = 16;
+/// Packets taken from a SIP socket, or given to it, by one call.
+const BATCH: usize = 32;
 /// The largest datagram there is.
 const LARGEST: usize = 65_535;
 /// Packets taken from a media socket by one call: one comes in each tick, sometimes two.
@@ -42,15 +42,26 @@ pub(crate) struct Datagram<'a> {
     pub(crate) stamp: Time,
 }
 
-/// Memory that receives a batch; used again and again, one per thread.
-pub(crate) struct Batch(Vec<u8>);
+/// Memory for a batch that comes or goes; used again and again, one per thread.
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    outgoing: MultiHeaders<SockaddrStorage>,
+    destinations: Vec<Option<SockaddrStorage>>,
+}
 
 impl Batch {
     /// Room for a batch of datagrams of any size.
     pub(crate) fn new() -> Self {
-        Self(vec![0; BATCH * LARGEST])
+        Self {
+            bytes: vec![0; BATCH * LARGEST],
+            outgoing: MultiHeaders::preallocate(BATCH, None),
+            destinations: Vec::with_capacity(BATCH),
+        }
     }
 }
+
+/// A datagram that is to be sent, in two parts, and where to.
+pub(crate) type Outgoing = (Bytes, Bytes, SocketAddr);
 
 /// What became of packets that were to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,7 +118,7 @@ impl SipSocket {
         clock: &Clock,
         mut each: impl FnMut(Datagram<'_>),
     ) -> io::Result<bool> {
-        let mut rooms = batch.0.chunks_exact_mut(LARGEST);
+        let mut rooms = batch.bytes.chunks_exact_mut(LARGEST);
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = std::array::from_fn(|_| {
             [IoSliceMut::new(
                 rooms.next().expect("the batch has a room for each"),
@@ -151,14 +162,45 @@ impl SipSocket {
 
     /// Sends packets that are each made of two parts. What cannot be sent is counted, not kept: SIP over UDP
     /// sends again by itself.
-    pub(crate) fn send(&self, packets: &[(Bytes, Bytes, SocketAddr)]) -> Sent {
+    pub(crate) fn send(&self, batch: &mut Batch, packets: &[Outgoing]) -> Sent {
         let mut sent = Sent::default();
-        for (head, tail, to) in packets {
-            let parts = [IoSlice::new(head), IoSlice::new(tail)];
-            let to = SockAddr::from(*to);
-            sent.count(again(|| self.socket.send_to_vectored(&parts, &to)));
+        let mut rest = packets;
+        let mut retried = false;
+        while !rest.is_empty() {
+            match self.send_some(batch, &rest[..rest.len().min(BATCH)]) {
+                Ok(count) => {
+                    sent.packets += count as u64;
+                    rest = &rest[count..];
+                    retried = false;
+                }
+                // It was about an earlier packet: the first one has not been tried yet.
+                Err(errno) if is_about_a_peer(errno) && errno != Errno::EMSGSIZE && !retried => retried = true,
+                Err(errno) => {
+                    sent.full += u64::from(errno == Errno::EAGAIN);
+                    sent.failed += u64::from(errno != Errno::EAGAIN);
+                    rest = &rest[1..];
+                    retried = false;
+                }
+            }
         }
         sent
+    }
+
+    /// Sends the first packets of a batch, how many the kernel says; the error is the first one's.
+    fn send_some(&self, batch: &mut Batch, packets: &[Outgoing]) -> nix::Result<usize> {
+        batch.destinations.clear();
+        batch
+            .destinations
+            .extend(packets.iter().map(|(_, _, to)| Some(SockaddrStorage::from(*to))));
+        let parts = |at: usize| packets.get(at).map_or((&[][..], &[][..]), |(head, tail, _)| (&head[..], &tail[..]));
+        let slices: [[IoSlice<'_>; 2]; BATCH] = std::array::from_fn(|at| {
+            let (head, tail) = parts(at);
+            [IoSlice::new(head), IoSlice::new(tail)]
+        });
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let (headers, to) = (&mut batch.outgoing, &batch.destinations);
+        let results = sendmmsg(fd, headers, &slices[..packets.len()], to, [], flags)?;
+        Ok(results.count())
     }
 }
 
@@ -169,14 +211,6 @@ impl AsRawFd for SipSocket {
 }
 
 impl Sent {
-    fn count(&mut self, outcome: io::Result<usize>) {
-        match outcome {
-            Ok(_) => self.packets += 1,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.full += 1,
-            Err(_) => self.failed += 1,
-        }
-    }
-
     /// Adds another count.
     pub(crate) const fn add(&mut self, other: Self) {
         self.packets += other.packets;
@@ -400,7 +434,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            sender.send(&packets),
+            sender.send(&mut Batch::new(), &packets),
             Sent {
                 packets: 40,
                 failed: 0,
@@ -430,9 +464,9 @@ mod tests {
         receiver.socket.set_recv_buffer_size(8192).unwrap();
         let sender = SipSocket::bind(loopback()).unwrap();
         let packet = (Bytes::from(vec![0; 1000]), Bytes::new(), receiver.local());
-        sender.send(&vec![packet.clone(); 100]);
+        sender.send(&mut Batch::new(), &vec![packet.clone(); 100]);
         let kept = receive(&mut receiver, &clock, 1).len() as u64;
-        sender.send(&[packet]);
+        sender.send(&mut Batch::new(), &[packet]);
         receive(&mut receiver, &clock, 1);
         assert_eq!(kept + receiver.kernel_drops(), 100);
         assert!(receiver.kernel_drops() > 0);
@@ -443,7 +477,27 @@ mod tests {
         let socket = SipSocket::bind(loopback()).unwrap();
         let gone = SipSocket::bind(loopback()).unwrap().local();
         let packet = (Bytes::from_static(b"hello"), Bytes::new(), gone);
-        assert_eq!(socket.send(&vec![packet; 3]).packets, 3);
+        assert_eq!(socket.send(&mut Batch::new(), &vec![packet; 3]).packets, 3);
+    }
+
+    #[test]
+    fn a_packet_that_cannot_go_does_not_keep_the_others() {
+        let clock = Clock::start();
+        let mut receiver = SipSocket::bind(loopback()).unwrap();
+        let sender = SipSocket::bind(loopback()).unwrap();
+        let good = (Bytes::from_static(b"good"), Bytes::new(), receiver.local());
+        let too_large = (Bytes::from(vec![0; LARGEST + 1]), Bytes::new(), receiver.local());
+        let mut packets = vec![good; 2 * BATCH + 5];
+        for place in [0, 7, BATCH, 2 * BATCH + 4] {
+            packets[place] = too_large.clone();
+        }
+        let expect = Sent {
+            packets: 2 * BATCH as u64 + 1,
+            failed: 4,
+            full: 0,
+        };
+        assert_eq!(sender.send(&mut Batch::new(), &packets), expect);
+        assert_eq!(receive(&mut receiver, &clock, 2 * BATCH + 1).len(), 2 * BATCH + 1);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::params::Params;
-use crate::sip::grammar::{is_space, quoted_len, trim, trim_start, unquote};
+use super::params::{Noted, Params};
+use crate::sip::byte;
+use crate::sip::grammar::{quoted_len, trim, trim_start, unquote};
 use crate::sip::message::Malformed;
 use crate::sip::uri::{Uri, scheme_len};
 
@@ -17,6 +18,7 @@ pub struct NameAddr<'a> {
     /// The URI as on the wire, without its brackets.
     pub uri: &'a str,
     params: Params<'a>,
+    tag: Noted<'a>,
 }
 
 impl<'a> NameAddr<'a> {
@@ -27,18 +29,18 @@ impl<'a> NameAddr<'a> {
     /// characters that must be quoted, a bare URI with a `?`, or parameters that cannot be read.
     pub fn parse(value: &'a str) -> Result<Self, Malformed> {
         let value = trim(value);
-        let display_len = if value.starts_with('"') {
-            quoted_len(value).ok_or(FAULT)?
-        } else {
-            value
-                .bytes()
-                .position(|b| matches!(b, b'<' | b'"'))
-                .filter(|at| value.as_bytes()[*at] == b'<')
-                .unwrap_or(0)
+        let bytes = value.as_bytes();
+        let display_len = match bytes.first() {
+            Some(b'<') => 0,
+            Some(b'"') => quoted_len(value).ok_or(FAULT)?,
+            _ => {
+                let mark = bytes.iter().position(|b| matches!(b, b'<' | b'"'));
+                mark.filter(|at| bytes[*at] == b'<').unwrap_or(0)
+            }
         };
         let (display, rest) = value.split_at(display_len);
         let (display, rest) = (trim(display), trim_start(rest));
-        if !display.is_empty() && !display.starts_with('"') && !are_words(display) {
+        if !display.is_empty() && !display.starts_with('"') && !byte::all(display, byte::WORDS) {
             // `sip:a@b;x=<c>` ends here too: a bracket outside quotes has no place in a parameter.
             return Err(FAULT);
         }
@@ -55,10 +57,12 @@ impl<'a> NameAddr<'a> {
         if !is_uri(uri) || bare && uri.contains(['?', ',']) {
             return Err(FAULT);
         }
+        let (params, tag) = Params::parse(params, "tag")?;
         Ok(Self {
             display_raw: (!display.is_empty()).then_some(display),
             uri,
-            params: Params::parse(params)?,
+            params,
+            tag,
         })
     }
 
@@ -77,7 +81,12 @@ impl<'a> NameAddr<'a> {
 
     /// The tag of this side of the dialog.
     pub fn tag(&self) -> Option<&'a str> {
-        self.params.get("tag").filter(|tag| !tag.is_empty())
+        self.tag.value.filter(|tag| !tag.is_empty())
+    }
+
+    /// Whether there is no tag, or one that is not empty.
+    pub(crate) fn has_clear_tag(&self) -> bool {
+        self.tag.is_unique()
     }
 
     /// The preference of a contact in thousandths, 0 to 1000; `None` if it has none or it cannot be read.
@@ -106,20 +115,9 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// Wider than `*(token LWS)`: phones send UTF-8, brackets and `@` in bare display names. What
-/// separates addresses and parameters must be quoted.
-fn are_words(text: &str) -> bool {
-    !text.bytes().any(|b| {
-        b < b' ' && !is_space(b) || matches!(b, b'"' | b'\\' | b',' | b';' | b':' | b'<' | b'>' | 0x7f)
-    })
-}
-
 /// Whether this has a scheme and no character that ends a URI.
 fn is_uri(text: &str) -> bool {
-    scheme_len(text).is_some_and(|len| len + 1 < text.len())
-        && !text
-            .bytes()
-            .any(|b| b <= b' ' || matches!(b, b'<' | b'>' | b'"' | 0x7f))
+    scheme_len(text).is_some_and(|len| len + 1 < text.len()) && byte::all(text, byte::URI)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Parameters: `;name`, `;name=value`, `;name="quoted value"`.
 
-use crate::sip::grammar::{is_token, quoted_len, trim, trim_start};
+use crate::sip::byte;
+use crate::sip::grammar::{quoted_len, trim, trim_start};
 use crate::sip::message::Malformed;
 
 const FAULT: Malformed = Malformed::new("params");
@@ -11,19 +12,43 @@ pub struct Params<'a> {
     rest: &'a str,
 }
 
+/// The parameters of one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Noted<'a> {
+    /// The value of the first one, as on the wire; empty where it has none.
+    pub(crate) value: Option<&'a str>,
+    /// Whether there is another one.
+    pub(crate) again: bool,
+}
+
+impl Noted<'_> {
+    /// Whether there is none, or one with a value.
+    pub(crate) fn is_unique(self) -> bool {
+        !self.again && self.value.is_none_or(|value| !value.is_empty() && value != "\"\"")
+    }
+}
+
 impl<'a> Params<'a> {
-    /// Takes `text` if it is empty or a list of parameters, each with its semicolon before it.
+    /// Takes `text` if it is empty or a list of parameters, each with its semicolon before it; notes on the
+    /// way what there is by one name.
     ///
     /// # Errors
     /// An empty parameter, a name that is no token, a value without end, anything else between.
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Malformed> {
+    pub(crate) fn parse(text: &'a str, name: &str) -> Result<(Self, Noted<'a>), Malformed> {
         let text = trim(text);
         let mut rest = text;
+        let mut noted = Noted { value: None, again: false };
         while !rest.is_empty() {
-            let (_, _, after) = first(rest).ok_or(FAULT)?;
+            let (found, value, after) = first(rest).ok_or(FAULT)?;
+            if found.len() == name.len() && found.eq_ignore_ascii_case(name) {
+                match noted.value {
+                    None => noted.value = Some(value.unwrap_or_default()),
+                    Some(_) => noted.again = true,
+                }
+            }
             rest = after;
         }
-        Ok(Self { rest: text })
+        Ok((Self { rest: text }, noted))
     }
 
     /// The value of the first parameter of this name, as on the wire; empty where it has none.
@@ -53,36 +78,28 @@ impl<'a> Iterator for Params<'a> {
 /// Name and value of the first parameter, and what follows it.
 fn first(text: &str) -> Option<(&str, Option<&str>, &str)> {
     let text = trim_start(text.strip_prefix(';')?);
-    let end = text
-        .bytes()
-        .position(|b| matches!(b, b';' | b'=' | b'"' | b'<' | b'>' | b','))
-        .unwrap_or(text.len());
-    let name = trim(&text[..end]);
-    if !is_token(name) {
+    let (name, rest) = text.split_at(byte::run(text.as_bytes(), byte::TOKEN));
+    let rest = trim_start(rest);
+    if name.is_empty() {
         return None;
     }
-    let Some(rest) = text[end..].strip_prefix('=') else {
-        return Some((name, None, &text[end..]))
-            .filter(|(_, _, rest)| rest.is_empty() || rest.starts_with(';'));
+    let Some(rest) = rest.strip_prefix('=') else {
+        return ends(rest).then_some((name, None, rest));
     };
     let rest = trim_start(rest);
-    if rest.starts_with('"') {
-        let len = quoted_len(rest)?;
-        let after = trim_start(&rest[len..]);
-        return (after.is_empty() || after.starts_with(';')).then_some((name, Some(&rest[..len]), after));
-    }
-    let end = rest.find(';').unwrap_or(rest.len());
-    let value = trim(&rest[..end]);
-    is_value(value).then_some((name, Some(value), &rest[end..]))
+    let len = if rest.starts_with('"') {
+        quoted_len(rest)?
+    } else {
+        byte::run(rest.as_bytes(), byte::VALUE)
+    };
+    let (value, rest) = rest.split_at(len);
+    let rest = trim_start(rest);
+    (!value.is_empty() && ends(rest)).then_some((name, Some(value), rest))
 }
 
-/// Wider than the grammar, which wants a token or a host: phones send URNs and URIs bare. What could
-/// be taken for another parameter, another element or another header stays out.
-fn is_value(text: &str) -> bool {
-    !text.is_empty()
-        && !text
-            .bytes()
-            .any(|b| b <= b' ' || matches!(b, b'"' | b',' | b';' | b'<' | b'>' | 0x7f))
+/// Whether this is the end of the parameters, or the next one.
+fn ends(rest: &str) -> bool {
+    matches!(rest.as_bytes().first(), None | Some(b';'))
 }
 
 #[cfg(test)]
@@ -91,7 +108,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read_in_their_order() {
-        let params = Params::parse(r#" ; a ;B= c ; d = "x;y, \" z";e=[::1]"#).unwrap();
+        let (params, b) = Params::parse(r#" ; a ;B= c ; d = "x;y, \" z";e=[::1]"#, "b").unwrap();
+        assert!(b.is_unique() && b.value == Some("c"));
         let expect = [
             ("a", None),
             ("B", Some("c")),
@@ -102,6 +120,19 @@ mod tests {
         assert_eq!(params.get("b"), Some("c"));
         assert_eq!(params.get("A"), Some(""));
         assert_eq!(params.get("x"), None);
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_or_without_a_value_is_noted() {
+        for (text, unique) in [
+            ("", true),
+            (";a=1;b=2", true),
+            (";A=1;b=2;a=3", false),
+            (";a", false),
+            (r#";a="""#, false),
+        ] {
+            assert_eq!(Params::parse(text, "a").unwrap().1.is_unique(), unique, "{text}");
+        }
     }
 
     #[test]
@@ -121,7 +152,7 @@ mod tests {
             ";ä=b",
             ";a\"b\"",
         ] {
-            assert_eq!(Params::parse(text), Err(FAULT), "{text}");
+            assert_eq!(Params::parse(text, ""), Err(FAULT), "{text}");
         }
     }
 }

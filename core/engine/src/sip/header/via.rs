@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::params::Params;
-use crate::sip::grammar::{is_token, is_token_byte, trim, trim_start};
+use super::params::{Noted, Params};
+use crate::sip::byte;
+use crate::sip::grammar::{is_token, trim, trim_start};
 use crate::sip::message::Malformed;
 use crate::sip::uri::host_port;
 
@@ -19,6 +20,7 @@ pub struct Via<'a> {
     /// The port of sent-by.
     pub port: Option<u16>,
     params: Params<'a>,
+    branch: Noted<'a>,
 }
 
 impl<'a> Via<'a> {
@@ -27,28 +29,35 @@ impl<'a> Via<'a> {
     /// # Errors
     /// It is not `SIP/2.0/transport host[:port]` and parameters.
     pub fn parse(value: &'a str) -> Result<Self, Malformed> {
-        let rest = part(trim(value), "SIP")
-            .and_then(|rest| part(rest, "2.0"))
-            .ok_or(FAULT)?;
-        let end = rest.bytes().position(|b| !is_token_byte(b)).ok_or(FAULT)?;
-        let (transport, rest) = rest.split_at(end);
+        let value = trim(value);
+        let rest = match value.strip_prefix("SIP/2.0/") {
+            Some(rest) => trim_start(rest),
+            None => part(value, "SIP").and_then(|rest| part(rest, "2.0")).ok_or(FAULT)?,
+        };
+        let (transport, rest) = rest.split_at(byte::run(rest.as_bytes(), byte::TOKEN));
         if transport.is_empty() || !rest.starts_with([' ', '\t']) {
             return Err(FAULT);
         }
-        let end = rest.find(';').unwrap_or(rest.len());
+        let end = rest.bytes().position(|b| b == b';').unwrap_or(rest.len());
         let (host, port) = host_port(trim(&rest[..end])).ok_or(FAULT)?;
-        let params = Params::parse(&rest[end..]).map_err(|_| FAULT)?;
+        let (params, branch) = Params::parse(&rest[end..], "branch").map_err(|_| FAULT)?;
         Ok(Self {
             transport,
             host,
             port,
             params,
+            branch,
         })
     }
 
     /// The branch, which names the transaction.
     pub fn branch(&self) -> Option<&'a str> {
-        self.params.get("branch")
+        self.branch.value
+    }
+
+    /// Whether there is no branch, or one that is not empty.
+    pub(crate) fn has_clear_branch(&self) -> bool {
+        self.branch.is_unique()
     }
 
     /// Where the request came from, as the next hop saw it.

@@ -5,7 +5,7 @@
 
 use super::{Malformed, Message, Refusal, Start, Version};
 use crate::sip::grammar::is_space;
-use crate::sip::header::{NameAddr, Params, Via};
+use crate::sip::header::{NameAddr, Via};
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
 
@@ -126,7 +126,7 @@ impl Message {
             let cookie = via
                 .branch()
                 .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
-            if cookie || !is_unique(via.params(), "branch") {
+            if cookie || !via.has_clear_branch() {
                 return Err(Malformed::new("branch"));
             }
             hops += 1;
@@ -159,21 +159,9 @@ impl Message {
 /// From and To may have any scheme, but a SIP URI must be a good one, and a tag must be one.
 fn check_side(side: &NameAddr<'_>, fault: Malformed) -> Result<(), Malformed> {
     side.parsed_uri().map_err(|_| fault)?;
-    if is_unique(side.params(), "tag") {
+    if side.has_clear_tag() {
         Ok(())
     } else {
         Err(fault)
-    }
-}
-
-/// Whether there is no parameter of this name, or one with a value.
-fn is_unique(params: Params<'_>, name: &str) -> bool {
-    let mut values = params
-        .filter(|(n, _)| n.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value);
-    match (values.next(), values.next()) {
-        (None, _) => true,
-        (Some(value), None) => value.is_some_and(|value| !value.is_empty() && value != "\"\""),
-        _ => false,
     }
 }

@@ -3,7 +3,8 @@
 use super::Malformed;
 use super::lines::Lines;
 use super::parse::{MAX_HEAD, content_length};
-use crate::sip::grammar::{is_token_byte, trim};
+use crate::sip::byte;
+use crate::sip::grammar::trim;
 use crate::sip::name::Name;
 
 /// What stands at the beginning of a stream's buffer.
@@ -28,7 +29,7 @@ pub fn frame(buffer: &[u8], max: usize) -> Result<Framed, Malformed> {
         [b'\r', b'\n', b'\r', b'\n', ..] => return Ok(Framed::KeepAlive(4)),
         [b'\r', b'\n', ..] => return Ok(Framed::KeepAlive(2)),
         // Seen at once, so that a TLS hello or a stray binary does not wait for 64 KiB.
-        [first, ..] if !is_token_byte(*first) => return Err(Malformed::new("request_line")),
+        [first, ..] if !byte::is(*first, byte::TOKEN) => return Err(Malformed::new("request_line")),
         _ => {}
     }
     let most = max.min(MAX_HEAD);

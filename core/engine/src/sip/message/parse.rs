@@ -1,10 +1,12 @@
 //! From bytes to the index of a message.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::lines::{Line, Lines};
 use super::{Framing, Header, Malformed, Message, Span, Start, Version};
-use crate::sip::grammar::{clamped_number, is_token, is_token_byte, trim, trim_start};
+use crate::sip::byte;
+use crate::sip::grammar::{clamped_number, trim, trim_start};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 
@@ -43,19 +45,19 @@ impl Message {
         }
         let body = lines.body().ok_or(no_end(&raw))?;
         let stray = lines.saw_stray_bytes();
-        let head = std::str::from_utf8(&raw[..body]).map_err(|_| Malformed::new("not_utf8"))?;
-        let start = start_line(head, first)?;
         if stray {
             fault = Some(Malformed::new("line_break"));
         }
         if !folded.is_empty() {
             raw = unfold(&raw, &folded);
         }
+        let head = ByteString::try_from(raw.slice(..body)).map_err(|_| Malformed::new("not_utf8"))?;
+        let start = start_line(&head, first)?;
         let mut message = Self {
             raw,
+            head,
             start,
             headers,
-            body,
             fault,
         };
         message.cut(framing)?;
@@ -64,11 +66,11 @@ impl Message {
 
     /// Cuts off what follows the body.
     fn cut(&mut self, framing: Framing) -> Result<(), Malformed> {
-        let rest = self.raw.len() - self.body;
+        let rest = self.raw.len() - self.head.len();
         let length = content_length(self.headers(Name::ContentLength));
         match (framing, length) {
             (Framing::Datagram, Ok(None)) => {}
-            (Framing::Datagram, Ok(Some(length))) if length <= rest => self.raw.truncate(self.body + length),
+            (Framing::Datagram, Ok(Some(length))) if length <= rest => self.raw.truncate(self.head.len() + length),
             (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::new("content_length"))),
             (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
             (Framing::Stream, _) => return Err(Malformed::new("content_length")),
@@ -114,31 +116,20 @@ fn span(start: usize, end: usize) -> Span {
     }
 }
 
-/// The part of `outer` without white space around it, as a span of the head; `from` is where `outer` begins.
-fn trimmed(outer: &[u8], from: usize) -> Span {
-    let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
-    let skipped = outer.iter().take_while(|b| space(b)).count();
-    let kept = outer[skipped..]
-        .iter()
-        .rposition(|b| !space(b))
-        .map_or(0, |last| last + 1);
-    span(from + skipped, from + skipped + kept)
-}
-
 fn header(raw: &[u8], line: Line) -> Option<Header> {
     let bytes = &raw[line.start..line.end];
-    let colon = memchr::memchr(b':', bytes)?;
-    let text = trimmed(&bytes[..colon], line.start);
-    let name = &raw[text.start as usize..text.end as usize];
-    let known = Name::of_bytes(name);
-    let is_token = || !name.is_empty() && name.iter().copied().all(is_token_byte);
-    if text.start as usize != line.start || known == Name::Other && !is_token() {
+    let len = byte::run(bytes, byte::TOKEN);
+    let colon = len + byte::run(&bytes[len..], byte::SPACE);
+    if len == 0 || bytes.get(colon) != Some(&b':') {
         return None;
     }
+    let start = colon + 1 + byte::run(&bytes[colon + 1..], byte::SPACE);
+    let space = |byte: &&u8| byte::is(**byte, byte::SPACE);
+    let end = bytes.len() - bytes[start..].iter().rev().take_while(space).count();
     Some(Header {
-        name: known,
-        text,
-        value: trimmed(&bytes[colon + 1..], line.start + colon + 1),
+        name: Name::of_bytes(&bytes[..len]),
+        text: span(line.start, line.start + len),
+        value: span(line.start + start, line.start + end),
     })
 }
 
@@ -154,20 +145,23 @@ fn unfold(raw: &[u8], folded: &[Line]) -> Bytes {
 }
 
 fn start_line(head: &str, line: Line) -> Result<Start, Malformed> {
+    let fault = Malformed::new("request_line");
     let text = &head[line.start..line.end];
     if line.folded {
-        return Err(Malformed::new("request_line"));
+        return Err(fault);
     }
     if text.get(..4).is_some_and(|t| t.eq_ignore_ascii_case("SIP/")) {
         return status_line(text).ok_or(Malformed::new("status_line"));
     }
-    request_line(text).ok_or(Malformed::new("request_line"))
+    request_line(text).ok_or(fault)
 }
 
 /// White space in the wrong places is left in the URI, where the check finds it.
 fn request_line(text: &str) -> Option<Start> {
-    let (token, rest) = text.split_once(' ').filter(|(token, _)| is_token(token))?;
-    let version_at = token.len() + 1 + trim(rest).rfind(' ')? + 1 + (rest.len() - trim_start(rest).len());
+    let (token, rest) = text.split_at(byte::run(text.as_bytes(), byte::TOKEN));
+    let rest = rest.strip_prefix(' ').filter(|_| !token.is_empty())?;
+    let last_space = trim(rest).bytes().rposition(|byte| byte == b' ')?;
+    let version_at = token.len() + 1 + last_space + 1 + (rest.len() - trim_start(rest).len());
     let version = &text[version_at..];
     if !version.get(..4)?.eq_ignore_ascii_case("SIP/") {
         return None;

@@ -25,7 +25,7 @@ use crate::io::{Flow, Packet, Transport};
 use crate::sip::message::{Framing, Message};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::write::Writer;
+use crate::sip::write::{Short, Writer};
 use crate::timer::{PATIENCE, T1, Timer};
 use crate::wire::Wire;
 
@@ -306,7 +306,7 @@ impl Transactions {
             method,
             flow,
             started: wire.now,
-            packet: Some(make(&branch(key, secret))),
+            packet: Some(make(branch(key, secret).as_str())),
             interval: T1,
             repeat_at: None,
             end_at: None,
@@ -377,11 +377,12 @@ impl Transactions {
             .filter(|t| t.identity == secret)
             .ok_or(Stray)?;
         let (status, reliable) = (response.status(), transaction.flow.transport.reliable());
-        if response.method() == Method::Cancel && transaction.method == Method::Invite {
+        let method = response.method();
+        if method == Method::Cancel && transaction.method == Method::Invite {
             transaction.repeat_at = None;
             return Ok(None);
         }
-        if response.method() != transaction.method {
+        if method != transaction.method {
             return Err(Stray);
         }
         let step = match &mut transaction.machine {
@@ -389,7 +390,7 @@ impl Transactions {
             Machine::NonInviteClient(machine) => machine.response(status, reliable),
             _ => return Err(Stray),
         };
-        let (owner, method) = (transaction.owner, transaction.method);
+        let owner = transaction.owner;
         if matches!(
             transaction.machine,
             Machine::NonInviteClient(NonInviteClient::Completed)
@@ -597,8 +598,8 @@ fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>, reason: Op
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stray;
 
-fn branch(key: Key, secret: u64) -> String {
-    format!("z9hG4bK{}.{secret:016x}", key.text())
+fn branch(key: Key, secret: u64) -> Short {
+    key.append(Short::new().text("z9hG4bK")).text(".").hexadecimal(secret, 16)
 }
 
 /// Where a response goes: RFC 3261 section 18.2.2 and RFC 3581.

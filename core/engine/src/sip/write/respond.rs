@@ -1,9 +1,8 @@
 //! The response to a request: what RFC 3261 section 8.2.6 copies from it, and what RFC 3581 adds.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::Writer;
+use super::{Short, Writer};
 use crate::sip::header::{NameAddr, Via};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -20,14 +19,14 @@ pub fn respond(
     let mut writer = Writer::response(status, phrase);
     for (at, element) in request.values(Name::Via).enumerate() {
         match Via::parse(element) {
-            Ok(via) if at == 0 => writer.add("Via", Stamped { via, source }),
-            _ => writer.add("Via", element),
+            Ok(via) if at == 0 => stamp(&mut writer, via, source),
+            _ => writer.add_pieces("Via", [element]),
         }
     }
     let writer = writer.copy(request, Name::From);
     let writer = match (request.header(Name::To), to_tag) {
-        (Some(to), Some(tag)) if lacks_tag(to) => writer.header("To", format_args!("{to};tag={tag}")),
-        (Some(to), _) => writer.header("To", to),
+        (Some(to), Some(tag)) if lacks_tag(to) => writer.pieces("To", [to, ";tag=", tag]),
+        (Some(to), _) => writer.pieces("To", [to]),
         (None, _) => writer,
     };
     let writer = writer.copy(request, Name::CallId).copy(request, Name::CSeq);
@@ -43,34 +42,39 @@ fn lacks_tag(to: &str) -> bool {
     NameAddr::parse(to).map_or(true, |to| to.tag().is_none())
 }
 
-/// The topmost Via as it goes back: what the sender itself claimed to have been received from is replaced.
-struct Stamped<'a> {
-    via: Via<'a>,
-    source: SocketAddr,
-}
-
-impl fmt::Display for Stamped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { via, source } = self;
-        write!(f, "SIP/2.0/{} {}", via.transport, via.host)?;
-        if let Some(port) = via.port {
-            write!(f, ":{port}")?;
-        }
-        let rport = via.rport().is_some();
-        for (name, value) in via.params() {
-            match value {
-                _ if name.eq_ignore_ascii_case("received") => Ok(()),
-                _ if name.eq_ignore_ascii_case("rport") => write!(f, ";rport={}", source.port()),
-                Some(value) => write!(f, ";{name}={value}"),
-                None => write!(f, ";{name}"),
-            }?;
-        }
-        if rport || !names(via.host, source.ip()) {
-            write!(f, ";received={}", source.ip())
-        } else {
-            Ok(())
+/// Adds the topmost Via as it goes back: what the sender itself claimed to have been received from is replaced.
+fn stamp(writer: &mut Writer, via: Via<'_>, source: SocketAddr) {
+    let line = writer.begin("Via");
+    for piece in ["SIP/2.0/", via.transport, " ", via.host] {
+        writer.put(piece);
+    }
+    if let Some(port) = via.port {
+        writer.put(":");
+        writer.put(Short::number(port.into()).as_str());
+    }
+    let port = Short::number(source.port().into());
+    let mut rport = false;
+    for (name, value) in via.params() {
+        let value = match value {
+            _ if name.eq_ignore_ascii_case("received") => continue,
+            _ if name.eq_ignore_ascii_case("rport") => {
+                rport = true;
+                Some(port.as_str())
+            }
+            value => value,
+        };
+        writer.put(";");
+        writer.put(name);
+        if let Some(value) = value {
+            writer.put("=");
+            writer.put(value);
         }
     }
+    if rport || !names(via.host, source.ip()) {
+        writer.put(";received=");
+        writer.put(Short::ip(source.ip()).as_str());
+    }
+    writer.end(line);
 }
 
 /// Whether the host of sent-by is this address; a name never is (RFC 3261 section 18.2.1).

@@ -1,0 +1,85 @@
+//! What each byte may be part of: one look into a table instead of many comparisons.
+
+/// May stand in a `token`.
+pub(crate) const TOKEN: u8 = 1;
+/// May stand in the user part or the password of a SIP URI, or begins an escape. The hash sign should be
+/// escaped, but phones that dial `#31#` do not.
+pub(crate) const USER: u8 = 1 << 1;
+/// May stand in a host name. The underscore is no part of one, but container names have it.
+pub(crate) const HOST: u8 = 1 << 2;
+/// May stand behind the at sign of a SIP URI. A second at sign would leave open which host is meant.
+pub(crate) const BEHIND_AT: u8 = 1 << 3;
+/// May stand in any URI.
+pub(crate) const URI: u8 = 1 << 4;
+/// May stand in a parameter's value that is not quoted. Wider than the grammar, which wants a token or a
+/// host: phones send URNs and URIs bare. What could be taken for another parameter, another element or
+/// another header stays out.
+pub(crate) const VALUE: u8 = 1 << 5;
+/// Linear white space once folding is undone.
+pub(crate) const SPACE: u8 = 1 << 6;
+/// May stand in a bare display name. Wider than words: phones send UTF-8, brackets and `@`. What separates
+/// addresses and parameters must be quoted.
+pub(crate) const WORDS: u8 = 1 << 7;
+
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        classes[at] = classes_of(at as u8);
+        at += 1;
+    }
+    classes
+};
+
+const fn classes_of(byte: u8) -> u8 {
+    let alphanumeric = byte.is_ascii_alphanumeric();
+    let space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let visible = byte > b' ' && byte != 0x7f;
+    let mut classes = 0;
+    if alphanumeric || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+        classes |= TOKEN;
+    }
+    if alphanumeric
+        || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'%')
+        || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/' | b'#')
+    {
+        classes |= USER;
+    }
+    if alphanumeric || matches!(byte, b'.' | b'-' | b'_') {
+        classes |= HOST;
+    }
+    if byte.is_ascii_graphic() && !matches!(byte, b'@' | b',' | b'\\' | b'<' | b'>' | b'"') {
+        classes |= BEHIND_AT;
+    }
+    if visible && !matches!(byte, b'<' | b'>' | b'"') {
+        classes |= URI;
+    }
+    if visible && !matches!(byte, b'"' | b',' | b';' | b'<' | b'>') {
+        classes |= VALUE;
+    }
+    if space {
+        classes |= SPACE;
+    }
+    if (space || byte >= b' ') && !matches!(byte, b'"' | b'\\' | b',' | b';' | b':' | b'<' | b'>' | 0x7f) {
+        classes |= WORDS;
+    }
+    classes
+}
+
+/// Whether a byte is of a class.
+#[inline]
+pub(crate) fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// How many bytes at the start are of a class.
+#[inline]
+pub(crate) fn run(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|byte| !is(*byte, class)).unwrap_or(bytes.len())
+}
+
+/// Whether all bytes are of a class.
+#[inline]
+pub(crate) fn all(text: &str, class: u8) -> bool {
+    run(text.as_bytes(), class) == text.len()
+}
