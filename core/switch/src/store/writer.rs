@@ -16,6 +16,9 @@ use super::{OnStored, StoreCounts};
 pub(super) const WAITING: usize = 100_000;
 /// Writes in one transaction: bounds how long the first of them waits.
 const GROUP: usize = 5_000;
+/// A commit begins so long after the one before it, or later: under load the groups grow, and a commit costs
+/// the same whatever is in it. What comes after a pause is committed at once.
+const PACE: Duration = Duration::from_millis(3);
 /// How long a plugin's changes wait after a commit failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -89,14 +92,20 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits for something to write; `None` when closed and empty.
-    fn take(&self) -> Option<Group> {
+    /// Waits for something to write, and until `not_before`; `None` when closed and empty.
+    fn take(&self, not_before: Instant) -> Option<Group> {
         let mut state = self.state();
         while state.writes.is_empty() && state.kv.is_empty() {
             if state.closed {
                 return None;
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let left = not_before.saturating_duration_since(Instant::now());
+        if !left.is_zero() && !state.closed {
+            drop(state);
+            std::thread::sleep(left);
+            state = self.state();
         }
         let group = state.writes.len().min(GROUP);
         let rest = state.writes.split_off(group);
@@ -119,9 +128,10 @@ impl Queue {
 
 /// Works until the queue is closed and empty.
 pub(super) fn run(mut connection: Connection, queue: &Queue, on_stored: &OnStored) {
-    while let Some(group) = queue.take() {
+    let mut begun = Instant::now();
+    while let Some(group) = queue.take(begun + PACE) {
         let rows = (group.writes.len() + group.kv.len()) as u64;
-        let begun = Instant::now();
+        begun = Instant::now();
         let outcome = commit(&mut connection, &group);
         let ok = outcome.is_ok();
         {
