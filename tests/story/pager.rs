@@ -527,6 +527,18 @@ fn strangers_are_refused_and_one_who_writes_too_fast_is_told_so() {
 }
 
 #[test]
+fn a_trusted_network_writes_as_fast_as_it_likes() {
+    let mut world = World::with(|config| {
+        config.message_rate = 1;
+        config.trusted = vec!["198.51.100.0/24".parse().unwrap()];
+    });
+    let (mut alice, ..) = phones();
+    for _ in 0..10 {
+        assert_eq!(send(&mut alice, &mut world, "carol", TEXT, "hi").status(), 202);
+    }
+}
+
+#[test]
 fn to_a_conference_a_participant_writes_as_in_its_call_and_others_only_where_they_may() {
     for outside in [false, true] {
         let mut world = World::with(|config| config.conferences[0].outside_messages = outside);

@@ -37,10 +37,12 @@ fn a_message_is_indexed_with_one_allocation_and_read_with_none() {
 
 #[test]
 fn what_was_received_in_a_buffer_of_its_own_costs_one_more_to_share() {
-    let own = sample("phone-invite").to_vec();
-    let message = Message::parse(own.into(), Framing::Datagram).unwrap();
-    assert_eq!(allocations(|| message.body()), 1);
-    assert_eq!(allocations(|| message.body()), 0);
+    let own = Bytes::from(sample("phone-invite").to_vec());
+    let mut message = None;
+    // The index, and what the sharers of the buffer share.
+    let parsed = allocations(|| message = Message::parse(own, Framing::Datagram).ok());
+    assert_eq!(parsed, 2);
+    assert_eq!(allocations(|| message.unwrap().body()), 0);
 }
 
 #[test]

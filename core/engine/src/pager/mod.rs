@@ -132,8 +132,8 @@ impl Engine {
         if hops_left(request).is_none() {
             return Err((483, "too_many_hops"));
         }
-        match identity.credential() {
-            Some(place) if !self.may_page(place) => Err((503, "rate_limited")),
+        match identity {
+            Identity::User(place) if !self.may_page(place) => Err((503, "rate_limited")),
             _ => Ok(()),
         }
     }

@@ -15,7 +15,7 @@ use crate::sip::grammar::List;
 use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
-use crate::sip::write::{Writer, default_phrase, quote_display};
+use crate::sip::write::{Short, Writer, default_phrase, quote_display};
 use crate::timer::PATIENCE;
 
 /// A message on its way to the contacts of a user.
@@ -89,23 +89,20 @@ impl Engine {
         };
         self.transactions
             .open_client(Method::Message, flow, owner, &mut self.wire, |branch| {
-                let mut writer = Writer::request("MESSAGE", target).header(
-                    "Via",
-                    format_args!("SIP/2.0/{} {sent_by};branch={branch};rport", flow.transport.via()),
-                );
+                let mut writer = Writer::request("MESSAGE", target).via(flow.transport, sent_by, branch);
                 for route in List::new(path) {
-                    writer = writer.header("Route", route);
+                    writer = writer.pieces("Route", [route]);
                 }
                 let (name, from) = (sheet.name, sheet.from);
-                let writer = writer.header("Max-Forwards", sheet.hops);
+                let writer = writer.pieces("Max-Forwards", [Short::number(sheet.hops.into()).as_str()]);
                 let writer = match name {
-                    "" => writer.header("From", format_args!("<{from}>;tag={tag}")),
-                    name => writer.header("From", format_args!("{} <{from}>;tag={tag}", quote_display(name))),
+                    "" => writer.pieces("From", ["<", from, ">;tag=", &tag]),
+                    name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", &tag]),
                 };
                 let writer = writer
-                    .header("To", format_args!("<{}>", sheet.to))
-                    .header("Call-ID", call_id)
-                    .header("CSeq", "1 MESSAGE");
+                    .pieces("To", ["<", &sheet.to, ">"])
+                    .pieces("Call-ID", [&call_id])
+                    .pieces("CSeq", ["1 MESSAGE"]);
                 let writer = match sheet.id {
                     Some(id) => writer.header("Message-ID", format_args!("{id:032x}")),
                     None => writer,
