@@ -16,11 +16,12 @@ use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
+use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 use cordboard_model::media::{MediaCommand, MediaEvent};
-use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -86,6 +87,7 @@ pub(crate) enum Answer {
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
+    Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
     Stop,
 }
 
@@ -145,6 +147,13 @@ impl ControlHandle {
         let (sender, receiver) = oneshot::channel();
         self.answer(Answer::Bans(sender));
         receiver.await.ok()
+    }
+
+    /// Who is in a conference now; `None` if it is not alive, or control has ended.
+    pub(crate) async fn participants(&self, id: ConferenceId) -> Option<Vec<Participant>> {
+        let (sender, receiver) = oneshot::channel();
+        self.answer(Answer::Participants(id, sender));
+        receiver.await.ok()?
     }
 
     fn wake(&self) {
@@ -417,6 +426,10 @@ impl Control {
                 }
                 Answer::Bans(reply) => {
                     let _ = reply.send(self.engine.bans(self.clock.now())); // as above
+                    continue;
+                }
+                Answer::Participants(id, reply) => {
+                    let _ = reply.send(self.engine.participants(id)); // as above
                     continue;
                 }
                 Answer::Stop => return false,

@@ -5,6 +5,7 @@
 
 mod count;
 mod operator;
+mod quality;
 mod route;
 mod server;
 #[cfg(test)]
@@ -16,6 +17,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cordboard_engine::limits::Ban;
+use cordboard_engine::quality::Participant;
+use cordboard_model::ConferenceId;
+use cordboard_model::media::LegTotals;
 use tokio::sync::watch;
 
 use crate::config::resolved::Http;
@@ -26,6 +30,15 @@ pub(crate) use server::{bind, serve};
 
 /// Collects what all workers have counted.
 pub(crate) type TakeSnapshot = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Snapshot> + Send>> + Send + Sync>;
+
+/// Who is in a conference, each with what its media has moved; `None` if it is not alive.
+pub(crate) type TakeQuality = Arc<
+    dyn Fn(
+            ConferenceId,
+        ) -> Pin<Box<dyn Future<Output = Option<Vec<(Participant, Option<LegTotals>)>>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// Lists the sources that are banned.
 pub(crate) type TakeBans = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Ban>> + Send>> + Send + Sync>;
@@ -82,6 +95,8 @@ pub(crate) struct HttpSetup {
     pub(crate) tokens: watch::Receiver<Vec<[u8; 32]>>,
     /// For `/v1/bans`.
     pub(crate) bans: TakeBans,
+    /// For `/v1/conferences/{id}/stats`.
+    pub(crate) quality: TakeQuality,
     /// For HTTPS.
     pub(crate) keys: Arc<Keys>,
 }

@@ -17,6 +17,8 @@ use super::HttpSetup;
 use super::count::Counters;
 use crate::metric::Exporter;
 
+/// What is known of the media of everybody in a conference.
+const STATS: &str = "/v1/conferences/{id}/stats";
 const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -36,6 +38,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/healthz", get(|| async { answer(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
         .route("/v1/bans", get(super::operator::bans))
+        .route(STATS, get(super::quality::stats))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(shared))
@@ -66,6 +69,7 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/v1/bans") => "/v1/bans",
+        Some(STATS) => STATS,
         _ => "other",
     };
     shared
