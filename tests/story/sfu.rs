@@ -495,6 +495,50 @@ fn who_comes_in_muted_is_not_seen_either() {
     ));
 }
 
+#[test]
+fn a_browser_that_brings_no_offer_gets_ours_and_answers_in_the_ack() {
+    let mut world = World::new();
+    let mut alice = Browser::new("alice", 1);
+    let uri = "sip:3000@lab.test";
+    let headers = format!("Contact: {}\r\n", alice.phone.contact());
+    let (cseq, response) = alice
+        .phone
+        .request_in(&mut world, "late", 1, "INVITE", uri, &headers, b"");
+    assert_eq!(response.status(), 200);
+    let text = body(&response);
+    let session = Session::parse(&text).unwrap();
+    let directions: Vec<&str> = session.media.iter().map(direction).collect();
+    assert_eq!(directions, ["sendrecv", "recvonly"], "{text}");
+    alice.line.call_id = "late".into();
+    alice.line.own = "<sip:alice@lab.test>;tag=alice1".into();
+    alice.line.cseq = cseq;
+    alice.line.learn(&response);
+    let answer = alice.answer_to(&text);
+    let kind = "Content-Type: application/sdp\r\n";
+    alice
+        .phone
+        .send(&mut world, &alice.line, "ACK", cseq, kind, answer.as_bytes());
+    let setup = setup_of(&world, legs(&world)[0]);
+    assert!(setup.audio.is_some() && matches!(setup.video[0].flow, VideoFlow::Publish { .. }));
+    alice.mids = vec!["0".into(), "1".into()];
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    assert_eq!(alice.looks(&mut world).len(), 1);
+    assert_eq!(bob.looks(&mut world).len(), 1);
+}
+
+#[test]
+fn requests_inside_a_call_name_the_contact_that_the_browser_gave() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice"]);
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    let offer = browsers[0].offered(&mut world);
+    assert_eq!(offer.request_uri(), "sip:alice9f@alice.invalid;transport=ws");
+    assert!(offer.header(Name::Contact).unwrap().contains("sip:3000@"));
+    assert_eq!(offer.header(Name::SessionExpires), Some("90;refresher=uas"));
+}
+
 fn command(world: &mut World, command: ConferenceCommand) {
     let id = ConferenceId(0xc0);
     world.handle(Input::Conference { id, command });
