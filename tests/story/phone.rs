@@ -75,8 +75,12 @@ impl Phone {
         self
     }
 
+    /// What runs in a browser has no address that it knows (RFC 7118 section 5.1).
     pub(crate) fn contact(&self) -> String {
-        format!("<sip:{}@{}>", self.name, self.flow.peer)
+        match self.flow.transport {
+            Transport::Ws | Transport::Wss => format!("<sip:{0}9f@{0}.invalid;transport=ws>", self.name),
+            _ => format!("<sip:{}@{}>", self.name, self.flow.peer),
+        }
     }
 
     /// Something to tell this phone's calls apart by.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use cordboard_engine::io::Input;
+use cordboard_engine::io::{ConferenceCommand, Input};
 use cordboard_engine::sdp::Session;
 use cordboard_engine::sip::name::Name;
-use cordboard_model::LegId;
 use cordboard_model::media::peer::{PeerCommand, PeerEvent, PeerLoss, PeerSetup, VideoCodec, VideoFlow};
 use cordboard_model::media::{Codec, Direction, MediaCommand, MediaEvent};
+use cordboard_model::{ConferenceId, LegId, ParticipantId};
 
 use crate::browser::{Browser, attribute, audio_offer_of, body, direction};
 use crate::phone::Phone;
@@ -493,6 +493,102 @@ fn who_comes_in_muted_is_not_seen_either() {
         setup.video[0].flow,
         VideoFlow::Publish { muted: true, .. }
     ));
+}
+
+#[test]
+fn a_browser_that_brings_no_offer_gets_ours_and_answers_in_the_ack() {
+    let mut world = World::new();
+    let mut alice = Browser::new("alice", 1);
+    let uri = "sip:3000@lab.test";
+    let headers = format!("Contact: {}\r\n", alice.phone.contact());
+    let (cseq, response) = alice
+        .phone
+        .request_in(&mut world, "late", 1, "INVITE", uri, &headers, b"");
+    assert_eq!(response.status(), 200);
+    let text = body(&response);
+    let session = Session::parse(&text).unwrap();
+    let directions: Vec<&str> = session.media.iter().map(direction).collect();
+    assert_eq!(directions, ["sendrecv", "recvonly"], "{text}");
+    alice.line.call_id = "late".into();
+    alice.line.own = "<sip:alice@lab.test>;tag=alice1".into();
+    alice.line.cseq = cseq;
+    alice.line.learn(&response);
+    let answer = alice.answer_to(&text);
+    let kind = "Content-Type: application/sdp\r\n";
+    alice
+        .phone
+        .send(&mut world, &alice.line, "ACK", cseq, kind, answer.as_bytes());
+    let setup = setup_of(&world, legs(&world)[0]);
+    assert!(setup.audio.is_some() && matches!(setup.video[0].flow, VideoFlow::Publish { .. }));
+    alice.mids = vec!["0".into(), "1".into()];
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    assert_eq!(alice.looks(&mut world).len(), 1);
+    assert_eq!(bob.looks(&mut world).len(), 1);
+}
+
+#[test]
+fn requests_inside_a_call_name_the_contact_that_the_browser_gave() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice"]);
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    let offer = browsers[0].offered(&mut world);
+    assert_eq!(offer.request_uri(), "sip:alice9f@alice.invalid;transport=ws");
+    assert!(offer.header(Name::Contact).unwrap().contains("sip:3000@"));
+    assert_eq!(offer.header(Name::SessionExpires), Some("90;refresher=uas"));
+}
+
+fn command(world: &mut World, command: ConferenceCommand) {
+    let id = ConferenceId(0xc0);
+    world.handle(Input::Conference { id, command });
+}
+
+#[test]
+fn whom_a_moderator_mutes_is_not_forwarded_until_it_may_speak_again() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob"]);
+    let leg = legs(&world)[1];
+    for muted in [true, false] {
+        let participant = ParticipantId(leg.0);
+        command(&mut world, ConferenceCommand::Mute { participant, muted });
+        let flow = setup_of(&world, leg).video.remove(0).flow;
+        assert!(
+            matches!(flow, VideoFlow::Publish { muted: now, .. } if now == muted),
+            "{flow:?}"
+        );
+    }
+    for browser in &mut browsers {
+        browser.is_left_alone(&mut world);
+    }
+}
+
+#[test]
+fn who_is_put_out_while_thinking_about_an_offer_hears_bye_after_the_ack() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice"]);
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    let open = browsers[0].offered(&mut world);
+    let participant = ParticipantId(legs(&world)[0].0);
+    command(&mut world, ConferenceCommand::Kick { participant });
+    browsers[0].is_left_alone(&mut world);
+    browsers[0].answers(&mut world, &open);
+    browsers[0].phone.gets(&mut world, "BYE", true);
+    assert!(bob.looks(&mut world).is_empty());
+}
+
+#[test]
+fn the_end_of_a_conference_is_one_bye_for_each_and_no_offer() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob", "carol"]);
+    command(&mut world, ConferenceCommand::End);
+    for browser in &mut browsers {
+        browser.phone.gets(&mut world, "BYE", true);
+        browser.is_left_alone(&mut world);
+    }
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod engine;
 pub mod io;
 pub mod limits;
 mod pager;
+pub mod quality;
 pub mod record;
 mod registration;
 pub mod sdp;

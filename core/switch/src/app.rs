@@ -1,5 +1,6 @@
 //! Runs the switch: wires what the config asks for, serves, and ends.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cordboard_engine::Engine;
 use cordboard_engine::io::{Flow, StoreWrite};
+use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_host::{Asked, Host, HostConfig};
 use cordboard_media::Identity;
 use cordboard_model::media::peer::PeerCommand;
 use cordboard_model::media::{MediaCommand, MediaEvent};
-use cordboard_model::{Ask, ShardId, Ticket};
+use cordboard_model::{Ask, LegId, ShardId, Ticket};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -23,7 +25,7 @@ use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
-use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeSnapshot};
+use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeQuality, TakeSnapshot};
 use crate::log::Level;
 use crate::metric::Snapshot;
 use crate::net::bind::{Bound, Stream};
@@ -255,6 +257,7 @@ async fn serve(
         tokens: running.tokens.subscribe(),
         bans: take_bans(served),
         chat: ChatDoor::new(served.control.clone()),
+        quality: take_quality(served),
         keys: Arc::clone(&running.connections.keys),
     };
     let http = http::bind(&config.http).await?;
@@ -316,6 +319,30 @@ fn take_bans(served: &Served) -> TakeBans {
     Arc::new(move || {
         let control = control.clone();
         Box::pin(async move { control.bans().await.unwrap_or_default() })
+    })
+}
+
+/// Participants come from control, what they have moved from their shards.
+fn take_quality(served: &Served) -> TakeQuality {
+    let (control, shards) = (served.control.clone(), Arc::clone(&served.shards));
+    Arc::new(move |id| {
+        let (control, shards) = (control.clone(), Arc::clone(&shards));
+        Box::pin(async move {
+            let participants = control.participants(id).await?;
+            let mut totals = HashMap::new();
+            for (place, shard) in shards.iter().enumerate() {
+                let here = participants.iter().filter(|p| usize::from(p.shard.0) == place);
+                let legs: Vec<LegId> = here.map(|participant| participant.leg).collect();
+                if !legs.is_empty() {
+                    totals.extend(shard.totals(legs).await);
+                }
+            }
+            let with = |participant: Participant| {
+                let moved = totals.get(&participant.leg).copied();
+                (participant, moved)
+            };
+            Some(participants.into_iter().map(with).collect())
+        })
     })
 }
 

@@ -19,11 +19,12 @@ use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
+use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 use cordboard_model::media::{MediaCommand, MediaEvent};
-use cordboard_model::{Ask, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -93,6 +94,7 @@ pub(crate) enum Answer {
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
+    Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
     Stop,
 }
 
@@ -387,6 +389,10 @@ impl Control {
                 }
                 Answer::Bans(reply) => {
                     let _ = reply.send(self.engine.bans(self.clock.now())); // as above
+                    continue;
+                }
+                Answer::Participants(id, reply) => {
+                    let _ = reply.send(self.engine.participants(id)); // as above
                     continue;
                 }
                 Answer::Stop => return false,

@@ -21,10 +21,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use cordboard_media::Counts;
-use cordboard_model::ShardId;
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
-use cordboard_model::media::{MediaCommand, MediaEvent};
+use cordboard_model::media::{LegTotals, MediaCommand, MediaEvent};
+use cordboard_model::{LegId, ShardId};
 use mio::Waker;
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 
@@ -95,6 +96,8 @@ pub(crate) enum ShardUnreachable {
 /// What is sent to the thread.
 enum Message {
     Command(MediaCommand),
+    /// What these legs have moved so far; those that are gone are left out.
+    Totals(Vec<LegId>, oneshot::Sender<Vec<(LegId, LegTotals)>>),
     Stop,
 }
 
@@ -149,6 +152,17 @@ impl ShardHandle {
                 TrySendError::Disconnected(_) => ShardUnreachable::Gone,
             }
         })
+    }
+
+    /// What these legs have moved so far; those that are gone are left out, and all of them where the thread has
+    /// too much to do.
+    pub(crate) async fn totals(&self, legs: Vec<LegId>) -> Vec<(LegId, LegTotals)> {
+        let (sender, receiver) = oneshot::channel();
+        if self.sender.try_send(Message::Totals(legs, sender)).is_err() {
+            return Vec::new();
+        }
+        self.wake();
+        receiver.await.unwrap_or_default()
     }
 
     /// What the thread counted; at most a quarter of a second old while legs are open.

@@ -65,6 +65,9 @@ impl Engine {
 
     /// Every call that is still up at the end of a drain.
     pub(crate) fn hang_up_all(&mut self) {
+        for conference in self.conferences.values_mut() {
+            conference.ending = true;
+        }
         let mut alive: Vec<_> = self.conferences.keys().copied().collect();
         alive.sort_unstable(); // the same inputs give the same outputs
         for id in alive {

@@ -70,6 +70,14 @@ impl Engine {
 
     /// Everybody else in a place is told what has changed there.
     pub(crate) fn others_look(&mut self, key: Key, place: Place) {
+        if let Place::Conference(id) = place
+            && self
+                .conferences
+                .get(&id)
+                .is_none_or(|conference| conference.ending)
+        {
+            return; // they are about to leave too
+        }
         let others = self.audience(place).into_iter().filter(|other| *other != key);
         for other in others.collect::<Vec<_>>() {
             self.videos_changed(other);

@@ -154,7 +154,7 @@ static TLS: Section = Section {
 
 static HTTP: Section = Section {
     name: "http",
-    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
         key("tls", SOCKETS, NONE, "Addresses for HTTPS."),

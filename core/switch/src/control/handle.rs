@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cordboard_engine::limits::Ban;
+use cordboard_engine::quality::Participant;
+use cordboard_model::ConferenceId;
 use mio::Waker;
 use tokio::sync::{mpsc, oneshot};
 
@@ -46,6 +48,13 @@ impl ControlHandle {
         let (sender, receiver) = oneshot::channel();
         self.answer(Answer::Bans(sender));
         receiver.await.ok()
+    }
+
+    /// Who is in a conference now; `None` if it is not alive, or control has ended.
+    pub(crate) async fn participants(&self, id: ConferenceId) -> Option<Vec<Participant>> {
+        let (sender, receiver) = oneshot::channel();
+        self.answer(Answer::Participants(id, sender));
+        receiver.await.ok()?
     }
 
     fn wake(&self) {

@@ -5,6 +5,7 @@
 
 mod count;
 mod operator;
+mod quality;
 mod rooms;
 mod route;
 mod server;
@@ -18,6 +19,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cordboard_engine::limits::Ban;
+use cordboard_engine::quality::Participant;
+use cordboard_model::ConferenceId;
+use cordboard_model::media::LegTotals;
 use tokio::sync::watch;
 
 use crate::chat::ChatDoor;
@@ -29,6 +33,15 @@ pub(crate) use server::{bind, serve};
 
 /// Collects what all workers have counted.
 pub(crate) type TakeSnapshot = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Snapshot> + Send>> + Send + Sync>;
+
+/// Who is in a conference, each with what its media has moved; `None` if it is not alive.
+pub(crate) type TakeQuality = Arc<
+    dyn Fn(
+            ConferenceId,
+        ) -> Pin<Box<dyn Future<Output = Option<Vec<(Participant, Option<LegTotals>)>>> + Send>>
+        + Send
+        + Sync,
+>;
 
 /// Lists the sources that are banned.
 pub(crate) type TakeBans = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Ban>> + Send>> + Send + Sync>;
@@ -87,6 +100,8 @@ pub(crate) struct HttpSetup {
     pub(crate) bans: TakeBans,
     /// For `/v1/rooms` and `/signaling`.
     pub(crate) chat: ChatDoor,
+    /// For `/v1/conferences/{id}/stats`.
+    pub(crate) quality: TakeQuality,
     /// For HTTPS.
     pub(crate) keys: Arc<Keys>,
 }

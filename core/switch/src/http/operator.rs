@@ -41,7 +41,7 @@ pub(super) async fn bans(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
     answer(StatusCode::OK, JSON, format!("{}\n", json!({ "bans": bans })))
 }
 
-fn unauthorized() -> Response {
+pub(super) fn unauthorized() -> Response {
     let message = "send a token of `[[account]] tokens` as X-Auth-Token or as a Bearer token";
     let body = json!({ "error": "unauthorized", "message": message });
     let mut response = answer(StatusCode::UNAUTHORIZED, JSON, format!("{body}\n"));
@@ -53,7 +53,7 @@ fn unauthorized() -> Response {
 
 /// Whether a request holds one of the tokens. Hashes are compared, so how long it takes tells nothing
 /// about the tokens themselves.
-fn opens(headers: &HeaderMap, tokens: &[[u8; 32]]) -> bool {
+pub(super) fn opens(headers: &HeaderMap, tokens: &[[u8; 32]]) -> bool {
     let bearer = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.as_bytes().split_first_chunk::<7>())

@@ -17,6 +17,8 @@ use super::HttpSetup;
 use super::count::Counters;
 use crate::metric::Exporter;
 
+/// What is known of the media of everybody in a conference.
+const STATS: &str = "/v1/conferences/{id}/stats";
 const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -42,6 +44,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
             post(super::rooms::start_invited),
         )
         .route("/signaling", get(super::signaling::signaling))
+        .route(STATS, get(super::quality::stats))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(shared))
@@ -75,6 +78,7 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/v1/rooms/{room_id}/start") => "/v1/rooms/{room_id}/start",
         Some("/v1/rooms/{room_id}/start_invited") => "/v1/rooms/{room_id}/start_invited",
         Some("/signaling") => "/signaling",
+        Some(STATS) => STATS,
         _ => "other",
     };
     shared

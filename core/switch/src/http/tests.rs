@@ -3,8 +3,10 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cordboard_engine::limits::Offence;
-use cordboard_model::Time;
+use cordboard_engine::io::Transport;
+use cordboard_engine::limits::{Offence, Scope};
+use cordboard_model::media::{Codec, PeerReport};
+use cordboard_model::{LegId, ShardId, Time};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -54,6 +56,9 @@ async fn start(connections: usize, timeout: Duration) -> Server {
             Box::pin(async move { vec![ban] })
         }),
         chat: ChatDoor::new(ControlParts::new().unwrap().1),
+        quality: Arc::new(|id| {
+            Box::pin(async move { (id == ConferenceId(0xc0)).then(|| vec![participant()]) })
+        }),
         keys: Arc::new(Keys::new(Material::new(None, &Roots::none()).unwrap())),
     };
     let (stop, stopped) = oneshot::channel();
@@ -122,6 +127,73 @@ async fn each_route_answers() {
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
+}
+
+/// Alice, in a browser.
+fn participant() -> (Participant, Option<LegTotals>) {
+    let alice = Participant {
+        channel: "1800000000.7".into(),
+        name: "Alice".into(),
+        user: Some("alice".into()),
+        transport: Transport::Wss,
+        since: Time::from_unix_seconds(1_800_000_000),
+        codec: Some(Codec::Opus),
+        muted: false,
+        deaf: false,
+        webrtc: true,
+        shows: true,
+        sees: 3,
+        leg: LegId(7),
+        shard: ShardId(0),
+    };
+    let totals = LegTotals {
+        packets_in: 50,
+        packets_out: 49,
+        lost: 1,
+        peer: Some(PeerReport {
+            lost: 2,
+            jitter_ms: 1.5,
+            round_trip: Some(Duration::from_millis(20)),
+        }),
+        ..LegTotals::default()
+    };
+    (alice, Some(totals))
+}
+
+#[tokio::test]
+async fn quality_is_for_those_with_a_token() {
+    let server = start(10, LONG).await;
+    let ask_of = async |id: &str, header: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!(
+            "GET /v1/conferences/{id}/stats HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        whole(stream).await
+    };
+    let (id, token) = ("000000000000000000000000000000c0", "X-Auth-Token: lab-token\r\n");
+    assert!(ask_of(id, "").await.starts_with("HTTP/1.1 401"));
+    for nobody in ["x", "000000000000000000000000000000c1"] {
+        assert!(
+            ask_of(nobody, token).await.starts_with("HTTP/1.1 404"),
+            "{nobody}"
+        );
+    }
+    let answer = ask_of(id, token).await;
+    let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let alice = &body["participants"][0];
+    assert_eq!(
+        (alice["channel"].as_str(), alice["sees"].as_u64()),
+        (Some("1800000000.7"), Some(3))
+    );
+    assert_eq!(
+        alice["received"],
+        serde_json::json!({"packets": 50, "lost": 1, "late": 0, "jitter_ms": 0.0})
+    );
+    assert_eq!(
+        alice["sent"],
+        serde_json::json!({"packets": 49, "lost": 2, "jitter_ms": 1.5, "round_trip_ms": 20.0})
+    );
 }
 
 #[tokio::test]

@@ -158,6 +158,10 @@ impl Worker {
                     self.shard.command(command, self.clock.now());
                     self.flush();
                 }
+                Ok(Message::Totals(legs, reply)) => {
+                    let totals = |leg: LegId| Some((leg, self.shard.leg(leg)?));
+                    let _ = reply.send(legs.into_iter().filter_map(totals).collect()); // nobody may wait any more
+                }
                 Err(TryRecvError::Empty) => return true,
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return false,
             }
