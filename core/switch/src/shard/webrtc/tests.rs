@@ -43,8 +43,10 @@ impl Line {
             Self::Tcp(stream, _) => {
                 let framed = [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
                 // In two pieces: frames do not arrive as they were sent.
-                stream.write_all(&framed[..1]).unwrap();
-                stream.write_all(&framed[1..]).unwrap();
+                // A connection that has been closed is seen by reading.
+                for piece in [&framed[..1], &framed[1..]] {
+                    let _ = stream.write_all(piece);
+                }
             }
         }
     }
