@@ -67,7 +67,7 @@ impl Rtc {
         let peer = &self.peers[at];
         let (leg, key) = (peer.leg, peer.key);
         house.outbox.push(leg, false, source, None, |out| {
-            check.accept(out, source, peer.ice.key())
+            check.accept(out, source, peer.ice.key());
         });
         house.counts.peers.checks += 1;
         if proven.moved
@@ -104,7 +104,7 @@ impl Rtc {
         let proven = !matches!(refusal, Refusal::BadRequest | Refusal::Unauthenticated);
         let key = proven.then_some(peer.ice.key());
         house.outbox.push(peer.leg, false, source, None, |out| {
-            check.refuse(out, refusal, key)
+            check.refuse(out, refusal, key);
         });
     }
 
