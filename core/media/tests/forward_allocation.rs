@@ -39,6 +39,11 @@ struct Prepared {
 
 /// Everything that the browsers will send, protected before anything is counted.
 fn prepare(world: &mut World) -> Vec<Prepared> {
+    // The first packet goes the whole way, so that each subscriber knows its numbers.
+    world
+        .browser(1)
+        .send(&rtp(96, u16::MAX, 0, VIDEO_SSRC, &vp8(true, 0)));
+    world.run(50);
     let mut prepared = Vec::new();
     for at in 0..PACKETS {
         let source = world.browser(1).address;
@@ -62,15 +67,17 @@ fn prepare(world: &mut World) -> Vec<Prepared> {
         if at % 20 == 0 {
             let leg = 2 + u64::from(at) % SUBSCRIBERS;
             let browser = world.browser(leg);
-            // Its numbers begin where the shard chose; most of what it asks for is there, some is not.
+            // Most of what it asks for is there, some is not.
             let first = browser
                 .media
-                .first()
-                .map_or(0, |(_, packet)| u16::from_be_bytes([packet[2], packet[3]]));
-            let bytes = browser.protect_control(&nack(
-                0xa001,
-                [first.wrapping_add(at), first.wrapping_add(at + 900)].into_iter(),
-            ));
+                .iter()
+                .find(|(_, packet)| packet[8..12] == 0xa001u32.to_be_bytes());
+            let first = first
+                .map(|(_, packet)| u16::from_be_bytes([packet[2], packet[3]]))
+                .unwrap();
+            let newest = first.wrapping_add(at);
+            let asked = [newest.wrapping_sub(10), newest.wrapping_add(900)];
+            let bytes = browser.protect_control(&nack(0xa001, asked.into_iter()));
             let source = browser.address;
             prepared.push(Prepared {
                 source,

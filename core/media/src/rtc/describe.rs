@@ -29,9 +29,10 @@ impl Rtc {
             let stale: Vec<_> = peer.ice.addresses().collect();
             peer.ice.forget();
             for address in stale {
-                self.by_address.remove(&address);
+                self.leave(at, address);
             }
         }
+        let peer = &mut self.peers[at];
         peer.ice.describe(&setup.ice.ufrag, now);
         peer.fingerprints.clone_from(&setup.fingerprints);
         let identity = &self.config.identity;

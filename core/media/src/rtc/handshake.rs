@@ -57,17 +57,17 @@ impl Rtc {
         {
             return Err(DropReason::AddressTaken);
         }
-        let peer = &mut self.peers[at];
-        let proven = peer.ice.prove(&check, source, now);
+        let proven = self.peers[at].ice.prove(&check, source, now);
         if let Some(forgotten) = proven.forgotten {
-            self.by_address.remove(&forgotten);
+            self.leave(at, forgotten);
         }
         if proven.new || holder.is_some() {
             self.by_address.insert(source, at);
         }
+        let peer = &self.peers[at];
         let (leg, key) = (peer.leg, peer.key);
         house.outbox.push(leg, false, source, None, |out| {
-            check.accept(out, source, peer.ice.key())
+            check.accept(out, source, peer.ice.key());
         });
         house.counts.peers.checks += 1;
         if proven.moved
@@ -77,6 +77,13 @@ impl Rtc {
         }
         self.reach(at, house, now);
         Ok(())
+    }
+
+    /// The peer is not at this address any more.
+    pub(super) fn leave(&mut self, at: usize, address: SocketAddr) {
+        if self.by_address.get(&address) == Some(&at) {
+            self.by_address.remove(&address);
+        }
     }
 
     /// Error answers are few: they go to whoever names a fragment of ours.
@@ -97,7 +104,7 @@ impl Rtc {
         let proven = !matches!(refusal, Refusal::BadRequest | Refusal::Unauthenticated);
         let key = proven.then_some(peer.ice.key());
         house.outbox.push(peer.leg, false, source, None, |out| {
-            check.refuse(out, refusal, key)
+            check.refuse(out, refusal, key);
         });
     }
 

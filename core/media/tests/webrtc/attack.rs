@@ -214,10 +214,9 @@ fn garbage_and_replays_at_a_live_peer_are_dropped() {
     }
     let counts = world.shard.counts();
     assert!(counts.dropped_for(DropReason::Unauthentic) > 9000);
-    assert_eq!(
-        counts.dropped_for(DropReason::Replayed) - before.dropped_for(DropReason::Replayed),
-        1000
-    );
+    // Some of the garbage has the number of an old packet.
+    let replayed = counts.dropped_for(DropReason::Replayed) - before.dropped_for(DropReason::Replayed);
+    assert!((1000..1200).contains(&replayed), "{replayed}");
     assert_eq!(counts.packets_in, before.packets_in);
     assert!(heard(&mut world, 300) > 30);
 }
