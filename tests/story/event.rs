@@ -123,7 +123,7 @@ fn one_who_comes_in_is_welcomed_with_everybody_and_the_others_hear_of_it() {
     assert_eq!(types(&welcome), ["Welcome"]);
     let bridge = json!({
         "id": "00000000-0000-0000-0000-0000000000c0", "name": "Daily",
-        "creationtime": "2027-01-15T08:00:00.000+0000", "video_mode": "none",
+        "creationtime": "2027-01-15T08:00:00.000+0000", "video_mode": "sfu",
     });
     let channel = |line: &Line, name: &str, display: &str, admin: bool, time: &str, id: &Value| {
         json!({

@@ -261,7 +261,7 @@ fn id_of(message: &PendingPager, to: &str) -> u128 {
     let from = request.header(Name::From).unwrap_or_default();
     let number = request.header(Name::CSeq).unwrap_or_default();
     let kind = request.header(Name::ContentType).unwrap_or_default();
-    for part in [&message.uri, to, from, request.call_id(), number, kind] {
+    for part in [message.uri.as_str(), to, from, request.call_id(), number, kind] {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }

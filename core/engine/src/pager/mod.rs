@@ -119,7 +119,7 @@ impl Engine {
             let config = self.conference_config(id);
             match config {
                 Some(config) if !config.outside_messages => return Err((403, "not_a_participant")),
-                Some(config) if !config.chat => return Err((403, "disabled")),
+                Some(config) if !config.chat || !self.chat_is_enabled(id) => return Err((403, "disabled")),
                 _ => {}
             }
         }
