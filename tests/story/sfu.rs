@@ -495,6 +495,58 @@ fn who_comes_in_muted_is_not_seen_either() {
     ));
 }
 
+fn command(world: &mut World, command: ConferenceCommand) {
+    let id = ConferenceId(0xc0);
+    world.handle(Input::Conference { id, command });
+}
+
+#[test]
+fn whom_a_moderator_mutes_is_not_forwarded_until_it_may_speak_again() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob"]);
+    let leg = legs(&world)[1];
+    for muted in [true, false] {
+        let participant = ParticipantId(leg.0);
+        command(&mut world, ConferenceCommand::Mute { participant, muted });
+        let flow = setup_of(&world, leg).video.remove(0).flow;
+        assert!(
+            matches!(flow, VideoFlow::Publish { muted: now, .. } if now == muted),
+            "{flow:?}"
+        );
+    }
+    for browser in &mut browsers {
+        browser.is_left_alone(&mut world);
+    }
+}
+
+#[test]
+fn who_is_put_out_while_thinking_about_an_offer_hears_bye_after_the_ack() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice"]);
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    let open = browsers[0].offered(&mut world);
+    let participant = ParticipantId(legs(&world)[0].0);
+    command(&mut world, ConferenceCommand::Kick { participant });
+    browsers[0].is_left_alone(&mut world);
+    browsers[0].answers(&mut world, &open);
+    browsers[0].phone.gets(&mut world, "BYE", true);
+    assert!(bob.looks(&mut world).is_empty());
+}
+
+#[test]
+fn the_end_of_a_conference_is_one_bye_for_each_and_no_offer() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob", "carol"]);
+    command(&mut world, ConferenceCommand::End);
+    for browser in &mut browsers {
+        browser.phone.gets(&mut world, "BYE", true);
+        browser.is_left_alone(&mut world);
+    }
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
+}
+
 #[test]
 fn a_browser_that_brings_no_offer_gets_ours_and_answers_in_the_ack() {
     let mut world = World::new();
