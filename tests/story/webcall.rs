@@ -1,7 +1,8 @@
-//! Browsers in calls between users: with phones, and with each other.
+//! Browsers in calls between users, with phones and with each other; and browsers whose connection breaks.
 
 use std::time::Duration;
 
+use cordboard_engine::io::Input;
 use cordboard_engine::sdp::Session;
 
 use crate::browser::{Browser, body};
@@ -84,4 +85,49 @@ fn browsers_that_call_each_other_see_each_other() {
     bob.phone.gets(&mut world, "BYE", true);
     world.advance(Duration::from_secs(70));
     world.is_clean();
+}
+
+#[test]
+fn a_browser_whose_connection_breaks_is_told_on_the_next_one() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (Browser::new("alice", 1), Browser::new("bob", 2));
+    alice.call(&mut world, "3000");
+    alice.is_left_alone(&mut world);
+    bob.call(&mut world, "3000");
+    alice.offered(&mut world);
+    world.handle(Input::FlowClosed { connection: 1 });
+    alice.is_left_alone(&mut world);
+    assert_eq!(world.engine.gauges().dialogs, 2, "its media is still there");
+    // It comes back, which its first request shows.
+    alice.phone.flow.connection = 17;
+    let answer = alice.phone.within(&mut world, &mut alice.line, "UPDATE", "", b"");
+    assert_eq!(answer.status(), 200);
+    world.advance(Duration::from_secs(4));
+    assert_eq!(alice.looks(&mut world).len(), 1);
+    alice.is_left_alone(&mut world);
+}
+
+#[test]
+fn a_browser_that_never_comes_back_is_not_called_for_ever() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (Browser::new("alice", 1), Browser::new("bob", 2));
+    alice.call(&mut world, "3000");
+    bob.call(&mut world, "3000");
+    let mut offers = 0;
+    loop {
+        alice.phone.listen(&mut world);
+        let new = alice.phone.inbox.iter();
+        let new = new
+            .filter(|delivery| delivery.message.method_text() == "INVITE")
+            .count();
+        alice.phone.inbox.clear();
+        if new == 0 {
+            break;
+        }
+        offers += new;
+        world.handle(Input::FlowClosed { connection: 1 });
+        world.advance(Duration::from_secs(4));
+    }
+    assert_eq!(offers, 11);
+    assert_eq!(world.engine.gauges().dialogs, 2, "how it ends, its media decides");
 }
