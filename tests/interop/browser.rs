@@ -143,28 +143,32 @@ impl Chromium {
         }
     }
 
-    /// Waits until a page shows so many others, each 320 by 180, and the pictures of all move.
+    /// Waits until a page has a view of so many others, each decoded at 320 by 180, and the pictures of all move.
     pub(crate) fn sees(&mut self, page: &str, others: usize) {
         self.until(page, "shown()", |shown| {
-            let all = shown.as_array().expect("a list");
-            all.len() == others
-                && all
-                    .iter()
-                    .all(|view| *view == json!({"width": 320, "height": 180}))
+            shown.as_array().is_some_and(|all| all.len() == others)
         });
         let frames = |videos: &Value| -> Vec<u64> {
-            let all = videos.as_array().expect("a list");
-            let flowing = all.iter().filter(|video| video["direction"] == "recvonly");
+            let all = videos.as_array().into_iter().flatten();
+            let flowing = all.filter(|video| {
+                video["direction"] == "recvonly" && video["width"] == 320 && video["height"] == 180
+            });
             flowing
                 .map(|video| video["frames"].as_u64().unwrap_or_default())
                 .collect()
         };
-        let before = frames(&self.run(page, "videos()"));
-        assert_eq!(before.len(), others, "{page}: one line for each of the others");
+        let before = self.until(page, "videos()", |videos| frames(videos).len() == others);
+        let before = frames(&before);
         self.until(page, "videos()", |videos| {
             let now = frames(videos);
-            now.len() == others && now.iter().zip(&before).all(|(now, before)| now > &(before + 5))
+            now.len() == others && now.iter().zip(&before).all(|(now, before)| *now > before + 5)
         });
+    }
+
+    /// Waits until the views of a page show pictures. (SIP.js lets only the newest of them live.)
+    pub(crate) fn shows(&mut self, page: &str, others: usize) {
+        let views = vec![json!({"width": 320, "height": 180}); others];
+        self.until(page, "shown()", |shown| *shown == json!(views));
     }
 
     /// Waits until a page hears these tones and not those.

@@ -66,6 +66,9 @@ fn four_browsers_meet_and_come_and_go() {
         );
     }
     all_meet(&mut chromium, &[0, 1, 2, 3]);
+    for (page, _) in TONES {
+        chromium.shows(page, 3);
+    }
 
     // Messages of a type of the page's own, both ways, between the old JsSIP and the new one.
     assert_eq!(chromium.say("carol", JSON, "{\"a\":\"ü\"}"), 202);

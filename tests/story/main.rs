@@ -31,4 +31,5 @@ mod route;
 mod session;
 mod sfu;
 mod subscription;
+mod webcall;
 mod world;

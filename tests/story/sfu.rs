@@ -14,7 +14,7 @@ use crate::phone::Phone;
 use crate::world::World;
 
 /// The legs of peers, in the order in which they were opened.
-fn legs(world: &World) -> Vec<LegId> {
+pub(crate) fn legs(world: &World) -> Vec<LegId> {
     let opened = world.media.iter().filter_map(|command| match command {
         MediaCommand::Peer(PeerCommand::Open { leg, .. }) => Some(*leg),
         _ => None,
@@ -23,7 +23,7 @@ fn legs(world: &World) -> Vec<LegId> {
 }
 
 /// What the shard was told last of a leg.
-fn setup_of(world: &World, leg: LegId) -> PeerSetup {
+pub(crate) fn setup_of(world: &World, leg: LegId) -> PeerSetup {
     let told = world.media.iter().rev().find_map(|command| match command {
         MediaCommand::Peer(PeerCommand::Describe { leg: other, setup }) if *other == leg => {
             Some((**setup).clone())
@@ -34,7 +34,7 @@ fn setup_of(world: &World, leg: LegId) -> PeerSetup {
 }
 
 /// Whose videos a leg is sent.
-fn subscriptions(world: &World, leg: LegId) -> Vec<LegId> {
+pub(crate) fn subscriptions(world: &World, leg: LegId) -> Vec<LegId> {
     let lines = setup_of(world, leg).video;
     let sources = lines.into_iter().filter_map(|line| match line.flow {
         VideoFlow::Subscribe { source, .. } => Some(source.leg),
@@ -495,6 +495,58 @@ fn who_comes_in_muted_is_not_seen_either() {
     ));
 }
 
+fn command(world: &mut World, command: ConferenceCommand) {
+    let id = ConferenceId(0xc0);
+    world.handle(Input::Conference { id, command });
+}
+
+#[test]
+fn whom_a_moderator_mutes_is_not_forwarded_until_it_may_speak_again() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob"]);
+    let leg = legs(&world)[1];
+    for muted in [true, false] {
+        let participant = ParticipantId(leg.0);
+        command(&mut world, ConferenceCommand::Mute { participant, muted });
+        let flow = setup_of(&world, leg).video.remove(0).flow;
+        assert!(
+            matches!(flow, VideoFlow::Publish { muted: now, .. } if now == muted),
+            "{flow:?}"
+        );
+    }
+    for browser in &mut browsers {
+        browser.is_left_alone(&mut world);
+    }
+}
+
+#[test]
+fn who_is_put_out_while_thinking_about_an_offer_hears_bye_after_the_ack() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice"]);
+    let mut bob = Browser::new("bob", 2);
+    bob.call(&mut world, "3000");
+    let open = browsers[0].offered(&mut world);
+    let participant = ParticipantId(legs(&world)[0].0);
+    command(&mut world, ConferenceCommand::Kick { participant });
+    browsers[0].is_left_alone(&mut world);
+    browsers[0].answers(&mut world, &open);
+    browsers[0].phone.gets(&mut world, "BYE", true);
+    assert!(bob.looks(&mut world).is_empty());
+}
+
+#[test]
+fn the_end_of_a_conference_is_one_bye_for_each_and_no_offer() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob", "carol"]);
+    command(&mut world, ConferenceCommand::End);
+    for browser in &mut browsers {
+        browser.phone.gets(&mut world, "BYE", true);
+        browser.is_left_alone(&mut world);
+    }
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
+}
+
 #[test]
 fn a_browser_that_brings_no_offer_gets_ours_and_answers_in_the_ack() {
     let mut world = World::new();
@@ -587,83 +639,6 @@ fn the_end_of_a_conference_is_one_bye_for_each_and_no_offer() {
         browser.phone.gets(&mut world, "BYE", true);
         browser.is_left_alone(&mut world);
     }
-    world.advance(Duration::from_secs(70));
-    world.is_clean();
-}
-
-#[test]
-fn a_phone_calls_a_browser_and_is_heard() {
-    let mut world = World::new();
-    let (mut alice, mut bob) = (Phone::new("alice", 1), Browser::new("bob", 2));
-    assert_eq!(bob.phone.register(&mut world, 600).status(), 200);
-    let (mut line, early) = alice.invite(&mut world, "bob");
-    assert!(early.is_none());
-    let invite = bob.picks_up(&mut world);
-    let text = body(&invite);
-    assert!(!text.contains("m=video"), "there is nothing to see: {text}");
-    assert!(text.contains("m=audio 10000 UDP/TLS/RTP/SAVPF 111 "), "{text}");
-    let answer = alice.final_response(&mut world);
-    assert_eq!(answer.status(), 200);
-    assert!(body(&answer).contains("RTP/AVP 0"), "the phone speaks as it did");
-    line.learn(&answer);
-    alice.ack(&mut world, &line);
-    let setup = setup_of(&world, legs(&world)[0]);
-    assert!(
-        setup.dtls_client && setup.audio.is_some(),
-        "the browser is passive"
-    );
-    bob.hangs_up(&mut world);
-    alice.gets(&mut world, "BYE", true);
-    world.advance(Duration::from_secs(70));
-    world.is_clean();
-}
-
-#[test]
-fn a_browser_calls_a_phone_which_is_offered_no_video() {
-    let mut world = World::new();
-    let (mut alice, mut bob) = (Browser::new("alice", 1), Phone::new("bob", 2));
-    bob.register(&mut world, 600);
-    let (line, early) = alice.phone.invite(&mut world, "bob");
-    assert!(early.is_none());
-    let invite = bob.gets(&mut world, "INVITE", false);
-    assert!(body(&invite).contains("RTP/AVP") && !body(&invite).contains("m=video"));
-    bob.pick_up(&mut world, &invite);
-    bob.gets(&mut world, "ACK", false);
-    let answer = alice.phone.final_response(&mut world);
-    let text = body(&answer);
-    let session = Session::parse(&text).unwrap();
-    assert_eq!((session.media[0].port, session.media[1].port), (10000, 0));
-    alice.line = line;
-    alice.line.learn(&answer);
-    alice.phone.ack(&mut world, &alice.line);
-    alice.is_left_alone(&mut world);
-    alice.hangs_up(&mut world);
-    bob.gets(&mut world, "BYE", true);
-    world.advance(Duration::from_secs(70));
-    world.is_clean();
-}
-
-#[test]
-fn browsers_that_call_each_other_see_each_other() {
-    let mut world = World::new();
-    let (mut alice, mut bob) = (Browser::new("alice", 1), Browser::new("bob", 2));
-    bob.phone.register(&mut world, 600);
-    let (line, early) = alice.phone.invite(&mut world, "bob");
-    assert!(early.is_none());
-    let invite = bob.picks_up(&mut world);
-    assert!(body(&invite).contains("m=video"), "the browser may show itself");
-    let answer = alice.phone.final_response(&mut world);
-    alice.line = line;
-    alice.line.learn(&answer);
-    alice.mids = vec!["0".into(), "1".into()];
-    alice.phone.ack(&mut world, &alice.line);
-    assert_eq!(alice.looks(&mut world).len(), 1);
-    assert_eq!(bob.looks(&mut world).len(), 1);
-    let legs = legs(&world);
-    assert_eq!(subscriptions(&world, legs[0]), [legs[1]]);
-    assert_eq!(subscriptions(&world, legs[1]), [legs[0]]);
-    alice.hangs_up(&mut world);
-    bob.phone.gets(&mut world, "BYE", true);
     world.advance(Duration::from_secs(70));
     world.is_clean();
 }

@@ -30,6 +30,7 @@ async function media(hertz, video = true) {
 // Looks and listens to what comes in on a connection. `addstream` and `removestream` are what pages go by that
 // were written for Asterisk.
 function watch(connection) {
+  if (peer === connection) return;
   peer = connection;
   connection.addEventListener('addstream', ({ stream }) => {
     note('addstream', stream.id, stream.getTracks().map((track) => track.kind).join());

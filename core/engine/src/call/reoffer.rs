@@ -185,12 +185,7 @@ impl Engine {
         let response = match outcome {
             Outcome::Response(response) => response,
             // No answer at all: there is no dialog any more (RFC 3261 section 12.2.1.2).
-            Outcome::Silence => {
-                if let Some(call) = self.calls.get_mut(key) {
-                    call.reoffer.open = None;
-                }
-                return self.hang_up(key, "no_answer_to_offer", Some(SILENT));
-            }
+            Outcome::Silence => return self.offer_unheard(key),
         };
         let Some(call) = self.calls.get_mut(key) else {
             return self.dismiss(transaction, response, false);
@@ -211,6 +206,28 @@ impl Engine {
         }
         self.flush(key);
         self.advance_offer(key);
+    }
+
+    /// Nobody has answered. A browser whose connection broke comes back on another, and its media tells whether it
+    /// is still there: its call goes on, and it is told again.
+    fn offer_unheard(&mut self, key: Key) {
+        let pause = Duration::from_millis(1000 + self.wire.random() % 2001);
+        let now = self.wire.now;
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.reoffer.open = None;
+        let broken = call.leg.bundle.is_some() && call.reoffer.due.is_some_and(|due| now < due);
+        if !broken {
+            return self.hang_up(key, "no_answer_to_offer", Some(SILENT));
+        }
+        call.reoffer.tries += 1;
+        (call.reoffer.changed, call.reoffer.due) = (true, None);
+        if call.reoffer.tries <= TRIES {
+            call.reoffer.due = Some(now + pause);
+            self.wire.timers.arm(now + pause, Timer::Reoffer(key));
+        }
+        self.offer_concluded(key);
     }
 
     fn offer_accepted(&mut self, key: Key, response: &Message, was_invite: bool) {

@@ -7,6 +7,7 @@ mod count;
 mod operator;
 mod quality;
 mod rooms;
+mod quality;
 mod route;
 mod server;
 mod signaling;
