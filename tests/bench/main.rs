@@ -1,5 +1,5 @@
 //! What the switch costs, measured from outside: `tests/run bench`, or
-//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register`.
+//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat`.
 //!
 //! The real binary (`$CORDBOARD_BIN`, which should be a release build) is started, loaded from this process, and
 //! its CPU seconds are read from the kernel. Beside it, in turns and under the same load, runs a bare loop that
@@ -9,6 +9,7 @@
 
 mod audio;
 mod bare;
+mod chat;
 mod cost;
 mod datagrams;
 mod fanout;
@@ -23,11 +24,12 @@ use std::process::ExitCode;
 const ROUNDS: usize = 3;
 
 /// The benches, by the word that asks for them.
-const BENCHES: [(&str, fn()); 4] = [
+const BENCHES: [(&str, fn()); 5] = [
     ("fanout", fanout::run),
     ("audio", audio::run),
     ("message", message::run),
     ("register", register::run),
+    ("chat", chat::run),
 ];
 
 fn main() -> ExitCode {

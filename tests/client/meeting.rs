@@ -172,6 +172,29 @@ impl Meeting {
         }
     }
 
+    /// From now on [`Meeting::poll`] is how to read.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn never_wait(&self) -> io::Result<()> {
+        self.socket.get_ref().set_nonblocking(true)
+    }
+
+    /// What is there already, after [`Meeting::never_wait`].
+    pub fn poll(&mut self) -> Option<Heard> {
+        loop {
+            match self.socket.read() {
+                Ok(Message::Text(text)) => return serde_json::from_str(&text).ok().map(Heard::Frame),
+                Ok(Message::Close(frame)) => {
+                    return Some(Heard::Closed(frame.map_or(1005, |frame| frame.code.into())));
+                }
+                Ok(_) => {}
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                Err(_) => return Some(Heard::Broken),
+            }
+        }
+    }
+
     /// The next event of this name; others are left out.
     pub fn event(&mut self, patience: Duration, message: &str) -> Option<Value> {
         let deadline = Instant::now() + patience;

@@ -263,3 +263,51 @@ fn at_the_end_of_the_switch_connections_are_closed_with_1001() {
         (503, Some("service_unavailable"))
     );
 }
+
+#[test]
+fn no_frame_whatever_it_holds_disturbs_the_others() {
+    let mut world = World::with(|config| config.message_rate = 0);
+    let (mut alice, mut bob) = (
+        Client::joined(&mut world, "alice"),
+        Client::joined(&mut world, "bob"),
+    );
+    alice.told(&world);
+    let id = bob.id.clone();
+    let seeds = [
+        json!({ "namespace": "chat", "payload": { "action": "send_message", "scope": "private", "target": id, "content": "x" } }),
+        json!({ "namespace": "chat", "payload": { "action": "search_history", "term": "xy", "message_index": null, "scope": "global" } }),
+        json!({ "namespace": "chat", "payload": { "action": "get_history_chunk", "message_index": 0, "scope": "group", "target": "/Lab/Tea" } }),
+        json!({ "namespace": "chat", "payload": { "action": "set_last_seen_timestamp", "scope": "global", "timestamp": "2026-11-22T03:30:00.5+01:00" } }),
+        json!({ "namespace": "control", "payload": { "action": "join", "display_name": "B" } }),
+        json!({ "namespace": "moderation", "payload": { "action": "reset_raised_hands", "target": [id] } }),
+        json!({ "namespace": "livekit", "payload": { "action": "force_mute", "participants": [id] } }),
+    ];
+    let mut random = 7u64;
+    let mut chance = move |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        usize::try_from(random >> 33).unwrap() % below
+    };
+    for round in 0..4000 {
+        let mut bytes = seeds[round % seeds.len()].to_string().into_bytes();
+        for _ in 0..=chance(3) {
+            let place = chance(bytes.len());
+            match chance(4) {
+                0 => bytes[place] = u8::try_from(chance(256)).unwrap(),
+                1 => bytes.truncate(place.max(1)),
+                2 => drop(bytes.remove(place)),
+                _ => bytes.insert(place, b"{}[]\",:0-\\"[chance(10)]),
+            }
+            if bytes.is_empty() {
+                bytes.push(b'{');
+            }
+        }
+        world.handle(Input::Chat(ChatInput::Frame {
+            connection: bob.connection,
+            frame: bytes.into(),
+        }));
+    }
+    bob.told(&world);
+    alice.told(&world);
+    bob.write(&mut world, "still here");
+    assert_eq!(alice.heard(&world), ["still here"]);
+}

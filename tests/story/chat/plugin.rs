@@ -120,3 +120,23 @@ fn a_plugin_that_never_answers_holds_nobody_up() {
     world.advance(std::time::Duration::from_millis(21));
     assert_eq!(alice.heard(&world), ["one"]);
 }
+
+#[test]
+fn the_filter_sees_for_whom_a_message_is() {
+    let (mut world, mut alice, bob) = filtered();
+    let target = alice.id.clone();
+    bob.write_to(&mut world, "private", &target, "psst");
+    let (ticket, ask) = world.question();
+    let Ask::Message(ask) = ask else {
+        panic!("a message");
+    };
+    assert_eq!(ask.content_type, "text/plain;charset=utf-8;scope=private");
+    world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
+    assert_eq!(alice.heard(&world), ["psst"]);
+    bob.write_to(&mut world, "group", "/Lab/Backend", "members");
+    let (_, ask) = world.question();
+    let Ask::Message(ask) = ask else {
+        panic!("a message");
+    };
+    assert_eq!(ask.content_type, "text/plain;charset=utf-8;scope=group");
+}

@@ -18,7 +18,7 @@ use crate::engine::{Engine, Subject};
 
 /// The longest text, in bytes; what is beyond is cut off.
 const LONGEST: usize = 4096;
-/// What plugins are told that a chat message is, and what a plugin's answer may be.
+/// What plugins are told that a chat message is.
 const TEXT: &str = "text/plain;charset=utf-8";
 
 /// A message whose verdict is awaited.
@@ -88,7 +88,10 @@ impl Engine {
             user: sender.and_then(|sender| sender.user.clone()),
             display_name: sender.map(|sender| sender.name.clone()).unwrap_or_default(),
             transport,
-            content_type: TEXT.into(),
+            content_type: match &pending.scope {
+                Scope::Global => TEXT.into(),
+                scope => format!("{TEXT};scope={}", scope.name()),
+            },
             body: Bytes::copy_from_slice(pending.content.as_bytes()),
         }
     }

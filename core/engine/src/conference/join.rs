@@ -89,12 +89,12 @@ impl Engine {
         conference.members.push(key);
         let first = conference.members.len() == 1;
         self.roster_changed(id);
-        self.chat_leg_joined(key, id);
         if first {
             self.tell_all(id, Event::Start);
         }
         self.tell_about(id, Event::Join, key);
         self.welcome(id, key);
+        self.chat_leg_joined(key, id);
         if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
             self.joined("joined", flow);
         }

@@ -16,7 +16,8 @@ pub struct MessageAsk {
     pub display_name: String,
     /// How the sender is connected: `udp`, `tcp`, `tls`, `ws` or `wss`.
     pub transport: &'static str,
-    /// The Content-Type, parameters included.
+    /// The Content-Type, parameters included. That of a chat message is `text/plain;charset=utf-8`, and
+    /// with `;scope=group` or `;scope=private` behind it where it is not for everybody in the room.
     pub content_type: String,
     /// The body, byte for byte.
     pub body: Bytes,

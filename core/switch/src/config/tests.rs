@@ -403,3 +403,53 @@ fn a_file_that_cannot_be_read_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn chat_is_read_and_its_references_lead_somewhere() {
+    use cordboard_engine::chat::config::Keep;
+
+    let rest = r#"
+user = [
+  { id = "00000000000000000000000000000011", username = "alice", password = "x", token = "a", groups = ["/A", "/B", "/A"] },
+]
+conference = [
+  { id = "00000000000000000000000000000031", name = "A", conference_numbers = ["3000"],
+    chat = { owner = "alice", invite_codes = ["0b5e3d1c-7a57-4b7e-8c55-3f3d6c1d9e21"], password = "p", waiting_room = true } },
+  { id = "00000000000000000000000000000032", name = "B", conference_numbers = ["3001"] },
+]
+"#;
+    for (keep, expected) in [
+        ("", Keep::WhileOccupied),
+        (
+            "chat.keep = \"7d\"\n",
+            Keep::For(std::time::Duration::from_secs(7 * 86_400)),
+        ),
+        ("chat.keep = \"forever\"\n", Keep::Forever),
+    ] {
+        assert_eq!(config(&format!("{LISTEN}{keep}{rest}")).chat.keep, expected);
+    }
+    let config = config(&format!("{LISTEN}{rest}"));
+    let user = &config.chat.users[0];
+    assert_eq!(user.groups, ["/A", "/B"], "each once");
+    assert!(user.token.is_some());
+    let [room, plain] = [&config.conferences[0].room, &config.conferences[1].room];
+    assert_eq!(room.owner.as_deref(), Some("alice"));
+    assert_eq!(room.invite_codes, [0x0b5e_3d1c_7a57_4b7e_8c55_3f3d_6c1d_9e21]);
+    assert!(room.password.is_some() && room.waiting_room);
+    assert!(
+        plain.password.is_none() && plain.owner.is_none(),
+        "every conference has a room"
+    );
+    let shown = format!("{:?} {:?}", config.chat, config.conferences);
+    assert!(!shown.contains("0b5e3d1c") && !shown.contains("token"), "{shown}");
+
+    let wrong = rest
+        .replace("owner = \"alice\"", "owner = \"alcie\"")
+        .replace("conference_numbers = [\"3001\"]", "conference_numbers = [\"3001\"], chat = { invite_codes = [\"0b5e3d1c7a574b7e8c553f3d6c1d9e21\"] }")
+        .replace("user = [", "user = [\n  { id = \"00000000000000000000000000000012\", username = \"bob\", password = \"x\", token = \"a\" },");
+    let found = mistakes(&format!("{LISTEN}{wrong}"));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].contains("has the same token"), "{found:?}");
+    assert!(found[1].contains("the nearest is \"alice\""), "{found:?}");
+    assert!(found[2].contains("has the same code"), "{found:?}");
+}
