@@ -30,6 +30,7 @@ pub struct Lab {
     filters: Vec<String>,
     policies: Vec<String>,
     routers: Vec<String>,
+    address: Option<IpAddr>,
     secure: bool,
     answer_scanners: bool,
     further: String,
@@ -53,6 +54,13 @@ impl Lab {
     #[must_use]
     pub fn drain(mut self, timeout: &str) -> Self {
         self.drain = Some(timeout.to_owned());
+        self
+    }
+
+    /// At an address of this machine that is not on the loopback.
+    #[must_use]
+    pub fn at(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
         self
     }
 
@@ -126,7 +134,7 @@ impl Lab {
         let mut switch = Switch {
             process: None,
             starts: 0,
-            address: own_address(),
+            address: self.address.unwrap_or_else(own_address),
             patience: if self.plugins.is_empty() { START } else { BUILD },
             folder,
         };

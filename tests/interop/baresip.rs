@@ -1,5 +1,6 @@
 //! baresip: a phone that sends a tone from a file and records what it hears.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use cordboard_tests::program::Program;
 use cordboard_tests::switch::Switch;
 use cordboard_tests::tone;
 
+use crate::SOON;
 use crate::sipp::free_port;
 
 /// A running baresip with a folder of its own.
@@ -15,6 +17,8 @@ use crate::sipp::free_port;
 pub(crate) struct Baresip {
     program: Program,
     folder: PathBuf,
+    /// Where it takes keys, as if somebody pressed them.
+    console: SocketAddr,
 }
 
 impl Baresip {
@@ -31,7 +35,8 @@ impl Baresip {
         );
         std::fs::write(folder.join("accounts"), account).expect("written");
         std::fs::write(folder.join("contacts"), "").expect("written");
-        std::fs::write(folder.join("config"), config(&folder, user)).expect("written");
+        let console = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        std::fs::write(folder.join("config"), config(&folder, user, console)).expect("written");
         let mut command = Command::new("baresip");
         command
             .arg("-f")
@@ -41,7 +46,26 @@ impl Baresip {
         let name = format!("baresip-{user}");
         let program =
             Program::start(&name, switch.folder(), &mut command).expect("tests/run installs baresip");
-        Self { program, folder }
+        Self {
+            program,
+            folder,
+            console,
+        }
+    }
+
+    /// Presses a key: of its commands (`x` holds, `X` resumes), or of the phone.
+    pub(crate) fn press(&self, key: char) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket
+            .send_to(key.to_string().as_bytes(), self.console)
+            .expect("it listens");
+    }
+
+    /// Waits until it says something.
+    pub(crate) fn expect(&self, words: &str) {
+        let seen = || self.program.output().contains(words).then_some(());
+        cordboard_tests::until(SOON, seen)
+            .unwrap_or_else(|| panic!("no {words:?} in\n{}", self.program.output()));
     }
 
     /// Waits for its end; what it has heard.
@@ -56,7 +80,7 @@ impl Baresip {
 }
 
 /// sndfile writes what comes in and what goes out; aubridge swallows what would be played.
-fn config(folder: &Path, user: &str) -> String {
+fn config(folder: &Path, user: &str, console: SocketAddr) -> String {
     let (port, folder) = (free_port(), folder.display());
     let modules = [
         "/usr/lib/baresip/modules",
@@ -73,6 +97,6 @@ fn config(folder: &Path, user: &str) -> String {
          ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtcp_mux no\n\
          jitter_buffer_type fixed\njitter_buffer_delay 2-6\nnet_interface 127.0.0.1\nmodule_path {modules}\n\
          module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
-         module_app account.so\nmodule_app menu.so\nsnd_path {folder}\n"
+         module cons.so\ncons_listen {console}\nmodule_app account.so\nmodule_app menu.so\nsnd_path {folder}\n"
     )
 }

@@ -8,6 +8,7 @@ use cordboard_tests::client::{Account, Phone};
 use cordboard_tests::program::Program;
 use cordboard_tests::switch::Lab;
 
+use crate::baresip::Baresip;
 use crate::{SOON, sipp, turn};
 
 #[test]
@@ -165,4 +166,45 @@ fn our_phone_and_sipp_understand_each_other() {
     let incoming = phone.incoming(SOON).expect("sipp calls");
     caller.expect_success(SOON);
     assert!(incoming.wait_request(SOON, "BYE").is_some());
+}
+
+/// Which way the audio is to flow, as the last INVITE that a phone got says.
+fn direction(phone: &Phone) -> Option<String> {
+    let invites = phone.heard(|message| message.code().is_none() && message.method() == "INVITE");
+    let last = invites.last()?.message.body.clone();
+    let text = String::from_utf8(last).ok()?;
+    let ways = ["sendrecv", "sendonly", "recvonly", "inactive"];
+    let said = text
+        .lines()
+        .find_map(|line| line.strip_prefix("a=").filter(|way| ways.contains(way)));
+    Some(said.unwrap_or("sendrecv").to_owned())
+}
+
+#[test]
+fn baresip_holds_and_resumes_and_its_keys_are_heard_on_the_other_side() {
+    let _turn = turn();
+    let switch = Lab::new().start();
+    let bob = switch.registered("bob");
+    let baresip = Baresip::call(&switch, "alice", "bob", 0.0, 40);
+    let call = bob.incoming(SOON).expect("bob's phone rings");
+    baresip.expect("Call established");
+    let flows = |way: &str| {
+        let said = || (direction(&bob).as_deref() == Some(way)).then_some(());
+        cordboard_tests::until(SOON, said).unwrap_or_else(|| panic!("{:?}, not {way}", direction(&bob)));
+    };
+    baresip.press('x');
+    flows("sendonly");
+    baresip.press('X');
+    flows("sendrecv");
+
+    // Bob's phone takes no events: what it hears of the key 5 are 770 and 1336 Hz.
+    let from = call.rtp.count();
+    baresip.press('5');
+    let heard = || {
+        let samples = call.rtp.samples(from);
+        let level = |hertz| cordboard_tests::tone::peak_level(&samples, hertz);
+        (level(770.0) > 0.05 && level(1_336.0) > 0.05 && level(1_477.0) < 0.05).then_some(())
+    };
+    cordboard_tests::until(SOON, heard).expect("the key is heard");
+    assert_eq!(call.hang_up().expect("answered").code(), Some(200));
 }

@@ -424,3 +424,19 @@ fn each_sign_of_life_moves_timer_c() {
     assert_eq!(alice.final_response(world).status(), 480);
     assert_eq!(world.engine.counts().timeouts["C"], 1);
 }
+
+#[test]
+fn a_phone_that_says_for_ever_that_it_rings_does_not_ring_for_ever() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    for _ in 0..9 {
+        bob.respond(&mut world, &invite, 180, "", "");
+        world.advance(Duration::from_secs(60));
+        bob.has_nothing(&mut world);
+    }
+    bob.respond(&mut world, &invite, 180, "", "");
+    world.advance(Duration::from_secs(61));
+    bob.gets(&mut world, "CANCEL", true);
+}

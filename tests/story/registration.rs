@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cordboard_engine::config::DigestAlgorithm;
-use cordboard_engine::io::StoreWrite;
+use cordboard_engine::io::{StoreWrite, Transport};
 use cordboard_engine::sip::name::Name;
 
 use crate::phone::Phone;
@@ -43,6 +43,22 @@ fn a_phone_that_chokes_on_other_digests_is_offered_md5_alone() {
             "{agent}"
         );
     }
+}
+
+#[test]
+fn what_browsers_run_is_offered_md5_alone() {
+    let (mut world, alice) = (World::new(), Phone::new("alice", 1));
+    let mut alice = alice.over(Transport::Ws, 5);
+    let text = format!(
+        "REGISTER sip:{REALM} SIP/2.0\r\nVia: SIP/2.0/WS x.invalid;branch=z9hG4bKq\r\nMax-Forwards: 70\r\n\
+         From: <sip:alice@{REALM}>;tag=1\r\nTo: <sip:alice@{REALM}>\r\nCall-ID: q\r\nCSeq: 1 REGISTER\r\n\
+         User-Agent: My own phone\r\nContent-Length: 0\r\n\r\n"
+    );
+    world.receive(alice.flow, &text, b"");
+    let response = alice.final_response(&mut world);
+    let challenges: Vec<&str> = response.headers(Name::WwwAuthenticate).collect();
+    assert_eq!(challenges.len(), 1);
+    assert!(challenges[0].contains("algorithm=MD5"), "{challenges:?}");
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(32);
 /// Timer C of a call between users: how long the called party's phones ring (RFC 3261 section 16.6
 /// asks a proxy for more than three minutes; a phone that rings longer is not going to be answered).
 pub(crate) const RINGING: Duration = Duration::from_secs(180);
+/// How long they ring at most, however often they say that they do.
+pub(crate) const RINGING_MOST: Duration = Duration::from_secs(600);
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {

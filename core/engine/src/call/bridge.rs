@@ -26,7 +26,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
-use crate::timer::{RINGING, Timer};
+use crate::timer::{RINGING, RINGING_MOST, Timer};
 
 /// What phones hear that rang in vain because another was picked up (RFC 3326).
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
@@ -62,6 +62,8 @@ pub(crate) struct Bridge {
     best: Option<Failure>,
     /// Timer C.
     pub(crate) rings_until: Time,
+    /// What Timer C is not put off beyond.
+    pub(crate) rings_at_most: Time,
     /// What is left of the caller's Max-Forwards.
     hops: u8,
 }
@@ -109,6 +111,7 @@ impl Engine {
             winner: None,
             best: None,
             rings_until: Time::default(),
+            rings_at_most: Time::default(),
             hops: hops.unwrap_or_default(),
         });
         let leg = self.new_leg(mix, shard, false, false);
@@ -162,6 +165,7 @@ impl Engine {
             caller.stage = Stage::Ringing;
         }
         bridge.rings_until = self.wire.now + RINGING;
+        bridge.rings_at_most = self.wire.now + RINGING_MOST;
         let rings_until = bridge.rings_until;
         self.wire.timers.arm(rings_until, Timer::Ringing(bridge_key));
         let forks: Vec<Key> = contacts

@@ -88,12 +88,13 @@ impl Engine {
         }
     }
 
-    /// Timer C begins anew with each provisional response but 100 (RFC 3261 section 16.7).
+    /// Timer C begins anew with each provisional response but 100 (RFC 3261 section 16.7), but not for ever.
     fn rings_on(&mut self, key: Key) {
-        let until = self.wire.now + RINGING;
-        if let Some(bridge) = self.bridges.get_mut(key)
-            && bridge.rings_until < until
-        {
+        let Some(bridge) = self.bridges.get_mut(key) else {
+            return;
+        };
+        let until = (self.wire.now + RINGING).min(bridge.rings_at_most);
+        if bridge.rings_until < until {
             bridge.rings_until = until;
             self.wire.timers.arm(until, Timer::Ringing(key));
         }
