@@ -7,7 +7,6 @@ mod count;
 mod operator;
 mod quality;
 mod rooms;
-mod quality;
 mod route;
 mod server;
 mod signaling;
