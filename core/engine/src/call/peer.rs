@@ -117,7 +117,13 @@ impl Engine {
         };
         call.offered = true;
         match call.leg.bundle.as_deref_mut().filter(|bundle| bundle.is_open()) {
-            Some(bundle) => bundle.offer(&wanted, terms, &mut call.origin, &mut || wire.random()),
+            Some(bundle) => {
+                let text = bundle.offer(&wanted, terms, &mut call.origin, &mut || wire.random());
+                if bundle.is_full(&wanted) {
+                    wire.counts.reject("no_video_line");
+                }
+                text
+            }
             None => String::new(),
         }
     }

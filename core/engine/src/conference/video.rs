@@ -7,8 +7,8 @@ use crate::call::{Call, Place, Stage};
 use crate::engine::Engine;
 use crate::sdp::rtc::Wanted;
 
-/// How many others one participant is offered; those who came first.
-const MOST_SEEN: usize = 30;
+/// How many others are thought of for one participant; those who came first. There are fewer lines.
+const MOST_SEEN: usize = 60;
 
 impl Engine {
     /// Everybody in a place who may be shown something, in the order in which they came.

@@ -45,6 +45,15 @@ impl Bundle {
         text
     }
 
+    /// Whether our open offer leaves somebody out for whom there is no line any more.
+    pub fn is_full(&self, wanted: &[Wanted]) -> bool {
+        let Some(lines) = self.proposed.as_ref().filter(|lines| lines.len() >= MOST_LINES) else {
+            return false;
+        };
+        let is_shown = |wanted: &Wanted| lines.iter().any(|line| shown(line) == Some(&wanted.source));
+        !wanted.iter().all(is_shown)
+    }
+
     /// Our offer is answered for good, or refused: what was settled by then holds.
     pub fn conclude(&mut self) {
         self.proposed = None;

@@ -401,6 +401,7 @@ fn a_crowd_is_shown_as_far_as_lines_go() {
     call.answer(CHROMIUM);
     let crowd: Vec<Wanted> = (2..200).map(wanted).collect();
     let text = call.offer(&crowd);
+    assert!(call.bundle.is_full(&crowd) && !call.bundle.is_full(&crowd[..30]));
     assert_eq!(Session::parse(&text).expect("it can be read").media.len(), 32);
     assert!(text.len() < 60_000, "{}", text.len());
     call.hear(&mirror(&text)).unwrap();
