@@ -46,9 +46,9 @@ fn a_scanner_hears_nothing_and_is_listed() {
     let switch = Lab::new().start();
     for (tool, arguments) in [
         ("svmap", &[][..]),
-        ("svwar", &[EXTENSIONS]),
-        ("svwar", &["-mINVITE", EXTENSIONS]),
-        ("svcrack", &PASSWORDS),
+        ("svwar", &[EXTENSIONS][..]),
+        ("svwar", &["-mINVITE", EXTENSIONS][..]),
+        ("svcrack", &PASSWORDS[..]),
     ] {
         let said = scan(&switch, tool, arguments);
         assert!(said.contains("found nothing"), "{tool} {arguments:?}:\n{said}");
