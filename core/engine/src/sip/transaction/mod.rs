@@ -1,5 +1,6 @@
 //! Transactions: RFC 3261 section 17 with RFC 6026. Four machines and the table that holds them.
 
+mod follow;
 mod invite_client;
 mod invite_server;
 mod non_invite_client;
@@ -8,24 +9,24 @@ mod step;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cordboard_model::Time;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use self::follow::follow_up;
+pub(crate) use self::follow::response_flow;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
 use self::non_invite_client::NonInviteClient;
 use self::non_invite_server::NonInviteServer;
 pub(crate) use self::step::{End, Repeat, Step};
 use crate::arena::{Arena, Key};
-use crate::io::{Flow, Packet, Transport};
+use crate::io::{Flow, Packet};
 use crate::sip::message::{Framing, Message};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::write::{Short, Writer};
+use crate::sip::write::Short;
 use crate::timer::{PATIENCE, T1, Timer};
 use crate::wire::Wire;
 
@@ -572,28 +573,6 @@ impl Transactions {
     }
 }
 
-/// The ACK or CANCEL of an INVITE that was sent: the same branch, route, call and number.
-fn follow_up(invite: &Packet, method: &'static str, to: Option<&str>, reason: Option<&str>) -> Option<Bytes> {
-    let invite = Message::parse(invite.head.clone(), Framing::Datagram).ok()?;
-    let number = invite.cseq().ok()?.number;
-    let mut request = Writer::request(method, invite.request_uri());
-    for name in [Name::Via, Name::Route] {
-        for value in invite.headers(name) {
-            request = request.header(name.text(), value);
-        }
-    }
-    if let Some(reason) = reason {
-        request = request.header("Reason", reason);
-    }
-    let request = request
-        .header("Max-Forwards", 70)
-        .header("From", invite.header(Name::From)?)
-        .header("To", to.or_else(|| invite.header(Name::To))?)
-        .header("Call-ID", invite.call_id())
-        .header("CSeq", format_args!("{number} {method}"));
-    Some(request.finish())
-}
-
 /// A response that belongs to no transaction of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stray;
@@ -602,20 +581,6 @@ fn branch(key: Key, secret: u64) -> Short {
     key.append(Short::new().text("z9hG4bK"))
         .text(".")
         .hexadecimal(secret, 16)
-}
-
-/// Where a response goes: RFC 3261 section 18.2.2 and RFC 3581.
-pub(crate) fn response_flow(request: &Message, flow: Flow) -> Flow {
-    if flow.transport != Transport::Udp {
-        return flow;
-    }
-    match request.via() {
-        Ok(via) if via.param("rport").is_none() => Flow {
-            peer: SocketAddr::new(flow.peer.ip(), via.port.unwrap_or(5060)),
-            ..flow
-        },
-        _ => flow,
-    }
 }
 
 #[cfg(test)]
