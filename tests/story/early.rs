@@ -414,7 +414,7 @@ fn each_sign_of_life_moves_timer_c() {
         invite,
         ..
     } = &mut ringing;
-    for _ in 0..4 {
+    for _ in 0..3 {
         bob.respond(world, invite, 180, "", "");
         world.advance(Duration::from_secs(170));
         bob.has_nothing(world);
