@@ -78,7 +78,12 @@ impl Phone {
     /// What runs in a browser has no address that it knows (RFC 7118 section 5.1).
     pub(crate) fn contact(&self) -> String {
         match self.flow.transport {
-            Transport::Ws | Transport::Wss => format!("<sip:{0}9f@{0}.invalid;transport=ws>", self.name),
+            Transport::Ws | Transport::Wss => {
+                format!(
+                    "<sip:{0}{1}@{0}.invalid;transport=ws>",
+                    self.name, self.flow.connection
+                )
+            }
             _ => format!("<sip:{}@{}>", self.name, self.flow.peer),
         }
     }

@@ -526,6 +526,7 @@ fn who_is_put_out_while_thinking_about_an_offer_hears_bye_after_the_ack() {
     let mut bob = Browser::new("bob", 2);
     bob.call(&mut world, "3000");
     let open = browsers[0].offered(&mut world);
+    assert_eq!(bob.looks(&mut world).len(), 1);
     let participant = ParticipantId(legs(&world)[0].0);
     command(&mut world, ConferenceCommand::Kick { participant });
     browsers[0].is_left_alone(&mut world);
@@ -586,7 +587,7 @@ fn requests_inside_a_call_name_the_contact_that_the_browser_gave() {
     let mut bob = Browser::new("bob", 2);
     bob.call(&mut world, "3000");
     let offer = browsers[0].offered(&mut world);
-    assert_eq!(offer.request_uri(), "sip:alice9f@alice.invalid;transport=ws");
+    assert_eq!(offer.request_uri(), "sip:alice1@alice.invalid;transport=ws");
     assert!(offer.header(Name::Contact).unwrap().contains("sip:3000@"));
     assert_eq!(offer.header(Name::SessionExpires), Some("90;refresher=uas"));
 }

@@ -113,6 +113,7 @@ fn a_browser_that_never_comes_back_is_not_called_for_ever() {
     let (mut alice, mut bob) = (Browser::new("alice", 1), Browser::new("bob", 2));
     alice.call(&mut world, "3000");
     bob.call(&mut world, "3000");
+    assert_eq!(bob.looks(&mut world).len(), 1);
     let mut offers = 0;
     loop {
         alice.phone.listen(&mut world);
