@@ -274,7 +274,7 @@ impl Engine {
         }
         if !delivery.legs.is_empty() {
             let (name, text) = (&delivery.name, &delivery.message.content);
-            self.from_chat(id, name, text, |leg, _| delivery.legs.binary_search(&leg).is_ok());
+            self.chat_copies(id, name, text, |leg, _| delivery.legs.binary_search(&leg).is_ok());
         }
         if delivery.count {
             self.wire.counts.recipients.record(copies as f64);

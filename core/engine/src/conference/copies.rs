@@ -63,7 +63,7 @@ impl Engine {
     ///
     /// A leg that writes JSON itself gets `{"From":..,"Body":..}` in the type that it used last, any other
     /// plain text.
-    pub(crate) fn from_chat(
+    pub(crate) fn chat_copies(
         &mut self,
         id: ConferenceId,
         name: &str,

@@ -35,7 +35,7 @@ fn find<'a>(kind: &str, body: &'a [u8], list: Option<&str>, depth: u8) -> Option
         find(&kind, body, list, depth - 1)
     });
     if essence_of_whole == "multipart/alternative" {
-        found.last()
+        found.next_back()
     } else {
         found.next()
     }
