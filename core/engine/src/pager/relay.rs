@@ -100,7 +100,7 @@ impl Engine {
                     name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", &tag]),
                 };
                 let writer = writer
-                    .pieces("To", ["<", &sheet.to, ">"])
+                    .pieces("To", ["<", sheet.to, ">"])
                     .pieces("Call-ID", [&call_id])
                     .pieces("CSeq", ["1 MESSAGE"]);
                 let writer = match sheet.id {
