@@ -71,7 +71,7 @@ impl Message {
         match (framing, length) {
             (Framing::Datagram, Ok(None)) => {}
             (Framing::Datagram, Ok(Some(length))) if length <= rest => {
-                self.raw.truncate(self.head.len() + length)
+                self.raw.truncate(self.head.len() + length);
             }
             (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::new("content_length"))),
             (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
