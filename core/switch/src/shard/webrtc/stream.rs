@@ -17,7 +17,7 @@ use crate::net::udp::Datagram;
 /// Connections of one media thread.
 const MAX: usize = 512;
 /// A connection whose peer has proven nothing after this long is closed.
-const PROOF: Duration = Duration::from_secs(8);
+const PROOF: Duration = Duration::from_secs(5);
 /// The longest datagram that is taken.
 const LONGEST: usize = 2048;
 /// Bytes that are read from one connection before the others have their turn.

@@ -20,7 +20,7 @@ use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
-use super::WebRtcPort;
+use super::{StreamEnd, WebRtcPort};
 use crate::clock::Clock;
 use crate::shard::{ShardConfig, ShardHandle, start};
 use browser::Browser;
@@ -240,6 +240,7 @@ fn a_port_that_is_taken_is_named() {
 fn connections_that_prove_nothing_are_closed() {
     let mut hall = Hall::new();
     hall.join(1, true, vec![]);
+    hall.until(|hall| hall.browsers[&1].0.connected);
     let address = hall.browser(1).local.as_ref().unwrap().candidates[0].address;
     let mut liar = TcpStream::connect(address).unwrap();
     liar.write_all(&[0xff; 100]).unwrap();
@@ -248,5 +249,8 @@ fn connections_that_prove_nothing_are_closed() {
     let mut idle = TcpStream::connect(address).unwrap();
     idle.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     assert_eq!(idle.read(&mut [0; 10]).unwrap(), 0, "it has said nothing");
-    hall.until(|hall| hall.browsers[&1].0.connected);
+    let ends = |hall: &mut Hall| hall.shard.counts().stream_ends;
+    hall.until(|hall| ends(hall) != [0; 4]);
+    hall.until(|hall| ends(hall)[StreamEnd::Unproven as usize] == 1);
+    assert_eq!(ends(&mut hall), [0, 1, 1, 0], "the browser's own goes on");
 }
