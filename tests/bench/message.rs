@@ -146,8 +146,9 @@ fn load(Pair { alice, bob }: &Pair, pid: u32, rate: u32) -> Figures {
         }
         let due = (now.min(ROUND).as_secs_f64() * f64::from(rate)) as usize;
         // In portions: the answers must be taken, too.
-        for _ in sent..due.min(sent + 64) {
-            sent += 1;
+        let portion = sent..due.min(sent + 64);
+        for number in portion {
+            sent = number + 1;
             let (id, bytes) = message(alice, sent);
             let _ = alice.send(&bytes); // what is lost is repeated
             open.insert(

@@ -137,8 +137,10 @@ pub(crate) enum Control {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub(crate) enum Chat {
-    EnableChat,
-    DisableChat,
+    #[serde(rename = "enable_chat")]
+    Enable,
+    #[serde(rename = "disable_chat")]
+    Disable,
     SendMessage {
         content: String,
         #[serde(flatten)]

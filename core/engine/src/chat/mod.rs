@@ -4,7 +4,6 @@
 //! callers write is global chat there, and the other way round ([`leg`]). Everything that a room says goes
 //! through its [`ledger`], so that all hear it in one order and nothing is told before it is on disk.
 
-mod chat;
 pub(crate) mod command;
 pub mod config;
 mod control;
@@ -23,6 +22,7 @@ mod participant;
 mod rfc3339;
 mod room;
 mod start;
+mod talk;
 mod ticket;
 mod uuid;
 

@@ -17,7 +17,7 @@ impl Engine {
         }
         match command {
             Moderation::Kick { target } => {
-                self.show_somebody_out(speaker.room, target, "kicked", Value::Null)
+                self.show_somebody_out(speaker.room, target, "kicked", Value::Null);
             }
             Moderation::Ban { target } => self.ban(speaker, target),
             Moderation::EnableRaiseHands => self.allow_hands(speaker, true),

@@ -20,6 +20,9 @@ const START: Time = Time(1_700_000_000_000_000_000);
 /// What the network does to the packet with this number: the milliseconds that it takes, or a loss.
 pub(crate) type Network = Box<dyn FnMut(u64) -> Option<u64>>;
 
+/// A packet on its way: to (the shard where it names nobody), from, and what it is.
+type Travelling = (Option<SocketAddr>, SocketAddr, Vec<u8>);
+
 pub(crate) struct World {
     pub(crate) shard: Shard,
     pub(crate) ms: u64,
@@ -32,7 +35,7 @@ pub(crate) struct World {
     /// Handshake datagrams that the shard takes in a millisecond.
     pub(crate) work: usize,
     start: Instant,
-    queue: BTreeMap<(u64, u64), (Option<SocketAddr>, SocketAddr, Vec<u8>)>,
+    queue: BTreeMap<(u64, u64), Travelling>,
     packets: u64,
 }
 

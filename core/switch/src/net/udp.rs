@@ -175,7 +175,7 @@ impl SipSocket {
                 }
                 // It was about an earlier packet: the first one has not been tried yet.
                 Err(errno) if is_about_a_peer(errno) && errno != Errno::EMSGSIZE && !retried => {
-                    retried = true
+                    retried = true;
                 }
                 Err(errno) => {
                     sent.full += u64::from(errno == Errno::EAGAIN);

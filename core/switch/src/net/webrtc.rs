@@ -174,7 +174,7 @@ mod tests {
         while got.len() < count && Instant::now() < end {
             let kernel = clock.kernel();
             let more = socket.receive(room, &kernel, |packet| {
-                got.push((packet.bytes.to_vec(), packet.stamp))
+                got.push((packet.bytes.to_vec(), packet.stamp));
             });
             if !more.unwrap() {
                 std::thread::sleep(Duration::from_millis(1));

@@ -22,8 +22,8 @@ impl Engine {
         match command {
             Chat::SendMessage { content, to } => self.send_chat(speaker, to.scope(), content),
             Chat::SetLastSeenTimestamp { timestamp, to } => self.see(speaker, to.scope(), timestamp.0),
-            Chat::EnableChat => self.switch_chat(speaker, true),
-            Chat::DisableChat => self.switch_chat(speaker, false),
+            Chat::Enable => self.switch_chat(speaker, true),
+            Chat::Disable => self.switch_chat(speaker, false),
             Chat::ClearHistory => self.clear_chat(speaker),
             Chat::GetHistoryChunk { message_index, to } => {
                 self.read_chat(speaker, to.scope(), None, Some(message_index));
