@@ -102,7 +102,7 @@ impl Camera {
             self.keys.push(self.number);
         }
         // Four packets a frame.
-        let payload = if self.number % 4 == 0 || key {
+        let payload = if self.number.is_multiple_of(4) || key {
             vp8(key, self.number)
         } else {
             let mut payload = vp8(false, self.number);
@@ -242,7 +242,7 @@ impl Viewer {
             .filter(|(_, (at, tries))| *at <= ms && *tries < 15)
             .map(|(gap, _)| *gap)
             .collect();
-        if !self.asks || due.is_empty() || ms % 20 != 0 {
+        if !self.asks || due.is_empty() || !ms.is_multiple_of(20) {
             return;
         }
         for gap in &due {
