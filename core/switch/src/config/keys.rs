@@ -47,7 +47,7 @@ pub(crate) static ROOT: Section = Section {
         key("media", Kind::Table(&MEDIA), Toml("{}"), "Media."),
         key("store", Kind::Table(&STORE), Toml("{}"), "The database."),
         key("cdr", Kind::Table(&CDR), Toml("{}"), "Call detail records."),
-        later("chat", Kind::Table(&CHAT), Absent("its defaults"), "Chat history."),
+        key("chat", Kind::Table(&CHAT), Toml("{}"), "The chat of conferences."),
         key("messages", Kind::Table(&MESSAGES), Toml("{}"), "Messages."),
         key("plugins", Kind::Table(&PLUGINS), Toml("{}"), "How plugins are built."),
         key("account", Kind::Tables(&ACCOUNT), NONE, "Accounts (tenants)."),
