@@ -1,8 +1,8 @@
 //! Chat in conferences over WebSocket: rooms, people, messages, moderation.
 //!
 //! A conference is a room. Callers are participants of it like those who come by the chat WebSocket; what
-//! callers write is global chat there, and the other way round ([`leg`]). Everything that a room says goes
-//! through its [`ledger`], so that all hear it in one order and nothing is told before it is on disk.
+//! callers write is global chat there, and the other way round (`leg`). Everything that a room says goes
+//! through its `ledger`, so that all hear it in one order and nothing is told before it is on disk.
 
 pub(crate) mod command;
 pub mod config;
