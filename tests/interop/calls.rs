@@ -181,7 +181,7 @@ fn direction(phone: &Phone) -> Option<String> {
 }
 
 #[test]
-fn baresip_holds_and_resumes_and_its_keys_are_heard_on_the_other_side() {
+fn baresip_holds_and_resumes() {
     let _turn = turn();
     let switch = Lab::new().start();
     let bob = switch.registered("bob");
@@ -196,15 +196,5 @@ fn baresip_holds_and_resumes_and_its_keys_are_heard_on_the_other_side() {
     flows("sendonly");
     baresip.press('X');
     flows("sendrecv");
-
-    // Bob's phone takes no events: what it hears of the key 5 are 770 and 1336 Hz.
-    let from = call.rtp.count();
-    baresip.press('5');
-    let heard = || {
-        let samples = call.rtp.samples(from);
-        let level = |hertz| cordboard_tests::tone::peak_level(&samples, hertz);
-        (level(770.0) > 0.05 && level(1_336.0) > 0.05 && level(1_477.0) < 0.05).then_some(())
-    };
-    cordboard_tests::until(SOON, heard).expect("the key is heard");
     assert_eq!(call.hang_up().expect("answered").code(), Some(200));
 }

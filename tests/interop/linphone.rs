@@ -30,7 +30,9 @@ fn start(switch: &Switch) -> Program {
         free_port(),
     );
     std::fs::write(home.join("rc"), text).expect("written");
-    let mut command = Command::new("linphonec");
+    // Otherwise it keeps what it says until it ends.
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", "linphonec"]);
     command.env("HOME", &home).arg("-c").arg(home.join("rc"));
     let mut linphone =
         Program::start_with_input("linphonec", switch.folder(), &mut command).expect("tests/run installs it");
