@@ -200,7 +200,8 @@ fn a_plugin_says_where_a_call_goes_and_one_that_hangs_does_not_keep_callers_out(
             .start()
     };
     let dialled = |switch: &Switch, number: &str| {
-        let answer = switch.phone("alice").try_call(number).expect("answered");
+        let alice = switch.phone("alice");
+        let answer = alice.try_call(number).expect("answered");
         answer.map_or_else(
             |refusal| refusal.code(),
             |call| call.hang_up().expect("answered").code(),
