@@ -97,6 +97,11 @@ impl Client {
     pub(crate) fn begin(world: &mut World, proof: Proof, body: &Value) -> Self {
         let (status, answer) = start(world, ROOM, proof, body);
         assert_eq!(status, 200, "{answer}");
+        Self::opened(world, &answer)
+    }
+
+    /// With the ticket of an answer.
+    pub(crate) fn opened(world: &mut World, answer: &Value) -> Self {
         let ticket = answer["ticket"].as_str().expect("a ticket");
         let (connection, status, said) = open(world, Some(&format!("{PROTOCOL}, ticket#{ticket}")));
         assert_eq!(status, 101, "{said}");

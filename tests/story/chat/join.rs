@@ -309,6 +309,19 @@ fn a_token_of_a_session_that_runs_is_refused_and_one_is_good_once() {
 }
 
 #[test]
+fn a_ticket_that_waits_while_a_room_ends_still_leads_to_a_session_that_can_be_resumed() {
+    let mut world = World::new();
+    let alice = Client::joined(&mut world, "alice");
+    let (_, answer) = start(&mut world, ROOM, token("bob"), &json!({}));
+    alice.leave(&mut world, Departure::Quit);
+    let mut bob = Client::opened(&mut world, &answer);
+    bob.join(&mut world, "Bob");
+    let body = json!({ "resumption": bob.resumption });
+    let (status, answer) = start(&mut world, ROOM, token("bob"), &body);
+    assert_eq!((status, answer["code"].as_str()), (400, Some("session_running")));
+}
+
+#[test]
 fn of_two_connections_of_one_participant_the_later_counts() {
     let mut world = World::new();
     let mut alice = Client::joined(&mut world, "alice");

@@ -139,7 +139,7 @@ impl Engine {
             self.depart(older, "quit", true);
             self.show_out(admission.room, older, "the session goes on elsewhere");
         }
-        self.chat.resumptions.hold(&admission.resumption);
+        self.chat.resumptions.hold(&admission);
         *self.chat.sources.entry(wish.source).or_default() += 1;
         let allowance = (f64::from(self.config.message_rate) * 2.0, self.wire.now);
         let connection = Connection {

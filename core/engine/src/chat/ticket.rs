@@ -97,11 +97,15 @@ impl Resumptions {
     }
 
     pub(crate) fn add(&mut self, hash: [u8; 32], admission: &Admission, now: Time) {
+        self.insert(hash, admission, Some(now + RESUMPTION_LIFE));
+    }
+
+    fn insert(&mut self, hash: [u8; 32], admission: &Admission, until: Option<Time>) {
         let resumption = Resumption {
             room: admission.room,
             principal: admission.principal.clone(),
             participant: admission.participant,
-            until: Some(now + RESUMPTION_LIFE),
+            until,
         };
         self.live.insert(hash, resumption);
     }
@@ -120,11 +124,10 @@ impl Resumptions {
             .filter(|known| known.room == room && known.principal == *principal)
     }
 
-    /// The participant is there: its token does not age.
-    pub(crate) fn hold(&mut self, hash: &[u8; 32]) {
-        if let Some(known) = self.live.get_mut(hash) {
-            known.until = None;
-        }
+    /// The participant is there: its token does not age. It may have been forgotten with the room that others left
+    /// while its ticket waited.
+    pub(crate) fn hold(&mut self, admission: &Admission) {
+        self.insert(admission.resumption, admission, None);
     }
 
     /// The participant has gone: its token ages from now on.
@@ -185,7 +188,7 @@ mod tests {
         let find = |tokens: &Resumptions, at| tokens.find("token", ROOM, &Principal::Guest, at).is_some();
         assert!(find(&tokens, now + Duration::from_secs(119)));
         assert!(!find(&tokens, now + RESUMPTION_LIFE));
-        tokens.hold(&hash);
+        tokens.hold(&admission(1));
         assert!(find(&tokens, now + RESUMPTION_LIFE * 10));
         let user = Principal::User {
             account: AccountId(1),
