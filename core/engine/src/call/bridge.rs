@@ -16,13 +16,11 @@ use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Place, Stage};
 use crate::conference::seat::Seat;
-use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
-use crate::io::{Flow, Packet, Transport};
+use crate::io::{Flow, Transport};
 use crate::sip::dialog::{Dialog, address_in, hops_left};
 use crate::sip::grammar::List;
 use crate::sip::message::{Message, Refusal};
-use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
@@ -261,33 +259,10 @@ impl Engine {
 
     /// Sends the INVITE to one contact.
     fn ring(&mut self, key: Key) {
-        let offer = self.make_offer(key);
-        let (wanted, product) = (self.config.session_expires, self.product.clone());
-        let Some(call) = self.calls.get_mut(key) else {
-            return;
-        };
-        call.stage = Stage::Ringing;
-        let flow = call.dialog.next_flow();
-        let Call { dialog, session, .. } = call;
-        let transaction = self.transactions.open_client(
-            Method::Invite,
-            flow,
-            Owner::Invite(key),
-            &mut self.wire,
-            |branch| {
-                let invite = dialog
-                    .request(Method::Invite, branch, None)
-                    .header("Allow", ALLOW)
-                    .header("Supported", SUPPORTED.join(", "))
-                    .header("User-Agent", product);
-                Packet::whole(
-                    session
-                        .ask(invite, wanted)
-                        .body("application/sdp", offer.as_bytes()),
-                )
-            },
-        );
-        call.dialling = Some(transaction);
+        let transaction = self.send_invite(key, Owner::Invite(key));
+        if let Some(call) = self.calls.get_mut(key) {
+            (call.stage, call.dialling) = (Stage::Ringing, transaction);
+        }
     }
 
     /// What an INVITE of ours came to.

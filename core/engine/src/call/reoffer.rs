@@ -116,33 +116,38 @@ impl Engine {
         }
     }
 
-    fn send_offer(&mut self, key: Key) {
+    /// An INVITE with our description, the first of a dialog or one inside it; its transaction.
+    pub(crate) fn send_invite(&mut self, key: Key, owner: Owner) -> Option<Key> {
         let offer = self.make_offer(key);
         let (wanted, product) = (self.config.session_expires, self.product.clone());
+        let call = self.calls.get_mut(key)?;
+        let flow = call.dialog.next_flow();
+        let Call { dialog, session, .. } = call;
+        let transaction =
+            self.transactions
+                .open_client(Method::Invite, flow, owner, &mut self.wire, |branch| {
+                    let invite = dialog
+                        .request(Method::Invite, branch, None)
+                        .header("Allow", ALLOW)
+                        .header("Supported", SUPPORTED.join(", "))
+                        .header("User-Agent", product);
+                    Packet::whole(
+                        session
+                            .ask(invite, wanted)
+                            .body("application/sdp", offer.as_bytes()),
+                    )
+                });
+        Some(transaction)
+    }
+
+    fn send_offer(&mut self, key: Key) {
         let due = self.wire.now + PATIENCE;
+        let Some(transaction) = self.send_invite(key, Owner::Reoffer(key)) else {
+            return;
+        };
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let flow = call.dialog.next_flow();
-        let Call { dialog, session, .. } = call;
-        let transaction = self.transactions.open_client(
-            Method::Invite,
-            flow,
-            Owner::Reoffer(key),
-            &mut self.wire,
-            |branch| {
-                let invite = dialog
-                    .request(Method::Invite, branch, None)
-                    .header("Allow", ALLOW)
-                    .header("Supported", SUPPORTED.join(", "))
-                    .header("User-Agent", product);
-                Packet::whole(
-                    session
-                        .ask(invite, wanted)
-                        .body("application/sdp", offer.as_bytes()),
-                )
-            },
-        );
         (call.reoffer.changed, call.reoffer.refresh) = (false, false);
         call.reoffer.open = Some(Open::Invite(transaction));
         call.reoffer.due = Some(due);
