@@ -206,6 +206,9 @@ fn baresip_holds_and_resumes_and_its_keys_reach_the_other_phone() {
         events.iter().any(ended).then_some(events)
     };
     let events = cordboard_tests::until(SOON, events).expect("the key is heard");
-    assert!(events.iter().all(|p| p.timestamp == events[0].timestamp), "one press");
+    assert!(
+        events.iter().all(|p| p.timestamp == events[0].timestamp),
+        "one press"
+    );
     assert_eq!(call.hang_up().expect("answered").code(), Some(200));
 }

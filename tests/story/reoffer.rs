@@ -89,11 +89,18 @@ fn who_calls_or_answers_on_hold_is_on_hold_from_the_beginning() {
     assert_eq!(direction(&pair.invite), "sendrecv");
     assert_eq!(direction(&pair.answer), "inactive", "bob answers on hold");
     pair.bob.sdp = SDP;
-    let resumed = pair
-        .bob
-        .within(&mut pair.world, &mut pair.from_bob, "INVITE", SDP_TYPE, SDP.as_bytes());
+    let resumed = pair.bob.within(
+        &mut pair.world,
+        &mut pair.from_bob,
+        "INVITE",
+        SDP_TYPE,
+        SDP.as_bytes(),
+    );
     assert_eq!((resumed.status(), direction(&resumed)), (200, "sendrecv"));
-    assert_eq!(direction(&pair.alice.gets(&mut pair.world, "INVITE", false)), "sendrecv");
+    assert_eq!(
+        direction(&pair.alice.gets(&mut pair.world, "INVITE", false)),
+        "sendrecv"
+    );
 }
 
 #[test]

@@ -189,7 +189,10 @@ impl Engine {
             .map(|bridge| (bridge.mix, bridge.shard, bridge.caller))?;
         let mut leg = self.new_leg(mix, shard, false, false);
         // A caller may begin on hold, or only listen.
-        leg.flows = self.calls.get(caller).map_or(Direction::BOTH, |call| call.leg.will);
+        leg.flows = self
+            .calls
+            .get(caller)
+            .map_or(Direction::BOTH, |call| call.leg.will);
         leg.bundle = peer_on(contact.flow.transport).then(Box::default);
         let sent_by = self.sent_by(contact.flow);
         let bridge = self.bridges.get_mut(bridge_key)?;
@@ -361,7 +364,10 @@ impl Engine {
             self.hang_up(other, "answered_elsewhere", Some(ELSEWHERE));
         }
         if self.take_direction(key, response, false).is_some()
-            && self.calls.get(caller).is_some_and(|call| call.progress.described())
+            && self
+                .calls
+                .get(caller)
+                .is_some_and(|call| call.progress.described())
         {
             self.reoffer(caller); // the description in its 183 is the one that holds (RFC 3261 section 13.2.1)
         }
