@@ -265,10 +265,10 @@ impl Engine {
         must: impl FnOnce(Writer) -> Writer,
         may: &[(&str, String, usize)],
     ) {
-        let Some(identity) = self.transactions.identity(request, request.method()) else {
-            return self.wire.counts.reject("bad_via");
-        };
-        let tag = format!("{:016x}", identity as u64); // half of it is enough to tell requests apart
+        if request.header(Name::Via).is_none() {
+            return self.wire.counts.reject("bad_via"); // whose answer it is could not be told
+        }
+        let tag = format!("{:016x}", self.transactions.name_of(request));
         let mut response = must(respond(request, flow.peer, status, phrase, Some(&tag)));
         let free = flow.transport.reliable() || self.directory.trusts(flow.peer.ip());
         let mut slimmed = false;
