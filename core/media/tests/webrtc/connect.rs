@@ -1,5 +1,6 @@
 //! Who gets in, who does not, and audio both ways.
 
+use cordboard_media::DropReason;
 use cordboard_model::LegId;
 use cordboard_model::media::MediaCommand;
 use cordboard_model::media::peer::PeerLoss;
@@ -76,4 +77,58 @@ fn a_certificate_that_the_description_does_not_name_ends_the_peer() {
         assert_eq!(world.browser(1).media.len(), before, "nothing is sent to it");
         assert_eq!(world.shard.counts().packets_in, 0);
     }
+}
+
+#[test]
+fn a_restart_keeps_the_old_way_until_the_new_one_is_nominated() {
+    let mut world = World::new();
+    world.join(1, vec![]);
+    world.join(2, vec![]);
+    world.run(2000);
+    let browser = world.browser(2);
+    browser.checks = false;
+    let mut former = browser.check().unwrap();
+    former.nominates = false;
+    browser.ice.ufrag = "again".to_owned();
+    let local = browser.local.as_mut().unwrap();
+    local.ice.ufrag = "fresh".to_owned();
+    local.ice.pwd = "the new password of the switch".to_owned().into();
+    world.describe(2, vec![]);
+    talk(&mut world, 1, 0, 30);
+    let at_home = heard(&mut world, 2);
+    assert!(at_home > 15, "{at_home}");
+
+    // The former credentials still hold, and so does their consent.
+    let home = world.browser(2).address;
+    let answers = world.browser(2).answers.len();
+    world.run(20_000);
+    world.inject(home, &former.bytes(1));
+    world.run(20_000);
+    assert_eq!(world.lost(2), None);
+    assert_eq!(world.browser(2).answers.len(), answers + 1);
+
+    // A new one elsewhere is answered, and used as soon as it is nominated; the handshake is not made again.
+    let elsewhere = "203.0.113.5:40000".parse().unwrap();
+    let mut fresh = world.browser(2).check().unwrap();
+    fresh.nominates = false;
+    world.inject(elsewhere, &fresh.bytes(2));
+    talk(&mut world, 1, 100, 30);
+    let still = heard(&mut world, 2);
+    assert!(still > at_home + 15, "{still}");
+    fresh.nominates = true;
+    world.inject(elsewhere, &fresh.bytes(3));
+    world.browser(2).address = elsewhere;
+    talk(&mut world, 1, 200, 30);
+    assert!(heard(&mut world, 2) > still + 15, "{}", heard(&mut world, 2));
+    assert_eq!(world.shard.counts().dropped, [0; 18]);
+    world.inject(elsewhere, &former.bytes(4));
+    assert_eq!(world.shard.counts().dropped_for(DropReason::UnknownFragment), 1);
+    assert_eq!(
+        world.shard.counts().peers.outcomes[0],
+        2,
+        "each was connected once"
+    );
+    world.command(MediaCommand::Close { leg: LegId(2) });
+    world.inject(elsewhere, &fresh.bytes(5));
+    assert_eq!(world.shard.counts().dropped_for(DropReason::UnknownFragment), 2);
 }

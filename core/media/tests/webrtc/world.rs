@@ -170,6 +170,7 @@ impl World {
         let browser = self.browser(leg);
         PeerSetup {
             ice: browser.ice.clone(),
+            local: browser.local.as_ref().expect("the peer is open").ice.clone(),
             dtls_client: !browser.is_client,
             fingerprints: vec![[1; 32], browser.fingerprint],
             audio: Some(audio_line(leg)),

@@ -1,7 +1,7 @@
 //! What both descriptions of a WebRTC call say, from the first offer to the last.
 
+use cordboard_model::media::Codec;
 use cordboard_model::media::peer::{LocalPeer, PeerSetup, VideoSource};
-use cordboard_model::media::{Codec, Direction};
 
 use super::line::{Content, Line, Track};
 use super::transport::Remote;
@@ -44,19 +44,20 @@ impl Bundle {
         self.local.is_some()
     }
 
-    /// What the media side is to do; `None` before both have described themselves. `muted`: nobody is to see
+    /// What the media side is to do; `None` before both have described themselves. `hidden`: nobody is to see
     /// what the peer shows.
-    pub fn setup(&self, muted: bool) -> Option<PeerSetup> {
-        let remote = self.remote.as_ref()?;
+    pub fn setup(&self, hidden: bool) -> Option<PeerSetup> {
+        let (local, remote) = (self.local.as_ref()?, self.remote.as_ref()?);
         Some(PeerSetup {
             ice: remote.ice.clone(),
+            local: local.ice.clone(),
             dtls_client: self.dtls_client?,
             fingerprints: remote.fingerprints.clone(),
             audio: self.lines.iter().find_map(Line::audio_setup),
             video: self
                 .lines
                 .iter()
-                .filter_map(|line| line.video_setup(muted))
+                .filter_map(|line| line.video_setup(hidden))
                 .collect(),
         })
     }
@@ -83,12 +84,6 @@ impl Bundle {
     pub fn codec(&self) -> Option<Codec> {
         let audio = self.lines.iter().find_map(Line::audio)?;
         Some(audio.format.codec)
-    }
-
-    /// Which way audio flows now, seen from us.
-    pub fn audio_direction(&self) -> Option<Direction> {
-        let audio = self.lines.iter().find_map(Line::audio)?;
-        Some(audio.direction)
     }
 
     /// A track that nothing else in this call is named like.
