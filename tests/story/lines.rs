@@ -34,6 +34,7 @@ fn audio_that_is_turned_off_leaves_the_video_and_comes_back() {
     let mut world = World::new();
     let mut browsers = meeting(&mut world, &["alice", "bob"]);
     let legs = legs(&world);
+    let source = setup_of(&world, legs[0]).audio.unwrap().ssrc;
     let [alice, bob] = &mut browsers[..] else { panic!() };
     let own = alice.own_offer();
     let text = body(&alice.offers(&mut world, &without(&own, "audio", "0")));
@@ -68,7 +69,12 @@ fn audio_that_is_turned_off_leaves_the_video_and_comes_back() {
     let text = body(&alice.offers(&mut world, &own));
     assert_eq!(ports(&text), [10_000; 4]);
     let setup = setup_of(&world, legs[0]);
-    assert_eq!(setup.audio.unwrap().format.codec, Codec::Opus);
+    let audio = setup.audio.unwrap();
+    assert_eq!(
+        (audio.format.codec, audio.ssrc),
+        (Codec::Opus, source),
+        "one source with one row of numbers"
+    );
     assert_eq!(subscriptions(&world, legs[0]).len(), 2);
     for browser in [alice, bob, &mut carol] {
         browser.is_left_alone(&mut world);

@@ -179,6 +179,9 @@ impl Rtc {
             one.rewrite.forget();
             one.wait();
         }
+        let changing = line.extensions.abs_send_time.is_some() || line.extensions.transport_cc.is_some();
+        let has_rtx = one.rtx.is_some() && one.formats.iter().all(|format| format.rtx.is_some());
+        one.stamps.begin(changing && !has_rtx);
         self.link(key);
     }
 

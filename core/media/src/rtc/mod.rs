@@ -23,6 +23,7 @@ mod peer;
 mod receive;
 mod rewrite;
 mod source;
+mod stamp;
 mod stun;
 mod subscription;
 mod timer;

@@ -29,6 +29,8 @@ pub struct Bundle {
     pub(super) proposed: Option<Vec<Line>>,
     /// The peer has refused to see somebody: it is not asked again before it offers video itself.
     pub(super) blind: bool,
+    /// What our audio is called, also while the peer has turned its line off: one stream of one source for life.
+    pub(super) voice: Option<Track>,
     /// RTCP of reduced size (RFC 5506) is taken.
     pub(super) reduced_size: bool,
 }
@@ -100,7 +102,12 @@ impl Bundle {
     pub(super) fn new_ssrc(&self, lines: &[Line], more: &[u32], chance: &mut dyn FnMut() -> u64) -> u32 {
         let proposed = self.proposed.iter().flatten();
         let all = self.lines.iter().chain(lines).chain(proposed);
-        let taken: Vec<u32> = all.flat_map(Line::ssrcs).chain(more.iter().copied()).collect();
+        let voice = self.voice.iter().map(|track| track.ssrc);
+        let taken: Vec<u32> = all
+            .flat_map(Line::ssrcs)
+            .chain(voice)
+            .chain(more.iter().copied())
+            .collect();
         loop {
             let ssrc = (chance() >> 32) as u32;
             if ssrc != 0 && !taken.contains(&ssrc) {

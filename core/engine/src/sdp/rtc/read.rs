@@ -104,6 +104,8 @@ impl Bundle {
         if wants_audio && !has_audio || is_nothing {
             return Err(not_acceptable("sdp_no_codec"));
         }
+        let voice = lines.iter().find_map(Line::audio);
+        next.voice = voice.map(|audio| audio.track.clone()).or(next.voice);
         (next.lines, next.proposed) = (lines, None);
         Ok(next)
     }
@@ -118,9 +120,10 @@ impl Bundle {
         chance: &mut dyn FnMut() -> u64,
     ) -> Option<Content> {
         let format = audio_format(media, terms.audio)?;
-        let track = before
-            .and_then(Line::audio)
-            .map(|audio| audio.track.clone())
+        let known = before.and_then(Line::audio).map(|audio| &audio.track);
+        let track = known
+            .or(self.voice.as_ref())
+            .cloned()
             .unwrap_or_else(|| self.new_track(lines, chance));
         Some(Content::Audio(Audio {
             format,
@@ -174,6 +177,8 @@ impl Bundle {
                 ..ours.clone()
             });
         }
+        let voice = lines.iter().find_map(Line::audio);
+        next.voice = voice.map(|audio| audio.track.clone()).or(next.voice);
         next.lines = lines;
         Ok(next)
     }
