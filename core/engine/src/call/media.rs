@@ -76,6 +76,7 @@ impl Engine {
                 audio: None,
                 muted: leg.muted,
                 deaf: leg.deaf,
+                patience: self.config.rtp_timeout,
             },
         };
         self.legs.insert(id, key);
@@ -103,6 +104,7 @@ impl Engine {
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
             MediaEvent::Peer(event) => self.on_peer(event),
+            MediaEvent::Silent { leg } => self.peer_silent(leg),
             MediaEvent::Digit { leg, digit } => self.key_heard(leg, digit),
             MediaEvent::Talking { leg, on } => self.talking(leg, on),
         }
@@ -117,6 +119,16 @@ impl Engine {
         };
         call.leg.port = Some(port);
         self.leg_ready(key);
+    }
+
+    /// A phone that has sent media sends none any more: it is gone, or its network is.
+    fn peer_silent(&mut self, leg: LegId) {
+        let Some(key) = self.legs.get(&leg).copied() else {
+            return;
+        };
+        if self.calls.get(key).is_some_and(|call| call.stage == Stage::Up) {
+            self.hang_up(key, "no_media", Some(SILENT));
+        }
     }
 
     /// What our descriptions need is there.
@@ -305,6 +317,9 @@ pub(crate) fn is_sdp(message: &Message) -> bool {
         .trim()
         .eq_ignore_ascii_case("application/sdp")
 }
+
+/// The Reason of the BYE to a phone whose media has stopped.
+const SILENT: &str = "SIP;cause=408;text=\"No media\"";
 
 const BAD_SDP: Refusal = Refusal {
     status: 400,
