@@ -2,8 +2,8 @@
 
 use cordboard_media::DropReason;
 use cordboard_model::LegId;
-use cordboard_model::media::MediaCommand;
-use cordboard_model::media::peer::PeerLoss;
+use cordboard_model::media::peer::{PeerCommand, PeerLoss};
+use cordboard_model::media::{MediaCommand, MediaEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
 use crate::browser::Browser;
@@ -131,4 +131,51 @@ fn a_restart_keeps_the_old_way_until_the_new_one_is_nominated() {
     world.command(MediaCommand::Close { leg: LegId(2) });
     world.inject(elsewhere, &fresh.bytes(5));
     assert_eq!(world.shard.counts().dropped_for(DropReason::UnknownFragment), 2);
+}
+
+/// Sends audio that says how loud it is, a second of it.
+fn talk_claiming(world: &mut World, from: u16, code: u8, level: u8) {
+    for at in from..from + 50 {
+        let mut packet = rtp(0, at, u32::from(at) * 160, 77, &[]);
+        packet[0] |= 0x10;
+        packet.extend([0xbe, 0xde, 0, 1, 0x10, level, 0, 0]);
+        // A wave: a constant would be no sound.
+        packet.extend((0..160).map(|sample| if sample % 16 < 8 { code } else { code & 0x7f }));
+        world.browser(1).send(&packet);
+        world.run(20);
+    }
+}
+
+#[test]
+fn who_talks_is_told_by_what_packets_claim_and_by_how_they_sound() {
+    // Level and code: loud is near 0x80, silence near 0xff.
+    let cases = [
+        (20, 0x90, true, "loud and says so"),
+        (0x80 | 20, 0x90, true, "the flag of voice is no level"),
+        (0, 0xfe, false, "a liar is as loud as he sounds"),
+        (127, 0x90, false, "who says that it is nothing is not shown"),
+    ];
+    for (level, code, talks, why) in cases {
+        let mut world = World::new();
+        world.join(1, vec![]);
+        world.join(2, vec![]);
+        let mut setup = world.setup(1, vec![]);
+        setup.audio.as_mut().unwrap().extensions.audio_level = Some(1);
+        world.command(MediaCommand::Peer(PeerCommand::Describe {
+            leg: LegId(1),
+            setup: Box::new(setup),
+        }));
+        world.run(2000);
+        talk_claiming(&mut world, 0, code, level);
+        talk_claiming(&mut world, 50, 0xff, 127);
+        let told: Vec<bool> = world
+            .events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                MediaEvent::Talking { leg: LegId(1), on } => Some(*on),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, if talks { vec![true, false] } else { vec![] }, "{why}");
+    }
 }
