@@ -84,6 +84,8 @@ pub(crate) struct Leg {
     pub(crate) described: Option<Box<PeerSetup>>,
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
+    /// Nobody sees what it shows.
+    pub(crate) hidden: bool,
     /// Which way we offer and take media: less than both ways while the other side holds.
     pub(crate) flows: Direction,
     /// Which way the peer itself wants media to flow, seen from the peer.

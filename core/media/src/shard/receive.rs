@@ -59,6 +59,7 @@ impl Shard {
             source,
             stamp,
             next_tick,
+            level: None,
         };
         let key = inlet.receive(bytes, arrival, audio, listen, &mut self.counts)?;
         leg.heard = Some(stamp);
