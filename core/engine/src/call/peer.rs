@@ -149,7 +149,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let muted = call.leg.muted;
+        let muted = call.is_muted();
         let Some(setup) = call.leg.bundle.as_ref().and_then(|bundle| bundle.setup(muted)) else {
             return;
         };

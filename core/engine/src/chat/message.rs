@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId};
 use serde_json::json;
 
@@ -78,20 +78,17 @@ impl Engine {
             .connections
             .get(&speaker.connection)
             .map_or("ws", |connection| connection.transport);
-        let mut conference = self.view(speaker.room);
-        if let Some(room) = room {
-            conference.name.clone_from(&room.config.name);
-            conference.participants = u32::try_from(room.occupants()).unwrap_or(u32::MAX);
-        }
         MessageAsk {
-            conference: Some(conference),
+            conference: Some(self.view(speaker.room)),
             user: sender.and_then(|sender| sender.user.clone()),
             display_name: sender.map(|sender| sender.name.clone()).unwrap_or_default(),
             transport,
-            content_type: match &pending.scope {
-                Scope::Global => TEXT.into(),
-                scope => format!("{TEXT};scope={}", scope.name()),
+            audience: match &pending.scope {
+                Scope::Global => Audience::Everybody,
+                Scope::Group(name) => Audience::Group(name.clone()),
+                Scope::Private(target) => Audience::One(Some(target.to_string())),
             },
+            content_type: TEXT.into(),
             body: Bytes::copy_from_slice(pending.content.as_bytes()),
         }
     }

@@ -8,7 +8,7 @@ mod mailbox;
 mod relay;
 
 use bytes::Bytes;
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
@@ -226,6 +226,12 @@ impl Engine {
             user: message.user.clone(),
             display_name: message.name.clone(),
             transport: message.flow.transport.name(),
+            audience: match message.addressee {
+                Addressee::Conference(_) => Audience::Everybody,
+                Addressee::User(_) => {
+                    Audience::One(Some(format!("{}@{}", message.number, message.account.realm)))
+                }
+            },
             content_type: message
                 .request
                 .header(Name::ContentType)
