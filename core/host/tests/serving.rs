@@ -90,7 +90,10 @@ fn a_filter_is_told_whom_each_message_is_for() {
     bench.filter_with("hostile", AMPLE, OnFailure::Refuse);
     for (audience, told) in [
         (Audience::Group("/Lab".into()), "Group(\"/Lab\")"),
-        (Audience::One(Some("bob@lab.test".into())), "One(Some(\"bob@lab.test\"))"),
+        (
+            Audience::One(Some("bob@lab.test".into())),
+            "One(Some(\"bob@lab.test\"))",
+        ),
         (Audience::One(None), "One(None)"),
         (Audience::Everybody, "Everybody"),
     ] {

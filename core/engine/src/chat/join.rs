@@ -4,6 +4,7 @@ use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict, Role};
 use cordboard_model::{Ask, ConferenceId};
 use serde_json::{Value, json};
 
+use super::Waiting;
 use super::command::Scope;
 use super::config::Keep;
 use super::door::{Speaker, Step};
@@ -88,7 +89,9 @@ impl Engine {
             return;
         };
         connection.asking = None;
-        if let Some(speaker) = self.speaker(number) {
+        // Who has gone meanwhile and said nothing more never was there.
+        let gone = matches!(connection.backlog.front(), Some(Waiting::Closed(_)));
+        if let Some(speaker) = self.speaker(number).filter(|_| !gone) {
             match verdict {
                 JoinVerdict::Admit(admission) => self.admit_chatter(speaker, pending.participant, admission),
                 JoinVerdict::Refuse { reason, .. } => {
@@ -113,8 +116,12 @@ impl Engine {
             _ => {}
         }
         self.come_in(speaker, participant);
-        let greeting = admission.greeting.filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
-        let joined = self.speaker(speaker.connection).is_some_and(|now| now.step == Step::Joined);
+        let greeting = admission
+            .greeting
+            .filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
+        let joined = self
+            .speaker(speaker.connection)
+            .is_some_and(|now| now.step == Step::Joined);
         if let Some(content) = greeting.filter(|_| joined) {
             let id = Uuid::random(self.wire.random_bytes());
             self.say_to(speaker.connection, |at| {

@@ -91,18 +91,22 @@ impl Engine {
         let Some(who) = legs.and_then(|legs| legs.get(&key)).copied() else {
             return;
         };
-        let essence = essence(kind);
-        let text = match essence.as_str() {
-            "text/html" => Some(plain(&String::from_utf8_lossy(body))),
-            text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
-            _ => json_text(kind, body),
-        };
-        let text = cut(text.unwrap_or_default());
+        let text = chat_text(kind, body);
         if !text.is_empty() {
             self.count_chat("accepted");
-            self.post_chat(id, who, Scope::Global, text);
+            self.post_chat(id, who, Scope::Global, text, true);
         }
     }
+}
+
+/// What chat takes of a message that came by SIP; empty if it is nothing for chat.
+pub(super) fn chat_text(kind: &str, body: &[u8]) -> String {
+    let text = match essence(kind).as_str() {
+        "text/html" => Some(plain(&String::from_utf8_lossy(body))),
+        text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
+        _ => json_text(kind, body),
+    };
+    cut(text.unwrap_or_default())
 }
 
 /// The text of a page: its tags taken out, the five named characters put back.

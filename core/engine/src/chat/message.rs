@@ -124,7 +124,7 @@ impl Engine {
         match verdict {
             MessageVerdict::Pass => {
                 self.count_chat("accepted");
-                self.post_chat(speaker.room, speaker.participant, scope, content);
+                self.post_chat(speaker.room, speaker.participant, scope, content, false);
             }
             MessageVerdict::Rewrite(new) => {
                 let new = new.body.map(|body| String::from_utf8_lossy(&body).into_owned());
@@ -133,7 +133,7 @@ impl Engine {
                     return self.count_chat("dropped");
                 }
                 self.count_chat("rewritten");
-                self.post_chat(speaker.room, speaker.participant, scope, content);
+                self.post_chat(speaker.room, speaker.participant, scope, content, false);
             }
             // The sender sees what it sees when all is well; nobody else does, and nothing is kept.
             MessageVerdict::Drop => {
@@ -167,8 +167,16 @@ impl Engine {
         });
     }
 
-    /// A message that is accepted: to the store, and from there to those whom it is for.
-    pub(super) fn post_chat(&mut self, id: ConferenceId, source: Uuid, scope: Scope, content: String) {
+    /// A message that is accepted: to the store, and from there to those whom it is for; `relayed`: the calls
+    /// have it already, as it was.
+    pub(super) fn post_chat(
+        &mut self,
+        id: ConferenceId,
+        source: Uuid,
+        scope: Scope,
+        content: String,
+        relayed: bool,
+    ) {
         let now = self.wire.now;
         let message = Uuid::random(self.wire.random_bytes());
         let Some(room) = self.chat.rooms.get_mut(&id) else {
@@ -182,12 +190,9 @@ impl Engine {
         };
         let sender = room.participants.get(&source);
         let name = sender.map(|sender| sender.name.clone()).unwrap_or_default();
-        // What a caller wrote has gone to the other calls already, as it was.
-        let from_a_call = sender.is_some_and(|sender| sender.leg().is_some());
-        let legs = if from_a_call {
-            Vec::new()
-        } else {
-            room.legs_of(hears)
+        let legs = match relayed {
+            true => Vec::new(),
+            false => room.legs_of(hears),
         };
         let to = match &scope {
             Scope::Global => room.everyone(),
@@ -214,7 +219,7 @@ impl Engine {
             legs,
             name,
             accepted: now,
-            count: !from_a_call,
+            count: !relayed,
         };
         if let Some(write) = unknown_author {
             self.keep_chat(id, write);

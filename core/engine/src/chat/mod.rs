@@ -18,6 +18,7 @@ mod leg;
 mod livekit;
 mod message;
 mod moderation;
+mod outside;
 mod participant;
 mod rfc3339;
 mod room;
@@ -36,6 +37,7 @@ use cordboard_model::{AccountId, ConferenceId, Ticket, Time};
 pub use command::Scope;
 pub(crate) use join::PendingJoin;
 pub(crate) use message::PendingChat;
+pub(crate) use outside::Outsider;
 pub(crate) use participant::Participant;
 pub use uuid::Uuid;
 

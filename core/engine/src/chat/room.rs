@@ -157,7 +157,11 @@ impl Room {
     pub(crate) fn chatters(&self) -> usize {
         match &self.everyone {
             Some(everyone) => everyone.len(),
-            None => self.participants.values().filter_map(Participant::connection).count(),
+            None => self
+                .participants
+                .values()
+                .filter_map(Participant::connection)
+                .count(),
         }
     }
 

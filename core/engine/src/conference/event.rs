@@ -7,9 +7,9 @@ use cordboard_model::{ConferenceId, Time};
 use serde::Serialize;
 
 use super::copies::Letter;
-use crate::chat::{Participant, Uuid};
 use crate::arena::Key;
 use crate::call::Call;
+use crate::chat::{Participant, Uuid};
 use crate::conference::Conference;
 use crate::date::event_time;
 use crate::engine::Engine;

@@ -15,7 +15,9 @@ impl Engine {
         let Some(call) = self.calls.get(key) else {
             return false;
         };
-        let owner = self.conference_config(id).and_then(|config| config.room.owner.as_deref());
+        let owner = self
+            .conference_config(id)
+            .and_then(|config| config.room.owner.as_deref());
         let owns = owner.is_some() && owner == call.user.as_deref();
         self.is_guarded(id) && call.role != Role::Moderator && !owns
     }
@@ -57,7 +59,9 @@ impl Engine {
             return;
         };
         conference.waiting.retain(|waiting| *waiting != key);
-        let Some(call) = self.calls.get_mut(key) else { return };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
         call.seat.waits = false;
         let up = call.stage == Stage::Up;
         self.set_gate(key);

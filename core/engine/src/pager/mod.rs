@@ -16,6 +16,7 @@ pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
+use crate::chat::Outsider;
 use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
 use crate::config::Account;
@@ -117,8 +118,14 @@ impl Engine {
         let kind = request.header(Name::ContentType).unwrap_or_default();
         if let Addressee::Conference(id) = addressee {
             let config = self.conference_config(id);
+            let sender = identity
+                .credential()
+                .map(|place| self.directory.credential(place));
+            let chats = self
+                .own_chatter(id, sender.map(|sender| sender.owner.as_str()))
+                .is_some();
             match config {
-                Some(config) if !config.outside_messages => return Err((403, "not_a_participant")),
+                Some(config) if !config.outside_messages && !chats => return Err((403, "not_a_participant")),
                 Some(config) if !config.chat || !self.chat_is_enabled(id) => return Err((403, "disabled")),
                 _ => {}
             }
@@ -318,5 +325,11 @@ impl Engine {
         if copies > 0 {
             self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
         }
+        let outsider = Outsider {
+            uri: &message.uri,
+            user: message.user.as_deref(),
+            name: &page.name,
+        };
+        self.chat_from_outside(id, outsider, &page.kind, &page.body);
     }
 }
