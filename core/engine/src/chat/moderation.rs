@@ -183,7 +183,7 @@ impl Engine {
             Presence::Held(leg) => {
                 waiting.admitted = true;
                 self.left_the_waiting_room(id, target);
-                return self.let_in(leg, id);
+                return self.admit_caller(leg, id);
             }
             _ => return,
         };

@@ -54,7 +54,7 @@ impl Engine {
     }
 
     /// A caller who waited is a participant now.
-    pub(crate) fn let_in(&mut self, key: Key, id: ConferenceId) {
+    pub(crate) fn admit_caller(&mut self, key: Key, id: ConferenceId) {
         let Some(conference) = self.conferences.get_mut(&id) else {
             return;
         };

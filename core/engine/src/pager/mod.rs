@@ -16,6 +16,7 @@ pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
+use crate::call::incoming::Caller;
 use crate::chat::Outsider;
 use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
@@ -27,7 +28,6 @@ use crate::io::{Flow, Output};
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::uri::Uri;
 use crate::sip::write::{default_phrase, quote_display};
 
 /// Whom a message is for.
@@ -68,19 +68,12 @@ pub(crate) struct Page {
 
 impl Engine {
     pub(crate) fn on_pager_message(&mut self, request: Message, flow: Flow, stamp: Time) {
-        let Ok(uri) = Uri::parse(request.request_uri()) else {
-            self.wire.counts.reject("bad_uri");
-            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
-        };
-        let (domain, number) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
-        let account = self.directory.account(&domain).clone();
-        let identity = match self.authenticate(&request, flow, &account) {
-            Ok(identity) => identity,
-            Err(denial) => return self.deny(&request, flow, &account, denial),
-        };
-        let Some(transaction) = self.open_server(&request, flow) else {
+        let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
             return;
         };
+        let Caller {
+            identity, account, ..
+        } = caller;
         let addressee = match self.directory.destination(account.id, &number) {
             None => return self.pager_refused(transaction, &request, 404, "unknown_destination"),
             Some(Destination::User(place)) => Addressee::User(place),

@@ -61,6 +61,7 @@ impl Shard {
             next_tick,
         };
         let key = inlet.receive(bytes, arrival, audio, listen, &mut self.counts)?;
+        leg.heard = Some(stamp);
         if let Some(digit) = key.filter(|_| receives) {
             self.events.push_back(MediaEvent::Digit { leg: id, digit });
         }
@@ -96,6 +97,7 @@ impl Shard {
         if !leg.reports.receive(bytes, leg.outlet.ssrc, clock, stamp) {
             return Err(DropReason::Malformed);
         }
+        leg.heard = Some(stamp);
         let after = leg.reports.peer.map_or(0, |peer| peer.lost);
         // A peer that counts anew, or counts duplicates off, has lost nothing more.
         self.counts.peer_lost += u64::from(after.saturating_sub(before));

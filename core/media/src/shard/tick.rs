@@ -51,6 +51,9 @@ impl Shard {
             if let Some(on) = leg.prepare(&mut self.mixed) {
                 self.events.push_back(MediaEvent::Talking { leg: leg.id, on });
             }
+            if leg.falls_silent(now) {
+                self.events.push_back(MediaEvent::Silent { leg: leg.id });
+            }
             if leg.next_mix.is_some() && leg.detached() {
                 self.moving.push(*key);
             }
