@@ -21,6 +21,7 @@ mod message;
 mod message_ways;
 mod net;
 mod pager;
+mod pager_ways;
 mod phone;
 mod proxy;
 mod record;
