@@ -71,7 +71,10 @@ impl Crowd {
             return; // a signal
         }
         let Self {
-            peers, reader, events, ..
+            peers,
+            reader,
+            events,
+            ..
         } = self;
         for event in events.iter() {
             let number = event.token().0;

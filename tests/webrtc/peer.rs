@@ -97,7 +97,12 @@ impl Identity {
             .with_server_name("switch".to_owned())
             .with_insecure_skip_verify(true);
         Arc::new(Self {
-            server: Arc::new(config.clone().build(false, None).expect("the settings are complete")),
+            server: Arc::new(
+                config
+                    .clone()
+                    .build(false, None)
+                    .expect("the settings are complete"),
+            ),
             client: Arc::new(config.build(true, None).expect("the settings are complete")),
             provider,
             fingerprint,
@@ -152,7 +157,11 @@ impl Peer {
         }
         self.socket.connect(remote.address)?;
         let server = remote.active.then(|| Arc::clone(&self.identity.server));
-        self.endpoint = Some(Endpoint::new(self.socket.local_addr()?, TransportProtocol::UDP, server));
+        self.endpoint = Some(Endpoint::new(
+            self.socket.local_addr()?,
+            TransportProtocol::UDP,
+            server,
+        ));
         self.remote = Some(remote);
         Ok(())
     }
@@ -171,7 +180,9 @@ impl Peer {
             self.checks += 1;
             self.next_check = now + if self.answered { CHECKS.1 } else { CHECKS.0 };
             let username = format!("{}:{}", remote.ufrag, self.ufrag);
-            let _ = self.socket.send(&stun::check(self.checks, &username, &remote.password)); // it comes again
+            let _ = self
+                .socket
+                .send(&stun::check(self.checks, &username, &remote.password)); // it comes again
         }
         if self.answered && !remote.active && !std::mem::replace(&mut self.begun, true) {
             let client = Arc::clone(&self.identity.client);
@@ -179,14 +190,19 @@ impl Peer {
                 .connect(now, remote.address, client, None)
                 .expect("nothing was begun before");
         }
-        if endpoint.poll_timeout(&remote.address).is_some_and(|due| due <= now) {
+        if endpoint
+            .poll_timeout(&remote.address)
+            .is_some_and(|due| due <= now)
+        {
             let _ = endpoint.handle_timeout(remote.address, now); // a handshake that fails is seen by its absence
         }
         self.flush();
     }
 
     fn flush(&mut self) {
-        let Some(endpoint) = &mut self.endpoint else { return };
+        let Some(endpoint) = &mut self.endpoint else {
+            return;
+        };
         while let Some(transmit) = endpoint.poll_transmit() {
             let _ = self.socket.send(&transmit.message); // what is lost is repeated
         }
@@ -202,7 +218,9 @@ impl Peer {
                     return Opened::Spoiled;
                 };
                 if (192..=223).contains(&bytes[1]) {
-                    return receive.decrypt_rtcp(bytes).map_or(Opened::Spoiled, Opened::Control);
+                    return receive
+                        .decrypt_rtcp(bytes)
+                        .map_or(Opened::Spoiled, Opened::Control);
                 }
                 return receive.decrypt_rtp(bytes).map_or(Opened::Spoiled, Opened::Media);
             }

@@ -55,7 +55,11 @@ fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
             let shifted = sum >> 1;
-            if sum & 1 == 1 { shifted ^ 0xedb8_8320 } else { shifted }
+            if sum & 1 == 1 {
+                shifted ^ 0xedb8_8320
+            } else {
+                shifted
+            }
         })
     })
 }
