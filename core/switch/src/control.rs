@@ -405,8 +405,11 @@ impl Control {
 
     fn arrived(&mut self, arrival: Arrival) {
         match arrival {
-            // Without its writer the connection ends.
-            Arrival::Opened { flow, .. } if self.engine.is_banned(flow.peer.ip(), self.clock.now()) => {
+            // Without its writer the connection ends. One that we have made ourselves is to somebody we wanted.
+            Arrival::Opened { flow, .. }
+                if self.engine.is_banned(flow.peer.ip(), self.clock.now())
+                    && !self.dialling.contains_key(&(flow.transport, flow.peer)) =>
+            {
                 *self.report.garbage.entry("banned").or_default() += 1;
             }
             Arrival::Opened { flow, writer } => {

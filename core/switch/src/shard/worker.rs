@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     shard: Shard,
     clock: Clock,
     commands: Receiver<Message>,
+    /// How many commands wait, as who sends them counts.
+    waiting: Arc<AtomicUsize>,
     events: Box<dyn FnMut(MediaEvent) + Send>,
     shared: Arc<Mutex<ShardCounts>>,
     counts: ShardCounts,
@@ -56,7 +59,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         config: ShardConfig,
-        commands: Receiver<Message>,
+        (commands, waiting): (Receiver<Message>, Arc<AtomicUsize>),
         events: Box<dyn FnMut(MediaEvent) + Send>,
         shared: Arc<Mutex<ShardCounts>>,
     ) -> io::Result<Self> {
@@ -72,6 +75,7 @@ impl Worker {
             shard,
             clock: config.clock,
             commands,
+            waiting,
             events,
             shared,
             counts: ShardCounts::default(),
@@ -155,6 +159,7 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Message::Command(command)) => {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                     self.shard.command(command, self.clock.now());
                     self.flush();
                 }

@@ -102,12 +102,15 @@ impl Message {
         if self.is_request() {
             return Err(Malformed::new("not_a_response"));
         }
-        self.check_common()?;
+        // With more than one it has lost its way (RFC 3261 section 8.1.3.3).
+        if self.check_common()? > 1 {
+            return Err(Malformed::new("vias"));
+        }
         self.cseq().map(drop)
     }
 
-    /// What requests and responses have in common.
-    fn check_common(&self) -> Result<(), Malformed> {
+    /// What requests and responses have in common; how many Vias there are.
+    fn check_common(&self) -> Result<u32, Malformed> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -140,7 +143,7 @@ impl Message {
         if call_id.is_empty() || call_id.bytes().any(|b| is_space(b) || b == b',') {
             return Err(Malformed::new("call_id"));
         }
-        Ok(())
+        Ok(hops)
     }
 
     fn check_request_uri(&self) -> Result<(), Refusal> {

@@ -9,6 +9,7 @@ mod step;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -22,7 +23,7 @@ use self::non_invite_client::NonInviteClient;
 use self::non_invite_server::NonInviteServer;
 pub(crate) use self::step::{End, Repeat, Step};
 use crate::arena::{Arena, Key};
-use crate::io::{Flow, Packet};
+use crate::io::{Flow, Packet, Transport};
 use crate::sip::message::{Framing, Message};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -101,13 +102,32 @@ impl Transaction {
     }
 }
 
+/// The connection that a request of ours went by, or whom one is to be made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Way {
+    Connection(u64),
+    Peer(Transport, SocketAddr),
+}
+
+impl Way {
+    /// `None` on UDP, where there is none.
+    fn of(flow: Flow) -> Option<Self> {
+        match (flow.transport.reliable(), flow.connection) {
+            (false, _) => None,
+            (true, 0) => Some(Self::Peer(flow.transport, flow.peer)),
+            (true, connection) => Some(Self::Connection(connection)),
+        }
+    }
+}
+
 /// Every transaction that is alive.
 #[derive(Debug)]
 pub(crate) struct Transactions {
     all: Arena<Transaction>,
     servers: HashMap<u128, Key>,
     copies: HashMap<u128, Key>,
-    by_connection: HashMap<u64, HashSet<Key>>,
+    /// Requests of ours, by what they are lost with.
+    by_way: HashMap<Way, HashSet<Key>>,
     hash_keys: (u64, u64),
 }
 
@@ -117,7 +137,7 @@ impl Transactions {
             all: Arena::default(),
             servers: HashMap::new(),
             copies: HashMap::new(),
-            by_connection: HashMap::new(),
+            by_way: HashMap::new(),
             hash_keys: (wire.random(), wire.random()),
         }
     }
@@ -328,8 +348,8 @@ impl Transactions {
             copies: None,
             dismissed: Vec::new(),
         });
-        if flow.connection != 0 {
-            self.by_connection.entry(flow.connection).or_default().insert(key);
+        if let Some(way) = Way::of(flow) {
+            self.by_way.entry(way).or_default().insert(key);
         }
         *wire.counts.requests_out.entry(method).or_default() += 1;
         let repeat = if flow.transport.reliable() {
@@ -460,33 +480,20 @@ impl Transactions {
 
     /// A connection is gone: the owners of the requests that will get no answer.
     pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner)> {
-        let mut keys: Vec<Key> = self
-            .by_connection
-            .remove(&connection)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        keys.sort_unstable();
-        self.fail(&keys)
+        self.lost(Way::Connection(connection))
     }
 
-    /// No connection could be made: the owners of the requests that were to go that way.
+    /// There is no connection, or none could be made: the owners of the requests that were to go that way. On UDP
+    /// there are none: the next repeat may get through.
     pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner)> {
-        if !flow.transport.reliable() {
-            return Vec::new(); // UDP: the next repeat may get through
-        }
-        let keys: Vec<Key> = self
-            .all
-            .keys()
-            .into_iter()
-            .filter(|k| self.all.get(*k).is_some_and(|t| t.flow == flow))
-            .collect();
-        self.fail(&keys)
+        Way::of(flow).map_or_else(Vec::new, |way| self.lost(way))
     }
 
-    fn fail(&mut self, keys: &[Key]) -> Vec<(Key, Owner)> {
+    fn lost(&mut self, way: Way) -> Vec<(Key, Owner)> {
+        let mut keys: Vec<Key> = self.by_way.remove(&way).unwrap_or_default().into_iter().collect();
+        keys.sort_unstable(); // the same inputs give the same outputs
         let mut owners = Vec::new();
-        for key in keys {
+        for key in &keys {
             let waiting = self.all.get(*key).and_then(|t| match t.machine {
                 Machine::InviteClient(
                     InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,
@@ -518,11 +525,12 @@ impl Transactions {
                 }
             }
             _ => {
-                let connection = transaction.flow.connection;
-                if let Some(keys) = self.by_connection.get_mut(&connection) {
+                if let Some(way) = Way::of(transaction.flow)
+                    && let Some(keys) = self.by_way.get_mut(&way)
+                {
                     keys.remove(&key);
                     if keys.is_empty() {
-                        self.by_connection.remove(&connection);
+                        self.by_way.remove(&way);
                     }
                 }
             }
