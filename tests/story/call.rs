@@ -245,8 +245,8 @@ fn a_phone_that_changes_its_network_inside_a_call_is_found_there() {
     line.learn(&answer);
     alice.ack(world, &line);
     alice.flow.peer = "203.0.113.9:6060".parse().unwrap();
-    let headers = format!("Contact: <sip:alice@203.0.113.9:6060>\r\nContent-Type: application/sdp\r\n");
-    let moved = alice.within(world, &mut line, "INVITE", &headers, SDP.as_bytes());
+    let headers = "Contact: <sip:alice@203.0.113.9:6060>\r\nContent-Type: application/sdp\r\n";
+    let moved = alice.within(world, &mut line, "INVITE", headers, SDP.as_bytes());
     assert_eq!(moved.status(), 200);
     alice.ack(world, &line);
     assert_eq!(bob.within(world, &mut from_bob, "BYE", "", b"").status(), 200);
