@@ -2,6 +2,7 @@
 //! sent goes out in a batch.
 
 mod handle;
+mod pace;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -10,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
+use self::pace::Pace;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
@@ -141,6 +143,8 @@ pub(crate) struct Control {
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The UDP sockets, by listener index.
     sockets: Vec<(u16, SipSocket)>,
+    /// Datagrams, arrivals and answers that were taken.
+    taken: u64,
     /// Messages of strangers that came while there was no time for them.
     unread: u64,
     /// What goes out by each of them, by listener index.
@@ -231,6 +235,7 @@ impl ControlParts {
             arrivals: self.arrivals,
             answers: self.answers,
             sockets,
+            taken: 0,
             unread: 0,
             outgoing: Vec::new(),
             connections: HashMap::new(),
@@ -255,8 +260,10 @@ impl Control {
         let mut events = Events::with_capacity(64);
         let mut batch = Batch::new();
         let mut readable = HashSet::new();
+        let mut pace = Pace::new(Instant::now());
+        let mut rested = false;
         loop {
-            let behind = !readable.is_empty() || !self.arrivals.is_empty();
+            let behind = rested || !readable.is_empty() || !self.arrivals.is_empty();
             let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
             match self.poll.poll(&mut events, wait) {
                 Ok(()) => {}
@@ -272,6 +279,7 @@ impl Control {
                     .map(mio::event::Event::token)
                     .filter(|token| *token != WAKE),
             );
+            let taken = self.taken;
             // Before the queues are emptied: what comes later wakes again.
             self.woken.store(false, Ordering::Release);
             // First what was settled before the packets came: a config that is said to hold, holds.
@@ -286,6 +294,17 @@ impl Control {
             }
             self.drain();
             self.send(&mut batch);
+            let rest = if self.taken > taken && readable.is_empty() {
+                pace.rest(Instant::now())
+            } else {
+                None
+            };
+            if let Some(rest) = rest {
+                // Nobody needs to wake a thread that comes back by itself.
+                self.woken.store(true, Ordering::Release);
+                thread::sleep(rest);
+            }
+            rested = rest.is_some();
         }
     }
 
@@ -350,6 +369,7 @@ impl Control {
             }
         }
         for input in std::mem::take(&mut self.inbox) {
+            self.taken += 1;
             self.engine.handle(input, self.clock.now());
             self.drain();
         }
@@ -360,6 +380,7 @@ impl Control {
             let Ok(arrival) = self.arrivals.try_recv() else {
                 break;
             };
+            self.taken += 1;
             self.arrived(arrival);
             self.drain();
         }
@@ -368,6 +389,7 @@ impl Control {
     /// False when the thread is to end.
     fn take_answers(&mut self) -> bool {
         while let Ok(answer) = self.answers.try_recv() {
+            self.taken += 1;
             let input = match answer {
                 Answer::Verdict { ticket, verdict } => Input::Verdict { ticket, verdict },
                 Answer::Media(event) => Input::Media(event),
