@@ -10,7 +10,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, response_flow};
-use crate::sip::write::{Writer, default_phrase, respond};
+use crate::sip::write::{Short, Writer, default_phrase, respond};
 use crate::subscription::EVENTS;
 
 /// The methods that we take, for `Allow`.
@@ -268,15 +268,17 @@ impl Engine {
         let Some(identity) = self.transactions.identity(request, request.method()) else {
             return self.wire.counts.reject("bad_via");
         };
-        let tag = format!("{:016x}", identity as u64); // half of it is enough to tell requests apart
-        let mut response = must(respond(request, flow.peer, status, phrase, Some(&tag)));
+        let tag = Short::new().hexadecimal(identity as u64, 16); // half of it is enough to tell requests apart
+        let mut response = must(respond(request, flow.peer, status, phrase, Some(tag.as_str())));
         let free = flow.transport.reliable() || self.directory.trusts(flow.peer.ip());
         let mut slimmed = false;
-        let server = ("Server", self.product.clone(), 1);
-        for (name, value, times) in may.iter().chain([&server]) {
+        let may = may
+            .iter()
+            .map(|(name, value, times)| (*name, value.as_str(), *times));
+        for (name, value, times) in may.chain([("Server", self.product.as_str(), 1)]) {
             let grown = response.size() + name.len() + value.len() + 4;
             if free || grown <= request.raw().len() * times {
-                response.add(name, value);
+                response.add_pieces(name, [value]);
             } else {
                 slimmed = true;
             }
@@ -312,7 +314,7 @@ impl Engine {
             None => self.wire.token(),
         };
         let response =
-            add(respond(request, flow.peer, status, phrase, Some(&tag))).header("Server", &self.product);
+            add(respond(request, flow.peer, status, phrase, Some(&tag))).pieces("Server", [&self.product]);
         self.transactions.respond(
             transaction,
             status,

@@ -3,8 +3,9 @@
 
 mod handle;
 mod pace;
+mod report;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -17,13 +18,11 @@ use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::chat::io::{ChatInput, Departure};
 use cordboard_engine::config::Config;
-use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
-use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
@@ -33,10 +32,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 pub(crate) use handle::ControlHandle;
 
 use self::pace::Pace;
+pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
-use crate::net::udp::{Batch, Outgoing, Sent, SipSocket};
+use crate::net::udp::{Batch, Outgoing, SipSocket};
 
 /// Messages from connections that may wait for control; their peers are slowed down by TCP meanwhile.
 const ARRIVALS: usize = 4096;
@@ -98,29 +98,6 @@ pub(crate) enum Answer {
     Bans(oneshot::Sender<Vec<Ban>>),
     Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
     Stop,
-}
-
-/// What the control thread knows, for a scrape.
-#[derive(Debug, Clone)]
-pub(crate) struct Report {
-    pub(crate) counts: Counts,
-    pub(crate) gauges: Gauges,
-    /// What was thrown away before it was a message, by reason.
-    pub(crate) garbage: BTreeMap<&'static str, u64>,
-    /// From the stamp of a message to handing over its last copy.
-    pub(crate) relay: Histogram,
-    /// SIP datagrams sent, refused by the kernel, or lost to a full buffer.
-    pub(crate) sent: Sent,
-    /// SIP datagrams that the kernel had no room for.
-    pub(crate) kernel_drops: u64,
-    /// Connections open now, by transport.
-    pub(crate) connections: BTreeMap<&'static str, usize>,
-    /// Connections cut because they read too slowly.
-    pub(crate) slow_readers: u64,
-    /// The same of chat connections.
-    pub(crate) slow_chat_readers: u64,
-    /// Frames handed to chat connections.
-    pub(crate) chat_frames: u64,
 }
 
 /// What control hands on: to plugins, shards, store and dialler.
@@ -215,18 +192,6 @@ impl ControlParts {
                 .registry()
                 .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         }
-        let report = Report {
-            counts: Counts::default(),
-            gauges: Gauges::default(),
-            garbage: BTreeMap::new(),
-            relay: Histogram::new(RELAY_BOUNDS),
-            sent: Sent::default(),
-            kernel_drops: 0,
-            connections: BTreeMap::new(),
-            slow_readers: 0,
-            slow_chat_readers: 0,
-            chat_frames: 0,
-        };
         let control = Control {
             engine,
             clock,
@@ -246,7 +211,7 @@ impl ControlParts {
             relayed: Vec::new(),
             unreachable: Vec::new(),
             vanished: Vec::new(),
-            report,
+            report: Report::default(),
             shell,
         };
         thread::Builder::new()
@@ -368,11 +333,13 @@ impl Control {
                 }
             }
         }
-        for input in std::mem::take(&mut self.inbox) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for input in inbox.drain(..) {
             self.taken += 1;
             self.engine.handle(input, self.clock.now());
             self.drain();
         }
+        self.inbox = inbox;
     }
 
     fn take_arrivals(&mut self) {
@@ -568,25 +535,6 @@ impl Control {
         let now = self.clock.now();
         for stamp in self.relayed.drain(..) {
             self.report.relay.record_duration(now.since(stamp));
-        }
-    }
-
-    fn report(&self) -> Report {
-        let mut connections = BTreeMap::new();
-        for (flow, _) in self.connections.values() {
-            *connections.entry(flow.transport.name()).or_default() += 1;
-        }
-        let mut garbage = self.report.garbage.clone();
-        garbage.insert("unread", self.unread - self.unread / SAMPLE);
-        Report {
-            garbage,
-            counts: self.engine.counts().clone(),
-            gauges: self.engine.gauges(),
-            kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),
-            connections,
-            slow_chat_readers: self.chat.slow_readers,
-            chat_frames: self.chat.frames,
-            ..self.report.clone()
         }
     }
 }

@@ -119,20 +119,9 @@ impl Message {
             }
             seen |= bit;
         }
-        let mut hops = 0;
-        for element in self.values(Name::Via) {
-            let via = Via::parse(element)?;
-            // The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
-            let cookie = via
-                .branch()
-                .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
-            if cookie || !via.has_clear_branch() {
-                return Err(Malformed::new("branch"));
-            }
-            hops += 1;
-        }
-        if hops == 0 {
-            return Err(Malformed::new("via"));
+        check_branch(&self.via()?)?;
+        for element in self.values(Name::Via).skip(1) {
+            check_branch(&Via::parse(element)?)?;
         }
         check_side(&self.from()?, Malformed::new("from"))?;
         check_side(&self.to()?, Malformed::new("to"))?;
@@ -154,6 +143,17 @@ impl Message {
         }
         Ok(())
     }
+}
+
+/// The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
+fn check_branch(via: &Via<'_>) -> Result<(), Malformed> {
+    let cookie = via
+        .branch()
+        .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
+    if cookie || !via.has_clear_branch() {
+        return Err(Malformed::new("branch"));
+    }
+    Ok(())
 }
 
 /// From and To may have any scheme, but a SIP URI must be a good one, and a tag must be one.

@@ -1,6 +1,7 @@
 //! Transactions: RFC 3261 section 17 with RFC 6026. Four machines and the table that holds them.
 
 mod follow;
+mod hashed;
 mod invite_client;
 mod invite_server;
 mod non_invite_client;
@@ -16,6 +17,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::follow::follow_up;
 pub(crate) use self::follow::response_flow;
+use self::hashed::Hashed;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
 use self::non_invite_client::NonInviteClient;
@@ -105,8 +107,8 @@ impl Transaction {
 #[derive(Debug)]
 pub(crate) struct Transactions {
     all: Arena<Transaction>,
-    servers: HashMap<u128, Key>,
-    copies: HashMap<u128, Key>,
+    servers: Hashed<Key>,
+    copies: Hashed<Key>,
     by_connection: HashMap<u64, HashSet<Key>>,
     hash_keys: (u64, u64),
 }
@@ -115,8 +117,8 @@ impl Transactions {
     pub(crate) fn new(wire: &mut Wire) -> Self {
         Self {
             all: Arena::default(),
-            servers: HashMap::new(),
-            copies: HashMap::new(),
+            servers: Hashed::default(),
+            copies: Hashed::default(),
             by_connection: HashMap::new(),
             hash_keys: (wire.random(), wire.random()),
         }
