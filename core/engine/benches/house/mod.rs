@@ -39,6 +39,7 @@ pub(crate) fn config() -> Config {
         shards: 1,
         limits: Limits::default(),
         session_expires: Duration::ZERO,
+        rtp_timeout: Duration::ZERO,
         abuse: AbuseLimits {
             requests_per_second: 0,
             user_requests_per_second: 0,
