@@ -10,6 +10,7 @@
 mod audio;
 mod bare;
 mod chat;
+mod compare;
 mod cost;
 mod datagrams;
 mod fanout;

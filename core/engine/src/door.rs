@@ -12,7 +12,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, response_flow};
 use crate::sip::uri::Uri;
-use crate::sip::write::{Writer, default_phrase, respond};
+use crate::sip::write::{Short, Writer, default_phrase, respond};
 use crate::subscription::EVENTS;
 
 /// The methods that we take, for `Allow`.
@@ -314,15 +314,17 @@ impl Engine {
         if request.header(Name::Via).is_none() {
             return self.wire.counts.reject("bad_via"); // whose answer it is could not be told
         }
-        let tag = format!("{:016x}", self.transactions.name_of(request));
-        let mut response = must(respond(request, flow.peer, status, phrase, Some(&tag)));
+        let tag = Short::new().hexadecimal(self.transactions.name_of(request), 16);
+        let mut response = must(respond(request, flow.peer, status, phrase, Some(tag.as_str())));
         let free = flow.transport.reliable() || self.directory.trusts(flow.peer.ip());
         let mut slimmed = false;
-        let server = ("Server", self.product.clone(), 1);
-        for (name, value, times) in may.iter().chain([&server]) {
+        let may = may
+            .iter()
+            .map(|(name, value, times)| (*name, value.as_str(), *times));
+        for (name, value, times) in may.chain([("Server", self.product.as_str(), 1)]) {
             let grown = response.size() + name.len() + value.len() + 4;
             if free || grown <= request.raw().len() * times {
-                response.add(name, value);
+                response.add_pieces(name, [value]);
             } else {
                 slimmed = true;
             }
@@ -358,7 +360,7 @@ impl Engine {
             None => self.wire.token(),
         };
         let response =
-            add(respond(request, flow.peer, status, phrase, Some(&tag))).header("Server", &self.product);
+            add(respond(request, flow.peer, status, phrase, Some(&tag))).pieces("Server", [&self.product]);
         self.transactions.respond(
             transaction,
             status,

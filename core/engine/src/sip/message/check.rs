@@ -103,14 +103,15 @@ impl Message {
             return Err(Malformed::new("not_a_response"));
         }
         // With more than one it has lost its way (RFC 3261 section 8.1.3.3).
-        if self.check_common()? > 1 {
+        self.check_common()?;
+        if self.values(Name::Via).nth(1).is_some() {
             return Err(Malformed::new("vias"));
         }
         self.cseq().map(drop)
     }
 
-    /// What requests and responses have in common; how many Vias there are.
-    fn check_common(&self) -> Result<u32, Malformed> {
+    /// What requests and responses have in common.
+    fn check_common(&self) -> Result<(), Malformed> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -122,20 +123,9 @@ impl Message {
             }
             seen |= bit;
         }
-        let mut hops = 0;
-        for element in self.values(Name::Via) {
-            let via = Via::parse(element)?;
-            // The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
-            let cookie = via
-                .branch()
-                .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
-            if cookie || !via.has_clear_branch() {
-                return Err(Malformed::new("branch"));
-            }
-            hops += 1;
-        }
-        if hops == 0 {
-            return Err(Malformed::new("via"));
+        check_branch(&self.via()?)?;
+        for element in self.values(Name::Via).skip(1) {
+            check_branch(&Via::parse(element)?)?;
         }
         check_side(&self.from()?, Malformed::new("from"))?;
         check_side(&self.to()?, Malformed::new("to"))?;
@@ -143,7 +133,7 @@ impl Message {
         if call_id.is_empty() || call_id.bytes().any(|b| is_space(b) || b == b',') {
             return Err(Malformed::new("call_id"));
         }
-        Ok(hops)
+        Ok(())
     }
 
     fn check_request_uri(&self) -> Result<(), Refusal> {
@@ -157,6 +147,17 @@ impl Message {
         }
         Ok(())
     }
+}
+
+/// The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
+fn check_branch(via: &Via<'_>) -> Result<(), Malformed> {
+    let cookie = via
+        .branch()
+        .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
+    if cookie || !via.has_clear_branch() {
+        return Err(Malformed::new("branch"));
+    }
+    Ok(())
 }
 
 /// From and To may have any scheme, but a SIP URI must be a good one, and a tag must be one.

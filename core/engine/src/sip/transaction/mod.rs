@@ -1,6 +1,7 @@
 //! Transactions: RFC 3261 section 17 with RFC 6026. Four machines and the table that holds them.
 
 mod follow;
+mod hashed;
 mod invite_client;
 mod invite_server;
 mod non_invite_client;
@@ -17,6 +18,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::follow::follow_up;
 pub(crate) use self::follow::response_flow;
+use self::hashed::Hashed;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
 use self::non_invite_client::NonInviteClient;
@@ -124,8 +126,8 @@ impl Way {
 #[derive(Debug)]
 pub(crate) struct Transactions {
     all: Arena<Transaction>,
-    servers: HashMap<u128, Key>,
-    copies: HashMap<u128, Key>,
+    servers: Hashed<Key>,
+    copies: Hashed<Key>,
     /// Requests of ours, by what they are lost with.
     by_way: HashMap<Way, HashSet<Key>>,
     hash_keys: (u64, u64),
@@ -135,8 +137,8 @@ impl Transactions {
     pub(crate) fn new(wire: &mut Wire) -> Self {
         Self {
             all: Arena::default(),
-            servers: HashMap::new(),
-            copies: HashMap::new(),
+            servers: Hashed::default(),
+            copies: Hashed::default(),
             by_way: HashMap::new(),
             hash_keys: (wire.random(), wire.random()),
         }
