@@ -139,7 +139,10 @@ impl Reel {
             }
             for place in 0..burst {
                 let packet = self.packet(key, place);
-                let packet = self.context.encrypt_rtp(&packet).expect("a packet is not too long");
+                let packet = self
+                    .context
+                    .encrypt_rtp(&packet)
+                    .expect("a packet is not too long");
                 let _ = socket.send(&packet); // what the kernel does not take is counted as lost where it is missing
                 self.number += 1;
             }
@@ -154,7 +157,12 @@ impl Reel {
     }
 
     fn packet(&self, key: bool, place: u32) -> Vec<u8> {
-        let Film { ssrc, rate, burst, size } = self.film;
+        let Film {
+            ssrc,
+            rate,
+            burst,
+            size,
+        } = self.film;
         let at = now();
         let mut packet = Vec::with_capacity(HEADER + size);
         let marker = if place + 1 == burst { 0x80 } else { 0 };
@@ -173,7 +181,19 @@ impl Reel {
         // VP8 (RFC 7741): the start of a frame, and of a key frame its magic number.
         let start = place == 0;
         packet.push(if start { 0x10 } else { 0 });
-        packet.extend([u8::from(!(key && start)), 0, 0, 0x9d, 0x01, 0x2a, 64, 1, 180, 0, 0]);
+        packet.extend([
+            u8::from(!(key && start)),
+            0,
+            0,
+            0x9d,
+            0x01,
+            0x2a,
+            64,
+            1,
+            180,
+            0,
+            0,
+        ]);
         packet.extend(self.number.to_be_bytes());
         packet.extend(at.to_be_bytes());
         packet.resize(HEADER + size, 7);

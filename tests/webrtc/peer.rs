@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use rtc_srtp::config::{Config, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
+use super::reader::Reader;
 use super::stun;
 use crate::client::token;
 
@@ -60,8 +62,8 @@ pub enum Opened {
 
 /// See the module.
 pub struct Peer {
-    /// Its socket, connected to the other side once that is known.
-    pub socket: UdpSocket,
+    /// Connected to the other side once that is known.
+    pub(super) socket: UdpSocket,
     pub(super) ufrag: String,
     pub(super) password: String,
     identity: Arc<Identity>,
@@ -97,7 +99,12 @@ impl Identity {
             .with_server_name("switch".to_owned())
             .with_insecure_skip_verify(true);
         Arc::new(Self {
-            server: Arc::new(config.clone().build(false, None).expect("the settings are complete")),
+            server: Arc::new(
+                config
+                    .clone()
+                    .build(false, None)
+                    .expect("the settings are complete"),
+            ),
             client: Arc::new(config.build(true, None).expect("the settings are complete")),
             provider,
             fingerprint,
@@ -152,7 +159,11 @@ impl Peer {
         }
         self.socket.connect(remote.address)?;
         let server = remote.active.then(|| Arc::clone(&self.identity.server));
-        self.endpoint = Some(Endpoint::new(self.socket.local_addr()?, TransportProtocol::UDP, server));
+        self.endpoint = Some(Endpoint::new(
+            self.socket.local_addr()?,
+            TransportProtocol::UDP,
+            server,
+        ));
         self.remote = Some(remote);
         Ok(())
     }
@@ -171,7 +182,9 @@ impl Peer {
             self.checks += 1;
             self.next_check = now + if self.answered { CHECKS.1 } else { CHECKS.0 };
             let username = format!("{}:{}", remote.ufrag, self.ufrag);
-            let _ = self.socket.send(&stun::check(self.checks, &username, &remote.password)); // it comes again
+            let _ = self
+                .socket
+                .send(&stun::check(self.checks, &username, &remote.password)); // it comes again
         }
         if self.answered && !remote.active && !std::mem::replace(&mut self.begun, true) {
             let client = Arc::clone(&self.identity.client);
@@ -179,36 +192,61 @@ impl Peer {
                 .connect(now, remote.address, client, None)
                 .expect("nothing was begun before");
         }
-        if endpoint.poll_timeout(&remote.address).is_some_and(|due| due <= now) {
+        if endpoint
+            .poll_timeout(&remote.address)
+            .is_some_and(|due| due <= now)
+        {
             let _ = endpoint.handle_timeout(remote.address, now); // a handshake that fails is seen by its absence
         }
         self.flush();
     }
 
     fn flush(&mut self) {
-        let Some(endpoint) = &mut self.endpoint else { return };
+        let Some(endpoint) = &mut self.endpoint else {
+            return;
+        };
         while let Some(transmit) = endpoint.poll_transmit() {
             let _ = self.socket.send(&transmit.message); // what is lost is repeated
         }
     }
 
+    /// Hands everything that has come to `each`, with the time at which the kernel had it.
+    pub(super) fn empty(&mut self, reader: &mut Reader, mut each: impl FnMut(Opened, u64)) {
+        let fd = self.socket.as_raw_fd();
+        reader.empty(fd, |bytes, at| each(self.take(bytes), at));
+    }
+
     /// Takes a datagram.
-    pub fn take(&mut self, bytes: &[u8]) -> Opened {
+    fn take(&mut self, bytes: &[u8]) -> Opened {
         match bytes.first() {
-            Some(0..=3) => self.answered |= stun::is_answer(bytes),
+            Some(0..=3) => self.check(bytes),
             Some(20..=63) => self.handshake(bytes),
             Some(128..=191) if bytes.len() >= 12 => {
                 let Some(receive) = &mut self.receive else {
                     return Opened::Spoiled;
                 };
                 if (192..=223).contains(&bytes[1]) {
-                    return receive.decrypt_rtcp(bytes).map_or(Opened::Spoiled, Opened::Control);
+                    return receive
+                        .decrypt_rtcp(bytes)
+                        .map_or(Opened::Spoiled, Opened::Control);
                 }
                 return receive.decrypt_rtp(bytes).map_or(Opened::Spoiled, Opened::Media);
             }
             _ => {}
         }
         Opened::Transport
+    }
+
+    fn check(&mut self, bytes: &[u8]) {
+        self.answered |= stun::is_answer(bytes);
+        if let Some(Remote {
+            address: SocketAddr::V4(source),
+            ..
+        }) = &self.remote
+            && let Some(answer) = stun::answer(bytes, &self.password, *source)
+        {
+            let _ = self.socket.send(&answer); // the check comes again
+        }
     }
 
     fn handshake(&mut self, bytes: &[u8]) {

@@ -122,7 +122,12 @@ fn video(peer: &Peer, part: Part, mid: &str) -> String {
 /// The answer to an offer; `setup` as it was settled first.
 pub fn answer(offer: &Description, peer: &Peer, part: Part, setup: &str, version: u64) -> String {
     let used = |line: &&Line| line.port != 0;
-    let mids: Vec<&str> = offer.lines.iter().filter(used).map(|line| line.mid.as_str()).collect();
+    let mids: Vec<&str> = offer
+        .lines
+        .iter()
+        .filter(used)
+        .map(|line| line.mid.as_str())
+        .collect();
     let mut text = String::new();
     head(&mut text, version, &mids);
     for line in &offer.lines {
@@ -169,7 +174,9 @@ impl Description {
                 });
                 continue;
             }
-            let Some(rest) = line.strip_prefix("a=") else { continue };
+            let Some(rest) = line.strip_prefix("a=") else {
+                continue;
+            };
             let (name, value) = rest.split_once(':').unwrap_or((rest, ""));
             all.attribute(line, name, value);
         }

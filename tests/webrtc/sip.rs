@@ -45,11 +45,13 @@ impl Meeting {
     /// There is no socket to be had.
     pub fn new(server: SocketAddr, number: &str) -> Self {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("a free port");
-        socket.connect(server).expect("the switch's address can be reached");
+        socket
+            .connect(server)
+            .expect("the switch's address can be reached");
         socket.set_nonblocking(true).expect("it is ours");
         let address = socket.local_addr().expect("it is bound").ip();
         Self {
-            crowd: Crowd::new(address).expect("the system lets us wait"),
+            crowd: Crowd::new(address),
             socket,
             server,
             number: number.to_owned(),
@@ -92,7 +94,9 @@ impl Meeting {
         let description = Description::read(&String::from_utf8_lossy(&answer.body));
         self.legs[peer].videos = description.videos();
         let remote = description.remote().expect("the switch says where it is");
-        self.crowd.peers[peer].meet(remote).expect("the switch's address can be reached");
+        self.crowd.peers[peer]
+            .meet(remote)
+            .expect("the switch's address can be reached");
         peer
     }
 
@@ -110,7 +114,8 @@ impl Meeting {
             while begun.elapsed() < REPEAT {
                 self.pump(Duration::from_millis(1), |_| ());
                 let call_id = &self.legs[peer].call_id;
-                let ours = |message: &Message| message.call_id() == call_id && message.method() == request.method();
+                let ours =
+                    |message: &Message| message.call_id() == call_id && message.method() == request.method();
                 if let Some(at) = self.responses.iter().position(ours) {
                     return self.responses.swap_remove(at);
                 }
@@ -134,8 +139,8 @@ impl Meeting {
             .with("Contact", format!("<sip:w{peer}@{address}>"))
     }
 
-    /// Answers what the switch asks, does what is due, and hands media to `each`; waits at most `patience`.
-    pub fn pump(&mut self, patience: Duration, each: impl FnMut(Seen)) {
+    /// Answers what the switch asks, does what is due, and hands media to `each`, after a pause.
+    pub fn pump(&mut self, pause: Duration, each: impl FnMut(Seen)) {
         let mut bytes = [0; 65_535];
         while let Ok(len) = self.socket.recv(&mut bytes) {
             let Some(message) = Message::parse(&bytes[..len]) else {
@@ -147,7 +152,7 @@ impl Meeting {
                 None => self.serve(&message),
             }
         }
-        self.crowd.pump(patience, each);
+        self.crowd.pump(pause, each);
     }
 
     fn serve(&mut self, request: &Message) {

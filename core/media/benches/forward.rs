@@ -195,7 +195,9 @@ fn floor(size: usize, packets: u64) -> Duration {
 }
 
 fn main() {
-    println!("payload subscribers   packets  forward us  floor us  ratio  forwarded/s a core  floor/s a core");
+    println!(
+        "payload subscribers   packets  forward us  floor us  ratio  forwarded/s a core  floor/s a core"
+    );
     for (size, subscribers, bursts) in [(1200, 20, 500), (1200, 100, 100), (160, 20, 500), (160, 100, 100)] {
         let mut best: Option<(f64, f64, u64)> = None;
         for _ in 0..5 {

@@ -50,13 +50,14 @@ impl Loop {
         for receiver in &receivers {
             setsockopt(receiver, sockopt::ReceiveTimestampns, &true).expect("the kernel has stamps");
         }
-        let key = |number: usize| {
-            UnboundKey::new(&AES_128_GCM, &[number as u8; 16]).expect("a key of 16 bytes")
-        };
+        let key =
+            |number: usize| UnboundKey::new(&AES_128_GCM, &[number as u8; 16]).expect("a key of 16 bytes");
         Self {
             sender: socket(),
             addresses: receivers.iter().map(address).collect(),
-            keys: (0..scene.receivers).map(|number| LessSafeKey::new(key(number))).collect(),
+            keys: (0..scene.receivers)
+                .map(|number| LessSafeKey::new(key(number)))
+                .collect(),
             receivers,
             payload: vec![7; scene.film.size],
             burst: scene.film.burst as usize,
@@ -105,7 +106,7 @@ pub fn hot(scene: &Scene) -> f64 {
         spent += cpu() - before;
         sent += 4 * scene.receivers * all.burst;
         for receiver in &all.receivers {
-            reader.empty(receiver, |_, _| ());
+            reader.empty(receiver.as_raw_fd(), |_, _| ());
         }
     }
     spent * 1e6 / sent as f64
@@ -114,7 +115,11 @@ pub fn hot(scene: &Scene) -> f64 {
 /// Microseconds per packet, frames at the pace of the film, as a server sends them.
 pub fn paced(scene: &Scene) -> f64 {
     let mut all = Loop::new(scene);
-    let receivers: Vec<UdpSocket> = all.receivers.iter().filter_map(|one| one.try_clone().ok()).collect();
+    let receivers: Vec<UdpSocket> = all
+        .receivers
+        .iter()
+        .filter_map(|one| one.try_clone().ok())
+        .collect();
     let pause = Duration::from_secs(1) * scene.film.burst / scene.film.rate;
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -122,7 +127,9 @@ pub fn paced(scene: &Scene) -> f64 {
             let mut reader = Reader::default();
             while !stop.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(4));
-                receivers.iter().for_each(|one| reader.empty(one, |_, _| ()));
+                receivers
+                    .iter()
+                    .for_each(|one| reader.empty(one.as_raw_fd(), |_, _| ()));
             }
         });
         let (begun, before, mut frames) = (Instant::now(), cpu(), 0u32);

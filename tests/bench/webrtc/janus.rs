@@ -31,7 +31,10 @@ pub struct Janus {
 fn address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     // Nothing is sent: the route is asked for.
-    socket.connect("192.0.2.1:9").or_else(|_| socket.connect("10.255.255.255:9")).ok()?;
+    socket
+        .connect("192.0.2.1:9")
+        .or_else(|_| socket.connect("10.255.255.255:9"))
+        .ok()?;
     let ip = socket.local_addr().ok()?.ip();
     (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }
@@ -42,7 +45,11 @@ impl Janus {
         let address = address()?;
         let folder = tempfile::tempdir().expect("a folder for logs");
         let port = local(&UdpSocket::bind("127.0.0.1:0").expect("a free port")).port();
-        let plugins = ["/usr/lib/x86_64-linux-gnu/janus", "/usr/lib/aarch64-linux-gnu/janus", "/usr/lib/janus"];
+        let plugins = [
+            "/usr/lib/x86_64-linux-gnu/janus",
+            "/usr/lib/aarch64-linux-gnu/janus",
+            "/usr/lib/janus",
+        ];
         let libraries = plugins.iter().find(|path| std::path::Path::new(path).exists())?;
         let path = folder.path().display();
         let configs = [
@@ -79,11 +86,17 @@ impl Janus {
         let process = Program::start("janus", folder.path(), &mut command).ok()?;
         let api = SocketAddr::from(([127, 0, 0, 1], port));
         let answers = cordboard_tests::until(Duration::from_secs(10), || {
-            http::get(api, "/janus/info").ok().filter(|answer| answer.code == 200)
+            http::get(api, "/janus/info")
+                .ok()
+                .filter(|answer| answer.code == 200)
         });
-        assert!(answers.is_some(), "janus does not answer:\n{}", tail(&process.output(), 30));
+        assert!(
+            answers.is_some(),
+            "janus does not answer:\n{}",
+            tail(&process.output(), 30)
+        );
         let mut janus = Self {
-            crowd: Crowd::new(address).expect("the system lets us wait"),
+            crowd: Crowd::new(address),
             process,
             _folder: folder,
             api,
@@ -112,7 +125,10 @@ impl Janus {
     /// A new handle of the videoroom.
     fn attach(&mut self) -> u64 {
         let path = format!("/janus/{}", self.session);
-        id(&self.ask(&path, json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" })))
+        id(&self.ask(
+            &path,
+            json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" }),
+        ))
     }
 
     fn message(&mut self, handle: u64, body: Value, jsep: Option<(&str, String)>) {
@@ -124,17 +140,21 @@ impl Janus {
         self.ask(&path, request);
     }
 
-    /// The next event of a handle that has a description.
-    fn described(&mut self, handle: u64) -> Value {
+    /// The next event of a handle that has a description; `None` where it is refused.
+    fn described(&mut self, handle: u64) -> Option<Value> {
         let path = format!("/janus/{}?maxev=1", self.session);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             let answer = http::get(self.api, &path).expect("janus answers");
             let event: Value = serde_json::from_str(&answer.body).expect("janus speaks JSON");
-            let error = &event["plugindata"]["data"]["error"];
-            assert!(error.is_null(), "janus refuses: {event}");
-            if event["sender"] == json!(handle) && event["jsep"]["sdp"].is_string() {
-                return event;
+            if event["sender"] != json!(handle) {
+                continue;
+            }
+            if !event["plugindata"]["data"]["error"].is_null() {
+                return None;
+            }
+            if event["jsep"]["sdp"].is_string() {
+                return Some(event);
             }
         }
         panic!("janus describes nothing:\n{}", tail(&self.process.output(), 30));
@@ -146,8 +166,10 @@ impl Janus {
         let offer = sdp::video_offer(&self.crowd.peers[peer], part);
         let body = json!({ "request": "joinandconfigure", "room": ROOM, "ptype": "publisher", "audio": false, "video": true });
         self.message(handle, body, Some(("offer", offer)));
-        let event = self.described(handle);
-        self.feed = event["plugindata"]["data"]["id"].as_u64().expect("who shows itself has a number");
+        let event = self.described(handle).expect("the room takes who shows himself");
+        self.feed = event["plugindata"]["data"]["id"]
+            .as_u64()
+            .expect("who shows itself has a number");
         let answer = Description::read(event["jsep"]["sdp"].as_str().unwrap_or_default());
         let remote = answer.remote().expect("janus says where it is");
         self.crowd.peers[peer].meet(remote).expect("janus can be reached");
@@ -159,14 +181,23 @@ impl Janus {
     /// A client that watches.
     pub fn watch(&mut self, part: Part) {
         let (handle, peer) = (self.attach(), self.crowd.add().expect("a socket"));
-        let body = json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": [{ "feed": self.feed }] });
-        self.message(handle, body, None);
-        let event = self.described(handle);
+        // A feed is there a moment after its transport is.
+        let event = cordboard_tests::until(Duration::from_secs(10), || {
+            let streams = json!([{ "feed": self.feed }]);
+            let body = json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": streams });
+            self.message(handle, body, None);
+            self.described(handle)
+        });
+        let event = event.unwrap_or_else(|| panic!("janus:\n{}", tail(&self.process.output(), 30)));
         let offer = Description::read(event["jsep"]["sdp"].as_str().unwrap_or_default());
         let answer = sdp::answer(&offer, &self.crowd.peers[peer], part, "active", 1);
         let remote = offer.remote().expect("janus says where it is");
         self.crowd.peers[peer].meet(remote).expect("janus can be reached");
-        self.message(handle, json!({ "request": "start", "room": ROOM }), Some(("answer", answer)));
+        self.message(
+            handle,
+            json!({ "request": "start", "room": ROOM }),
+            Some(("answer", answer)),
+        );
         self.crowd.pump(Duration::ZERO, |_| ());
     }
 
@@ -174,7 +205,11 @@ impl Janus {
     pub fn settle(&mut self, patience: Duration) {
         let begun = Instant::now();
         while !self.crowd.is_connected() {
-            assert!(begun.elapsed() < patience, "janus:\n{}", tail(&self.process.output(), 30));
+            assert!(
+                begun.elapsed() < patience,
+                "janus:\n{}",
+                tail(&self.process.output(), 30)
+            );
             self.crowd.pump(Duration::from_millis(2), |_| ());
         }
     }

@@ -87,8 +87,7 @@ impl Audience {
     fn watch(&mut self, crowd: &mut Crowd, time: Duration) {
         let begun = Instant::now();
         while begun.elapsed() < time {
-            std::thread::sleep(LOOK);
-            crowd.pump(Duration::ZERO, |seen| self.take(&seen));
+            crowd.pump(LOOK, |seen| self.take(&seen));
             if self.reported.elapsed() >= REPORTS {
                 self.reported = Instant::now();
                 self.report(crowd);

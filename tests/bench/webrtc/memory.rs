@@ -40,7 +40,10 @@ fn grow(name: &str, audio: bool, film: bool) -> f64 {
     let peer = &mut meeting.crowd.peers[camera];
     let reel = film.then(|| Camera::start(peer, FILM, 0).expect("it is connected"));
     let empty = resident_bytes(switch.pid());
-    println!("webrtc memory: {name}; {:.1} MiB with one", empty as f64 / f64::from(1 << 20));
+    println!(
+        "webrtc memory: {name}; {:.1} MiB with one",
+        empty as f64 / f64::from(1 << 20)
+    );
     let mut points = Vec::new();
     let part = Part { camera: None, audio };
     for step in STEPS {

@@ -69,7 +69,9 @@ pub fn run() {
 
 /// The switch, Janus and the bare loop in turns.
 fn compare(scene: &Scene) {
-    let Film { rate, burst, size, .. } = scene.film;
+    let Film {
+        rate, burst, size, ..
+    } = scene.film;
     println!(
         "webrtc {}: {} receivers, {rate} packets/s of {size} bytes to each in frames of {burst}",
         scene.name, scene.receivers
@@ -86,7 +88,10 @@ fn compare(scene: &Scene) {
     let ours = best(ours, |figures| figures.cost);
     println!("  bare loop  {hot:.2} us per packet one after the other, {paced:.2} at this pace");
     ours.print("cordboard");
-    println!("  cordboard takes {:.2} times the bare loop at this pace", ours.cost / paced);
+    println!(
+        "  cordboard takes {:.2} times the bare loop at this pace",
+        ours.cost / paced
+    );
     if theirs.is_empty() {
         println!("  janus is not installed, or this machine has no address but the loopback: not compared");
         return;
