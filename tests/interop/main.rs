@@ -11,6 +11,7 @@ mod calls;
 mod chat;
 mod jssip;
 mod linphone;
+mod lossy;
 mod messages;
 mod operator;
 mod plugins;

@@ -168,6 +168,19 @@ impl Peer {
         Ok(())
     }
 
+    /// Where the other side is, once that is known.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote.as_ref().map(|remote| remote.address)
+    }
+
+    /// Its socket, for what is not protected.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn socket(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone()
+    }
+
     /// Whether the handshake is done.
     pub const fn is_connected(&self) -> bool {
         self.receive.is_some()
