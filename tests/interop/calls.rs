@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use cordboard_tests::client::{Account, Phone};
+use cordboard_tests::client::{Account, Packet, Phone};
 use cordboard_tests::program::Program;
 use cordboard_tests::switch::Lab;
 
@@ -181,7 +181,7 @@ fn direction(phone: &Phone) -> Option<String> {
 }
 
 #[test]
-fn baresip_holds_and_resumes() {
+fn baresip_holds_and_resumes_and_its_keys_reach_the_other_phone() {
     let _turn = turn();
     let switch = Lab::new().start();
     let bob = switch.registered("bob");
@@ -196,5 +196,19 @@ fn baresip_holds_and_resumes() {
     flows("sendonly");
     baresip.press('X');
     flows("sendrecv");
+
+    // Bob's phone takes telephone events (RFC 4733): the key 5 reaches it as event 5, pressed once and ended.
+    baresip.press('5');
+    let events = || {
+        let events = call.rtp.packets().into_iter().filter(|p| p.payload_type == 101);
+        let ended = |p: &Packet| matches!(p.payload[..], [5, flags, ..] if flags & 0x80 != 0);
+        let events: Vec<Packet> = events.collect();
+        events.iter().any(ended).then_some(events)
+    };
+    let events = cordboard_tests::until(SOON, events).expect("the key is heard");
+    assert!(
+        events.iter().all(|p| p.timestamp == events[0].timestamp),
+        "one press"
+    );
     assert_eq!(call.hang_up().expect("answered").code(), Some(200));
 }

@@ -183,6 +183,33 @@ fn a_stranger_is_asked_who_he_is_and_costs_nothing() {
 }
 
 #[test]
+fn a_request_with_a_via_that_cannot_be_read_is_refused_where_it_came_from_and_costs_nothing() {
+    let (mut world, mut mallory) = (World::new(), Phone::new("mallory", 66));
+    let cases = [
+        ("SIP/7.0", "SIP/7.0/UDP c.example.com;branch=z9hG4bKkdjuw", 505),
+        ("SIP/2.0", "SIP/2.0/UDP 192.0.2.15;;,;,,", 400),
+        ("SIP/2.0", "nonsense", 400),
+    ];
+    for (version, via, status) in cases {
+        let text = format!(
+            "OPTIONS sip:bob@lab.test {version}\r\nVia: {via}\r\nMax-Forwards: 70\r\n\
+             From: <sip:mallory@lab.test>;tag=1\r\nTo: <sip:bob@lab.test>\r\nCall-ID: {via}\r\n\
+             CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.receive(mallory.flow, &text, b"");
+        let response = mallory.next(&mut world);
+        assert_eq!(response.status(), status, "{via}");
+        let answered: Vec<&str> = response.headers(Name::Via).collect();
+        assert_eq!(answered.join(","), via, "as it was");
+    }
+    let text =
+        "OPTIONS sip:bob@lab.test SIP/2.0\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    world.receive(mallory.flow, text, b"");
+    mallory.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().transactions, 0);
+}
+
+#[test]
 fn a_message_inside_the_call_reaches_the_other_side() {
     let mut three = registered();
     let (mut line, to_bob, _) = calling(&mut three);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::media::MediaCommand;
 
-use crate::bridge::{Pair, flowing, up};
-use crate::phone::SDP;
+use crate::bridge::{Pair, flowing, up, up_with};
+use crate::phone::{Phone, SDP};
 use crate::world::World;
 
 const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
@@ -71,6 +71,68 @@ fn hold_and_resume_of_one_side_are_offered_to_the_other() {
     alice.has_nothing(world);
     bob.respond(world, &offer, 200, &headers, SDP);
     bob.gets(world, "ACK", false);
+}
+
+#[test]
+fn who_calls_or_answers_on_hold_is_on_hold_from_the_beginning() {
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    (alice.sdp, bob.sdp) = (flowing("recvonly").leak(), flowing("sendonly").leak());
+    let mut pair = up_with(World::new(), alice, bob, "", "");
+    assert_eq!(direction(&pair.invite), "recvonly", "bob is to send only");
+    assert_eq!(direction(&pair.answer), "sendonly", "alice is to listen only");
+    pair.alice.has_nothing(&mut pair.world);
+    pair.bob.has_nothing(&mut pair.world);
+
+    let (alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.sdp = flowing("inactive").leak();
+    let mut pair = up_with(World::new(), alice, bob, "", "");
+    assert_eq!(direction(&pair.invite), "sendrecv");
+    assert_eq!(direction(&pair.answer), "inactive", "bob answers on hold");
+    pair.bob.sdp = SDP;
+    let resumed = pair.bob.within(
+        &mut pair.world,
+        &mut pair.from_bob,
+        "INVITE",
+        SDP_TYPE,
+        SDP.as_bytes(),
+    );
+    assert_eq!((resumed.status(), direction(&resumed)), (200, "sendrecv"));
+    assert_eq!(
+        direction(&pair.alice.gets(&mut pair.world, "INVITE", false)),
+        "sendrecv"
+    );
+}
+
+#[test]
+fn a_callee_that_answers_on_hold_after_early_media_is_told_of_by_an_offer() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    let (mut line, _) = alice.invite_with(&mut world, "bob", "");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
+    bob.respond(&mut world, &invite, 183, &headers, SDP);
+    bob.respond(&mut world, &invite, 200, &headers, &flowing("sendonly"));
+    bob.gets(&mut world, "ACK", false);
+    let answer = alice.final_response(&mut world);
+    line.learn(&answer);
+    alice.ack(&mut world, &line);
+    assert_eq!(direction(&alice.gets(&mut world, "INVITE", false)), "sendonly");
+}
+
+#[test]
+fn a_caller_that_brings_its_description_with_the_ack_may_hold_with_it() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    alice.sdp = "";
+    bob.register(&mut world, 7200);
+    let (mut line, _) = alice.invite_with(&mut world, "bob", "");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    bob.pick_up(&mut world, &invite);
+    bob.gets(&mut world, "ACK", false);
+    let answer = alice.final_response(&mut world);
+    line.learn(&answer);
+    let held = flowing("sendonly");
+    alice.send(&mut world, &line, "ACK", line.cseq, SDP_TYPE, held.as_bytes());
+    assert_eq!(direction(&bob.gets(&mut world, "INVITE", false)), "sendonly");
 }
 
 #[test]

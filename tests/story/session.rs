@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use cordboard_engine::io::Input;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::media::{MediaCommand, MediaEvent};
 
 use crate::bridge::{Pair, up};
 use crate::phone::{Phone, SDP};
@@ -277,4 +279,24 @@ fn where_nobody_wants_a_timer_a_call_lasts() {
     alice.has_nothing(world);
     bob.has_nothing(world);
     assert_eq!(world.engine.gauges().dialogs, 2);
+}
+
+#[test]
+fn a_phone_whose_media_has_stopped_ends_the_call_of_both() {
+    let mut pair = up(World::new(), "", "");
+    let leg = pair.world.media.iter().find_map(|command| match command {
+        MediaCommand::Open { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    let leg = leg.expect("alice has one");
+    pair.world.handle(Input::Media(MediaEvent::Silent { leg }));
+    let byes = [
+        pair.alice.gets(&mut pair.world, "BYE", true),
+        pair.bob.gets(&mut pair.world, "BYE", true),
+    ];
+    for bye in byes {
+        let reason = bye.header(Name::Reason).unwrap_or_default();
+        assert!(reason.contains("No media"), "{reason}");
+    }
+    pair.is_gone();
 }

@@ -138,6 +138,7 @@ pub(crate) fn config() -> Config {
         message_rate: 100,
         mail: MailLimits::default(),
         session_expires: Duration::ZERO,
+        rtp_timeout: Duration::ZERO,
         registration: RegistrationLimits::default(),
         shards: 2,
         codecs: Codec::ALL.to_vec(),

@@ -302,7 +302,7 @@ impl Peer {
         self.send = Some(context(&keys.local_master_key, &keys.local_master_salt));
     }
 
-    /// Sends RTCP; nothing happens before the handshake is done, or after [`Peer::lend`].
+    /// Sends RTCP; nothing happens before the handshake is done, or after the association is lent.
     pub fn send_control(&mut self, packet: &[u8]) {
         if let Some(Ok(packet)) = self.send.as_mut().map(|send| send.encrypt_rtcp(packet)) {
             let _ = self.socket.send(&packet); // what the kernel does not take is lost, as on any network

@@ -43,6 +43,7 @@ fn config() -> Config {
         shards: 1,
         limits: Limits::default(),
         session_expires: Duration::ZERO,
+        rtp_timeout: Duration::ZERO,
         abuse: AbuseLimits::default(),
         chat: cordboard_engine::chat::config::ChatConfig::default(),
         records: false,

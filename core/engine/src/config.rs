@@ -45,6 +45,9 @@ pub struct Config {
     pub shards: u16,
     /// The codecs that are taken, and offered in this order; at least one.
     pub codecs: Vec<Codec>,
+    /// How long a phone that has sent media may send none, RTP and RTCP, before its call is ended; while it is on
+    /// hold, it may. 0 = for ever.
+    pub rtp_timeout: Duration,
     /// Bounds at the door.
     pub limits: Limits,
     /// What one source may do before it is left without answers.

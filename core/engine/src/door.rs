@@ -3,6 +3,7 @@
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::incoming::Caller;
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
@@ -10,6 +11,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, response_flow};
+use crate::sip::uri::Uri;
 use crate::sip::write::{Writer, default_phrase, respond};
 use crate::subscription::EVENTS;
 
@@ -227,6 +229,42 @@ impl Engine {
         (call.dialog.local_tag == tag && call.dialog.is_of(request)).then_some(key)
     }
 
+    /// What a request outside of any dialog needs before it is looked at: an address that can be read, somebody who
+    /// is who he says, a transaction. Who asks and what was dialled; `None`: the request has its answer.
+    pub(crate) fn let_in(&mut self, request: &Message, flow: Flow) -> Option<(Key, Caller, String)> {
+        let Ok(uri) = Uri::parse(request.request_uri()) else {
+            self.wire.counts.reject("bad_uri");
+            self.respond_stateless(request, flow, 400, "Bad Request-URI", |response| response);
+            return None;
+        };
+        let dialled = uri.user().unwrap_or_default().into_owned();
+        let account = self.directory.account(uri.host).clone();
+        let identity = match self.authenticate(request, flow, &account) {
+            Ok(identity) => identity,
+            Err(denial) => {
+                self.deny(request, flow, &account, denial);
+                return None;
+            }
+        };
+        let caller = Caller {
+            flow,
+            identity,
+            account,
+        };
+        Some((self.open_server(request, flow)?, caller, dialled))
+    }
+
+    /// Whether nothing new begins any more; then the request has its answer.
+    pub(crate) fn closing(&mut self, request: &Message, flow: Flow) -> bool {
+        if self.draining {
+            self.wire.counts.reject("draining");
+            self.respond_stateless(request, flow, 503, "Shutting Down", |response| {
+                response.header("Retry-After", 30)
+            });
+        }
+        self.draining
+    }
+
     /// Opens a server transaction, unless there are too many: then the request is refused at once.
     pub(crate) fn open_server(&mut self, request: &Message, flow: Flow) -> Option<Key> {
         if self.transactions.len() >= self.config.limits.transactions {
@@ -265,10 +303,10 @@ impl Engine {
         must: impl FnOnce(Writer) -> Writer,
         may: &[(&str, String, usize)],
     ) {
-        let Some(identity) = self.transactions.identity(request, request.method()) else {
-            return self.wire.counts.reject("bad_via");
-        };
-        let tag = format!("{:016x}", identity as u64); // half of it is enough to tell requests apart
+        if request.header(Name::Via).is_none() {
+            return self.wire.counts.reject("bad_via"); // whose answer it is could not be told
+        }
+        let tag = format!("{:016x}", self.transactions.name_of(request));
         let mut response = must(respond(request, flow.peer, status, phrase, Some(&tag)));
         let free = flow.transport.reliable() || self.directory.trusts(flow.peer.ip());
         let mut slimmed = false;

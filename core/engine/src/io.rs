@@ -37,6 +37,11 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// Whether nobody on the way can read what is sent.
+    pub const fn encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
     /// The name in a Via header.
     pub const fn via(self) -> &'static str {
         match self {
@@ -160,6 +165,13 @@ pub enum ConferenceCommand {
         participant: ParticipantId,
         /// Whether it hears nobody.
         deaf: bool,
+    },
+    /// Nobody is sent this participant's video, or everybody is again. Its line to the others stays as it is.
+    Hide {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether nobody sees it.
+        hidden: bool,
     },
     /// This participant may not write, or may again.
     Silence {

@@ -365,8 +365,8 @@ impl Default for AbuseLimits {
     }
 }
 
-/// What an address counts as.
-fn source(address: IpAddr) -> IpAddr {
+/// What an address counts as: whoever has one address of an IPv6 /64 has them all.
+pub fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

@@ -16,7 +16,6 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, Owner};
-use crate::sip::uri::Uri;
 use crate::timer::Timer;
 
 /// RFC 4575 section 3.9: one NOTIFY in five seconds is enough.
@@ -80,23 +79,10 @@ enum Subscriber {
 impl Engine {
     /// SUBSCRIBE outside of any dialog.
     pub(crate) fn on_subscribe(&mut self, request: Message, flow: Flow) {
-        if self.draining {
-            self.wire.counts.reject("draining");
-            return self.respond_stateless(&request, flow, 503, "Shutting Down", |response| {
-                response.header("Retry-After", 30)
-            });
+        if self.closing(&request, flow) {
+            return;
         }
-        let Ok(uri) = Uri::parse(request.request_uri()) else {
-            self.wire.counts.reject("bad_uri");
-            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
-        };
-        let (domain, number) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
-        let account = self.directory.account(&domain).clone();
-        let identity = match self.authenticate(&request, flow, &account) {
-            Ok(identity) => identity,
-            Err(denial) => return self.deny(&request, flow, &account, denial),
-        };
-        let Some(transaction) = self.open_server(&request, flow) else {
+        let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
             return;
         };
         let Some(Package::Conference) = package(&request) else {
@@ -105,14 +91,15 @@ impl Engine {
                 response.header("Allow-Events", EVENTS)
             });
         };
-        let Some(Destination::Conference(conference, _)) = self.directory.destination(account.id, &number)
+        let Some(Destination::Conference(conference, _)) =
+            self.directory.destination(caller.account.id, &number)
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
         if !accepts(&request) {
             return self.refuse_in(transaction, &request, 406, "Not Acceptable", "unsupported_body");
         }
-        let subscriber = match identity {
+        let subscriber = match caller.identity {
             Identity::User(place) => Subscriber::User(place),
             Identity::Trusted(_) => Subscriber::Address(flow.peer.ip()),
         };
@@ -126,7 +113,7 @@ impl Engine {
         let Some(expires) = self.subscription_time(transaction, &request) else {
             return;
         };
-        let entity = format!("sip:{number}@{}", account.realm);
+        let entity = format!("sip:{number}@{}", caller.account.realm);
         let secret = self.wire.token();
         let sent_by = self.sent_by(flow);
         let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by) else {

@@ -1,6 +1,7 @@
 //! A leg: what it takes from its peer, what it sends, and how both take part in a mix.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cordboard_model::media::{AudioSetup, LegTotals};
 use cordboard_model::{LegId, MixId, Time};
@@ -29,6 +30,10 @@ pub(crate) struct Leg {
     pub(crate) bound: bool,
     /// It was closed before its port was bound.
     pub(crate) closed: bool,
+    /// For how long the peer may be silent; zero: for ever.
+    pub(crate) patience: Duration,
+    /// When its last packet came; `None` before the first, and once its silence has been told.
+    pub(crate) heard: Option<Time>,
     pub(crate) audio: Option<AudioSetup>,
     /// The rate of what it hears.
     pub(crate) rate: Rate,
@@ -72,6 +77,8 @@ impl Leg {
             next_mix: None,
             bound: false,
             closed: false,
+            patience: Duration::ZERO,
+            heard: None,
             audio: None,
             rate: Rate::Narrow,
             takes_events: false,
@@ -183,6 +190,22 @@ impl Leg {
             change = inlet.stop();
         }
         (heard.is_some(), change)
+    }
+
+    /// Whether the peer has become silent. While it is not to send it has all the time it wants.
+    pub(crate) fn falls_silent(&mut self, now: Time) -> bool {
+        let Some(heard) = self.heard.filter(|_| !self.patience.is_zero()) else {
+            return false;
+        };
+        if !self.receives() {
+            self.heard = Some(now);
+            return false;
+        }
+        let silent = now.since(heard) >= self.patience;
+        if silent {
+            self.heard = None;
+        }
+        silent
     }
 
     /// What the leg moved so far.

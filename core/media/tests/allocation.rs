@@ -49,6 +49,7 @@ fn open(leg: u64) -> MediaCommand {
         audio,
         muted: false,
         deaf: false,
+        patience: Duration::ZERO,
     }
 }
 

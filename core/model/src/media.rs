@@ -119,6 +119,9 @@ pub enum MediaCommand {
         muted: bool,
         /// Whether this leg hears nobody.
         deaf: bool,
+        /// For how long a peer from which something came may be silent, RTP and RTCP, while it is to send:
+        /// then [`MediaEvent::Silent`] tells of it. Zero: for ever.
+        patience: Duration,
     },
     /// The peer's description has come, or changed.
     Modify {
@@ -272,6 +275,11 @@ pub enum MediaEvent {
         leg: LegId,
         /// `0` to `9`, `*`, `#`, `A` to `D`.
         digit: char,
+    },
+    /// Nothing has come from the peer for the leg's patience; told again only after something came.
+    Silent {
+        /// The leg.
+        leg: LegId,
     },
     /// What concerns WebRTC peers alone.
     Peer(PeerEvent),

@@ -146,11 +146,12 @@ impl Engine {
         if arrives {
             call.stage = Stage::Up;
         }
-        if call.offered
-            && let Err(refusal) = self.take_answer(key, ack)
-        {
-            self.wire.counts.reject(refusal.reason);
-            return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
+        if call.offered {
+            if let Err(refusal) = self.take_answer(key, ack) {
+                self.wire.counts.reject(refusal.reason);
+                return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
+            }
+            self.direction_changed(key, ack, false);
         }
         self.greet(key);
         self.flush(key);

@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 
 use cordboard_model::hook::conference::Role;
+use cordboard_model::media::Direction;
 use cordboard_model::{MixId, ShardId, Time};
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
 use crate::call::incoming::{Caller, accepted};
+use crate::call::media::direction_said;
 use crate::call::outbox::Outbox;
 use crate::call::peer::peer_on;
 use crate::call::reliable::Progress;
@@ -84,7 +86,8 @@ impl Engine {
         let refusal = if contacts.is_empty() {
             Some(NOT_REGISTERED)
         } else {
-            let offer = self.unacceptable_offer(&request, caller.flow);
+            // Whether the other side takes video is not known yet.
+            let offer = self.unacceptable_offer(&request, caller.flow, false);
             offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS))
         };
         if let Some(refusal) = refusal {
@@ -112,7 +115,8 @@ impl Engine {
             rings_at_most: Time::default(),
             hops: hops.unwrap_or_default(),
         });
-        let leg = self.new_leg(mix, shard, false, false);
+        let mut leg = self.new_leg(mix, shard, false, false);
+        leg.will = direction_said(&request).unwrap_or(Direction::BOTH);
         let place = Place::Bridge(bridge);
         let Some(call) = self.open_call(transaction, request, &caller, place, leg, number, false) else {
             self.bridges.remove(bridge);
@@ -180,11 +184,16 @@ impl Engine {
         let secret = self.wire.token();
         let call_id = self.wire.token();
         let origin = self.new_origin();
-        let (mix, shard) = self
+        let (mix, shard, caller) = self
             .bridges
             .get(bridge_key)
-            .map(|bridge| (bridge.mix, bridge.shard))?;
+            .map(|bridge| (bridge.mix, bridge.shard, bridge.caller))?;
         let mut leg = self.new_leg(mix, shard, false, false);
+        // A caller may begin on hold, or only listen.
+        leg.flows = self
+            .calls
+            .get(caller)
+            .map_or(Direction::BOTH, |call| call.leg.will);
         leg.bundle = peer_on(contact.flow.transport).then(Box::default);
         let sent_by = self.sent_by(contact.flow);
         let bridge = self.bridges.get_mut(bridge_key)?;
@@ -354,6 +363,14 @@ impl Engine {
         let others: Vec<Key> = bridge.forks.iter().copied().filter(|fork| *fork != key).collect();
         for other in others {
             self.hang_up(other, "answered_elsewhere", Some(ELSEWHERE));
+        }
+        if self.take_direction(key, response, false).is_some()
+            && self
+                .calls
+                .get(caller)
+                .is_some_and(|call| call.progress.described())
+        {
+            self.reoffer(caller); // the description in its 183 is the one that holds (RFC 3261 section 13.2.1)
         }
         self.answer(caller);
         self.flush(key);

@@ -23,7 +23,6 @@ use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
-use crate::sip::uri::Uri;
 use crate::sip::write::respond;
 
 /// As many calls as may be.
@@ -53,23 +52,10 @@ pub(crate) struct Caller {
 
 impl Engine {
     pub(crate) fn on_invite(&mut self, request: Message, flow: Flow) {
-        if self.draining {
-            self.wire.counts.reject("draining");
-            return self.respond_stateless(&request, flow, 503, "Shutting Down", |response| {
-                response.header("Retry-After", 30)
-            });
+        if self.closing(&request, flow) {
+            return;
         }
-        let Ok(uri) = Uri::parse(request.request_uri()) else {
-            self.wire.counts.reject("bad_uri");
-            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
-        };
-        let (domain, dialled) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
-        let account = self.directory.account(&domain).clone();
-        let identity = match self.authenticate(&request, flow, &account) {
-            Ok(identity) => identity,
-            Err(denial) => return self.deny(&request, flow, &account, denial),
-        };
-        let Some(transaction) = self.open_server(&request, flow) else {
+        let Some((transaction, caller, dialled)) = self.let_in(&request, flow) else {
             return;
         };
         if self.refused_as_too_brief(transaction, &request) {
@@ -79,11 +65,6 @@ impl Engine {
         let (number, pin) = match dialled.split_once('*') {
             Some((number, pin)) => (number.to_owned(), Some(pin.to_owned())),
             None => (dialled, None),
-        };
-        let caller = Caller {
-            flow,
-            identity,
-            account,
         };
         if self.calls.len() >= self.config.limits.calls {
             return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
@@ -129,10 +110,7 @@ impl Engine {
                 "conference_locked",
             );
         }
-        let full = self
-            .conferences
-            .get(&id)
-            .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
+        let full = self.is_full(id);
         let refusal = if !admitted {
             self.joined("refused", caller.flow);
             Some(WRONG_PIN)
@@ -140,7 +118,7 @@ impl Engine {
             self.joined("full", caller.flow);
             Some(CONFERENCE_FULL)
         } else {
-            self.unacceptable_offer(&request, caller.flow)
+            self.unacceptable_offer(&request, caller.flow, config.video)
         };
         if let Some(refusal) = refusal {
             return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);

@@ -46,6 +46,7 @@ impl Engine {
             described: None,
             muted,
             deaf,
+            hidden: false,
             flows: Direction::BOTH,
             will: Direction::BOTH,
         }
@@ -75,6 +76,7 @@ impl Engine {
                 audio: None,
                 muted: leg.muted,
                 deaf: leg.deaf,
+                patience: self.config.rtp_timeout,
             },
         };
         self.legs.insert(id, key);
@@ -102,6 +104,7 @@ impl Engine {
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),
             MediaEvent::Peer(event) => self.on_peer(event),
+            MediaEvent::Silent { leg } => self.peer_silent(leg),
             MediaEvent::Digit { leg, digit } => self.key_heard(leg, digit),
             MediaEvent::Talking { leg, on } => self.talking(leg, on),
         }
@@ -116,6 +119,16 @@ impl Engine {
         };
         call.leg.port = Some(port);
         self.leg_ready(key);
+    }
+
+    /// A phone that has sent media sends none any more: it is gone, or its network is.
+    fn peer_silent(&mut self, leg: LegId) {
+        let Some(key) = self.legs.get(&leg).copied() else {
+            return;
+        };
+        if self.calls.get(key).is_some_and(|call| call.stage == Stage::Up) {
+            self.hang_up(key, "no_media", Some(SILENT));
+        }
     }
 
     /// What our descriptions need is there.
@@ -140,8 +153,9 @@ impl Engine {
         self.media(shard, MediaCommand::Modify { leg, audio });
     }
 
-    /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none.
-    pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow) -> Option<Refusal> {
+    /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none. `video`:
+    /// that of a browser may be taken for its video alone.
+    pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow, video: bool) -> Option<Refusal> {
         if request.body_slice().is_empty() {
             return None;
         }
@@ -155,7 +169,7 @@ impl Engine {
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
         let answered = read_sdp(request).and_then(|session| {
             if is_webrtc(&session) {
-                return self.unacceptable_peer(&session);
+                return self.unacceptable_peer(&session, video);
             }
             answer(
                 &session,
@@ -195,10 +209,11 @@ impl Engine {
         if self.is_peer(key) {
             return self.offer_to_peer(key);
         }
-        let (local, ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
+        let (local, mut ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
         let Some(call) = self.calls.get_mut(key) else {
             return String::new();
         };
+        ours.secure = call.dialog.flow.transport.encrypted();
         call.offered = true;
         offer(&ours, local, &mut call.origin)
     }
@@ -303,6 +318,9 @@ pub(crate) fn is_sdp(message: &Message) -> bool {
         .trim()
         .eq_ignore_ascii_case("application/sdp")
 }
+
+/// The Reason of the BYE to a phone whose media has stopped.
+const SILENT: &str = "SIP;cause=408;text=\"No media\"";
 
 const BAD_SDP: Refusal = Refusal {
     status: 400,

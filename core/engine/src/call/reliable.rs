@@ -51,6 +51,11 @@ impl Progress {
         self.open.as_ref().is_some_and(|open| open.described)
     }
 
+    /// Whether the caller has been sent a description before the answer.
+    pub(crate) fn described(&self) -> bool {
+        self.passed.iter().any(|(_, described)| *described)
+    }
+
     /// Nothing provisional is repeated after a final answer.
     pub(crate) fn stop(&mut self) {
         self.open = None;

@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use cordboard_model::Time;
+use cordboard_model::media::Direction;
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
-use crate::call::{Call, Stage};
+use crate::call::media::direction_said;
+use crate::call::{Call, Place, Stage};
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::Packet;
@@ -291,14 +293,21 @@ impl Engine {
         }
     }
 
-    /// The pause after a 491, in units of 10 ms.
+    /// The pause after a 491, in units of 10 ms: within what RFC 3261 section 14.1 allows, but never so short that
+    /// a browser is still busy with its own offer.
     fn glare_pause(&mut self, key: Key) -> Duration {
         let ours = self
             .calls
             .get(key)
             .is_some_and(|call| call.dialog.we_made_call_id);
         let random = self.wire.random();
-        Duration::from_millis(10 * if ours { 210 + random % 191 } else { random % 201 })
+        Duration::from_millis(
+            10 * if ours {
+                210 + random % 91
+            } else {
+                100 + random % 101
+            },
+        )
     }
 
     /// 1 to 3 s, or what the peer asks for if that is no more than half a minute.
@@ -332,16 +341,22 @@ impl Engine {
     /// A call between users: one side holds or resumes, and the other is told by an offer of ours
     /// (`offered`: the peer made an offer, else it answered one).
     pub(crate) fn direction_changed(&mut self, key: Key, message: &Message, offered: bool) {
-        let Some(call) = self.calls.get(key) else { return };
-        let Some(said) = crate::call::media::direction_said(message) else {
-            return;
-        };
-        let crate::call::Place::Bridge(bridge) = call.place else {
-            return;
+        if let Some(other) = self.take_direction(key, message, offered) {
+            self.reoffer(other);
+        }
+    }
+
+    /// Which way this side of a call between users wants media to flow is from now on what the other is to be
+    /// told; the other side, if that is news to it.
+    pub(crate) fn take_direction(&mut self, key: Key, message: &Message, offered: bool) -> Option<Key> {
+        let said = direction_said(message)?;
+        let call = self.calls.get_mut(key)?;
+        let Place::Bridge(bridge) = call.place else {
+            return None;
         };
         let (asked, will) = (call.leg.flows, call.leg.will);
         // An answer shows its writer's will only where our offer left it the choice.
-        let will = cordboard_model::media::Direction {
+        let will = Direction {
             send: if offered || asked.receive {
                 said.send
             } else {
@@ -353,22 +368,11 @@ impl Engine {
                 will.receive
             },
         };
-        let Some(other) = self.other_side(bridge, key) else {
-            return;
-        };
-        if let Some(call) = self.calls.get_mut(key) {
-            call.leg.will = will;
-        }
-        let flows = cordboard_model::media::Direction {
-            send: will.send,
-            receive: will.receive,
-        };
-        if let Some(call) = self.calls.get_mut(other)
-            && call.leg.flows != flows
-        {
-            call.leg.flows = flows;
-            self.reoffer(other);
-        }
+        call.leg.will = will;
+        let other = self.other_side(bridge, key)?;
+        let call = self.calls.get_mut(other).filter(|call| call.leg.flows != will)?;
+        call.leg.flows = will;
+        Some(other)
     }
 }
 

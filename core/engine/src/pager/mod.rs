@@ -8,7 +8,7 @@ mod mailbox;
 mod relay;
 
 use bytes::Bytes;
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
@@ -16,6 +16,8 @@ pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
+use crate::call::incoming::Caller;
+use crate::chat::Outsider;
 use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
 use crate::config::Account;
@@ -26,7 +28,6 @@ use crate::io::{Flow, Output};
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::uri::Uri;
 use crate::sip::write::{default_phrase, quote_display};
 
 /// Whom a message is for.
@@ -67,19 +68,12 @@ pub(crate) struct Page {
 
 impl Engine {
     pub(crate) fn on_pager_message(&mut self, request: Message, flow: Flow, stamp: Time) {
-        let Ok(uri) = Uri::parse(request.request_uri()) else {
-            self.wire.counts.reject("bad_uri");
-            return self.respond_stateless(&request, flow, 400, "Bad Request-URI", |response| response);
-        };
-        let (domain, number) = (uri.host.to_owned(), uri.user().unwrap_or_default().into_owned());
-        let account = self.directory.account(&domain).clone();
-        let identity = match self.authenticate(&request, flow, &account) {
-            Ok(identity) => identity,
-            Err(denial) => return self.deny(&request, flow, &account, denial),
-        };
-        let Some(transaction) = self.open_server(&request, flow) else {
+        let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
             return;
         };
+        let Caller {
+            identity, account, ..
+        } = caller;
         let addressee = match self.directory.destination(account.id, &number) {
             None => return self.pager_refused(transaction, &request, 404, "unknown_destination"),
             Some(Destination::User(place)) => Addressee::User(place),
@@ -117,8 +111,14 @@ impl Engine {
         let kind = request.header(Name::ContentType).unwrap_or_default();
         if let Addressee::Conference(id) = addressee {
             let config = self.conference_config(id);
+            let sender = identity
+                .credential()
+                .map(|place| self.directory.credential(place));
+            let chats = self
+                .own_chatter(id, sender.map(|sender| sender.owner.as_str()))
+                .is_some();
             match config {
-                Some(config) if !config.outside_messages => return Err((403, "not_a_participant")),
+                Some(config) if !config.outside_messages && !chats => return Err((403, "not_a_participant")),
                 Some(config) if !config.chat || !self.chat_is_enabled(id) => return Err((403, "disabled")),
                 _ => {}
             }
@@ -226,6 +226,12 @@ impl Engine {
             user: message.user.clone(),
             display_name: message.name.clone(),
             transport: message.flow.transport.name(),
+            audience: match message.addressee {
+                Addressee::Conference(_) => Audience::Everybody,
+                Addressee::User(_) => {
+                    Audience::One(Some(format!("{}@{}", message.number, message.account.realm)))
+                }
+            },
             content_type: message
                 .request
                 .header(Name::ContentType)
@@ -312,5 +318,11 @@ impl Engine {
         if copies > 0 {
             self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
         }
+        let outsider = Outsider {
+            uri: &message.uri,
+            user: message.user.as_deref(),
+            name: &page.name,
+        };
+        self.chat_from_outside(id, outsider, &page.kind, &page.body);
     }
 }

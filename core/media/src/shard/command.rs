@@ -23,6 +23,7 @@ impl Shard {
                 audio,
                 muted,
                 deaf,
+                patience,
             } => {
                 if self.index.contains_key(&leg) {
                     self.events.push_back(MediaEvent::Failed {
@@ -32,7 +33,8 @@ impl Shard {
                     return;
                 }
                 self.ports.push_back(PortRequest::Bind { leg, local });
-                let leg = Leg::new(leg, mix, muted, deaf, now, &mut self.random);
+                let mut leg = Leg::new(leg, mix, muted, deaf, now, &mut self.random);
+                leg.patience = patience;
                 self.open(leg, audio);
             }
             MediaCommand::Modify { leg, audio } => {

@@ -51,6 +51,9 @@ impl Shard {
             if let Some(on) = leg.prepare(&mut self.mixed) {
                 self.events.push_back(MediaEvent::Talking { leg: leg.id, on });
             }
+            if leg.falls_silent(now) {
+                self.events.push_back(MediaEvent::Silent { leg: leg.id });
+            }
             if leg.next_mix.is_some() && leg.detached() {
                 self.moving.push(*key);
             }
@@ -91,6 +94,9 @@ impl Shard {
         let leg = &mut self.legs[key];
         let Some(to) = leg.reports_to() else { return };
         let reception = leg.inlet.as_mut().and_then(|inlet| inlet.reception.as_mut());
+        if let Some(reception) = &reception {
+            self.counts.reported(reception);
+        }
         let mut way = Way {
             leg: leg.id,
             to,

@@ -72,7 +72,8 @@ fn command() -> impl Strategy<Value = MediaCommand> {
                 local: "10.0.0.1".parse().unwrap(),
                 audio,
                 muted,
-                deaf
+                deaf,
+                patience: Duration::from_millis(100),
             }),
         (leg.clone(), audio()).prop_map(|(leg, audio)| MediaCommand::Modify { leg, audio }),
         (leg.clone(), any::<bool>(), any::<bool>()).prop_map(|(leg, muted, deaf)| MediaCommand::Gate {
@@ -186,7 +187,9 @@ proptest! {
                     MediaEvent::Failed { leg, .. } => answered[leg.0 as usize] += 1,
                     MediaEvent::Closed { leg, .. } => prop_assert!(open.remove(&leg), "{} was not open", leg),
                     MediaEvent::Peer(event) => prop_assert!(false, "no peer was opened: {:?}", event),
-                    MediaEvent::Digit { leg, .. } | MediaEvent::Talking { leg, .. } => {
+                    MediaEvent::Digit { leg, .. }
+                    | MediaEvent::Silent { leg }
+                    | MediaEvent::Talking { leg, .. } => {
                         prop_assert!(open.contains(&leg), "an event of {} that is not open", leg);
                     }
                 }

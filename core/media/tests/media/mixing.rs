@@ -1,7 +1,7 @@
 //! Who hears whom, how well, and what it costs those who hear nothing.
 
 use crate::world::tone::{goertzel, largest_step, longest_gap, sine, snr};
-use crate::world::{World, format, longest_pause, setup};
+use crate::world::{PATIENCE, World, format, longest_pause, setup};
 use cordboard_media::DropReason;
 use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId};
@@ -210,6 +210,7 @@ fn a_leg_without_a_description_waits_for_it() {
         audio: None,
         muted: false,
         deaf: false,
+        patience: PATIENCE,
     };
     world.command(open);
     assert_eq!(
@@ -237,6 +238,7 @@ fn opens_and_closes_are_answered_exactly_once() {
         audio: None,
         muted: false,
         deaf: false,
+        patience: PATIENCE,
     };
     world.command(open(LegId(1)));
     assert!(matches!(

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use cordboard_media::DropReason;
 use cordboard_model::LegId;
-use cordboard_model::media::{AudioSetup, Codec, MediaCommand};
+use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, MediaEvent};
 
 use crate::world::tone::{goertzel, snr};
-use crate::world::{World, address, setup};
+use crate::world::{PATIENCE, World, address, setup};
 
 const A: f64 = 440.0;
 const B: f64 = 1000.0;
@@ -140,6 +140,42 @@ fn who_is_muted_while_talking_no_longer_talks() {
     assert_eq!(world.talk(1).len(), 3);
 }
 
+#[test]
+fn a_phone_that_stops_sending_is_told_of_once_unless_it_is_held() {
+    let mut world = two();
+    let silent = |world: &World| {
+        let told = world
+            .events
+            .iter()
+            .filter(|(_, event)| matches!(event, MediaEvent::Silent { .. }));
+        told.map(|(_, event)| event.clone()).collect::<Vec<_>>()
+    };
+    let patience = PATIENCE.as_millis() as u64;
+    world.run(1000);
+    world.phone(1).stop();
+    world.run(patience - 100);
+    assert!(silent(&world).is_empty());
+    world.run(patience);
+    assert_eq!(silent(&world), [MediaEvent::Silent { leg: LegId(1) }], "once");
+
+    let audio = setup(2, Codec::Pcmu);
+    let held = AudioSetup {
+        direction: Direction::NONE,
+        ..audio.clone()
+    };
+    world.command(MediaCommand::Modify {
+        leg: LegId(2),
+        audio: held,
+    });
+    world.phone(2).stop();
+    world.run(2 * patience);
+    world.command(MediaCommand::Modify { leg: LegId(2), audio });
+    world.run(patience - 100);
+    assert_eq!(silent(&world).len(), 1, "held, it owed nothing");
+    world.run(200);
+    assert_eq!(silent(&world).len(), 2);
+}
+
 /// Presses a key: events of 20 ms with one timestamp, and the end three times.
 fn press(world: &mut World, leg: u64, key: u8) {
     world.phone(leg).stop();
@@ -242,6 +278,9 @@ fn the_peers_report_gives_loss_jitter_and_round_trip() {
     assert!((79..=81).contains(&round_trip), "{round_trip}");
     let counts = world.shard.counts();
     assert_eq!((counts.control_in, counts.peer_lost), (1, 12));
+    assert_eq!((counts.jitter_out.count(), counts.round_trip.count()), (1, 1));
+    assert!((counts.jitter_out.sum() - 0.01).abs() < 1e-6 && (counts.round_trip.sum() - 0.08).abs() < 1e-3);
+    assert!(counts.jitter_in.count() >= 2, "we have reported to both");
 }
 
 #[test]

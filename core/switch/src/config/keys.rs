@@ -185,6 +185,7 @@ static MEDIA: Section = Section {
     keys: &[
         key("shards", Kind::Integer(0, 256), Toml("0"), "Media threads; 0 is one per core."),
         key("rtp_ports", Kind::Ports, Toml("\"20000-29999\""), "UDP ports for RTP and RTCP, two per call."),
+        key("rtp_timeout", Kind::Duration(secs(0), secs(86_400)), Toml("\"5m\""), "How long a phone that has sent audio may send nothing, RTP and RTCP, before its call is ended; not counted while it is held. `\"0s\"`: for ever."),
         key("codecs", Kind::List(&Kind::OneOf(&["opus", "G722", "PCMU", "PCMA"])), Toml("[\"opus\", \"G722\", \"PCMU\", \"PCMA\"]"), "Audio codecs that are taken, and offered in this order; an answer keeps the other side's order."),
         key("webrtc_port", Kind::Integer(0, 65_535), Toml("10000"), "The first media thread's port for WebRTC (UDP, and TCP where there is no UDP), one more per thread; 0 serves none."),
     ],

@@ -279,6 +279,7 @@ fn media(tree: &Tree, report: &mut Report<'_>) -> Media {
         codecs,
         shards: u16::try_from(shards).expect("the declared range fits"),
         rtp_ports: tree.sure("rtp_ports").ports(),
+        rtp_timeout: tree.sure("rtp_timeout").duration(),
         webrtc_port: webrtc_port(tree, shards, report),
     }
 }

@@ -160,6 +160,8 @@ pub(crate) struct Media {
     pub(crate) shards: u16,
     /// UDP ports for RTP and RTCP.
     pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// How long a phone that has sent audio may send nothing; zero: for ever.
+    pub(crate) rtp_timeout: Duration,
     /// The first shard's UDP port for WebRTC, if it is served; the other shards have the next ones.
     pub(crate) webrtc_port: Option<u16>,
     /// The audio codecs, most wanted first; at least one, each once.
@@ -328,6 +330,7 @@ impl Resolved {
             session_expires: self.sip.session_expires,
             registration: self.sip.registration,
             shards: self.media.shards,
+            rtp_timeout: self.media.rtp_timeout,
             codecs: self.media.codecs.clone(),
             limits: self.sip.limits,
             abuse: self.sip.abuse,

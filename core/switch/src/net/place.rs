@@ -6,10 +6,11 @@
 //! its place from then on.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use cordboard_engine::limits::source;
 use tokio::sync::Notify;
 
 /// Seats of connections that have ended may stand in the queue up to this number, and the number of places.
@@ -181,19 +182,10 @@ impl Drop for Place {
     }
 }
 
-/// What an address counts as: whoever has one address of an IPv6 /64 has them all.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     fn places(most: usize, of_source: usize) -> Arc<Places> {

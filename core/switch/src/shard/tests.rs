@@ -45,6 +45,7 @@ fn open(leg: u64, remote: SocketAddr) -> MediaCommand {
         audio,
         muted: false,
         deaf: false,
+        patience: Duration::ZERO,
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn description(bundle: &Bundle, lines: &[Line], setup: &str, id: u64,
             Content::Audio(Audio {
                 format, direction, ..
             }) => {
-                stream(&mut text, &line.protocol, port, format, *direction, None);
+                stream(&mut text, &line.protocol, port, format, *direction, &[]);
             }
             Content::Camera(Camera { formats, .. }) | Content::Slot(Slot { formats, .. }) => {
                 let _ = write!(text, "m=video {port} {}", line.protocol);

@@ -148,6 +148,17 @@ impl Transactions {
         Some(hasher.finish128().as_u128())
     }
 
+    /// A name for a request that leaves no state, the same for each of its repeats. One whose Via cannot be read
+    /// has itself for a name.
+    pub(crate) fn name_of(&self, request: &Message) -> u64 {
+        if let Some(identity) = self.identity(request, request.method()) {
+            return identity as u64; // half of it is enough to tell requests apart
+        }
+        let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
+        request.raw().hash(&mut hasher);
+        hasher.finish128().as_u128() as u64
+    }
+
     /// What a request outside any dialog shares with its copies (RFC 3261 section 8.2.2.2).
     fn copies_of(&self, request: &Message) -> Option<u128> {
         if request.to().ok()?.tag().is_some() || request.method() == Method::Cancel {

@@ -8,6 +8,7 @@ pub(crate) mod tone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
@@ -19,6 +20,8 @@ use cordboard_model::{LegId, MixId, Time};
 use coder::{Coder, rate};
 
 pub(crate) const MS: u64 = 1_000_000;
+/// How long each phone may be silent.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 const START: Time = Time(1_700_000_000_000_000_000);
 
 /// A packet on its way to the shard.
@@ -176,6 +179,7 @@ impl World {
             audio: Some(audio),
             muted: false,
             deaf: false,
+            patience: PATIENCE,
         });
         self.phone(leg)
     }
