@@ -25,7 +25,7 @@ const FAIR: usize = 10;
 const CONTROL_EVERY: usize = 25;
 /// How long forwarded packets may wait for those that come right behind them: what goes to one peer leaves by one call,
 /// which costs hardly more than one packet does. Only what has arrived already is taken meanwhile, nothing is waited for.
-const GATHER: Duration = Duration::from_micros(150);
+const GATHER: Duration = Duration::from_micros(300);
 /// Handshake datagrams that are taken before the thread looks at everything else again.
 const HANDSHAKES: usize = 4;
 /// How often the counts are published.
