@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::sockopt::ReceiveTimeout;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt,
+    socket,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -36,6 +37,8 @@ pub struct Weather {
     pub jitter: Duration,
 }
 
+/// The kind of a frame that leaves (packet(7)).
+const OUTGOING: u8 = 4;
 /// How long the delay takes to rise and fall.
 const WAVE: Duration = Duration::from_millis(1700);
 
@@ -234,7 +237,10 @@ fn carry(from: &OwnedFd, to: &OwnedFd, mut way: Way, stop: &AtomicBool) -> [u64;
     let mut counts = [0; 4];
     let mut buffer = [0; 4_096];
     while !stop.load(Ordering::Relaxed) {
-        if let Ok(length) = recv(from.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+        let came = recvfrom::<LinkAddr>(from.as_raw_fd(), &mut buffer).ok();
+        // What the other way has just sent here is seen as well: it would go round and round.
+        let came = came.filter(|(_, link)| link.is_none_or(|link| link.pkttype() != OUTGOING));
+        if let Some((length, _)) = came {
             let frame = buffer[..length].to_vec();
             let frame = if is_ip(&frame) { summed(frame) } else { frame };
             counts[0] += 1;
