@@ -96,7 +96,7 @@ impl Janus {
             tail(&process.output(), 30)
         );
         let mut janus = Self {
-            crowd: Crowd::new(address).expect("the system lets us wait"),
+            crowd: Crowd::new(address),
             process,
             _folder: folder,
             api,
@@ -140,17 +140,21 @@ impl Janus {
         self.ask(&path, request);
     }
 
-    /// The next event of a handle that has a description.
-    fn described(&mut self, handle: u64) -> Value {
+    /// The next event of a handle that has a description; `None` where it is refused.
+    fn described(&mut self, handle: u64) -> Option<Value> {
         let path = format!("/janus/{}?maxev=1", self.session);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             let answer = http::get(self.api, &path).expect("janus answers");
             let event: Value = serde_json::from_str(&answer.body).expect("janus speaks JSON");
-            let error = &event["plugindata"]["data"]["error"];
-            assert!(error.is_null(), "janus refuses: {event}");
-            if event["sender"] == json!(handle) && event["jsep"]["sdp"].is_string() {
-                return event;
+            if event["sender"] != json!(handle) {
+                continue;
+            }
+            if !event["plugindata"]["data"]["error"].is_null() {
+                return None;
+            }
+            if event["jsep"]["sdp"].is_string() {
+                return Some(event);
             }
         }
         panic!("janus describes nothing:\n{}", tail(&self.process.output(), 30));
@@ -162,7 +166,7 @@ impl Janus {
         let offer = sdp::video_offer(&self.crowd.peers[peer], part);
         let body = json!({ "request": "joinandconfigure", "room": ROOM, "ptype": "publisher", "audio": false, "video": true });
         self.message(handle, body, Some(("offer", offer)));
-        let event = self.described(handle);
+        let event = self.described(handle).expect("the room takes who shows himself");
         self.feed = event["plugindata"]["data"]["id"]
             .as_u64()
             .expect("who shows itself has a number");
@@ -177,9 +181,14 @@ impl Janus {
     /// A client that watches.
     pub fn watch(&mut self, part: Part) {
         let (handle, peer) = (self.attach(), self.crowd.add().expect("a socket"));
-        let body = json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": [{ "feed": self.feed }] });
-        self.message(handle, body, None);
-        let event = self.described(handle);
+        // A feed is there a moment after its transport is.
+        let event = cordboard_tests::until(Duration::from_secs(10), || {
+            let streams = json!([{ "feed": self.feed }]);
+            let body = json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": streams });
+            self.message(handle, body, None);
+            self.described(handle)
+        });
+        let event = event.unwrap_or_else(|| panic!("janus:\n{}", tail(&self.process.output(), 30)));
         let offer = Description::read(event["jsep"]["sdp"].as_str().unwrap_or_default());
         let answer = sdp::answer(&offer, &self.crowd.peers[peer], part, "active", 1);
         let remote = offer.remote().expect("janus says where it is");

@@ -84,13 +84,18 @@ fn compare(scene: &Scene) {
         ours.push(switch(scene));
         theirs.extend(janus(scene));
     }
-    let (hot, paced) = (best(hot, |cost| *cost), best(paced, |cost| *cost));
+    let (hot, paced) = (best(hot, |cost| *cost), best(paced, |paced| paced.cost));
     let ours = best(ours, |figures| figures.cost);
-    println!("  bare loop  {hot:.2} us per packet one after the other, {paced:.2} at this pace");
+    println!("  bare loop  {hot:.2} us per packet one frame after the other");
+    println!(
+        "  bare loop  {:.2} us per packet at this pace  {}",
+        paced.cost, paced.delays
+    );
     ours.print("cordboard");
     println!(
-        "  cordboard takes {:.2} times the bare loop at this pace",
-        ours.cost / paced
+        "  cordboard takes {:.2} times the bare loop at this pace, {:.2} times the one without pauses",
+        ours.cost / paced.cost,
+        ours.cost / hot
     );
     if theirs.is_empty() {
         println!("  janus is not installed, or this machine has no address but the loopback: not compared");

@@ -24,6 +24,9 @@ use crate::net::udp::{Datagram, MediaRoom, MediaSocket};
 const FAIR: usize = 10;
 /// Ticks between two looks at a leg's RTCP: reports are rare, and stamped on arrival.
 const CONTROL_EVERY: usize = 25;
+/// How long forwarded packets may wait for those that come right behind them: what goes to one peer leaves by one call,
+/// which costs hardly more than one packet does. Only what has arrived already is taken meanwhile, nothing is waited for.
+const GATHER: Duration = Duration::from_micros(300);
 /// Handshake datagrams that are taken before the thread looks at everything else again.
 const HANDSHAKES: usize = 4;
 /// How often the counts are published.
@@ -137,7 +140,8 @@ impl Worker {
 
     /// Takes and forwards what WebRTC peers have sent, and goes on with their handshakes.
     fn take_webrtc(&mut self) {
-        for _ in 0..FAIR {
+        let mut begun = None;
+        for turn in 1..=FAIR {
             if !self.webrtc.is_ready() {
                 break;
             }
@@ -146,7 +150,11 @@ impl Worker {
             self.counts.receive_errors += self.webrtc.receive(&kernel, |packet| {
                 shard.webrtc_packet(packet.source, packet.bytes, packet.stamp, kernel.now());
             });
-            self.flush();
+            let waited = self.clock.now().since(*begun.get_or_insert(kernel.now()));
+            if waited >= GATHER || turn == FAIR || !self.webrtc.is_ready() {
+                self.flush();
+                begun = None;
+            }
         }
         if self.shard.has_work() {
             self.shard.work(HANDSHAKES, self.clock.now());
