@@ -7,7 +7,7 @@ mod webrtc;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use cordboard_model::media::{LegTotals, MediaEvent};
+use cordboard_model::media::{LegQuality, MediaEvent};
 use cordboard_model::{LegId, MixId, Time};
 use slab::Slab;
 
@@ -113,7 +113,12 @@ impl Shard {
     }
 
     /// What a leg moved so far, and what its peer last reported by RTCP; `None` for a leg that is not open.
-    pub fn leg(&self, leg: LegId) -> Option<LegTotals> {
-        Some(self.legs[*self.index.get(&leg)?].totals())
+    pub fn leg(&self, leg: LegId) -> Option<LegQuality> {
+        let leg = &self.legs[*self.index.get(&leg)?];
+        let peer = self.rtc.as_ref().zip(leg.peer);
+        Some(LegQuality {
+            totals: leg.totals(),
+            videos: peer.map(|(rtc, at)| rtc.videos(at)).unwrap_or_default(),
+        })
     }
 }

@@ -98,6 +98,7 @@ impl Rtc {
                 if demand.is_some() && std::mem::replace(&mut one.demand, demand) == demand {
                     return;
                 }
+                one.sent.plis += 1;
                 if let Some(source) = one.source {
                     self.sources[source].pictures.want();
                     self.request_picture(source, house, now);
@@ -156,6 +157,7 @@ impl Rtc {
         };
         let mut asked = std::mem::take(&mut self.asked);
         let lost = layer.missing.ask(now, |sequence| asked.push(sequence));
+        layer.nacks += asked.len() as u64;
         let ssrc = layer.ssrc;
         if lost > 0 {
             house.counts.lost += lost;

@@ -20,6 +20,7 @@ mod ice;
 mod key_frame;
 mod missing;
 mod peer;
+mod quality;
 mod receive;
 mod rewrite;
 mod source;

@@ -5,6 +5,7 @@
 //! descriptions say with [`PeerCommand::Describe`], and closed, moved and gated like every other leg.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -204,6 +205,33 @@ pub struct HeaderExtensions {
     pub rid: Option<u8>,
     /// `urn:3gpp:video-orientation`.
     pub orientation: Option<u8>,
+}
+
+/// What one video line has moved so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoTotals {
+    /// `a=mid` of the line.
+    pub mid: String,
+    /// Whose video it is that the peer is sent; `None` where it is its own.
+    pub source: Option<VideoSource>,
+    /// Packets that came from the peer, or went to it for the first time.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Packets that are missing, as we count those from the peer, or as it reports those to it.
+    pub lost: u64,
+    /// Interarrival jitter in milliseconds, by whoever receives; 0 before anything is known.
+    pub jitter_ms: f32,
+    /// Round-trip time, if the peer has answered a report about this stream.
+    pub round_trip: Option<Duration>,
+    /// Packets that the receiver asked for again.
+    pub nacks: u64,
+    /// Pictures that the receiver asked for.
+    pub plis: u64,
+    /// Packets that came again, or were sent again.
+    pub resends: u64,
+    /// Of the peer's own video: nobody is sent it. Of another's: it waits for a key frame, and shows nothing new.
+    pub stopped: bool,
 }
 
 /// What a shard reports about a WebRTC peer.
