@@ -38,6 +38,8 @@ pub struct Shard {
     events: VecDeque<MediaEvent>,
     counts: Counts,
     round: Box<Round>,
+    /// What those hear who hear single speakers beside it.
+    apart: Box<Round>,
     /// Receive stamps of packets that the mixed frames since the last hand-over hold first.
     mixed: Vec<Time>,
     /// Keys of legs that go to another mix after this tick.
@@ -60,6 +62,7 @@ impl Shard {
             events: VecDeque::new(),
             counts: Counts::default(),
             round: Box::new(Round::new()),
+            apart: Box::new(Round::new()),
             mixed: Vec::new(),
             moving: Vec::new(),
             rtc: None,

@@ -51,6 +51,9 @@ pub struct PeerSetup {
     pub fingerprints: Vec<[u8; 32]>,
     /// The audio line, if there is one.
     pub audio: Option<AudioLine>,
+    /// The lines on which the peer hears single speakers. Where there are any, its audio line carries only those
+    /// who cannot be forwarded: phones, and whoever speaks another codec.
+    pub voices: Vec<VoiceLine>,
     /// The video lines that are not rejected, in the order of the description.
     pub video: Vec<VideoLine>,
 }
@@ -83,6 +86,20 @@ pub struct AudioLine {
     pub ssrc: u32,
     /// The SSRCs that the peer's description names for what it sends; empty if it names none.
     pub remote_ssrcs: Vec<u32>,
+    /// Header extensions of this line.
+    pub extensions: HeaderExtensions,
+}
+
+/// A line on which a peer hears one of the loudest of the others, whoever that is at the time: Opus as it comes
+/// from the speaker, in one stream whose numbers go on when the speaker changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoiceLine {
+    /// `a=mid`.
+    pub mid: String,
+    /// The payload type of Opus on it.
+    pub payload_type: u8,
+    /// The SSRC that our description names.
+    pub ssrc: u32,
     /// Header extensions of this line.
     pub extensions: HeaderExtensions,
 }
