@@ -32,5 +32,6 @@ mod route;
 mod session;
 mod sfu;
 mod subscription;
+mod voices;
 mod webcall;
 mod world;
