@@ -23,7 +23,7 @@ use std::time::Duration;
 use cordboard_media::Counts;
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 use cordboard_model::media::peer::PeerCommand;
-use cordboard_model::media::{LegTotals, MediaCommand, MediaEvent};
+use cordboard_model::media::{LegQuality, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, ShardId};
 use mio::Waker;
 use tokio::sync::oneshot;
@@ -100,7 +100,7 @@ pub(crate) enum ShardUnreachable {
 enum Message {
     Command(MediaCommand),
     /// What these legs have moved so far; those that are gone are left out.
-    Totals(Vec<LegId>, oneshot::Sender<Vec<(LegId, LegTotals)>>),
+    Totals(Vec<LegId>, oneshot::Sender<Vec<(LegId, LegQuality)>>),
     Stop,
 }
 
@@ -180,7 +180,7 @@ impl ShardHandle {
 
     /// What these legs have moved so far; those that are gone are left out, and all of them where the thread has
     /// too much to do.
-    pub(crate) async fn totals(&self, legs: Vec<LegId>) -> Vec<(LegId, LegTotals)> {
+    pub(crate) async fn totals(&self, legs: Vec<LegId>) -> Vec<(LegId, LegQuality)> {
         let (sender, receiver) = oneshot::channel();
         if self.sender.try_send(Message::Totals(legs, sender)).is_err() {
             return Vec::new();

@@ -91,7 +91,11 @@ fn negotiate_with_peer(session: &Session<'_>, audio: &Capabilities) {
             tcp: false,
         }],
     };
-    let terms = Terms { audio, video: true };
+    let terms = Terms {
+        audio,
+        video: true,
+        voices: true,
+    };
     let seen = [2, 3].map(|number| Wanted {
         source: VideoSource {
             leg: LegId(number),

@@ -140,6 +140,7 @@ impl Hall {
             dtls_client: false,
             fingerprints: vec![browser.fingerprint],
             audio: Some(audio_line(leg)),
+            voices: Vec::new(),
             video,
         };
         let setup = Box::new(setup);
