@@ -1,14 +1,14 @@
 //! The store: how many messages a second are on disk, when each waits for its own commit and when they share them.
 //!
-//! A chat message is told after its commit, so what comes back to its sender is what was written. Beside it, bare
-//! SQLite on the same disk with the same durability: one row a commit, and as many as were under way.
+//! A chat message is told after its commit, so what comes back to its sender is what was written. Beside it, a bare
+//! loop on the same disk: as many texts are appended to a file at a time as were under way, and synced.
 
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use cordboard_tests::client::meeting::Meeting;
 use cordboard_tests::http;
 use cordboard_tests::switch::{Lab, Switch};
-use rusqlite::Connection;
 
 use crate::chat::enter;
 
@@ -27,7 +27,7 @@ pub fn run() {
     for window in WINDOWS {
         let (bare, (written, commits)) = (bare(window), write(&switch, &mut alice, window));
         println!(
-            "  {window:3} under way  bare SQLite {bare:7.0} rows/s  cordboard {written:7.0} messages/s in {commits:.0} commits/s"
+            "  {window:3} under way  bare loop {bare:7.0} texts/s  cordboard {written:7.0} messages/s in {commits:.0} commits/s"
         );
     }
 }
@@ -53,26 +53,15 @@ fn write(switch: &Switch, alice: &mut Meeting, window: usize) -> (f64, f64) {
     (f64::from(written) / seconds, commits / seconds)
 }
 
-/// Rows per second with so many in each commit.
-fn bare(rows: usize) -> f64 {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut database = Connection::open(folder.path().join("bare.db")).expect("a database");
-    let begin = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                 CREATE TABLE message (room BLOB, at INTEGER, id BLOB, content TEXT, PRIMARY KEY (room, at))";
-    database.execute_batch(begin).expect("it is empty");
-    let (begun, mut number) = (Instant::now(), 0_i64);
+/// Texts per second with so many in each write and sync.
+fn bare(texts: usize) -> f64 {
+    let mut file = tempfile::tempfile().expect("a file");
+    let (begun, mut written) = (Instant::now(), 0);
     while begun.elapsed() < ROUND {
-        let group = database.transaction().expect("nobody else writes");
-        for _ in 0..rows {
-            number += 1;
-            let values = (&[7_u8; 16], number, number.to_be_bytes(), "x".repeat(200));
-            let insert = "INSERT INTO message VALUES (?1, ?2, ?3, ?4)";
-            group
-                .prepare_cached(insert)
-                .and_then(|mut row| row.execute(values))
-                .expect("written");
-        }
-        group.commit().expect("committed");
+        file.write_all(&vec![b'x'; 200 * texts])
+            .expect("the disk takes it");
+        file.sync_data().expect("the disk takes it");
+        written += texts;
     }
-    number as f64 / begun.elapsed().as_secs_f64()
+    written as f64 / begun.elapsed().as_secs_f64()
 }
