@@ -35,6 +35,12 @@ pub(crate) struct Browser {
     /// What it sees, by mid.
     pub(crate) views: BTreeMap<String, View>,
     version: u64,
+    /// Session and version of the switch's last description.
+    origin: Option<(String, u64)>,
+    /// That description.
+    last: String,
+    /// The payload types of each line.
+    formats: BTreeMap<String, Vec<String>>,
 }
 
 /// A browser's own offer: fingerprints, credentials and SSRCs of its own.
@@ -52,6 +58,14 @@ pub(crate) fn audio_offer_of(name: &str) -> String {
     let offer = offer_of(name).replace("BUNDLE 0 1", "BUNDLE 0");
     let end = offer.find("m=video").expect("Chromium offers video");
     offer[..end].to_owned()
+}
+
+/// The certificate of every browser.
+fn fingerprint() -> &'static str {
+    let line = CHROMIUM
+        .lines()
+        .find_map(|line| line.strip_prefix("a=fingerprint:"));
+    line.expect("Chromium names its certificate")
 }
 
 pub(crate) fn body(message: &Message) -> String {
@@ -92,6 +106,9 @@ impl Browser {
             mids: Vec::new(),
             views: BTreeMap::new(),
             version: 1,
+            origin: None,
+            last: String::new(),
+            formats: BTreeMap::new(),
         }
     }
 
@@ -126,6 +143,9 @@ impl Browser {
             .map(|m| attribute(m, "mid").to_owned())
             .collect();
         assert!(mids.starts_with(&self.mids), "{mids:?} after {:?}", self.mids);
+        self.check_origin(text);
+        let first = session.media.iter().position(|media| media.port != 0);
+        let mut ways = None;
         let mut views = BTreeMap::new();
         let mut ssrcs = Vec::new();
         for (place, media) in session.media.iter().enumerate() {
@@ -141,7 +161,19 @@ impl Browser {
             }
             let setup = attribute(media, "setup");
             assert_eq!(setup, if answer { "active" } else { "actpass" }, "{text}");
-            assert_eq!(media.attribute("candidate").is_some(), place == 0, "{text}");
+            assert_eq!(
+                media.attribute("candidate").is_some(),
+                Some(place) == first,
+                "{text}"
+            );
+            let way = ["ice-ufrag", "ice-pwd", "fingerprint"].map(|name| attribute(media, name));
+            assert_eq!(ways.get_or_insert(way), &way, "all lines have one way: {text}");
+            let formats: Vec<String> = media.formats.iter().map(|&format| format.to_owned()).collect();
+            let known = self
+                .formats
+                .entry(mid.to_owned())
+                .or_insert_with(|| formats.clone());
+            assert_eq!(*known, formats, "a line keeps its numbers: {text}");
             let sends = matches!(direction(media), "sendrecv" | "sendonly");
             assert_eq!(media.attribute("msid").is_some(), sends, "{text}");
             assert_eq!(media.attribute("ssrc").is_some(), sends, "{text}");
@@ -180,6 +212,22 @@ impl Browser {
         (self.mids, self.views) = (mids, views);
     }
 
+    /// The session keeps its name, and every description that says something new is the next version
+    /// (RFC 3264 section 8).
+    fn check_origin(&mut self, text: &str) {
+        let origin = text
+            .lines()
+            .find(|line| line.starts_with("o="))
+            .expect("an origin");
+        let words: Vec<&str> = origin.split(' ').collect();
+        let now = (words[1].to_owned(), words[2].parse::<u64>().unwrap());
+        if let Some((id, version)) = &self.origin {
+            assert_eq!(*id, now.0, "{text}");
+            assert_eq!(version + u64::from(text != self.last), now.1, "{text}");
+        }
+        (self.origin, self.last) = (Some(now), text.to_owned());
+    }
+
     /// The answer to an offer of the switch.
     pub(crate) fn answer_to(&mut self, offer: &str) -> String {
         self.version += 1;
@@ -201,35 +249,68 @@ impl Browser {
             let _ = write!(
                 text,
                 "m={} {port} {} {}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:uf{}\r\na=ice-pwd:q2pMju6HMvlNbnr/S1pqadq3\r\n\
-                 a=fingerprint:sha-256 {}\r\na=setup:passive\r\na=mid:{}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
+                 a=fingerprint:{}\r\na=setup:passive\r\na=mid:{}\r\na=rtcp-mux\r\na=rtcp-rsize\r\n",
                 media.kind,
                 media.protocol,
                 media.formats.join(" "),
                 self.phone.name,
-                ["62"; 32].join(":"),
+                fingerprint(),
                 attribute(media, "mid")
             );
-            let flows = match direction(media) {
+            let flows = match direction_of_used(media) {
                 "sendrecv" => "sendrecv",
                 "sendonly" => "recvonly",
                 "recvonly" => "sendonly",
                 _ => "inactive",
             };
             let _ = write!(text, "a={}\r\n", if port == 0 { "inactive" } else { flows });
-            for kept in media
-                .attributes
-                .iter()
-                .filter(|a| matches!(a.name, "rtpmap" | "fmtp" | "rtcp-fb" | "extmap"))
-            {
-                let _ = write!(text, "a={}:{}\r\n", kept.name, kept.value);
-            }
+            keep(&mut text, media, &["rtpmap", "fmtp", "rtcp-fb", "extmap"]);
             if matches!(flows, "sendrecv" | "sendonly") && port != 0 {
-                let number =
-                    u32::from_be_bytes([self.phone.name.as_bytes()[0], media.kind.as_bytes()[0], 0, 0]);
-                let _ = write!(text, "a=ssrc:{number} cname:x\r\n");
+                let own = offer_of(self.phone.name);
+                let own = Session::parse(&own).unwrap();
+                let shown = own.media.iter().find(|own| own.kind == media.kind).unwrap();
+                keep(&mut text, shown, &["ssrc", "ssrc-group"]);
             }
         }
         text
+    }
+
+    /// An offer of its own that changes nothing: its microphone and camera, and a line for each that the switch
+    /// has made.
+    pub(crate) fn own_offer(&self) -> String {
+        let mut text = self
+            .phone
+            .sdp
+            .replace("BUNDLE 0 1", &format!("BUNDLE {}", self.mids.join(" ")));
+        let known = Session::parse(&self.last).expect("it was read before");
+        for media in known.media.iter().skip(2) {
+            let _ = write!(
+                text,
+                "m={} 9 {} {}\r\na=mid:{}\r\na=rtcp-mux\r\na=rtcp-rsize\r\na=recvonly\r\n",
+                media.kind,
+                media.protocol,
+                media.formats.join(" "),
+                attribute(media, "mid")
+            );
+            keep(&mut text, media, &["rtpmap", "fmtp", "rtcp-fb", "extmap"]);
+        }
+        text
+    }
+
+    /// Makes an offer inside its call, which is taken and confirmed.
+    pub(crate) fn offers(&mut self, world: &mut World, offer: &str) -> Message {
+        let answer = self.tries(world, offer);
+        assert_eq!(answer.status(), 200, "{}", answer.reason());
+        self.check_origin(&body(&answer));
+        self.phone.ack(world, &self.line);
+        answer
+    }
+
+    /// Makes an offer inside its call; what is answered.
+    pub(crate) fn tries(&mut self, world: &mut World, offer: &str) -> Message {
+        let kind = "Content-Type: application/sdp\r\n";
+        self.phone
+            .within(world, &mut self.line, "INVITE", kind, offer.as_bytes())
     }
 
     /// The next message must be a re-INVITE; its description is read.
@@ -295,7 +376,23 @@ impl Browser {
     }
 }
 
+/// Which way a line flows; one that is refused needs not say it.
+fn direction_of_used(media: &Media<'_>) -> &'static str {
+    if media.port == 0 {
+        "inactive"
+    } else {
+        direction(media)
+    }
+}
+
+/// Writes some of a line's attributes.
+fn keep(text: &mut String, media: &Media<'_>, names: &[&str]) {
+    for kept in media.attributes.iter().filter(|a| names.contains(&a.name)) {
+        let _ = write!(text, "a={}:{}\r\n", kept.name, kept.value);
+    }
+}
+
 /// A line on which the switch shows somebody, or did.
 fn is_slot(media: &Media<'_>) -> bool {
-    media.kind == "video" && direction(media) != "recvonly"
+    media.kind == "video" && direction_of_used(media) != "recvonly"
 }

@@ -14,6 +14,7 @@ mod fork;
 mod info;
 mod ipv6;
 mod law;
+mod lines;
 mod lossy;
 mod meeting;
 mod message;

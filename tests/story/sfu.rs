@@ -44,7 +44,7 @@ pub(crate) fn subscriptions(world: &World, leg: LegId) -> Vec<LegId> {
 }
 
 /// Browsers by these names, one after the other, each seeing the others.
-fn meeting(world: &mut World, names: &[&'static str]) -> Vec<Browser> {
+pub(crate) fn meeting(world: &mut World, names: &[&'static str]) -> Vec<Browser> {
     let mut all: Vec<Browser> = Vec::new();
     for (place, name) in names.iter().enumerate() {
         let mut newcomer = Browser::new(name, u8::try_from(place + 1).unwrap());
@@ -455,17 +455,13 @@ fn a_camera_that_is_turned_off_and_on_goes_and_comes_for_the_others() {
     let mut world = World::new();
     let mut browsers = meeting(&mut world, &["alice", "bob"]);
     let [alice, bob] = &mut browsers[..] else { panic!() };
-    let kind = "Content-Type: application/sdp\r\n";
     for (camera, seen) in [("recvonly", 0), ("sendrecv", 1)] {
-        let slot = "m=video 9 UDP/TLS/RTP/SAVPF 96 97\r\na=mid:video-2\r\na=rtcp-mux\r\na=recvonly\r\n\
-                    a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n";
-        let own = bob.phone.sdp.replace("BUNDLE 0 1", "BUNDLE 0 1 video-2");
-        let (audio, video) = own.split_at(own.find("m=video").unwrap());
-        let offer = format!("{audio}{}{slot}", video.replace("sendrecv", camera));
-        let answer = bob
-            .phone
-            .within(&mut world, &mut bob.line, "INVITE", kind, offer.as_bytes());
-        assert_eq!(answer.status(), 200);
+        let own = bob.own_offer();
+        let (audio, rest) = own.split_at(own.find("m=video").unwrap());
+        let answer = bob.offers(
+            &mut world,
+            &format!("{audio}{}", rest.replacen("sendrecv", camera, 1)),
+        );
         let text = body(&answer);
         let session = Session::parse(&text).unwrap();
         assert_eq!(
@@ -477,46 +473,14 @@ fn a_camera_that_is_turned_off_and_on_goes_and_comes_for_the_others() {
             "sendonly",
             "bob goes on to see alice"
         );
-        bob.phone.ack(&mut world, &bob.line);
         bob.is_left_alone(&mut world);
         assert_eq!(alice.looks(&mut world).len(), seen, "{camera}");
     }
 }
 
-#[test]
-fn who_comes_in_muted_is_not_seen_either() {
-    let mut world = World::with(|config| config.conferences[0].member.join_muted = true);
-    let mut alice = Browser::new("alice", 1);
-    alice.call(&mut world, "3000");
-    let setup = setup_of(&world, legs(&world)[0]);
-    assert!(matches!(
-        setup.video[0].flow,
-        VideoFlow::Publish { muted: true, .. }
-    ));
-}
-
-fn command(world: &mut World, command: ConferenceCommand) {
+pub(crate) fn command(world: &mut World, command: ConferenceCommand) {
     let id = ConferenceId(0xc0);
     world.handle(Input::Conference { id, command });
-}
-
-#[test]
-fn whom_a_moderator_mutes_is_not_forwarded_until_it_may_speak_again() {
-    let mut world = World::new();
-    let mut browsers = meeting(&mut world, &["alice", "bob"]);
-    let leg = legs(&world)[1];
-    for muted in [true, false] {
-        let participant = ParticipantId(leg.0);
-        command(&mut world, ConferenceCommand::Mute { participant, muted });
-        let flow = setup_of(&world, leg).video.remove(0).flow;
-        assert!(
-            matches!(flow, VideoFlow::Publish { muted: now, .. } if now == muted),
-            "{flow:?}"
-        );
-    }
-    for browser in &mut browsers {
-        browser.is_left_alone(&mut world);
-    }
 }
 
 #[test]

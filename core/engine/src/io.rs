@@ -166,6 +166,13 @@ pub enum ConferenceCommand {
         /// Whether it hears nobody.
         deaf: bool,
     },
+    /// Nobody is sent this participant's video, or everybody is again. Its line to the others stays as it is.
+    Hide {
+        /// Who.
+        participant: ParticipantId,
+        /// Whether nobody sees it.
+        hidden: bool,
+    },
     /// This participant may not write, or may again.
     Silence {
         /// Who.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use cordboard_model::Time;
 use cordboard_model::media::{AudioSetup, Codec};
 
+use crate::claim::Claim;
 use crate::counts::{Counts, DropReason};
 use crate::digits::Digits;
 use crate::jitter::Put;
@@ -25,6 +26,8 @@ pub(crate) struct Arrival {
     pub(crate) source: SocketAddr,
     pub(crate) stamp: Time,
     pub(crate) next_tick: Time,
+    /// How loud the packet says it is (RFC 6464).
+    pub(crate) level: Option<u8>,
 }
 
 /// See the module.
@@ -38,6 +41,7 @@ pub(crate) struct Inlet {
     control_source: Option<SocketAddr>,
     playout: Playout,
     digits: Digits,
+    claim: Claim,
     talk: Talk,
 }
 
@@ -59,6 +63,7 @@ impl Inlet {
             control_source: None,
             playout: Playout::new(),
             digits: Digits::default(),
+            claim: Claim::default(),
             talk: Talk::default(),
         }
     }
@@ -103,6 +108,9 @@ impl Inlet {
         match payload {
             Payload::Event => Ok(self.digits.receive(packet.timestamp, packet.payload)),
             Payload::Audio(codec) if listen && !packet.payload.is_empty() => {
+                if let Some(level) = arrival.level {
+                    self.claim.note(level);
+                }
                 self.store(codec, &packet, newest, arrival).map(|()| None)
             }
             Payload::Audio(_) | Payload::ComfortNoise => Ok(None),
@@ -164,10 +172,11 @@ impl Inlet {
     ) -> (Option<Rate>, Option<bool>) {
         let before = arrivals.len();
         let Some(rate) = self.playout.take(frame, arrivals) else {
+            self.claim.believe(0);
             return (None, self.talk.frame(0, 0));
         };
         let (peak, mean) = sound::level(&frame[..rate.frame()]);
-        let change = self.talk.frame(peak, mean);
+        let change = self.talk.frame(peak, self.claim.believe(mean));
         let heard = !self.talk.quiet();
         if !heard {
             arrivals.truncate(before);

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod claim;
 mod code;
 mod counts;
 mod dial;

@@ -86,7 +86,8 @@ impl Engine {
         let refusal = if contacts.is_empty() {
             Some(NOT_REGISTERED)
         } else {
-            let offer = self.unacceptable_offer(&request, caller.flow);
+            // Whether the other side takes video is not known yet.
+            let offer = self.unacceptable_offer(&request, caller.flow, false);
             offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS))
         };
         if let Some(refusal) = refusal {

@@ -118,7 +118,7 @@ impl Engine {
             self.joined("full", caller.flow);
             Some(CONFERENCE_FULL)
         } else {
-            self.unacceptable_offer(&request, caller.flow)
+            self.unacceptable_offer(&request, caller.flow, config.video)
         };
         if let Some(refusal) = refusal {
             return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);

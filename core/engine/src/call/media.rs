@@ -46,6 +46,7 @@ impl Engine {
             described: None,
             muted,
             deaf,
+            hidden: false,
             flows: Direction::BOTH,
             will: Direction::BOTH,
         }
@@ -152,8 +153,9 @@ impl Engine {
         self.media(shard, MediaCommand::Modify { leg, audio });
     }
 
-    /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none.
-    pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow) -> Option<Refusal> {
+    /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none. `video`:
+    /// that of a browser may be taken for its video alone.
+    pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow, video: bool) -> Option<Refusal> {
         if request.body_slice().is_empty() {
             return None;
         }
@@ -167,7 +169,7 @@ impl Engine {
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
         let answered = read_sdp(request).and_then(|session| {
             if is_webrtc(&session) {
-                return self.unacceptable_peer(&session);
+                return self.unacceptable_peer(&session, video);
             }
             answer(
                 &session,

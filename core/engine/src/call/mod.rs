@@ -84,6 +84,8 @@ pub(crate) struct Leg {
     pub(crate) described: Option<Box<PeerSetup>>,
     pub(crate) muted: bool,
     pub(crate) deaf: bool,
+    /// Nobody sees what it shows.
+    pub(crate) hidden: bool,
     /// Which way we offer and take media: less than both ways while the other side holds.
     pub(crate) flows: Direction,
     /// Which way the peer itself wants media to flow, seen from the peer.
@@ -159,6 +161,11 @@ impl Call {
     /// Whether nobody hears it now.
     pub(crate) const fn is_muted(&self) -> bool {
         self.leg.muted || self.seat.waits
+    }
+
+    /// Whether nobody sees it now.
+    pub(crate) const fn is_hidden(&self) -> bool {
+        self.leg.hidden || self.seat.waits
     }
 
     /// Whether it hears nobody now.

@@ -64,13 +64,11 @@ impl Engine {
         self.calls.get(key).is_some_and(|call| call.leg.bundle.is_some())
     }
 
-    /// Why a WebRTC offer cannot be taken, before anything is set up for it.
-    pub(crate) fn unacceptable_peer(&self, session: &Session<'_>) -> Result<(), Refusal> {
+    /// Why a WebRTC offer cannot be taken, before anything is set up for it. `video`: it may be taken for its
+    /// video alone.
+    pub(crate) fn unacceptable_peer(&self, session: &Session<'_>, video: bool) -> Result<(), Refusal> {
         let audio = self.capabilities(Direction::BOTH);
-        let terms = Terms {
-            audio: &audio,
-            video: true,
-        };
+        let terms = Terms { audio: &audio, video };
         Bundle::check(session, terms)
     }
 
@@ -149,8 +147,8 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let muted = call.is_muted();
-        let Some(setup) = call.leg.bundle.as_ref().and_then(|bundle| bundle.setup(muted)) else {
+        let hidden = call.is_hidden();
+        let Some(setup) = call.leg.bundle.as_ref().and_then(|bundle| bundle.setup(hidden)) else {
             return;
         };
         let setup = Box::new(setup);

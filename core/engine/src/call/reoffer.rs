@@ -293,14 +293,21 @@ impl Engine {
         }
     }
 
-    /// The pause after a 491, in units of 10 ms.
+    /// The pause after a 491, in units of 10 ms: within what RFC 3261 section 14.1 allows, but never so short that
+    /// a browser is still busy with its own offer.
     fn glare_pause(&mut self, key: Key) -> Duration {
         let ours = self
             .calls
             .get(key)
             .is_some_and(|call| call.dialog.we_made_call_id);
         let random = self.wire.random();
-        Duration::from_millis(10 * if ours { 210 + random % 191 } else { random % 201 })
+        Duration::from_millis(
+            10 * if ours {
+                210 + random % 91
+            } else {
+                100 + random % 101
+            },
+        )
     }
 
     /// 1 to 3 s, or what the peer asks for if that is no more than half a minute.

@@ -21,6 +21,7 @@ impl Engine {
         let member = match command {
             Command::Mute { participant, .. }
             | Command::Deafen { participant, .. }
+            | Command::Hide { participant, .. }
             | Command::Silence { participant, .. }
             | Command::Role { participant, .. }
             | Command::Kick { participant } => self.member(id, participant),
@@ -31,6 +32,12 @@ impl Engine {
             (Command::End, _) => self.end_conference(id),
             (Command::Mute { muted, .. }, Some(key)) => self.mute(key, muted),
             (Command::Deafen { deaf, .. }, Some(key)) => self.deafen(key, deaf),
+            (Command::Hide { hidden, .. }, Some(key)) => {
+                if let Some(call) = self.calls.get_mut(key) {
+                    call.leg.hidden = hidden;
+                    self.describe(key);
+                }
+            }
             (Command::Silence { silenced, .. }, Some(key)) => {
                 if let Some(call) = self.calls.get_mut(key) {
                     call.seat.silenced = silenced;
@@ -97,7 +104,7 @@ impl Engine {
                 deaf: call.is_deaf(),
             },
         );
-        self.describe(key); // nobody sees whom nobody hears
+        self.describe(key); // nobody sees who waits
         self.media(shard, command);
     }
 

@@ -33,7 +33,11 @@ impl Rtc {
             }
         }
         let peer = &mut self.peers[at];
-        peer.ice.describe(&setup.ice.ufrag, now);
+        if let Some(retired) = peer.ice.describe(&setup.ice.ufrag, &setup.local, now) {
+            self.by_ufrag.remove(&retired);
+        }
+        self.by_ufrag.entry(setup.local.ufrag.clone()).or_insert(at);
+        let peer = &mut self.peers[at];
         peer.fingerprints.clone_from(&setup.fingerprints);
         let identity = &self.config.identity;
         peer.dtls
@@ -175,6 +179,9 @@ impl Rtc {
             one.rewrite.forget();
             one.wait();
         }
+        let changing = line.extensions.abs_send_time.is_some() || line.extensions.transport_cc.is_some();
+        let has_rtx = one.rtx.is_some() && one.formats.iter().all(|format| format.rtx.is_some());
+        one.stamps.begin(changing && !has_rtx);
         self.link(key);
     }
 

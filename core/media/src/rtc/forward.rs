@@ -5,6 +5,7 @@ use cordboard_model::Time;
 use super::cache::Kept;
 use super::extension::Written;
 use super::source::Place;
+use super::stamp::Stamp;
 use super::{House, ResendOutcome, Rtc, key_frame};
 use crate::counts::DropReason;
 use crate::rtp::{HEADER_LEN, RtpPacket};
@@ -28,7 +29,8 @@ struct Head {
     timestamp: u32,
     payload_type: u8,
     marker: bool,
-    orientation: (Option<u8>, Option<u8>),
+    orientation: Option<u8>,
+    stamp: Stamp,
     /// Of a retransmission, the number that the packet had.
     original: Option<u16>,
 }
@@ -144,7 +146,8 @@ impl Rtc {
         now: Time,
     ) {
         let source = &mut self.sources[key];
-        let one = &mut self.subscriptions[source.subscribers[at]];
+        let subscriber = source.subscribers[at];
+        let one = &mut self.subscriptions[subscriber];
         if place.anew && !one.waits {
             one.wait();
             source.pictures.want();
@@ -167,17 +170,19 @@ impl Rtc {
         };
         one.sent.packets += 1;
         one.sent.bytes += unit.payload.len() as u64;
+        let stamp = self.peers[one.peer].stamp(&one.extensions, now);
+        one.stamps.keep(index, stamp);
         let head = Head {
             ssrc: one.ssrc,
             index,
             timestamp,
             payload_type: pair.ours,
             marker: unit.marker,
-            orientation: (one.extensions.orientation, unit.orientation),
+            orientation: unit.orientation,
+            stamp,
             original: None,
         };
-        let peer = one.peer;
-        self.send(peer, &head, unit.payload, house);
+        self.send(subscriber, &head, unit.payload, house);
     }
 
     /// Sends a packet again that a subscriber asks for.
@@ -194,11 +199,18 @@ impl Rtc {
             house.counts.peers.resend(ResendOutcome::Missing);
             return;
         };
+        let again = one.rtx.zip(pair.rtx);
+        let same = one.stamps.of(out).filter(|_| again.is_none());
+        if again.is_none() && one.stamps.are_kept() && same.is_none() {
+            // It can be sent again bit for bit or not at all.
+            house.counts.peers.resend(ResendOutcome::Missing);
+            return;
+        }
         if !one.may_resend(now) {
             house.counts.peers.resend(ResendOutcome::Refused);
             return;
         }
-        let again = one.rtx.zip(pair.rtx);
+        let stamp = same.unwrap_or_else(|| self.peers[one.peer].stamp(&one.extensions, now));
         let head = Head {
             ssrc: again.map_or(one.ssrc, |(ssrc, _)| ssrc),
             // Without a stream of its own a packet is sent again bit for bit: its nonce must not protect others.
@@ -206,19 +218,21 @@ impl Rtc {
             timestamp: kept.timestamp.wrapping_add(shift),
             payload_type: again.map_or(pair.ours, |(_, payload_type)| payload_type),
             marker: kept.marker,
-            orientation: (one.extensions.orientation, kept.orientation),
+            orientation: kept.orientation,
+            stamp,
             original: again.map(|_| out as u16),
         };
-        let peer = one.peer;
         let mut copy = std::mem::take(&mut self.copy);
         copy.clear();
         copy.extend_from_slice(payload);
-        self.send(peer, &head, &copy, house);
+        self.send(key, &head, &copy, house);
         self.copy = copy;
         house.counts.peers.resend(ResendOutcome::Sent);
     }
 
-    fn send(&mut self, at: usize, head: &Head, payload: &[u8], house: &mut House<'_>) {
+    fn send(&mut self, key: usize, head: &Head, payload: &[u8], house: &mut House<'_>) {
+        let one = &self.subscriptions[key];
+        let at = one.peer;
         let peer = &mut self.peers[at];
         let leg = &mut house.legs[peer.key];
         let Some(session) = leg.srtp.as_mut().filter(|_| leg.bound) else {
@@ -234,8 +248,12 @@ impl Rtc {
         };
         let mut header = header.header();
         let mut written = Written::default();
-        if let (id, Some(value)) = head.orientation {
-            written.add(id, &[value]);
+        let ids = &one.extensions;
+        written.add(ids.mid, one.mid.as_bytes());
+        written.add(ids.abs_send_time, &head.stamp.time);
+        written.add(ids.transport_cc, &head.stamp.number);
+        if let Some(value) = head.orientation {
+            written.add(ids.orientation, &[value]);
         }
         let block = written.finish();
         header[0] |= u8::from(!block.is_empty()) << 4;

@@ -34,10 +34,7 @@ impl Rtc {
             // Indications keep NATs open; nothing is to be done.
             Err(NotACheck::Other) => return Ok(()),
         };
-        let ours = check
-            .username
-            .and_then(|name| name.split_once(':'))
-            .map(|(ours, _)| ours);
+        let ours = check.fragments().map(|(ours, _)| ours);
         let at = *ours
             .and_then(|ours| self.by_ufrag.get(ours))
             .ok_or(DropReason::UnknownFragment)?;
@@ -57,7 +54,12 @@ impl Rtc {
         {
             return Err(DropReason::AddressTaken);
         }
+        // A restart that this check ends takes the former key away.
+        let key = self.peers[at].ice.key(&check).clone();
         let proven = self.peers[at].ice.prove(&check, source, now);
+        if let Some(retired) = &proven.retired {
+            self.by_ufrag.remove(retired);
+        }
         if let Some(forgotten) = proven.forgotten {
             self.leave(at, forgotten);
         }
@@ -65,13 +67,13 @@ impl Rtc {
             self.by_address.insert(source, at);
         }
         let peer = &self.peers[at];
-        let (leg, key) = (peer.leg, peer.key);
+        let (leg, own) = (peer.leg, peer.key);
         house.outbox.push(leg, false, source, None, |out| {
-            check.accept(out, source, peer.ice.key());
+            check.accept(out, source, &key);
         });
         house.counts.peers.checks += 1;
         if proven.moved
-            && let Some(inlet) = &mut house.legs[key].inlet
+            && let Some(inlet) = &mut house.legs[own].inlet
         {
             inlet.latch.pin(source);
         }
@@ -102,7 +104,7 @@ impl Rtc {
         self.refusals -= 1;
         let peer = &self.peers[at];
         let proven = !matches!(refusal, Refusal::BadRequest | Refusal::Unauthenticated);
-        let key = proven.then_some(peer.ice.key());
+        let key = proven.then_some(peer.ice.key(check));
         house.outbox.push(peer.leg, false, source, None, |out| {
             check.refuse(out, refusal, key);
         });

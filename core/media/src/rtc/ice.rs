@@ -30,14 +30,36 @@ pub(crate) struct Proven {
     pub(crate) forgotten: Option<SocketAddr>,
     /// Packets for the peer go elsewhere now.
     pub(crate) moved: bool,
+    /// A fragment of ours that nobody is to name any more: a restart is done.
+    pub(crate) retired: Option<String>,
+}
+
+/// Credentials of both sides that belong together.
+#[derive(Debug)]
+struct Pair {
+    local: IceCredentials,
+    /// Of our password.
+    key: hmac::Key,
+    remote_ufrag: Option<String>,
+}
+
+impl Pair {
+    fn new(local: IceCredentials, remote_ufrag: Option<String>) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, local.pwd.as_bytes());
+        Self {
+            local,
+            key,
+            remote_ufrag,
+        }
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Ice {
-    local: IceCredentials,
-    key: hmac::Key,
-    remote_ufrag: Option<String>,
+    pair: Pair,
+    /// What held before a restart, until the peer nominates with the new credentials (RFC 8445 section 9).
+    former: Option<Pair>,
     /// What the peer's last check before its description called itself.
     claimed: String,
     /// Where the peer has proven to be, and when last.
@@ -54,11 +76,9 @@ impl Ice {
             ufrag: letters(8),
             pwd: Zeroizing::new(letters(24)),
         };
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, local.pwd.as_bytes());
         Self {
-            local,
-            key,
-            remote_ufrag: None,
+            pair: Pair::new(local, None),
+            former: None,
             claimed: String::new(),
             addresses: Vec::new(),
             selected: None,
@@ -67,11 +87,26 @@ impl Ice {
     }
 
     pub(crate) const fn local(&self) -> &IceCredentials {
-        &self.local
+        &self.pair.local
     }
 
-    pub(crate) const fn key(&self) -> &hmac::Key {
-        &self.key
+    /// Every fragment of ours that checks may name.
+    pub(crate) fn fragments(&self) -> impl Iterator<Item = &str> {
+        let pairs = std::iter::once(&self.pair).chain(&self.former);
+        pairs.map(|pair| pair.local.ufrag.as_str())
+    }
+
+    /// The key by which a check is proven and answered.
+    pub(crate) fn key(&self, check: &Check<'_>) -> &hmac::Key {
+        &self.pair_of(check).key
+    }
+
+    fn pair_of(&self, check: &Check<'_>) -> &Pair {
+        let ours = check.fragments().map(|(ours, _)| ours);
+        let former = self.former.as_ref();
+        former
+            .filter(|former| ours == Some(&former.local.ufrag))
+            .unwrap_or(&self.pair)
     }
 
     /// Where the peer is, if it has proven it.
@@ -83,22 +118,35 @@ impl Ice {
         self.addresses.iter().map(|(address, _)| *address)
     }
 
-    /// The peer's description names its credentials. Others than before are a restart: what was proven holds
-    /// until the new checks say otherwise.
-    pub(crate) fn describe(&mut self, ufrag: &str, now: Time) {
+    /// The descriptions name the credentials of both sides. Others than before are a restart: what was proven holds
+    /// until the new checks say otherwise. Returns a fragment of ours that nobody is to name any more.
+    pub(crate) fn describe(&mut self, ufrag: &str, local: &IceCredentials, now: Time) -> Option<String> {
         self.consent.get_or_insert(now);
-        if self.remote_ufrag.as_deref() == Some(ufrag) {
-            return;
+        let same = self.pair.remote_ufrag.as_deref() == Some(ufrag);
+        if same && self.pair.local == *local {
+            return None;
         }
-        if self.remote_ufrag.is_some() {
+        if self.pair.remote_ufrag.is_some() {
             self.consent = Some(now);
         }
-        self.remote_ufrag = Some(ufrag.to_owned());
+        if self.pair.local == *local {
+            self.pair.remote_ufrag = Some(ufrag.to_owned());
+            return None;
+        }
+        let before = std::mem::replace(&mut self.pair, Pair::new(local.clone(), Some(ufrag.to_owned())));
+        match &self.former {
+            // The restart before this one came to nothing: what carries media is older.
+            Some(_) => Some(before.local.ufrag),
+            None => {
+                self.former = Some(before);
+                None
+            }
+        }
     }
 
     /// Whether what was proven before the description was proven by somebody else.
     pub(crate) fn belies(&self, ufrag: &str) -> bool {
-        self.remote_ufrag.is_none() && !self.claimed.is_empty() && self.claimed != ufrag
+        self.pair.remote_ufrag.is_none() && !self.claimed.is_empty() && self.claimed != ufrag
     }
 
     /// Forgets where the peer has proven to be.
@@ -116,16 +164,14 @@ impl Ice {
 
     /// Judges a check that names our fragment.
     pub(crate) fn judge(&self, check: &Check<'_>) -> Result<(), Refusal> {
-        match check.proves(&self.key) {
+        let pair = self.pair_of(check);
+        match check.proves(&pair.key) {
             None => return Err(Refusal::BadRequest),
             Some(false) => return Err(Refusal::Unauthenticated),
             Some(true) => {}
         }
-        let theirs = check
-            .username
-            .and_then(|name| name.split_once(':'))
-            .map(|(_, theirs)| theirs);
-        let known = self.remote_ufrag.as_deref();
+        let theirs = check.fragments().map(|(_, theirs)| theirs);
+        let known = pair.remote_ufrag.as_deref();
         if theirs.is_none() || known.is_some_and(|known| theirs != Some(known)) {
             return Err(Refusal::Unauthenticated);
         }
@@ -141,21 +187,25 @@ impl Ice {
     /// Takes a check that [`judge`](Self::judge) has found right.
     pub(crate) fn prove(&mut self, check: &Check<'_>, source: SocketAddr, now: Time) -> Proven {
         self.consent = Some(now);
-        if self.remote_ufrag.is_none()
-            && let Some((_, theirs)) = check.username.and_then(|name| name.split_once(':'))
+        if self.pair.remote_ufrag.is_none()
+            && let Some((_, theirs)) = check.fragments()
         {
             self.claimed.clear();
             self.claimed.push_str(theirs);
         }
+        let restarted = self.former.is_some() && std::ptr::eq(self.pair_of(check), &self.pair);
         let (new, forgotten) = self.know(source, now);
         let before = self.selected;
         if self.selected.is_none() || check.nominates {
             self.selected = Some(source);
         }
+        let done = restarted && check.nominates;
+        let former = if done { self.former.take() } else { None };
         Proven {
             new,
             forgotten,
             moved: self.selected != before,
+            retired: former.map(|former| former.local.ufrag),
         }
     }
 

@@ -23,6 +23,7 @@ mod peer;
 mod receive;
 mod rewrite;
 mod source;
+mod stamp;
 mod stun;
 mod subscription;
 mod timer;
@@ -170,7 +171,9 @@ impl Rtc {
             self.unpublish(key);
         }
         let peer = self.peers.remove(at);
-        self.by_ufrag.remove(&peer.ice.local().ufrag);
+        for ufrag in peer.ice.fragments() {
+            self.by_ufrag.remove(ufrag);
+        }
         self.by_address.retain(|_, holder| *holder != at);
         self.handshakes.retain(|(waiting, _)| *waiting != at);
         self.dirty.retain(|dirty| *dirty != at);

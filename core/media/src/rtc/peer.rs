@@ -55,6 +55,8 @@ pub(crate) struct Peer {
     pub(crate) transport_cc: Option<u8>,
     pub(crate) arrivals: Arrivals,
     pub(crate) bursts: Bursts,
+    /// The transport-wide number of the next packet to it.
+    pub(crate) numbered: u16,
     /// DTLS datagrams of it that wait.
     pub(crate) waiting: u8,
     pub(crate) report_due: Time,
@@ -79,6 +81,7 @@ impl Peer {
             transport_cc: None,
             arrivals: Arrivals::default(),
             bursts: Bursts::default(),
+            numbered: 0,
             waiting: 0,
             report_due: now,
         }

@@ -150,7 +150,10 @@ impl Rtc {
         stamp: Time,
         house: &mut House<'_>,
     ) -> Result<(), DropReason> {
-        let id = self.peers[at].leg;
+        let peer = &self.peers[at];
+        let id = peer.leg;
+        let level = peer.audio.as_ref().and_then(|line| line.extensions.audio_level);
+        let level = extension::find(bytes, level).and_then(|value| value.first().copied());
         let leg = &mut house.legs[self.peers[at].key];
         let next_tick = house.next_tick.ok_or(DropReason::NotReady)?;
         let (listen, receives) = (leg.may_speak(), leg.receives());
@@ -161,6 +164,7 @@ impl Rtc {
             source,
             stamp,
             next_tick,
+            level,
         };
         let key = inlet.receive(bytes, arrival, audio, listen, house.counts)?;
         if let Some(digit) = key.filter(|_| receives) {

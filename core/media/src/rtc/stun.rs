@@ -133,6 +133,11 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// The fragments of both sides, ours first.
+    pub(crate) fn fragments(&self) -> Option<(&str, &str)> {
+        self.username?.split_once(':')
+    }
+
     /// Whether it was made with the password behind `key`; `None` if it carries no proof.
     pub(crate) fn proves(&self, key: &hmac::Key) -> Option<bool> {
         let (at, value) = self.integrity?;

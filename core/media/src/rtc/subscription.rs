@@ -7,6 +7,7 @@ use cordboard_model::media::PeerReport;
 use cordboard_model::media::peer::{HeaderExtensions, VideoFormat, VideoSource};
 
 use super::rewrite::Rewrite;
+use super::stamp::Stamps;
 
 /// Packets that may be asked for again at once, and per second.
 const RESENDS: u32 = 400;
@@ -44,6 +45,8 @@ pub(crate) struct Subscription {
     pub(crate) extensions: HeaderExtensions,
     pub(crate) types: Vec<TypePair>,
     pub(crate) rewrite: Rewrite,
+    /// What was written into packets that are sent again as they were.
+    pub(crate) stamps: Stamps,
     /// The index of the next retransmission.
     pub(crate) rtx_next: u64,
     /// Nothing is forwarded before the next key frame.
@@ -78,6 +81,7 @@ impl Subscription {
             extensions: HeaderExtensions::default(),
             types: Vec::new(),
             rewrite,
+            stamps: Stamps::default(),
             rtx_next: 0,
             waits: true,
             waits_since: None,

@@ -10,6 +10,7 @@
 mod attack;
 mod browser;
 mod connect;
+mod extension;
 mod stream;
 mod stun;
 mod video;

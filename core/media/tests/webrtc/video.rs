@@ -6,18 +6,18 @@ use cordboard_model::MixId;
 use cordboard_model::media::MediaCommand;
 use cordboard_model::media::peer::{VideoFlow, VideoLine};
 
-use crate::stream::{Camera, Viewer, nack, packets, pli, vp8};
-use crate::world::{Network, RTX_SSRC, VIDEO_SSRC, World, publish, rtp, subscribe};
+use crate::stream::{Camera, Viewer, nack, packets, pli};
+use crate::world::{Network, RTX_SSRC, VIDEO_SSRC, World, publish, subscribe};
 
 /// A camera in the browser 1, and a viewer in each of the others.
-struct Scene {
-    world: World,
-    camera: Camera,
-    viewers: Vec<(u64, Viewer)>,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) camera: Camera,
+    pub(crate) viewers: Vec<(u64, Viewer)>,
 }
 
 impl Scene {
-    fn new(viewers: u64, rtx: bool) -> Self {
+    pub(crate) fn new(viewers: u64, rtx: bool) -> Self {
         let mut scene = Self {
             world: World::new(),
             camera: Camera::new(rtx),
@@ -32,14 +32,14 @@ impl Scene {
         scene
     }
 
-    fn add(&mut self, leg: u64, rtx: bool) {
+    pub(crate) fn add(&mut self, leg: u64, rtx: bool) {
         self.world.join(leg, vec![subscribe("1", 1, "1", rtx)]);
         self.viewers
             .push((leg, Viewer::new(0xa001, rtx.then_some(0xb001))));
     }
 
     /// Lets time pass; the camera sends a packet every 5 ms.
-    fn film(&mut self, ms: u64) {
+    pub(crate) fn film(&mut self, ms: u64) {
         let Self {
             world,
             camera,
@@ -63,7 +63,7 @@ impl Scene {
     }
 
     /// Lets time pass without new packets.
-    fn rest(&mut self, ms: u64) {
+    pub(crate) fn rest(&mut self, ms: u64) {
         let Self {
             world,
             camera,
@@ -78,7 +78,7 @@ impl Scene {
         });
     }
 
-    fn viewer(&self, at: usize) -> &Viewer {
+    pub(crate) fn viewer(&self, at: usize) -> &Viewer {
         &self.viewers[at].1
     }
 }
@@ -408,43 +408,4 @@ fn two_streams_under_one_ssrc_are_not_both_served() {
     scene.film(2500);
     assert_eq!(scene.world.shard.counts().peers.subscriptions, 1);
     assert_eq!(scene.world.browsers[&2].spoiled, 0);
-}
-
-#[test]
-fn extensions_get_the_subscribers_ids_and_arrival_times_are_told() {
-    let mut scene = Scene::new(1, true);
-    scene.world.run(1500);
-    for at in 0..100u16 {
-        let mut packet = rtp(96, at, u32::from(at) * 900, VIDEO_SSRC, &[]);
-        packet[0] |= 0x10;
-        // The transport-wide number under 3, the line's name under 4, the orientation under 5.
-        packet.extend([0xbe, 0xde, 0, 2, 0x31]);
-        packet.extend(at.to_be_bytes());
-        packet.extend([0x40, b'1', 0x50, 2, 0]);
-        packet.extend(vp8(at == 0, at.into()));
-        scene.world.browser(1).send(&packet);
-        scene.world.run(10);
-    }
-    scene.world.run(200);
-    let seen = &scene.world.browsers[&2].media;
-    let video: Vec<_> = seen
-        .iter()
-        .filter(|(_, packet)| packet[8..12] == 0xa001u32.to_be_bytes())
-        .collect();
-    assert_eq!(video.len(), 100);
-    assert!(
-        video
-            .iter()
-            .all(|(_, packet)| packet[0] == 0x90 && packet[12..20] == [0xbe, 0xde, 0, 1, 0x90, 2, 0, 0]),
-        "only the orientation, under 9: {:?}",
-        &video[0].1[..20]
-    );
-    let control = &scene.world.browsers[&1].control;
-    let told: u16 = control
-        .iter()
-        .flat_map(|(_, bytes)| packets(bytes))
-        .filter(|(kind, format, _)| (*kind, *format) == (205, 15))
-        .map(|(_, _, body)| u16::from_be_bytes([body[10], body[11]]))
-        .sum();
-    assert_eq!(told, 100, "each packet's arrival is told once");
 }

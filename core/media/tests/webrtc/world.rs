@@ -20,6 +20,9 @@ const START: Time = Time(1_700_000_000_000_000_000);
 /// What the network does to the packet with this number: the milliseconds that it takes, or a loss.
 pub(crate) type Network = Box<dyn FnMut(u64) -> Option<u64>>;
 
+/// What is shown every datagram that the shard sends.
+pub(crate) type Tap = Box<dyn FnMut(&[u8])>;
+
 /// A packet on its way: to (the shard where it names nobody), from, and what it is.
 type Travelling = (Option<SocketAddr>, SocketAddr, Vec<u8>);
 
@@ -30,6 +33,8 @@ pub(crate) struct World {
     pub(crate) events: Vec<(u64, MediaEvent)>,
     /// Both ways.
     pub(crate) network: Network,
+    /// Is shown every datagram that the shard sends.
+    pub(crate) tap: Option<Tap>,
     /// Bytes that the shard sent to addresses where no browser is.
     pub(crate) astray: Vec<(SocketAddr, Vec<u8>)>,
     /// Handshake datagrams that the shard takes in a millisecond.
@@ -120,6 +125,7 @@ impl World {
             browsers: BTreeMap::new(),
             events: Vec::new(),
             network: Box::new(|_| Some(1)),
+            tap: None,
             astray: Vec::new(),
             work: 4,
             start,
@@ -170,6 +176,7 @@ impl World {
         let browser = self.browser(leg);
         PeerSetup {
             ice: browser.ice.clone(),
+            local: browser.local.as_ref().expect("the peer is open").ice.clone(),
             dtls_client: !browser.is_client,
             fingerprints: vec![[1; 32], browser.fingerprint],
             audio: Some(audio_line(leg)),
@@ -234,10 +241,14 @@ impl World {
             ms,
             events,
             browsers,
+            tap,
             ..
         } = self;
         let mut send = |to: Option<SocketAddr>, source: SocketAddr, bytes: &[u8]| {
             *packets += 1;
+            if let (Some(tap), Some(_)) = (tap.as_mut(), to) {
+                tap(bytes);
+            }
             if let Some(late) = network(*packets) {
                 queue.insert((*ms + late, *packets), (to, source, bytes.to_vec()));
             }

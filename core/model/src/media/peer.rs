@@ -39,8 +39,11 @@ pub enum PeerCommand {
 /// What offer and answer say about a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerSetup {
-    /// The peer's ICE credentials. Others than before are an ICE restart.
+    /// The peer's ICE credentials. Others than before are an ICE restart (RFC 8445 section 9): what was proven
+    /// with the former ones carries media until somebody proves himself with these.
     pub ice: IceCredentials,
+    /// Ours: those of [`PeerEvent::Opened`], and others with each restart (RFC 8839 section 4.4.3).
+    pub local: IceCredentials,
     /// Whether we begin the DTLS handshake (`a=setup:active` on our side). Fixed for the life of the peer.
     pub dtls_client: bool,
     /// SHA-256 fingerprints of the certificates that the peer may show (RFC 8122); never empty.

@@ -1,7 +1,7 @@
 //! What both descriptions of a WebRTC call say, from the first offer to the last.
 
+use cordboard_model::media::Codec;
 use cordboard_model::media::peer::{LocalPeer, PeerSetup, VideoSource};
-use cordboard_model::media::{Codec, Direction};
 
 use super::line::{Content, Line, Track};
 use super::transport::Remote;
@@ -29,6 +29,8 @@ pub struct Bundle {
     pub(super) proposed: Option<Vec<Line>>,
     /// The peer has refused to see somebody: it is not asked again before it offers video itself.
     pub(super) blind: bool,
+    /// What our audio is called, also while the peer has turned its line off: one stream of one source for life.
+    pub(super) voice: Option<Track>,
     /// RTCP of reduced size (RFC 5506) is taken.
     pub(super) reduced_size: bool,
 }
@@ -44,19 +46,20 @@ impl Bundle {
         self.local.is_some()
     }
 
-    /// What the media side is to do; `None` before both have described themselves. `muted`: nobody is to see
+    /// What the media side is to do; `None` before both have described themselves. `hidden`: nobody is to see
     /// what the peer shows.
-    pub fn setup(&self, muted: bool) -> Option<PeerSetup> {
-        let remote = self.remote.as_ref()?;
+    pub fn setup(&self, hidden: bool) -> Option<PeerSetup> {
+        let (local, remote) = (self.local.as_ref()?, self.remote.as_ref()?);
         Some(PeerSetup {
             ice: remote.ice.clone(),
+            local: local.ice.clone(),
             dtls_client: self.dtls_client?,
             fingerprints: remote.fingerprints.clone(),
             audio: self.lines.iter().find_map(Line::audio_setup),
             video: self
                 .lines
                 .iter()
-                .filter_map(|line| line.video_setup(muted))
+                .filter_map(|line| line.video_setup(hidden))
                 .collect(),
         })
     }
@@ -85,12 +88,6 @@ impl Bundle {
         Some(audio.format.codec)
     }
 
-    /// Which way audio flows now, seen from us.
-    pub fn audio_direction(&self) -> Option<Direction> {
-        let audio = self.lines.iter().find_map(Line::audio)?;
-        Some(audio.direction)
-    }
-
     /// A track that nothing else in this call is named like.
     pub(super) fn new_track(&self, lines: &[Line], chance: &mut dyn FnMut() -> u64) -> Track {
         Track {
@@ -105,7 +102,12 @@ impl Bundle {
     pub(super) fn new_ssrc(&self, lines: &[Line], more: &[u32], chance: &mut dyn FnMut() -> u64) -> u32 {
         let proposed = self.proposed.iter().flatten();
         let all = self.lines.iter().chain(lines).chain(proposed);
-        let taken: Vec<u32> = all.flat_map(Line::ssrcs).chain(more.iter().copied()).collect();
+        let voice = self.voice.iter().map(|track| track.ssrc);
+        let taken: Vec<u32> = all
+            .flat_map(Line::ssrcs)
+            .chain(voice)
+            .chain(more.iter().copied())
+            .collect();
         loop {
             let ssrc = (chance() >> 32) as u32;
             if ssrc != 0 && !taken.contains(&ssrc) {

@@ -117,13 +117,13 @@ impl Line {
         })
     }
 
-    /// The same of a video line; `muted`: nobody is to see what the peer sends.
-    pub(super) fn video_setup(&self, muted: bool) -> Option<VideoLine> {
+    /// The same of a video line; `hidden`: nobody is to see what the peer sends.
+    pub(super) fn video_setup(&self, hidden: bool) -> Option<VideoLine> {
         let (formats, extensions, flow) = match &self.content {
             Content::Camera(camera) if camera.flowing => {
                 let flow = VideoFlow::Publish {
                     ssrcs: camera.ssrcs.clone(),
-                    muted,
+                    muted: hidden,
                 };
                 (&camera.formats, camera.extensions, flow)
             }

@@ -39,8 +39,8 @@ impl Bundle {
     /// Answers an offer of the peer; what the answer says holds from now on.
     ///
     /// # Errors
-    /// 488 where there is no transport that we can use, no codec of ours, or where lines are missing that
-    /// were there before; what was agreed before then still holds.
+    /// 488 where there is no transport that we can use or another certificate than before, no codec of ours, or
+    /// where lines are missing that were there before; what was agreed before then still holds.
     pub fn answer(
         &mut self,
         offer: &Session<'_>,
@@ -71,7 +71,12 @@ impl Bundle {
         let group = group(offer);
         let usable = |media: &Media<'_>| is_active(media) && is_in(group, media);
         let mut next = self.clone();
-        next.take_transport(remote(offer, usable)?);
+        match remote(offer, usable) {
+            Ok(found) => next.follow_transport(found, chance)?,
+            // All lines are turned off for now; the transport stays.
+            Err(_) if self.remote.is_some() && !offer.media.iter().any(is_active) => {}
+            Err(refusal) => return Err(refusal),
+        }
         // An offer that leaves it open lets us begin: the peer's address is proven then (RFC 8842 section 5.3).
         let theirs = next.remote.as_ref().and_then(|remote| remote.setup);
         next.dtls_client.get_or_insert(theirs != Some(Setup::Active));
@@ -89,9 +94,18 @@ impl Bundle {
             next.blind &= !(new_video && content.is_some());
             lines.push(line(media, content));
         }
-        if !lines.iter().any(|line| line.audio().is_some()) {
+        // Who wants to be heard is not left to believe that it is. Audio that is turned off is another matter.
+        let wants_audio = offer
+            .media
+            .iter()
+            .any(|media| media.kind == "audio" && is_active(media));
+        let has_audio = lines.iter().any(|line| line.audio().is_some());
+        let is_nothing = self.lines.is_empty() && lines.iter().all(Line::is_refused);
+        if wants_audio && !has_audio || is_nothing {
             return Err(not_acceptable("sdp_no_codec"));
         }
+        let voice = lines.iter().find_map(Line::audio);
+        next.voice = voice.map(|audio| audio.track.clone()).or(next.voice);
         (next.lines, next.proposed) = (lines, None);
         Ok(next)
     }
@@ -106,9 +120,10 @@ impl Bundle {
         chance: &mut dyn FnMut() -> u64,
     ) -> Option<Content> {
         let format = audio_format(media, terms.audio)?;
-        let track = before
-            .and_then(Line::audio)
-            .map(|audio| audio.track.clone())
+        let known = before.and_then(Line::audio).map(|audio| &audio.track);
+        let track = known
+            .or(self.voice.as_ref())
+            .cloned()
             .unwrap_or_else(|| self.new_track(lines, chance));
         Some(Content::Audio(Audio {
             format,
@@ -162,8 +177,31 @@ impl Bundle {
                 ..ours.clone()
             });
         }
+        let voice = lines.iter().find_map(Line::audio);
+        next.voice = voice.map(|audio| audio.track.clone()).or(next.voice);
         next.lines = lines;
         Ok(next)
+    }
+
+    /// Takes what a later offer says about the transport. Other credentials are an ICE restart, which we answer
+    /// with new ones of ours; the DTLS association stays (RFC 8842 section 4.4).
+    fn follow_transport(
+        &mut self,
+        found: (Remote, bool),
+        chance: &mut dyn FnMut() -> u64,
+    ) -> Result<(), Refusal> {
+        if let (Some(before), Some(local)) = (&self.remote, &mut self.local) {
+            let mut known = before.fingerprints.iter();
+            if !known.any(|one| found.0.fingerprints.contains(one)) {
+                // Another certificate needs another handshake, while what we have is still in use.
+                return Err(not_acceptable("sdp_new_certificate"));
+            }
+            if before.ice != found.0.ice {
+                local.ice = transport::new_credentials(chance);
+            }
+        }
+        self.take_transport(found);
+        Ok(())
     }
 
     fn take_transport(&mut self, (remote, reduced_size): (Remote, bool)) {

@@ -73,6 +73,25 @@ pub(super) fn read(session: &Session<'_>, media: &Media<'_>) -> Option<Remote> {
     })
 }
 
+/// Credentials of ours for an ICE restart: 48 bits of name, 144 of password, as `chance` gives them.
+pub(super) fn new_credentials(chance: &mut dyn FnMut() -> u64) -> IceCredentials {
+    const LETTERS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/";
+    let mut letters = |count: usize| -> String {
+        let mut text = String::with_capacity(count);
+        while text.len() < count {
+            // Eight letters of six bits from the upper bits of one number.
+            let number = chance() >> 16;
+            let rest = (count - text.len()).min(8);
+            text.extend((0..rest).map(|at| char::from(LETTERS[(number >> (6 * at) & 63) as usize])));
+        }
+        text
+    };
+    IceCredentials {
+        ufrag: letters(8),
+        pwd: Zeroizing::new(letters(24)),
+    }
+}
+
 /// RFC 8839 section 5.4: letters, digits, `+` and `/`; a few stacks also write the URL-safe ones.
 fn is_ice_text(text: &str, least: usize) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');

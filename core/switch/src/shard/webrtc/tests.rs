@@ -133,8 +133,9 @@ impl Hall {
             socket.set_nonblocking(true).unwrap();
             Line::Udp(socket)
         };
-        browser.local = Some(local);
+        browser.local = Some(local.clone());
         let setup = PeerSetup {
+            local: local.ice,
             ice: browser.ice.clone(),
             dtls_client: false,
             fingerprints: vec![browser.fingerprint],
