@@ -50,6 +50,7 @@ const WAKE: Token = Token(usize::MAX);
 
 /// What comes from connections, in the order in which it came.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most of what comes is a message, and few may wait
 pub(crate) enum Arrival {
     Opened {
         flow: Flow,

@@ -7,10 +7,10 @@ mod invite_server;
 mod non_invite_client;
 mod non_invite_server;
 mod step;
+mod way;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -24,8 +24,9 @@ use self::invite_server::InviteServer;
 use self::non_invite_client::NonInviteClient;
 use self::non_invite_server::NonInviteServer;
 pub(crate) use self::step::{End, Repeat, Step};
+use self::way::Way;
 use crate::arena::{Arena, Key};
-use crate::io::{Flow, Packet, Transport};
+use crate::io::{Flow, Packet};
 use crate::sip::message::{Framing, Message};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -100,24 +101,6 @@ impl Transaction {
             && !std::mem::replace(&mut self.end_armed, true)
         {
             wire.timers.arm(at, Timer::End(key));
-        }
-    }
-}
-
-/// The connection that a request of ours went by, or whom one is to be made to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Way {
-    Connection(u64),
-    Peer(Transport, SocketAddr),
-}
-
-impl Way {
-    /// `None` on UDP, where there is none.
-    fn of(flow: Flow) -> Option<Self> {
-        match (flow.transport.reliable(), flow.connection) {
-            (false, _) => None,
-            (true, 0) => Some(Self::Peer(flow.transport, flow.peer)),
-            (true, connection) => Some(Self::Connection(connection)),
         }
     }
 }
@@ -478,39 +461,6 @@ impl Transactions {
         }
         self.close(key);
         (client && failed.is_some()).then_some((key, owner))
-    }
-
-    /// A connection is gone: the owners of the requests that will get no answer.
-    pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner)> {
-        self.lost(Way::Connection(connection))
-    }
-
-    /// There is no connection, or none could be made: the owners of the requests that were to go that way. On UDP
-    /// there are none: the next repeat may get through.
-    pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner)> {
-        Way::of(flow).map_or_else(Vec::new, |way| self.lost(way))
-    }
-
-    fn lost(&mut self, way: Way) -> Vec<(Key, Owner)> {
-        let mut keys: Vec<Key> = self.by_way.remove(&way).unwrap_or_default().into_iter().collect();
-        keys.sort_unstable(); // the same inputs give the same outputs
-        let mut owners = Vec::new();
-        for key in &keys {
-            let waiting = self.all.get(*key).and_then(|t| match t.machine {
-                Machine::InviteClient(
-                    InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,
-                )
-                | Machine::NonInviteClient(NonInviteClient::Trying | NonInviteClient::Proceeding) => {
-                    Some(t.owner)
-                }
-                _ => None,
-            });
-            if let Some(owner) = waiting {
-                self.close(*key);
-                owners.push((*key, owner));
-            }
-        }
-        owners
     }
 
     fn close(&mut self, key: Key) {
