@@ -199,11 +199,7 @@ impl Engine {
         }
         // A phone whose connection broke comes back on another: the dialog follows it.
         if flow.transport == call.dialog.flow.transport && flow.transport.reliable() {
-            let moved = call.dialog.flow.connection != flow.connection;
-            call.dialog.flow = flow;
-            if moved {
-                self.videos_changed(key); // what it could not be told
-            }
+            self.move_call(key, flow);
         } else if flow.transport.reliable() && flow.peer.ip() == call.dialog.flow.peer.ip() {
             call.seat.stream = Stream::Is(flow);
         }

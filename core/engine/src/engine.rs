@@ -11,6 +11,7 @@ use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
 use crate::call::parting::Parting;
+use crate::call::reach::Carried;
 use crate::call::route::PendingRoute;
 use crate::chat::{Chat, PendingChat, PendingJoin};
 use crate::conference::Conference;
@@ -59,6 +60,7 @@ pub struct Engine {
     pub(crate) pagers: Arena<Pager>,
     pub(crate) courier: Courier,
     pub(crate) subscriptions: Arena<Subscription>,
+    pub(crate) carried: Carried,
     /// Conferences that are alive.
     pub(crate) conferences: HashMap<ConferenceId, Conference>,
     /// The calls that media legs belong to.
@@ -95,6 +97,7 @@ impl Engine {
             pagers: Arena::default(),
             courier: Courier::default(),
             subscriptions: Arena::default(),
+            carried: Carried::default(),
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
@@ -156,6 +159,7 @@ impl Engine {
             Input::Message { flow, message, stamp } => self.on_message(flow, message, stamp),
             Input::FlowClosed { connection } => {
                 self.registrar.connection_closed(connection);
+                self.strand_calls(connection);
                 let failed = self.transactions.connection_closed(connection);
                 self.failed(failed);
             }

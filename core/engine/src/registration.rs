@@ -76,7 +76,12 @@ impl Engine {
         };
         let address = self.directory.address_of_record(place);
         match self.bind(&address, &request, flow) {
-            Ok(writes) => self.answer_registration(transaction, request, address, writes),
+            Ok(writes) => {
+                if flow.transport.reliable() {
+                    self.bring_back(place, &request, flow);
+                }
+                self.answer_registration(transaction, request, address, writes);
+            }
             Err(Refused::Status(status, phrase, reason)) => {
                 self.refuse_in(transaction, &request, status, phrase, reason);
             }
@@ -267,6 +272,14 @@ impl Engine {
             user_agent: binding.user_agent.as_ref().to_owned(),
             path: binding.path.clone(),
             instance: binding.instance.clone(),
+        }
+    }
+
+    /// A phone has registered on a connection; it may have calls that have lost theirs.
+    fn bring_back(&mut self, place: usize, request: &Message, flow: Flow) {
+        let owner = self.directory.credential(place).user;
+        for contact in request.contacts().flatten() {
+            self.phone_is_back(owner, contact.uri, flow);
         }
     }
 

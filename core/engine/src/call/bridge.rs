@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use cordboard_model::hook::conference::Role;
 use cordboard_model::media::Direction;
-use cordboard_model::{MixId, ShardId, Time};
+use cordboard_model::{MixId, ShardId, Time, UserId};
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
@@ -46,6 +46,7 @@ const TOO_MANY_HOPS: Refusal = Refusal {
 #[derive(Debug)]
 pub(crate) struct Bridge {
     pub(crate) caller: Key,
+    callee: UserId,
     /// Who calls, as the called phones are shown it.
     from_name: String,
     from_uri: String,
@@ -100,8 +101,10 @@ impl Engine {
             None => "anonymous".to_owned(),
         };
         let (mix, shard) = (MixId(self.number()), self.quiet_shard());
+        let callee = self.directory.credential(place).user;
         let bridge = self.bridges.insert_with(|key| Bridge {
             caller: key, // until the call itself is there, two lines below
+            callee,
             from_name: String::new(),
             from_uri: format!("sip:{from_user}@{realm}"),
             to_uri: format!("sip:{number}@{realm}"),
@@ -184,10 +187,10 @@ impl Engine {
         let secret = self.wire.token();
         let call_id = self.wire.token();
         let origin = self.new_origin();
-        let (mix, shard, caller) = self
+        let (mix, shard, caller, callee) = self
             .bridges
             .get(bridge_key)
-            .map(|bridge| (bridge.mix, bridge.shard, bridge.caller))?;
+            .map(|bridge| (bridge.mix, bridge.shard, bridge.caller, bridge.callee))?;
         let mut leg = self.new_leg(mix, shard, false, false);
         // A caller may begin on hold, or only listen.
         leg.flows = self
@@ -230,6 +233,7 @@ impl Engine {
             leg,
             origin,
             offered: false,
+            owner: Some(callee),
             user: None,
             name: String::new(),
             number,
@@ -251,6 +255,8 @@ impl Engine {
         });
         bridge.forks.push(key);
         let caller = bridge.caller;
+        self.carry(key);
+        let bridge = self.bridges.get(bridge_key)?;
         let user = bridge
             .from_uri
             .trim_start_matches("sip:")

@@ -86,6 +86,7 @@ impl Engine {
         let mut call = self.calls.remove(key)?;
         *self.wire.counts.calls_ended.entry(why).or_default() += 1;
         self.record_ended(key, &call, why);
+        self.drop_carried(key, &call);
         self.close_leg(&call.leg);
         if let Some(invite) = call.invite {
             self.invites.remove(&invite);

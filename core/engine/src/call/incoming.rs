@@ -187,7 +187,10 @@ impl Engine {
             .filter(|name| !name.trim().is_empty())
             .or_else(|| credential.map(|credential| credential.display_name.clone()))
             .unwrap_or_default();
-        let user = credential.map(|credential| credential.owner.clone());
+        let (owner, user) = (
+            credential.map(|credential| credential.user),
+            credential.map(|credential| credential.owner.clone()),
+        );
         let accepts = accepted(&request);
         let mut peer = Abilities::default();
         peer.learn(&request);
@@ -208,6 +211,7 @@ impl Engine {
                 leg,
                 origin,
                 offered: false,
+                owner,
                 user,
                 name,
                 number,
@@ -229,6 +233,7 @@ impl Engine {
             }
         });
         self.invites.insert(transaction, call);
+        self.carry(call);
         self.record_started(call, caller.account.id, None);
         Some(call)
     }

@@ -12,6 +12,7 @@ pub(crate) mod offer;
 pub(crate) mod outbox;
 pub(crate) mod parting;
 pub(crate) mod peer;
+pub(crate) mod reach;
 pub(crate) mod reliable;
 pub(crate) mod reoffer;
 pub(crate) mod route;
@@ -26,7 +27,7 @@ use cordboard_model::hook::conference::Role;
 use cordboard_model::hook::message::MessageVerdict;
 use cordboard_model::media::peer::PeerSetup;
 use cordboard_model::media::{AudioSetup, Direction};
-use cordboard_model::{ConferenceId, LegId, MixId, ShardId, Ticket, Time};
+use cordboard_model::{ConferenceId, LegId, MixId, ShardId, Ticket, Time, UserId};
 
 use self::ability::Abilities;
 use self::early::Early;
@@ -126,6 +127,8 @@ pub(crate) struct Call {
     pub(crate) origin: Origin,
     /// The last thing that we said is an offer, and the answer to it has not come.
     pub(crate) offered: bool,
+    /// The user whose phone is at the other end, if it is one of ours.
+    pub(crate) owner: Option<UserId>,
     /// The user name that was proven, or that a trusted peer named.
     pub(crate) user: Option<String>,
     /// The name that the others see where a request carries none.

@@ -223,6 +223,19 @@ impl Dialog {
         (first_uri, Cow::Owned(rest))
     }
 
+    /// The connection is gone: until there is another, the peer is called where its Contact says, or the router before
+    /// it. Nobody can call a browser.
+    pub(crate) fn disconnected(&mut self) {
+        if !matches!(self.flow.transport, Transport::Tcp | Transport::Tls) {
+            return;
+        }
+        self.flow.connection = 0;
+        let router = self.route.first().and_then(|route| address_in(bracketed(route)));
+        if let Some(peer) = router.or(self.target.address) {
+            self.flow.peer = peer;
+        }
+    }
+
     /// Where our next request goes. A connection is used for as long as it lives; on UDP the first
     /// router or the target decides, unless the target shows an address that the peer did not come
     /// from: then it stands behind a NAT and only the way it came leads back.
