@@ -478,3 +478,15 @@ fn cut(text: &str, max: usize) -> String {
     }
     text[..end].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_are_written_without_zeros_at_their_end() {
+        for (q, text) in [(1000, "1"), (700, "0.7"), (330, "0.33"), (5, "0.005"), (0, "0")] {
+            assert_eq!(preference(q).as_str(), text);
+        }
+    }
+}

@@ -246,8 +246,9 @@ impl Control {
                     .filter(|token| *token != WAKE),
             );
             let taken = self.taken;
-            // Before the queues are emptied: what comes later wakes again.
-            self.woken.store(false, Ordering::Release);
+            // Before the queues are emptied: what comes later wakes again. What saw that control is awake is in them:
+            // hence a swap, which the reading of the queues cannot overtake.
+            self.woken.swap(false, Ordering::AcqRel);
             // First what was settled before the packets came: a config that is said to hold, holds.
             if !self.take_answers() {
                 return;
