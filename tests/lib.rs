@@ -8,6 +8,7 @@ pub mod http;
 pub mod program;
 pub mod switch;
 pub mod tone;
+pub mod webrtc;
 
 use std::time::{Duration, Instant};
 

@@ -76,23 +76,30 @@ pub fn write_wav(path: &Path, samples: &[i16]) -> io::Result<()> {
     std::fs::write(path, bytes)
 }
 
-/// Reads the samples of a 16-bit mono WAV file; a length field that was never filled in means "to the end".
+/// Reads a 16-bit WAV file as mono samples at [`RATE`]: of several channels the first, of a higher rate every n-th
+/// sample. A length field that was never filled in means "to the end".
 ///
 /// # Errors
-/// The file cannot be read, or is not such a WAV file.
+/// The file cannot be read, is not such a WAV file, or its rate is too low.
 pub fn read_wav(path: &Path) -> io::Result<Vec<i16>> {
     let bytes = std::fs::read(path)?;
-    let at = bytes
-        .windows(4)
-        .position(|w| w == b"data")
-        .ok_or_else(|| io::Error::other("no data chunk"))?
-        + 8;
-    Ok(bytes
-        .get(at..)
-        .unwrap_or_default()
+    let chunk = |name: &[u8]| {
+        let at = bytes.windows(4).position(|window| window == name);
+        at.and_then(|at| bytes.get(at + 8..))
+            .ok_or_else(|| io::Error::other("no such chunk"))
+    };
+    let (format, data) = (chunk(b"fmt ")?, chunk(b"data")?);
+    let &[_, _, channels, 0, a, b, c, d, ..] = format else {
+        return Err(io::Error::other("no format"));
+    };
+    let step = u32::from_le_bytes([a, b, c, d]) / RATE * u32::from(channels);
+    if step == 0 {
+        return Err(io::Error::other("too low a rate"));
+    }
+    let samples = data
         .chunks_exact(2)
-        .map(|b| i16::from_le_bytes([b[0], b[1]]))
-        .collect())
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
+    Ok(samples.step_by(step as usize).collect())
 }
 
 #[cfg(test)]

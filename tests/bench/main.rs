@@ -1,10 +1,10 @@
 //! What the switch costs, measured from outside: `tests/run bench`, or
-//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat`.
+//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat webrtc`.
 //!
 //! The real binary (`$CORDBOARD_BIN`, which should be a release build) is started, loaded from this process, and
 //! its CPU seconds are read from the kernel. Beside it, in turns and under the same load, runs a bare loop that
 //! does nothing but receive and send the same datagrams: what is printed is how many times as much the switch
-//! takes. Kamailio is measured in the same way where it is installed. Each figure is the best of a few rounds,
+//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few rounds,
 //! because whatever else the machine does only ever adds to it.
 
 mod audio;
@@ -17,6 +17,7 @@ mod kamailio;
 mod message;
 mod party;
 mod register;
+mod webrtc;
 
 use std::process::ExitCode;
 
@@ -24,12 +25,13 @@ use std::process::ExitCode;
 const ROUNDS: usize = 3;
 
 /// The benches, by the word that asks for them.
-const BENCHES: [(&str, fn()); 5] = [
+const BENCHES: [(&str, fn()); 6] = [
     ("fanout", fanout::run),
     ("audio", audio::run),
     ("message", message::run),
     ("register", register::run),
     ("chat", chat::run),
+    ("webrtc", webrtc::run),
 ];
 
 fn main() -> ExitCode {

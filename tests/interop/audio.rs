@@ -43,6 +43,28 @@ fn three_baresip_phones_hear_the_others_and_not_themselves() {
     );
 }
 
+/// One demands keys, one offers them with plain RTP (RFC 8643), one has none; each has another codec.
+#[test]
+fn baresip_phones_with_and_without_encryption_and_with_other_codecs_hear_each_other() {
+    let _turn = turn();
+    let switch = Lab::new().start();
+    let call = |user, hertz, account| Baresip::call_as(&switch, user, "3000", hertz, 10, account);
+    let mut phones = [
+        call("alice", 440.0, "audio_codecs=opus/48000/2;mediaenc=srtp-mand"),
+        call("bob", 1_000.0, "audio_codecs=G722/16000/1;mediaenc=srtp"),
+        call("carol", 700.0, "audio_codecs=pcma"),
+    ];
+    let tones = [440.0, 1_000.0, 700.0];
+    for (at, phone) in phones.iter_mut().enumerate() {
+        let samples = phone.recording(Duration::from_secs(40));
+        for (of, hertz) in tones.into_iter().enumerate() {
+            let level = peak_level(&samples, hertz);
+            let right = if at == of { level < SILENT } else { level > HEARD };
+            assert!(right, "phone {at} hears phone {of} with {level}");
+        }
+    }
+}
+
 #[test]
 fn three_phones_hear_the_others_and_not_themselves_without_a_hole() {
     let _turn = turn();

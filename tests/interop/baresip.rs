@@ -22,15 +22,28 @@ pub(crate) struct Baresip {
 }
 
 impl Baresip {
-    /// Starts one that registers as `user`, calls `target`, sends `hertz` (0: silence) and ends after `seconds`.
+    /// Starts one that registers as `user`, calls `target`, sends `hertz` (0: silence) and ends after `seconds`; it
+    /// knows G.711 only.
     pub(crate) fn call(switch: &Switch, user: &str, target: &str, hertz: f64, seconds: u32) -> Self {
+        Self::call_as(switch, user, target, hertz, seconds, "audio_codecs=pcmu")
+    }
+
+    /// The same, with more to say about its account: codecs, encryption.
+    pub(crate) fn call_as(
+        switch: &Switch,
+        user: &str,
+        target: &str,
+        hertz: f64,
+        seconds: u32,
+        account: &str,
+    ) -> Self {
         let folder = switch.folder().join(user);
         std::fs::create_dir(&folder).expect("each user has one baresip");
         let amplitude = if hertz > 0.0 { 0.3 } else { 0.0 };
         let samples = tone::sine(hertz, amplitude, 0, 60 * tone::RATE as usize);
         tone::write_wav(&folder.join("tone.wav"), &samples).expect("written");
         let account = format!(
-            "<sip:{user}@lab.test>;auth_pass=secret;outbound=\"sip:{}\";regint=600;audio_codecs=pcmu\n",
+            "<sip:{user}@lab.test>;auth_pass=secret;outbound=\"sip:{}\";regint=600;{account}\n",
             switch.sip()
         );
         std::fs::write(folder.join("accounts"), account).expect("written");
@@ -96,7 +109,7 @@ fn config(folder: &Path, user: &str, console: SocketAddr) -> String {
          audio_source aufile,{folder}/tone.wav\naudio_player aubridge,{user}\naudio_alert aubridge,alert-{user}\n\
          ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtcp_mux no\n\
          jitter_buffer_type fixed\njitter_buffer_delay 2-6\nnet_interface 127.0.0.1\nmodule_path {modules}\n\
-         module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
+         module g711.so\nmodule g722.so\nmodule opus.so\nmodule srtp.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
          module cons.so\ncons_listen {console}\nmodule_app account.so\nmodule_app menu.so\nsnd_path {folder}\n"
     )
 }

@@ -20,27 +20,27 @@ fn user(switch: &Switch, name: &str, body: &Value) -> Meeting {
     Meeting::connect(switch.http(), &answer).expect("the ticket opens the WebSocket")
 }
 
-fn joined(switch: &Switch, name: &str) -> Meeting {
+pub(crate) fn joined(switch: &Switch, name: &str) -> Meeting {
     let mut client = user(switch, name, &json!({}));
     client.join(name).expect("let in");
     client
 }
 
-fn guest(switch: &Switch) -> Meeting {
+pub(crate) fn guest(switch: &Switch) -> Meeting {
     let body = json!({ "invite_code": INVITATION });
     let answer = start_invited(switch.http(), ROOM, &body).expect("an answer");
     assert_eq!(answer.code, 200, "{}", answer.body);
     Meeting::connect(switch.http(), &answer).expect("the ticket opens the WebSocket")
 }
 
-fn texts(history: &Value) -> Vec<String> {
+pub(crate) fn texts(history: &Value) -> Vec<String> {
     let messages = history.as_array().expect("a history");
     let text = |message: &Value| message["content"].as_str().unwrap_or_default().to_owned();
     messages.iter().map(text).collect()
 }
 
 /// The text of the next message that a client is told of.
-fn hears(client: &mut Meeting) -> Option<String> {
+pub(crate) fn hears(client: &mut Meeting) -> Option<String> {
     let frame = client.event(SOON, "message_sent")?;
     frame["payload"]["content"].as_str().map(str::to_owned)
 }

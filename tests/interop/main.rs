@@ -9,6 +9,7 @@ mod baresip;
 mod browser;
 mod calls;
 mod chat;
+mod chat_together;
 mod jssip;
 mod linphone;
 mod messages;

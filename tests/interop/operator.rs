@@ -55,6 +55,19 @@ fn promtool_is_content_with_the_metrics() {
 }
 
 #[test]
+fn promtool_is_content_with_the_alerts() {
+    let output = Command::new("promtool")
+        .args(["check", "rules", "../config/alerts.yaml"])
+        .output()
+        .expect("tests/run installs promtool");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("SUCCESS"),
+        "promtool: {said}"
+    );
+}
+
+#[test]
 fn health_and_readiness_are_served() {
     let switch = Lab::new().start();
     for path in ["/healthz", "/readyz", "/metrics"] {

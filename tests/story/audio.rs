@@ -1,8 +1,10 @@
 //! What is agreed about audio: codecs, hold, re-offers, audio turned off, delayed offers, keys.
 
+use cordboard_engine::io::Transport;
 use cordboard_engine::sip::message::Message;
 use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, SrtpSuite};
 
+use crate::bridge::up_with;
 use crate::phone::{Line, Phone};
 use crate::world::{REALM, World};
 
@@ -266,4 +268,18 @@ fn a_secure_offer_is_answered_with_a_key_that_stays() {
         "m=audio 4000 RTP/SAVP 0\r\n",
     );
     assert_eq!(refused.status(), 488);
+}
+
+#[test]
+fn a_phone_on_tls_is_offered_keys_and_may_leave_them_aside() {
+    for (transport, keys) in [(Transport::Tls, true), (Transport::Tcp, false)] {
+        let bob = Phone::new("bob", 2).over(transport, 7);
+        let pair = up_with(World::new(), Phone::new("alice", 1), bob, "", "");
+        assert_eq!(sdp(&pair.invite).contains("a=crypto:"), keys, "{transport:?}");
+        assert!(
+            pair.world.media.iter().all(
+                |command| !matches!(command, MediaCommand::Modify { audio, .. } if audio.srtp.is_some())
+            )
+        );
+    }
 }

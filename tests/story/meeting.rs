@@ -51,6 +51,7 @@ pub(crate) fn start(world: &mut World, room: &str, proof: Proof, body: &Value) -
     };
     world.handle(Input::Chat(ChatInput::Start(Box::new(StartRequest {
         request,
+        source: "198.51.100.77".parse().unwrap(),
         room: room.into(),
         proof,
         body: body.into(),

@@ -12,7 +12,12 @@ use cordboard_model::{ConferenceId, ParticipantId};
 use crate::phone::{Line, Phone};
 use crate::world::{REALM, World};
 
-fn subscribe(phone: &mut Phone, world: &mut World, number: &str, headers: &str) -> (Line, Message) {
+pub(crate) fn subscribe(
+    phone: &mut Phone,
+    world: &mut World,
+    number: &str,
+    headers: &str,
+) -> (Line, Message) {
     let uri = format!("sip:{number}@{REALM}");
     let headers = format!("Contact: {}\r\n{headers}", phone.contact());
     let call_id = format!("sub-{}", phone.next_number());
@@ -28,7 +33,8 @@ fn subscribe(phone: &mut Phone, world: &mut World, number: &str, headers: &str) 
     (line, response)
 }
 
-const CONFERENCE: &str = "Event: conference\r\nAccept: application/conference-info+xml\r\nExpires: 600\r\n";
+pub(crate) const CONFERENCE: &str =
+    "Event: conference\r\nAccept: application/conference-info+xml\r\nExpires: 600\r\n";
 
 fn text(notify: &Message) -> String {
     String::from_utf8(notify.body_slice().to_vec()).unwrap()

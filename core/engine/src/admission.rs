@@ -184,12 +184,27 @@ impl Engine {
         }
     }
 
-    fn offended(&mut self, flow: Flow, offence: Offence) {
-        let Some(ban) = self.limits.offence(flow.peer.ip(), offence, self.wire.now) else {
-            return;
+    /// A token, a ticket or a password was wrong that came over a connection: its source is no forgery.
+    pub(crate) fn wrong_secret(&mut self, source: IpAddr) {
+        if !self.directory.trusts(source) {
+            self.note_offence(source, Offence::BadProof);
+        }
+    }
+
+    /// Counts an offence; whether it was one too many.
+    fn note_offence(&mut self, source: IpAddr, offence: Offence) -> bool {
+        let Some(ban) = self.limits.offence(source, offence, self.wire.now) else {
+            return false;
         };
         *self.wire.counts.bans.entry(offence.name()).or_default() += 1;
         self.wire.out.push_back(Output::Banned(ban));
+        true
+    }
+
+    fn offended(&mut self, flow: Flow, offence: Offence) {
+        if !self.note_offence(flow.peer.ip(), offence) {
+            return;
+        }
         // A connection that carries a call stays open for it: nothing else on it is listened to.
         let connection = flow.connection;
         let carries = |dialog: &Dialog| dialog.flow.connection == connection;

@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::call::bridge::Bridge;
 use crate::call::parting::Parting;
 use crate::call::route::PendingRoute;
-use crate::chat::{Chat, PendingChat};
+use crate::chat::{Chat, PendingChat, PendingJoin};
 use crate::conference::Conference;
 use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
@@ -40,6 +40,7 @@ pub(crate) enum Subject {
     Keeping(Box<Keeping>),
     Route(Box<PendingRoute>),
     Chat(Box<PendingChat>),
+    ChatJoin(Box<PendingJoin>),
 }
 
 /// Every decision of the switch. See the crate's own page for the drain rule.
@@ -286,6 +287,7 @@ impl Engine {
     fn on_verdict(&mut self, ticket: Ticket, verdict: Verdict) {
         match (self.subjects.remove(&ticket), verdict) {
             (Some(Subject::Join(call)), Verdict::Join(verdict)) => self.join_decided(call, verdict),
+            (Some(Subject::ChatJoin(join)), Verdict::Join(verdict)) => self.chat_join_decided(*join, verdict),
             (Some(Subject::Message(message)), Verdict::Message(verdict)) => {
                 self.message_decided(ticket, *message, verdict);
             }
@@ -308,7 +310,7 @@ impl Engine {
     fn verdict_overdue(&mut self, ticket: Ticket) {
         let rule = |chain: Option<ChainRule>| chain.map_or(OnFailure::Refuse, |rule| rule.on_failure);
         let (hook, verdict) = match self.subjects.get(&ticket) {
-            Some(Subject::Join(_)) => (
+            Some(Subject::Join(_) | Subject::ChatJoin(_)) => (
                 "conference-policy",
                 Verdict::Join(cordboard_model::hook::conference::JoinVerdict::failed(rule(
                     self.config.hooks.conference_policy,

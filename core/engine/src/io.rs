@@ -37,6 +37,11 @@ impl Transport {
         !matches!(self, Self::Udp)
     }
 
+    /// Whether nobody on the way can read what is sent.
+    pub const fn encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
     /// The name in a Via header.
     pub const fn via(self) -> &'static str {
         match self {

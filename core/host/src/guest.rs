@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cordboard_model::Hook;
 use cordboard_model::hook::conference::{JoinAsk, JoinVerdict};
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 use wasmtime::Trap;
 
@@ -264,6 +264,7 @@ impl Maker {
             clock: clock.clone(),
             on_kv_write: on_kv_write.clone(),
             kv_writes: 0,
+            audience: Audience::Everybody,
             memory: MemoryMeter::new(plugin.clone(), *memory_limit),
         };
         let mut instance = self.prepared.instantiate(powers, ticks(deadline))?;

@@ -82,7 +82,7 @@ pub(crate) mod tests {
     use super::*;
     use cordboard_model::ConferenceId;
     use cordboard_model::hook::conference::{ConferenceView, JoinAsk, Role};
-    use cordboard_model::hook::message::MessageAsk;
+    use cordboard_model::hook::message::{Audience, MessageAsk};
 
     pub(crate) fn message_ask(user: &str) -> Ask {
         Ask::Message(MessageAsk {
@@ -90,6 +90,7 @@ pub(crate) mod tests {
             user: Some(user.into()),
             display_name: user.to_uppercase(),
             transport: "udp",
+            audience: Audience::Everybody,
             content_type: "text/plain".into(),
             body: "hello".into(),
         })

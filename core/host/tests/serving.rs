@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use cordboard_host::{Grant, KvEntry, LoadError, Outcome, PluginSpec, Wasm};
 use cordboard_model::hook::conference::{Admission, JoinVerdict};
-use cordboard_model::hook::message::{MessageVerdict, Rewrite};
+use cordboard_model::hook::message::{Audience, MessageVerdict, Rewrite};
 use cordboard_model::hook::route::RouteVerdict;
 use cordboard_model::{Ask, Hook, OnFailure, Time, Verdict};
 use support::{AMPLE, Bench, component, entry, hostile, join, message, rewritten, route, spec};
@@ -81,6 +81,32 @@ fn the_office_has_hours_and_greets() {
             ..Admission::default()
         }))
     );
+}
+
+#[test]
+fn a_filter_is_told_whom_each_message_is_for() {
+    let bench = Bench::new();
+    bench.load(hostile("hostile", "{}"));
+    bench.filter_with("hostile", AMPLE, OnFailure::Refuse);
+    for (audience, told) in [
+        (Audience::Group("/Lab".into()), "Group(\"/Lab\")"),
+        (
+            Audience::One(Some("bob@lab.test".into())),
+            "One(Some(\"bob@lab.test\"))",
+        ),
+        (Audience::One(None), "One(None)"),
+        (Audience::Everybody, "Everybody"),
+    ] {
+        let Ask::Message(mut ask) = message("alice", "text/plain", "audience") else {
+            panic!("a message");
+        };
+        ask.audience = audience;
+        let verdict = bench.verdict(bench.ask(Ask::Message(ask)));
+        let Verdict::Message(MessageVerdict::Reply { body, .. }) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(String::from_utf8_lossy(&body).ends_with(told), "{body:?}");
+    }
 }
 
 #[test]

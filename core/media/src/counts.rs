@@ -1,8 +1,10 @@
 //! What a shard counts for the switch's metrics.
 
-use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
+use cordboard_model::measure::{Histogram, NETWORK_BOUNDS, RELAY_BOUNDS};
+use cordboard_model::media::PeerReport;
 
 use crate::rtc::PeerCounts;
+use crate::sequence::Reception;
 
 /// Why a packet that came was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +119,12 @@ pub struct Counts {
     pub peer_lost: u64,
     /// Seconds from a packet's receive stamp to the hand-over of the first mixed frame that holds it.
     pub mix_latency: Histogram,
+    /// Seconds of interarrival jitter (RFC 3550 section 6.4.1) of what comes, each time that we report it.
+    pub jitter_in: Histogram,
+    /// Seconds of jitter of what we send, each time that a peer reports it.
+    pub jitter_out: Histogram,
+    /// Seconds that a report takes to a peer and back, each time that a peer lets us know.
+    pub round_trip: Histogram,
     /// Legs whose peer's audio is taken now.
     pub streams_in: usize,
     /// Legs that audio is sent to now.
@@ -142,6 +150,9 @@ impl Default for Counts {
             lost: 0,
             peer_lost: 0,
             mix_latency: Histogram::new(RELAY_BOUNDS),
+            jitter_in: Histogram::new(NETWORK_BOUNDS),
+            jitter_out: Histogram::new(NETWORK_BOUNDS),
+            round_trip: Histogram::new(NETWORK_BOUNDS),
             streams_in: 0,
             streams_out: 0,
             mixes: 0,
@@ -154,6 +165,22 @@ impl Default for Counts {
 impl Counts {
     pub(crate) const fn drop(&mut self, reason: DropReason) {
         self.dropped[reason as usize] += 1;
+    }
+
+    /// What a peer says about a stream of ours, after what it said `before`.
+    pub(crate) fn peer_reported(&mut self, before: Option<PeerReport>, report: &PeerReport) {
+        // A peer that counts anew, or counts duplicates off, has lost nothing more.
+        let before = before.map_or(0, |before| before.lost);
+        self.peer_lost += u64::from(report.lost.saturating_sub(before));
+        self.jitter_out.record(f64::from(report.jitter_ms) / 1000.0);
+        if let Some(round_trip) = report.round_trip {
+            self.round_trip.record_duration(round_trip);
+        }
+    }
+
+    /// What we tell a peer about a stream of its.
+    pub(crate) fn reported(&mut self, reception: &Reception) {
+        self.jitter_in.record(f64::from(reception.jitter_ms()) / 1000.0);
     }
 
     /// How many packets were dropped for this reason.
@@ -175,6 +202,9 @@ impl Counts {
         self.lost += other.lost;
         self.peer_lost += other.peer_lost;
         self.mix_latency.merge(&other.mix_latency);
+        self.jitter_in.merge(&other.jitter_in);
+        self.jitter_out.merge(&other.jitter_out);
+        self.round_trip.merge(&other.round_trip);
         self.streams_in += other.streams_in;
         self.streams_out += other.streams_out;
         self.mixes += other.mixes;

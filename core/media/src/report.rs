@@ -5,6 +5,7 @@ use std::time::Duration;
 use cordboard_model::Time;
 use cordboard_model::media::PeerReport;
 
+use crate::counts::{Counts, DropReason};
 use crate::outlet::{Outlet, Way};
 use crate::random::Random;
 use crate::rtcp::{self, Block, Item, Sent};
@@ -37,14 +38,24 @@ impl Reports {
         now >= self.due
     }
 
-    /// Takes a packet from the peer; `false` if it is not RTCP. Our own stream is `ssrc`, its RTP clock
-    /// `clock`.
-    pub(crate) fn receive(&mut self, bytes: &[u8], ssrc: u32, clock: u32, stamp: Time) -> bool {
-        rtcp::read(bytes, |item| match item {
+    /// Takes a packet from the peer, if it is RTCP. Our own stream is `ssrc`, its RTP clock `clock`.
+    pub(crate) fn receive(
+        &mut self,
+        bytes: &[u8],
+        (ssrc, clock): (u32, u32),
+        stamp: Time,
+        counts: &mut Counts,
+    ) -> Result<(), DropReason> {
+        let read = rtcp::read(bytes, |item| match item {
             Item::Sender { ssrc, middle } => self.sender = Some((ssrc, middle, stamp)),
-            Item::Block(block) if block.ssrc == ssrc => self.peer = Some(peer_report(&block, clock, stamp)),
+            Item::Block(block) if block.ssrc == ssrc => {
+                let report = peer_report(&block, clock, stamp);
+                counts.peer_reported(self.peer.replace(report), &report);
+            }
             Item::Block(_) | Item::Goodbye { .. } => {}
-        })
+        });
+        counts.control_in += u64::from(read);
+        read.then_some(()).ok_or(DropReason::Malformed)
     }
 
     /// Writes the next report, the last one if the leg is `leaving`; returns how many packets are newly known to be lost.

@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const RELAY_BOUNDS: &[f64] = &[
     5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1,
 ];
+/// Upper bounds in seconds for what networks do to media: jitter, round trips.
+pub const NETWORK_BOUNDS: &[f64] = &[
+    1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 3e-2, 5e-2, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0,
+];
 /// Upper bounds in seconds for one plugin call.
 pub const HOOK_BOUNDS: &[f64] = &[
     1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2,

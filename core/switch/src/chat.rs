@@ -83,10 +83,17 @@ impl ChatDoor {
     }
 
     /// Asks for a ticket; `None` if control has ended.
-    pub(crate) async fn start(&self, room: String, proof: Proof, body: Bytes) -> Option<Refusal> {
+    pub(crate) async fn start(
+        &self,
+        source: IpAddr,
+        room: String,
+        proof: Proof,
+        body: Bytes,
+    ) -> Option<Refusal> {
         let (sender, answer) = oneshot::channel();
         let request = StartRequest {
             request: self.number(),
+            source,
             room,
             proof,
             body,

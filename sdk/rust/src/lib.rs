@@ -41,13 +41,14 @@
 //! assert_eq!(plugin.filter(message), MessageVerdict::reject(413, "Message too long"));
 //! ```
 //!
-//! What a plugin may use beside its own code are the powers [`log`], [`kv`], [`config`] and [`time`].
-//! Each but `config` is named under `[wants]` in the plugin's `plugin.toml` and granted by the operator.
+//! What a plugin may use beside its own code are the powers [`log`], [`kv`], [`config`] and [`time`], and
+//! [`audience`], which says whom a message is for. Each but `config` and `audience` is named under `[wants]` in the plugin's `plugin.toml` and granted by the operator.
 //! Compiled for anything but WebAssembly, the powers are stand-ins in memory (see [`testing`]), so that
 //! `cargo test` in a plugin's folder just works.
 
 #![deny(missing_docs)]
 
+pub mod audience;
 #[doc(hidden)]
 #[allow(missing_docs, unsafe_code)]
 pub mod bindings;

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::audience::Audience;
 use crate::log::Level;
 use crate::{ConferenceView, JoinAsk, Message, Plugin, Role, RouteAsk};
 
@@ -15,6 +16,7 @@ struct Powers {
     time: u64,
     lines: Vec<(Level, String)>,
     entries: BTreeMap<String, Vec<u8>>,
+    audience: Option<Audience>,
 }
 
 thread_local! {
@@ -38,6 +40,11 @@ pub fn start<P: Plugin>(config_json: &str) -> Result<P, String> {
 /// Sets the clock: milliseconds since the Unix epoch, UTC. It stands still.
 pub fn set_time(unix_milliseconds: u64) {
     POWERS.with_borrow_mut(|powers| powers.time = unix_milliseconds);
+}
+
+/// Sets whom messages are for from now on; until then they are for everybody.
+pub fn set_audience(audience: Audience) {
+    POWERS.with_borrow_mut(|powers| powers.audience = Some(audience));
 }
 
 /// The lines that were logged.
@@ -100,6 +107,10 @@ pub(crate) fn config() -> String {
 
 pub(crate) fn time() -> u64 {
     POWERS.with_borrow(|powers| powers.time)
+}
+
+pub(crate) fn audience() -> Audience {
+    POWERS.with_borrow(|powers| powers.audience.clone().unwrap_or(Audience::Everybody))
 }
 
 pub(crate) fn write_log(level: Level, text: &str) {

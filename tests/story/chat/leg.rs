@@ -201,6 +201,53 @@ fn restricted_microphones_hold_callers_back_until_it_is_over() {
 }
 
 #[test]
+fn who_was_muted_by_force_is_unmuted_by_a_moderator_and_by_nothing_else() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut gus = Client::guest_joined(&mut world, "Gus");
+    bob.call(&mut world, "3000");
+    alice.told(&world);
+    let id = gus.payload(&world)["id"].clone();
+    let mute = |action: &str| json!({ "action": action, "participants": [id] });
+    alice.say(&mut world, "livekit", mute("force_mute"));
+    assert_eq!(gates(&world), [true]);
+    gus.say(&mut world, "moderation", mute("unmute"));
+    assert_eq!(gus.events(&world), ["error permission_denied"]);
+    // A restriction that ends frees those whom it held back, and no other.
+    alice.act(&mut world, "livekit", "enable_microphone_restrictions");
+    alice.act(&mut world, "livekit", "disable_microphone_restrictions");
+    assert_eq!(gates(&world), [true]);
+    alice.say(&mut world, "moderation", mute("unmute"));
+    assert_eq!(gates(&world), [true, false]);
+    // Under a restriction it makes an exception.
+    alice.act(&mut world, "livekit", "enable_microphone_restrictions");
+    alice.say(&mut world, "moderation", mute("unmute"));
+    assert_eq!(gates(&world), [true, false, true, false]);
+    alice.told(&world);
+    let unknown = json!(["00000000-0000-4000-8000-000000000000"]);
+    alice.say(
+        &mut world,
+        "moderation",
+        json!({ "action": "unmute", "participants": unknown }),
+    );
+    assert_eq!(
+        alice.payload(&world),
+        json!({ "message": "error", "error": "unknown_participants", "participants": unknown })
+    );
+    let id = gus.id.clone();
+    gus.told(&world);
+    alice.say(
+        &mut world,
+        "moderation",
+        json!({ "action": "unmute", "participants": [id] }),
+    );
+    assert_eq!(
+        gus.payload(&world),
+        json!({ "message": "unmuted", "moderator": alice.id })
+    );
+}
+
+#[test]
 fn a_banned_user_can_neither_chat_nor_call() {
     let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
     let mut alice = Client::joined(&mut world, "alice");

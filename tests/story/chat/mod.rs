@@ -1,5 +1,6 @@
 //! Meeting clients chat: each rule of the contract is a story named after it.
 
+mod ban;
 mod door;
 mod history;
 mod join;
@@ -7,5 +8,8 @@ mod keep;
 mod leg;
 mod message;
 mod moderation;
+mod outside;
 mod plugin;
+mod policy;
+mod roster;
 mod waiting;

@@ -2,7 +2,7 @@
 
 use cordboard_engine::chat::io::Departure;
 use cordboard_model::hook::OnFailure;
-use cordboard_model::hook::message::{MessageVerdict, Rewrite};
+use cordboard_model::hook::message::{Audience, MessageVerdict, Rewrite};
 use cordboard_model::{Ask, Verdict};
 use serde_json::json;
 
@@ -130,7 +130,8 @@ fn the_filter_sees_for_whom_a_message_is() {
     let Ask::Message(ask) = ask else {
         panic!("a message");
     };
-    assert_eq!(ask.content_type, "text/plain;charset=utf-8;scope=private");
+    assert_eq!(ask.content_type, "text/plain;charset=utf-8");
+    assert_eq!(ask.audience, Audience::One(Some(target)));
     world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
     assert_eq!(alice.heard(&world), ["psst"]);
     bob.write_to(&mut world, "group", "/Lab/Backend", "members");
@@ -138,5 +139,5 @@ fn the_filter_sees_for_whom_a_message_is() {
     let Ask::Message(ask) = ask else {
         panic!("a message");
     };
-    assert_eq!(ask.content_type, "text/plain;charset=utf-8;scope=group");
+    assert_eq!(ask.audience, Audience::Group("/Lab/Backend".into()));
 }

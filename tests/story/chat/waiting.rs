@@ -1,9 +1,12 @@
 //! The waiting room.
 
 use cordboard_engine::chat::io::Departure;
+use cordboard_engine::sip::name::Name;
+use cordboard_model::media::MediaCommand;
 use serde_json::json;
 
 use crate::meeting::Client;
+use crate::phone::Phone;
 use crate::world::World;
 
 fn guarded() -> World {
@@ -161,4 +164,117 @@ fn a_room_with_somebody_waiting_is_kept() {
     let mut again = Client::user(&mut world, "alice");
     let success = again.join(&mut world, "Alice");
     assert_eq!(success["chat"]["room_history"][0]["content"], "before");
+}
+
+/// Whether the last gate of a leg lets it neither speak nor hear.
+fn is_shut(world: &World) -> Option<bool> {
+    let gate = |command: &MediaCommand| match command {
+        MediaCommand::Gate { muted, deaf, .. } => Some(*muted && *deaf),
+        _ => None,
+    };
+    world.media.iter().filter_map(gate).next_back()
+}
+
+const TEXT: &str = "Content-Type: text/plain\r\n";
+
+#[test]
+fn a_caller_waits_in_silence_until_it_is_let_in() {
+    let mut world = guarded();
+    let (mut alice, mut bob, mut carol) = (
+        Client::joined(&mut world, "alice"),
+        Phone::new("bob", 2),
+        Phone::new("carol", 3),
+    );
+    carol.call(&mut world, "3001*1234"); // a moderator does not wait
+    assert_eq!(alice.next(&world), "joined");
+    let mut line = bob.call(&mut world, "3000");
+    let knocked = alice.payload(&world);
+    assert_eq!(knocked["message"], "joined_waiting_room");
+    assert_eq!(knocked["control"]["participation_kind"], "sip");
+    assert_eq!(is_shut(&world), Some(true));
+    // It neither reads nor writes.
+    alice.write(&mut world, "secret");
+    assert_eq!(carol.gets(&mut world, "MESSAGE", true).body_slice(), b"secret");
+    bob.has_nothing(&mut world);
+    let answer = bob.within(&mut world, &mut line, "MESSAGE", TEXT, b"let me in");
+    assert_eq!(answer.status(), 403);
+    assert!(answer.header(Name::Reason).unwrap().contains("Waiting Room"));
+    assert_eq!(alice.heard(&world), ["secret"]);
+    let id = knocked["id"].as_str().unwrap().to_owned();
+    alice.told(&world);
+    alice.about(&mut world, "moderation", "accept", &id);
+    assert_eq!(
+        alice.payload(&world),
+        json!({ "message": "left_waiting_room", "id": id })
+    );
+    let joined = alice.payload(&world);
+    assert_eq!(
+        (&joined["message"], &joined["id"]),
+        (&json!("joined"), &json!(id))
+    );
+    assert_eq!(is_shut(&world), Some(false));
+    let answer = bob.within(&mut world, &mut line, "MESSAGE", TEXT, b"thanks");
+    assert_eq!(answer.status(), 202);
+    assert_eq!(alice.heard(&world), ["thanks"]);
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    assert_eq!(alice.events(&world), ["left"]);
+}
+
+#[test]
+fn a_caller_can_be_sent_back_and_goes_from_there_like_anybody() {
+    let mut world = World::with(|config| config.conferences[0].send_events = true);
+    let (mut alice, mut bob, mut carol) = (
+        Client::joined(&mut world, "alice"),
+        Phone::new("bob", 2),
+        Phone::new("carol", 3),
+    );
+    let mut line = bob.call(&mut world, "3000");
+    let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
+    carol.call(&mut world, "3000");
+    for phone in [&mut bob, &mut carol] {
+        phone.listen(&mut world);
+        while phone.inbox.iter().any(|delivery| delivery.message.is_request()) {
+            phone.gets(&mut world, "MESSAGE", true);
+        }
+    }
+    alice.told(&world);
+    alice.about(&mut world, "moderation", "send_to_waiting_room", &id);
+    assert_eq!(
+        alice.payload(&world),
+        json!({ "message": "left", "id": id, "reason": "sent_to_waiting_room" })
+    );
+    assert_eq!(alice.next(&world), "joined_waiting_room");
+    assert_eq!(is_shut(&world), Some(true));
+    let told = carol.gets(&mut world, "MESSAGE", true);
+    assert!(String::from_utf8_lossy(told.body_slice()).contains("ConfbridgeLeave"));
+    bob.has_nothing(&mut world);
+    // The moderators who come now see it there.
+    let mut again = Client::user(&mut world, "alice");
+    let success = again.join(&mut world, "Alice");
+    assert_eq!(
+        success["moderation"]["waiting_room_participants"][0]["id"],
+        json!(id)
+    );
+    let told = carol.gets(&mut world, "MESSAGE", true);
+    assert!(String::from_utf8_lossy(told.body_slice()).contains("ConfbridgeJoin"));
+    // It hangs up while it waits: nobody hears that it left twice.
+    alice.told(&world);
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    assert_eq!(alice.events(&world), ["left_waiting_room"]);
+    carol.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().dialogs, 1);
+}
+
+#[test]
+fn a_caller_who_waits_can_be_shown_out() {
+    let mut world = guarded();
+    let (mut alice, mut bob) = (Client::joined(&mut world, "alice"), Phone::new("bob", 2));
+    bob.call(&mut world, "3000");
+    let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
+    alice.about(&mut world, "moderation", "kick", &id);
+    assert_eq!(bob.gets(&mut world, "BYE", true).method_text(), "BYE");
+    assert_eq!(alice.events(&world), ["left_waiting_room"]);
+    alice.leave(&mut world, Departure::Quit);
+    world.advance(std::time::Duration::from_secs(40));
+    world.is_clean();
 }

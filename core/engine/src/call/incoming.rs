@@ -110,10 +110,7 @@ impl Engine {
                 "conference_locked",
             );
         }
-        let full = self
-            .conferences
-            .get(&id)
-            .is_some_and(|conference| conference.occupants() >= config.max_participants as usize);
+        let full = self.is_full(id);
         let refusal = if !admitted {
             self.joined("refused", caller.flow);
             Some(WRONG_PIN)

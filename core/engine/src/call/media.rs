@@ -209,10 +209,11 @@ impl Engine {
         if self.is_peer(key) {
             return self.offer_to_peer(key);
         }
-        let (local, ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
+        let (local, mut ours) = (self.rtp_address(key), self.capabilities(self.flows(key)));
         let Some(call) = self.calls.get_mut(key) else {
             return String::new();
         };
+        ours.secure = call.dialog.flow.transport.encrypted();
         call.offered = true;
         offer(&ours, local, &mut call.origin)
     }

@@ -157,6 +157,23 @@ pub(crate) struct Call {
     pub(crate) seat: Seat,
 }
 
+impl Call {
+    /// Whether nobody hears it now.
+    pub(crate) const fn is_muted(&self) -> bool {
+        self.leg.muted || self.seat.waits
+    }
+
+    /// Whether nobody sees it now.
+    pub(crate) const fn is_hidden(&self) -> bool {
+        self.leg.hidden || self.seat.waits
+    }
+
+    /// Whether it hears nobody now.
+    pub(crate) const fn is_deaf(&self) -> bool {
+        self.leg.deaf || self.seat.waits
+    }
+}
+
 impl Engine {
     /// Our address in Via and Contact on a listener, the family of the peer preferred.
     pub(crate) fn sent_by(&self, flow: Flow) -> SocketAddr {

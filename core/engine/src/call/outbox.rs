@@ -20,9 +20,9 @@ use crate::sip::uri::Uri;
 /// How many messages may wait for their answers in one dialog.
 const WINDOW: usize = 4;
 /// A request larger than this should not go by UDP (RFC 3261 section 18.1.1).
-const UDP_SAFE: usize = 1300;
+pub(crate) const UDP_SAFE: usize = 1300;
 /// What a datagram holds over IPv4.
-const DATAGRAM: usize = 65_507;
+pub(crate) const DATAGRAM: usize = 65_507;
 /// What the head of a message has beside the values of its dialog: never less than it really is.
 const HEAD: usize = 260;
 

@@ -152,7 +152,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let hidden = call.leg.hidden;
+        let hidden = call.is_hidden();
         let Some(setup) = call.leg.bundle.as_ref().and_then(|bundle| bundle.setup(hidden)) else {
             return;
         };

@@ -209,6 +209,10 @@ pub(crate) enum Moderation {
     Mute {
         participants: Vec<Uuid>,
     },
+    /// An extension of ours: a caller cannot unmute itself.
+    Unmute {
+        participants: Vec<Uuid>,
+    },
 }
 
 /// Namespace `livekit`: only what is about being heard.

@@ -61,11 +61,11 @@ impl Engine {
         let Some(subject) = room.participants.get_mut(&target).filter(|target| target.is_in()) else {
             return refuse(self, "nothing_to_do");
         };
-        if subject.owner {
-            return refuse(self, "target_is_room_owner");
-        }
         if subject.is_moderator() == grant {
             return refuse(self, "nothing_to_do");
+        }
+        if subject.owner {
+            return refuse(self, "target_is_room_owner");
         }
         subject.standing = match grant {
             true => Standing::Moderator,
@@ -79,8 +79,8 @@ impl Engine {
         }
         if let Some(call) = leg.and_then(|leg| self.calls.get_mut(leg)) {
             call.role = if grant { Role::Moderator } else { Role::Member };
-            self.roster_changed(id);
         }
+        self.roster_changed(id);
         if let Some(connection) = connection {
             let updated = json!({ "new_role": role });
             self.say_to(connection, |at| event("control", at, "role_updated", updated));

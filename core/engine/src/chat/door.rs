@@ -85,6 +85,13 @@ impl Engine {
                 "a Sec-WebSocket-Protocol header must be there",
             ));
         };
+        if self.is_banned(wish.source, self.wire.now) {
+            return Err((
+                429,
+                "too_many_requests",
+                "too many wrong proofs have come from this address; try again later",
+            ));
+        }
         let offered: Vec<&str> = list.split(',').map(str::trim).collect();
         let known = PROTOCOLS.into_iter().find(|known| offered.contains(known));
         let Some(protocol) = known else {
@@ -103,6 +110,7 @@ impl Engine {
         };
         let now = self.wire.now;
         if ticket.len() != TICKET_LENGTH || !self.chat.tickets.knows(ticket, now) {
+            self.wrong_secret(wish.source);
             return Err((401, "invalid_ticket", "the ticket is unknown, used or too old"));
         }
         if !wish.upgradable {

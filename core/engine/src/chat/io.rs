@@ -48,6 +48,8 @@ pub enum ChatInput {
 pub struct StartRequest {
     /// Comes back with the answer.
     pub request: u64,
+    /// Where it comes from.
+    pub source: IpAddr,
     /// The room's id as it stands in the path.
     pub room: String,
     /// How the caller proves who it is.

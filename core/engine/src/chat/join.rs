@@ -1,17 +1,32 @@
 //! Coming in and going: by the door, through the waiting room, and back.
 
-use cordboard_model::ConferenceId;
+use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict, Role};
+use cordboard_model::{Ask, ConferenceId};
 use serde_json::{Value, json};
 
+use super::Waiting;
 use super::command::Scope;
 use super::config::Keep;
 use super::door::{Speaker, Step};
-use super::frame::event;
+use super::frame::{event, message_sent};
+use super::io::StoredMessage;
 use super::ledger::{Effect, Welcome};
 use super::participant::{Kind, Participant, Presence, Standing, shown_name};
 use super::ticket::RESUMPTION_LIFE;
 use super::uuid::Uuid;
-use crate::engine::Engine;
+use crate::conference::event::Event;
+use crate::config::ChainRule;
+use crate::engine::{Engine, Subject};
+
+/// The longest greeting that a plugin may give, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// A join whose verdict is awaited.
+#[derive(Debug)]
+pub(crate) struct PendingJoin {
+    connection: u64,
+    participant: Participant,
+}
 
 impl Engine {
     /// The first command: come in, or wait.
@@ -26,15 +41,121 @@ impl Engine {
         let Some(participant) = self.arrival(speaker, name) else {
             return;
         };
-        let now = self.wire.now;
+        if self.is_full(speaker.room) {
+            return self.block_join(number);
+        }
+        let conference = self.conferences.get(&speaker.room);
+        if conference.is_some_and(|alive| alive.locked) && !participant.is_moderator() {
+            self.chat_joined("locked");
+            return self.deny_join(number, "the conference is locked");
+        }
+        match self.config.hooks.conference_policy {
+            Some(rule) => self.ask_about_chatter(speaker, participant, rule),
+            None => self.come_in(speaker, participant),
+        }
+    }
+
+    /// The same hook as for callers; nothing was dialled.
+    fn ask_about_chatter(&mut self, speaker: Speaker, participant: Participant, rule: ChainRule) {
+        let (number, conference) = (speaker.connection, self.view(speaker.room));
+        let ticket = self.ticket();
+        let Some(connection) = self.chat.connections.get_mut(&number) else {
+            return;
+        };
+        connection.asking = Some(ticket);
+        let ask = JoinAsk {
+            conference,
+            number: String::new(),
+            user: participant.user.clone(),
+            display_name: participant.name.clone(),
+            transport: connection.transport,
+            role: match participant.is_moderator() {
+                true => Role::Moderator,
+                false => Role::Member,
+            },
+        };
+        let pending = PendingJoin {
+            connection: number,
+            participant,
+        };
+        self.ask(ticket, rule, Ask::Join(ask), Subject::ChatJoin(Box::new(pending)));
+    }
+
+    /// The plugins have spoken about a join.
+    pub(crate) fn chat_join_decided(&mut self, pending: PendingJoin, verdict: JoinVerdict) {
+        let number = pending.connection;
+        let Some(connection) = self.chat.connections.get_mut(&number) else {
+            self.wire.counts.stale_verdicts += 1;
+            return;
+        };
+        connection.asking = None;
+        // Who has gone meanwhile and said nothing more never was there.
+        let gone = matches!(connection.backlog.front(), Some(Waiting::Closed(_)));
+        if let Some(speaker) = self.speaker(number).filter(|_| !gone) {
+            match verdict {
+                JoinVerdict::Admit(admission) => self.admit_chatter(speaker, pending.participant, admission),
+                JoinVerdict::Refuse { reason, .. } => {
+                    self.chat_joined("refused");
+                    self.deny_join(number, &reason);
+                }
+            }
+        }
+        self.work_off(number);
+    }
+
+    /// Comes in as the plugins say. Whether it is heard does not matter: it has no voice.
+    fn admit_chatter(&mut self, speaker: Speaker, mut participant: Participant, admission: Admission) {
+        if let Some(name) = admission.display_name.as_deref().and_then(shown_name) {
+            participant.name = name;
+        }
+        match admission.role {
+            Some(Role::Moderator) => participant.standing = Standing::Moderator,
+            Some(Role::Member) if !participant.owner => {
+                participant.standing = plain_standing(participant.kind);
+            }
+            _ => {}
+        }
+        self.come_in(speaker, participant);
+        let greeting = admission
+            .greeting
+            .filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
+        let joined = self
+            .speaker(speaker.connection)
+            .is_some_and(|now| now.step == Step::Joined);
+        if let Some(content) = greeting.filter(|_| joined) {
+            let id = Uuid::random(self.wire.random_bytes());
+            self.say_to(speaker.connection, |at| {
+                message_sent(&StoredMessage {
+                    id,
+                    source: Uuid(0),
+                    at,
+                    scope: Scope::Global,
+                    content,
+                })
+            });
+        }
+    }
+
+    fn deny_join(&mut self, number: u64, reason: &str) {
+        let why = json!({ "error": "insufficient_permissions", "text": reason });
+        self.say_to(number, |at| event("control", at, "error", why));
+    }
+
+    fn block_join(&mut self, number: u64) {
+        self.chat_joined("full");
+        let blocked = json!({ "reason": "participant_limit_reached" });
+        self.say_to(number, |at| event("control", at, "join_blocked", blocked));
+    }
+
+    /// Into the room, or into the waiting room where there is one.
+    fn come_in(&mut self, speaker: Speaker, participant: Participant) {
+        let (number, now) = (speaker.connection, self.wire.now);
+        if self.is_full(speaker.room) {
+            return self.block_join(number);
+        }
         let Some(room) = self.chat.rooms.get_mut(&speaker.room) else {
             return;
         };
-        if room.occupants() >= room.config.max_participants as usize {
-            self.chat_joined("full");
-            let blocked = json!({ "reason": "participant_limit_reached" });
-            return self.say_to(number, |at| event("control", at, "join_blocked", blocked));
-        }
         if !room.waiting_room || participant.is_moderator() || participant.admitted {
             return self.enter_room(speaker, participant);
         }
@@ -63,15 +184,10 @@ impl Engine {
             return;
         };
         let card = waiting.waiting_card();
-        let connection = match waiting.presence {
-            Presence::Waiting { connection, .. } => connection,
-            _ => return,
-        };
-        self.tell_room(
-            id,
-            [connection].into(),
-            event("moderation", at, message, Value::Null),
-        );
+        if let Presence::Waiting { connection, .. } = waiting.presence {
+            let told = event("moderation", at, message, Value::Null);
+            self.tell_room(id, [connection].into(), told);
+        }
         self.tell_room(id, everyone, event("moderation", at, "joined_waiting_room", card));
     }
 
@@ -81,28 +197,28 @@ impl Engine {
             let why = "not_accepted_or_not_in_waiting_room";
             return self.refuse_command(speaker.connection, "control", why);
         }
-        let now = self.wire.now;
-        let Some(room) = self.chat.rooms.get_mut(&speaker.room) else {
+        if self.is_full(speaker.room) {
+            return self.block_join(speaker.connection);
+        }
+        let Some(room) = self.chat.rooms.get(&speaker.room) else {
             return;
         };
         let Some(participant) = room.participants.get(&speaker.participant).cloned() else {
             return;
         };
-        if room.occupants() >= room.config.max_participants as usize {
-            self.chat_joined("full");
-            let blocked = json!({ "reason": "participant_limit_reached" });
-            return self.say_to(speaker.connection, |at| {
-                event("control", at, "join_blocked", blocked)
-            });
-        }
-        let (at, everyone) = (room.stamp(now), room.everyone());
-        let gone = json!({ "id": speaker.participant });
-        self.tell_room(
-            speaker.room,
-            everyone,
-            event("moderation", at, "left_waiting_room", gone),
-        );
+        self.left_the_waiting_room(speaker.room, speaker.participant);
         self.enter_room(speaker, participant);
+    }
+
+    /// Tells those in the room that somebody does not wait any longer.
+    pub(super) fn left_the_waiting_room(&mut self, id: ConferenceId, who: Uuid) {
+        let now = self.wire.now;
+        let Some(room) = self.chat.rooms.get_mut(&id) else {
+            return;
+        };
+        let (at, everyone) = (room.stamp(now), room.everyone());
+        let gone = json!({ "id": who });
+        self.tell_room(id, everyone, event("moderation", at, "left_waiting_room", gone));
     }
 
     /// Who comes: somebody new, or one who was here before.
@@ -175,6 +291,7 @@ impl Engine {
             self.tell_room(id, to, frame);
         }
         self.enter_ledger(id, Some(write), Effect::Welcome(Box::new(welcome)));
+        self.tell_of_chatter(id, Event::Join, who);
         self.forget_the_gone(id);
         self.chat_joined("joined");
     }
@@ -208,6 +325,9 @@ impl Engine {
         let Some(room) = self.chat.rooms.get_mut(&id) else {
             return;
         };
+        let by_chat = room
+            .present(who)
+            .is_some_and(|leaving| leaving.connection().is_some());
         room.place(who, presence);
         if seat {
             room.reserved = room.reserved.max(now + RESUMPTION_LIFE);
@@ -239,6 +359,9 @@ impl Engine {
         }
         let left = json!({ "id": who, "reason": reason });
         self.tell_room(id, everyone, event("control", at, "left", left));
+        if by_chat {
+            self.tell_of_chatter(id, Event::Leave, who);
+        }
         // A group's history goes with its last member, unless that one may be back in a moment.
         if !seat && self.config.chat.keep == Keep::WhileOccupied {
             for group in abandoned {
@@ -250,7 +373,6 @@ impl Engine {
 
     /// Somebody who waited does so no longer.
     pub(super) fn leave_waiting_room(&mut self, id: ConferenceId, who: Uuid) {
-        let now = self.wire.now;
         let Some(room) = self.chat.rooms.get_mut(&id) else {
             return;
         };
@@ -258,9 +380,7 @@ impl Engine {
         if room.participants.get(&who).is_some_and(|p| p.left.is_none()) {
             room.participants.remove(&who); // never was in the room
         }
-        let (at, everyone) = (room.stamp(now), room.everyone());
-        let gone = json!({ "id": who });
-        self.tell_room(id, everyone, event("moderation", at, "left_waiting_room", gone));
+        self.left_the_waiting_room(id, who);
     }
 
     fn forget_the_gone(&mut self, id: ConferenceId) {

@@ -14,19 +14,20 @@ use crate::conference::copies::{essence, json_text};
 use crate::engine::Engine;
 
 impl Engine {
-    /// A caller is in the conference now.
-    pub(crate) fn chat_leg_joined(&mut self, key: Key, id: ConferenceId) {
-        let Some(call) = self.calls.get(key) else {
-            return;
-        };
+    /// The participant behind a call: who waited by it, or somebody new.
+    fn caller(&mut self, key: Key, id: ConferenceId) -> Option<Participant> {
+        let room = self.chat_room(id)?;
+        let known = room.legs.get(&key).and_then(|who| room.participants.get(who));
+        if let Some(known) = known {
+            return Some(known.clone());
+        }
+        let call = self.calls.get(key)?;
         let (name, user, role) = (call.name.clone(), call.user.clone(), call.role);
         let now = self.wire.now;
         let who = Uuid::random(self.wire.random_bytes());
         let account = self.conference_config(id).map(|config| config.account);
         let groups = account.map(|account| self.groups_of(account, user.as_deref()));
-        let Some(room) = self.chat_room(id) else {
-            return;
-        };
+        let room = self.chat_room(id)?;
         let name = if name.trim().is_empty() {
             "Caller".to_owned()
         } else {
@@ -39,6 +40,28 @@ impl Engine {
         }
         participant.user = user;
         participant.groups = groups.unwrap_or_default();
+        Some(participant)
+    }
+
+    /// A caller has to wait until it is let in.
+    pub(crate) fn chat_leg_waits(&mut self, key: Key, id: ConferenceId) {
+        let (now, caller) = (self.wire.now, self.caller(key, id));
+        if let Some(participant) = caller
+            && let Some(room) = self.chat_room(id)
+        {
+            let who = participant.id;
+            room.admit(participant, Presence::Held(key), now);
+            self.await_admission(id, who, "in_waiting_room");
+        }
+    }
+
+    /// A caller is in the conference now.
+    pub(crate) fn chat_leg_joined(&mut self, key: Key, id: ConferenceId) {
+        let (now, caller) = (self.wire.now, self.caller(key, id));
+        let (Some(participant), Some(room)) = (caller, self.chat_room(id)) else {
+            return;
+        };
+        let who = participant.id;
         room.admit(participant, Presence::Leg(key), now);
         let at = room.stamp(now);
         for (to, frame) in room.about(who, "joined", at) {
@@ -49,9 +72,12 @@ impl Engine {
 
     /// A caller has gone.
     pub(crate) fn chat_leg_left(&mut self, key: Key, id: ConferenceId) {
-        let leg = self.chat.rooms.get(&id).and_then(|room| room.legs.get(&key));
-        if let Some(who) = leg.copied() {
-            self.leave_room(id, who, "quit", false);
+        let room = self.chat.rooms.get(&id);
+        let caller = room.and_then(|room| room.participants.get(room.legs.get(&key)?));
+        match caller.map(|caller| (caller.id, caller.is_in())) {
+            Some((who, true)) => self.leave_room(id, who, "quit", false),
+            Some((who, false)) => self.leave_waiting_room(id, who),
+            None => {}
         }
         self.empty_room(id);
     }
@@ -65,18 +91,22 @@ impl Engine {
         let Some(who) = legs.and_then(|legs| legs.get(&key)).copied() else {
             return;
         };
-        let essence = essence(kind);
-        let text = match essence.as_str() {
-            "text/html" => Some(plain(&String::from_utf8_lossy(body))),
-            text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
-            _ => json_text(kind, body),
-        };
-        let text = cut(text.unwrap_or_default());
+        let text = chat_text(kind, body);
         if !text.is_empty() {
             self.count_chat("accepted");
-            self.post_chat(id, who, Scope::Global, text);
+            self.post_chat(id, who, Scope::Global, text, true);
         }
     }
+}
+
+/// What chat takes of a message that came by SIP; empty if it is nothing for chat.
+pub(super) fn chat_text(kind: &str, body: &[u8]) -> String {
+    let text = match essence(kind).as_str() {
+        "text/html" => Some(plain(&String::from_utf8_lossy(body))),
+        text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
+        _ => json_text(kind, body),
+    };
+    cut(text.unwrap_or_default())
 }
 
 /// The text of a page: its tags taken out, the five named characters put back.

@@ -53,6 +53,7 @@ impl Engine {
             };
             let (connection, leg) = (known.connection(), known.leg());
             if let Some(leg) = leg {
+                self.lift_restriction(leg); // it outlasts one
                 self.mute(leg, true);
             }
             if let Some(connection) = connection {
@@ -61,6 +62,50 @@ impl Engine {
             }
         }
         unknown
+    }
+
+    /// Lets those of the named be heard again who are in the room; gives the others.
+    pub(super) fn unmute_all(&mut self, speaker: Speaker, named: &[Uuid]) -> Vec<Uuid> {
+        let mut unknown = Vec::new();
+        for target in named.iter().collect::<BTreeSet<_>>() {
+            let room = self.chat.rooms.get_mut(&speaker.room);
+            let Some((room, known)) = room.and_then(|room| {
+                let known = room.present(*target)?;
+                let known = (known.connection(), known.leg());
+                Some((room, known))
+            }) else {
+                unknown.push(*target);
+                continue;
+            };
+            if let Some(free) = &mut room.unrestricted {
+                free.insert(*target);
+            }
+            let (connection, leg) = known;
+            if let Some(leg) = leg {
+                self.lift_restriction(leg);
+                self.mute(leg, false);
+            }
+            if let Some(connection) = connection {
+                let by = json!({ "moderator": speaker.participant });
+                self.say_to(connection, |at| event("moderation", at, "unmuted", by));
+            }
+        }
+        unknown
+    }
+
+    /// Notes that a caller is not held back by a restriction; whether it was, and only by that.
+    fn lift_restriction(&mut self, leg: Key) -> bool {
+        let call = self.calls.get_mut(leg);
+        call.is_some_and(|call| std::mem::take(&mut call.seat.restricted))
+    }
+
+    fn restrict(&mut self, leg: Key) {
+        if let Some(call) = self.calls.get_mut(leg)
+            && !call.leg.muted
+        {
+            call.seat.restricted = true;
+            self.mute(leg, true);
+        }
     }
 
     fn restrict_microphones(
@@ -81,10 +126,12 @@ impl Engine {
         let after = held(room);
         let (at, to) = (room.stamp(now), room.everyone());
         for leg in before.iter().filter(|leg| !after.contains(leg)) {
-            self.mute(*leg, false);
+            if self.lift_restriction(*leg) {
+                self.mute(*leg, false);
+            }
         }
         for leg in after {
-            self.mute(leg, true);
+            self.restrict(leg);
         }
         self.tell_room(id, to, event("livekit", at, message, told));
     }
@@ -92,8 +139,9 @@ impl Engine {
     /// Whether a caller who comes in may not speak, for the microphones are restricted.
     pub(super) fn hold_back(&mut self, id: ConferenceId, leg: Key) {
         let room = self.chat.rooms.get(&id);
-        if room.is_some_and(|room| room.unrestricted.is_some()) {
-            self.mute(leg, true);
+        let caller = room.and_then(|room| Some((room, room.participants.get(room.legs.get(&leg)?)?)));
+        if caller.is_some_and(|(room, caller)| room.holds_back(caller)) {
+            self.restrict(leg);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId};
 use serde_json::json;
 
@@ -78,20 +78,17 @@ impl Engine {
             .connections
             .get(&speaker.connection)
             .map_or("ws", |connection| connection.transport);
-        let mut conference = self.view(speaker.room);
-        if let Some(room) = room {
-            conference.name.clone_from(&room.config.name);
-            conference.participants = u32::try_from(room.occupants()).unwrap_or(u32::MAX);
-        }
         MessageAsk {
-            conference: Some(conference),
+            conference: Some(self.view(speaker.room)),
             user: sender.and_then(|sender| sender.user.clone()),
             display_name: sender.map(|sender| sender.name.clone()).unwrap_or_default(),
             transport,
-            content_type: match &pending.scope {
-                Scope::Global => TEXT.into(),
-                scope => format!("{TEXT};scope={}", scope.name()),
+            audience: match &pending.scope {
+                Scope::Global => Audience::Everybody,
+                Scope::Group(name) => Audience::Group(name.clone()),
+                Scope::Private(target) => Audience::One(Some(target.to_string())),
             },
+            content_type: TEXT.into(),
             body: Bytes::copy_from_slice(pending.content.as_bytes()),
         }
     }
@@ -127,7 +124,7 @@ impl Engine {
         match verdict {
             MessageVerdict::Pass => {
                 self.count_chat("accepted");
-                self.post_chat(speaker.room, speaker.participant, scope, content);
+                self.post_chat(speaker.room, speaker.participant, scope, content, false);
             }
             MessageVerdict::Rewrite(new) => {
                 let new = new.body.map(|body| String::from_utf8_lossy(&body).into_owned());
@@ -136,7 +133,7 @@ impl Engine {
                     return self.count_chat("dropped");
                 }
                 self.count_chat("rewritten");
-                self.post_chat(speaker.room, speaker.participant, scope, content);
+                self.post_chat(speaker.room, speaker.participant, scope, content, false);
             }
             // The sender sees what it sees when all is well; nobody else does, and nothing is kept.
             MessageVerdict::Drop => {
@@ -170,8 +167,16 @@ impl Engine {
         });
     }
 
-    /// A message that is accepted: to the store, and from there to those whom it is for.
-    pub(super) fn post_chat(&mut self, id: ConferenceId, source: Uuid, scope: Scope, content: String) {
+    /// A message that is accepted: to the store, and from there to those whom it is for; `relayed`: the calls
+    /// have it already, as it was.
+    pub(super) fn post_chat(
+        &mut self,
+        id: ConferenceId,
+        source: Uuid,
+        scope: Scope,
+        content: String,
+        relayed: bool,
+    ) {
         let now = self.wire.now;
         let message = Uuid::random(self.wire.random_bytes());
         let Some(room) = self.chat.rooms.get_mut(&id) else {
@@ -185,12 +190,9 @@ impl Engine {
         };
         let sender = room.participants.get(&source);
         let name = sender.map(|sender| sender.name.clone()).unwrap_or_default();
-        // What a caller wrote has gone to the other calls already, as it was.
-        let from_a_call = sender.is_some_and(|sender| sender.leg().is_some());
-        let legs = if from_a_call {
-            Vec::new()
-        } else {
-            room.legs_of(hears)
+        let legs = match relayed {
+            true => Vec::new(),
+            false => room.legs_of(hears),
         };
         let to = match &scope {
             Scope::Global => room.everyone(),
@@ -217,7 +219,7 @@ impl Engine {
             legs,
             name,
             accepted: now,
-            count: !from_a_call,
+            count: !relayed,
         };
         if let Some(write) = unknown_author {
             self.keep_chat(id, write);

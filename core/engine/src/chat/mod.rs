@@ -18,6 +18,7 @@ mod leg;
 mod livekit;
 mod message;
 mod moderation;
+mod outside;
 mod participant;
 mod rfc3339;
 mod room;
@@ -34,7 +35,10 @@ use bytes::Bytes;
 use cordboard_model::{AccountId, ConferenceId, Ticket, Time};
 
 pub use command::Scope;
+pub(crate) use join::PendingJoin;
 pub(crate) use message::PendingChat;
+pub(crate) use outside::Outsider;
+pub(crate) use participant::Participant;
 pub use uuid::Uuid;
 
 use self::io::{ChatInput, Departure};
@@ -78,7 +82,7 @@ pub(crate) struct Connection {
     transport: &'static str,
     /// Frames per second: what is left of the allowance, and when it was counted.
     allowance: (f64, Time),
-    /// A message of it whose verdict is awaited.
+    /// Its join, or a message of it, whose verdict is awaited.
     asking: Option<Ticket>,
     /// What came after that message, or too fast.
     backlog: VecDeque<Waiting>,
@@ -144,6 +148,33 @@ impl Engine {
             self.chat.rooms.insert(id, Room::new(config, self.wire.now));
         }
         self.chat.rooms.get_mut(&id)
+    }
+
+    /// How many take part in a conference by a chat connection.
+    pub(crate) fn chatters(&self, id: ConferenceId) -> usize {
+        self.chat.rooms.get(&id).map_or(0, Room::chatters)
+    }
+
+    /// They themselves.
+    pub(crate) fn chatters_of(&self, id: ConferenceId) -> impl Iterator<Item = &Participant> {
+        let room = self.chat.rooms.get(&id);
+        let all = room.into_iter().flat_map(|room| room.participants.values());
+        all.filter(|participant| participant.connection().is_some())
+    }
+
+    /// Somebody who is known in a room.
+    pub(crate) fn chatter(&self, id: ConferenceId, who: Uuid) -> Option<&Participant> {
+        self.chat.rooms.get(&id)?.participants.get(&who)
+    }
+
+    /// Whether all but moderators wait until they are let in.
+    pub(crate) fn is_guarded(&self, id: ConferenceId) -> bool {
+        match self.chat.rooms.get(&id) {
+            Some(room) => room.waiting_room,
+            None => self
+                .conference_config(id)
+                .is_some_and(|config| config.room.waiting_room),
+        }
     }
 
     /// Whether one may write in a conference, as its moderators decided.

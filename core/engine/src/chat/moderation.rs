@@ -31,11 +31,19 @@ impl Engine {
             Moderation::ChangeDisplayName { target, new_name } => self.rename(speaker, target, &new_name),
             Moderation::Mute { participants } => {
                 let unknown = self.mute_all(speaker, &participants, "moderation", "muted");
-                if !unknown.is_empty() {
-                    let why = json!({ "error": "unknown_participants", "participants": unknown });
-                    self.say_to(speaker.connection, |at| event("moderation", at, "error", why));
-                }
+                self.refuse_unknown(speaker, &unknown);
             }
+            Moderation::Unmute { participants } => {
+                let unknown = self.unmute_all(speaker, &participants);
+                self.refuse_unknown(speaker, &unknown);
+            }
+        }
+    }
+
+    fn refuse_unknown(&mut self, speaker: Speaker, unknown: &[Uuid]) {
+        if !unknown.is_empty() {
+            let why = json!({ "error": "unknown_participants", "participants": unknown });
+            self.say_to(speaker.connection, |at| event("moderation", at, "error", why));
         }
     }
 
@@ -60,10 +68,12 @@ impl Engine {
                 self.show_out(id, number, "removed by a moderator");
             }
             Presence::Leg(leg) => {
-                if let Some(room) = self.chat.rooms.get_mut(&id) {
-                    room.legs.remove(&leg);
-                }
                 self.leave_room(id, target, reason, false);
+                self.kick(leg);
+                self.empty_room(id);
+            }
+            Presence::Held(leg) => {
+                self.leave_waiting_room(id, target);
                 self.kick(leg);
                 self.empty_room(id);
             }
@@ -167,8 +177,15 @@ impl Engine {
         let Some(waiting) = room.participants.get_mut(&target) else {
             return;
         };
-        let Presence::Waiting { connection, .. } = waiting.presence else {
-            return;
+        let connection = match waiting.presence {
+            Presence::Waiting { connection, .. } => connection,
+            // A caller has nothing to ask with: it is in.
+            Presence::Held(leg) => {
+                waiting.admitted = true;
+                self.left_the_waiting_room(id, target);
+                return self.admit_caller(leg, id);
+            }
+            _ => return,
         };
         waiting.admitted = true;
         waiting.presence = Presence::Waiting {
@@ -181,20 +198,23 @@ impl Engine {
     fn send_to_waiting_room(&mut self, speaker: Speaker, target: Uuid) {
         let id = speaker.room;
         let known = self.chat.rooms.get(&id).and_then(|room| room.present(target));
-        let Some((owner, connection)) = known.map(|known| (known.owner, known.connection())) else {
+        let Some((owner, presence)) = known.map(|known| (known.owner, known.presence)) else {
             return;
         };
         if owner {
             let why = "cannot_send_room_owner_to_waiting_room";
             return self.refuse_command(speaker.connection, "moderation", why);
         }
-        // A caller has no way to wait: its media is up.
-        let Some(connection) = connection else {
-            return self.refuse_command(speaker.connection, "moderation", "permission_denied");
-        };
-        let presence = Presence::Waiting {
-            connection,
-            accepted: false,
+        let presence = match presence {
+            Presence::Connection(connection) => Presence::Waiting {
+                connection,
+                accepted: false,
+            },
+            Presence::Leg(leg) => {
+                self.send_back(leg, id);
+                Presence::Held(leg)
+            }
+            other => other,
         };
         self.move_out(id, target, presence, "sent_to_waiting_room", false);
         let room = self.chat.rooms.get_mut(&id);
@@ -256,7 +276,7 @@ impl Engine {
         };
         let old_name = std::mem::replace(&mut known.name, new_name.clone());
         let write = known.kept.then(|| known.write(id));
-        let leg = known.leg();
+        let leg = known.presence.call();
         let (at, everyone) = (room.stamp(now), room.everyone());
         if let Some(write) = write {
             let ticket = self.ticket();
@@ -264,8 +284,8 @@ impl Engine {
         }
         if let Some(call) = leg.and_then(|leg| self.calls.get_mut(leg)) {
             call.name.clone_from(&new_name);
-            self.roster_changed(id);
         }
+        self.roster_changed(id);
         let told = json!({
             "target": target,
             "issued_by": speaker.participant,

@@ -76,8 +76,20 @@ pub(crate) enum Presence {
     Leg(Key),
     /// In the waiting room; a moderator may have let it in already.
     Waiting { connection: u64, accepted: bool },
+    /// In the waiting room by a call, which hears nothing and is not heard.
+    Held(Key),
     /// Gone.
     Absent,
+}
+
+impl Presence {
+    /// The call behind it, whether it is in the room or waits.
+    pub(crate) const fn call(self) -> Option<Key> {
+        match self {
+            Self::Leg(leg) | Self::Held(leg) => Some(leg),
+            Self::Connection(_) | Self::Waiting { .. } | Self::Absent => None,
+        }
+    }
 }
 
 /// What a participant has read, conversation by conversation.
@@ -180,7 +192,7 @@ impl Participant {
     }
 
     pub(crate) const fn is_waiting(&self) -> bool {
-        matches!(self.presence, Presence::Waiting { .. })
+        matches!(self.presence, Presence::Waiting { .. } | Presence::Held(_))
     }
 
     /// Whether it takes up the room: it is there, or would like to be.

@@ -88,22 +88,30 @@ impl Room {
         participant.presence = presence;
         participant.joined = now;
         participant.left = None;
-        if let Presence::Leg(leg) = presence {
+        self.leave_place(participant.id);
+        if let Some(leg) = presence.call() {
             self.legs.insert(leg, participant.id);
         }
         self.participants.insert(participant.id, participant);
+    }
+
+    /// Whoever this is: it is not where it was any more.
+    fn leave_place(&mut self, id: Uuid) {
+        if let Some(leg) = self.participants.get(&id).and_then(|known| known.presence.call()) {
+            self.legs.remove(&leg);
+        }
         self.everyone = None;
     }
 
     /// Changes where somebody is.
     pub(crate) fn place(&mut self, id: Uuid, presence: Presence) {
+        self.leave_place(id);
         if let Some(participant) = self.participants.get_mut(&id) {
-            if let Presence::Leg(leg) = participant.presence {
-                self.legs.remove(&leg);
-            }
             participant.presence = presence;
+            if let Some(leg) = presence.call() {
+                self.legs.insert(leg, id);
+            }
         }
-        self.everyone = None;
     }
 
     /// The connections of all who are in the room.
@@ -145,9 +153,16 @@ impl Room {
             .filter(|participant| participant.is_in())
     }
 
-    /// How many are in the room.
-    pub(crate) fn occupants(&self) -> usize {
-        self.participants.values().filter(|p| p.is_in()).count()
+    /// How many are in the room by a chat connection.
+    pub(crate) fn chatters(&self) -> usize {
+        match &self.everyone {
+            Some(everyone) => everyone.len(),
+            None => self
+                .participants
+                .values()
+                .filter_map(Participant::connection)
+                .count(),
+        }
     }
 
     /// Whether nobody is there, nor waits to be.

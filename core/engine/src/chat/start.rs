@@ -48,6 +48,22 @@ const NOT_FOUND: Refusal = Refusal {
     message: "there is no such room, or the invitation is not valid",
 };
 
+const WRONG_TOKEN: Refusal = Refusal {
+    status: 401,
+    code: "unauthorized",
+    message: "this token is nobody's",
+};
+const WRONG_PASSWORD: Refusal = Refusal {
+    status: 401,
+    code: "wrong_room_password",
+    message: "the password of the room is missing or wrong",
+};
+const BANNED: Refusal = Refusal {
+    status: 429,
+    code: "too_many_requests",
+    message: "too many wrong proofs have come from this address; try again later",
+};
+
 impl Refusal {
     fn body(self) -> Bytes {
         if self.code != INVALID_CODE {
@@ -75,6 +91,9 @@ impl Engine {
     }
 
     fn chat_ticket(&mut self, request: &StartRequest) -> Result<Bytes, Refusal> {
+        if self.is_banned(request.source, self.wire.now) {
+            return Err(BANNED);
+        }
         let body = match request.body.trim_ascii() {
             [] => StartBody::default(),
             text => match serde_json::from_slice(text) {
@@ -89,8 +108,23 @@ impl Engine {
             },
         };
         let (room, principal) = match request.proof {
-            Proof::Invitation => (self.invited(request, &body)?, Principal::Guest),
-            Proof::Token(token) => self.proven(request, token)?,
+            Proof::Invitation => match self.invited(request, &body) {
+                Err(refusal) if refusal == WRONG_PASSWORD && body.password.is_some() => {
+                    self.wrong_secret(request.source);
+                    return Err(refusal);
+                }
+                invited => (invited?, Principal::Guest),
+            },
+            Proof::Token(token) => match self.proven(request, token) {
+                Err(refusal) if refusal == WRONG_TOKEN => {
+                    self.wrong_secret(request.source);
+                    return Err(refusal);
+                }
+                proven => {
+                    self.limits.proven(request.source, self.wire.now);
+                    proven?
+                }
+            },
             Proof::NoToken => {
                 return refuse(
                     401,
@@ -177,7 +211,7 @@ impl Engine {
             .iter()
             .find(|user| user.token == Some(token));
         let Some(user) = user else {
-            return refuse(401, "unauthorized", "this token is nobody's");
+            return Err(WRONG_TOKEN);
         };
         let room = self.named_room(&request.room)?;
         let config = self.directory.conference(room);
@@ -212,11 +246,7 @@ impl Engine {
             .and_then(|config| config.room.password);
         let given = body.password.as_deref().map(digest);
         if password.is_some() && given != password {
-            return refuse(
-                401,
-                "wrong_room_password",
-                "the password of the room is missing or wrong",
-            );
+            return Err(WRONG_PASSWORD);
         }
         Ok(room)
     }

@@ -58,7 +58,8 @@ impl Engine {
     fn member(&self, id: ConferenceId, participant: ParticipantId) -> Option<Key> {
         let key = self.legs.get(&LegId(participant.0)).copied()?;
         let conference = self.conferences.get(&id)?;
-        conference.members.contains(&key).then_some(key)
+        let is_there = conference.members.contains(&key) || conference.waiting.contains(&key);
+        is_there.then_some(key)
     }
 
     /// Nobody hears this participant any more, or everybody does again.
@@ -67,9 +68,12 @@ impl Engine {
             return;
         };
         call.leg.muted = muted;
-        let place = call.place;
+        let (place, waits) = (call.place, call.seat.waits);
         self.set_gate(key);
         let Place::Conference(id) = place else { return };
+        if waits {
+            return; // nobody knows it yet
+        }
         if muted {
             self.talk_changed(id, key, false);
         }
@@ -90,16 +94,18 @@ impl Engine {
         }
     }
 
-    fn set_gate(&mut self, key: Key) {
-        let Some(leg) = self.calls.get(key).map(|call| call.leg.clone()) else {
-            return;
-        };
-        let command = MediaCommand::Gate {
-            leg: leg.id,
-            muted: leg.muted,
-            deaf: leg.deaf,
-        };
-        self.media(leg.shard, command);
+    pub(crate) fn set_gate(&mut self, key: Key) {
+        let Some(call) = self.calls.get(key) else { return };
+        let (shard, command) = (
+            call.leg.shard,
+            MediaCommand::Gate {
+                leg: call.leg.id,
+                muted: call.is_muted(),
+                deaf: call.is_deaf(),
+            },
+        );
+        self.describe(key); // nobody sees who waits
+        self.media(shard, command);
     }
 
     /// Puts a participant out.
@@ -121,10 +127,10 @@ impl Engine {
     /// Ends a conference for everybody in it.
     pub(crate) fn end_conference(&mut self, id: ConferenceId) {
         self.tell_all(id, Event::End);
-        let members = self
-            .conferences
-            .get(&id)
-            .map(|conference| conference.members.clone());
+        let members = self.conferences.get(&id).map(|conference| {
+            let all = conference.members.iter().chain(&conference.waiting);
+            all.copied().collect::<Vec<_>>()
+        });
         // Whoever leaves now is not news to the others, who leave too.
         if let Some(conference) = self.conferences.get_mut(&id) {
             conference.ending = true;

@@ -1,5 +1,7 @@
 //! Conference events: what happens in a conference, told to its participants as messages in their calls.
 
+use std::borrow::Cow;
+
 use cordboard_model::hook::conference::Role;
 use cordboard_model::{ConferenceId, Time};
 use serde::Serialize;
@@ -7,6 +9,7 @@ use serde::Serialize;
 use super::copies::Letter;
 use crate::arena::Key;
 use crate::call::Call;
+use crate::chat::{Participant, Uuid};
 use crate::conference::Conference;
 use crate::date::event_time;
 use crate::engine::Engine;
@@ -73,7 +76,7 @@ struct Channel<'a> {
     id: String,
     name: String,
     state: &'static str,
-    protocol_id: &'a str,
+    protocol_id: Cow<'a, str>,
     caller: Caller<'a>,
     creationtime: String,
     language: &'static str,
@@ -114,6 +117,17 @@ impl Engine {
         }
     }
 
+    /// Tells callers that somebody has joined or left by the chat WebSocket.
+    pub(crate) fn tell_of_chatter(&mut self, id: ConferenceId, event: Event, who: Uuid) {
+        if let Some(participant) = self.chatter(id, who)
+            && let Some(conference) = self.telling(id)
+        {
+            let text = document(event, conference, self.wire.now, vec![chat_channel(participant)]);
+            self.tell(id, event, &text, None);
+        }
+        self.roster_changed(id);
+    }
+
     /// Tells everybody what happened to the conference as a whole.
     pub(crate) fn tell_all(&mut self, id: ConferenceId, event: Event) {
         if let Some(conference) = self.telling(id) {
@@ -128,7 +142,8 @@ impl Engine {
             return;
         };
         let members = conference.members.iter().filter_map(|key| self.calls.get(*key));
-        let channels = members.map(|call| channel(Event::Join, call)).collect();
+        let members = members.map(|call| channel(Event::Join, call));
+        let channels = members.chain(self.chatters_of(id).map(chat_channel)).collect();
         let text = render(WELCOME, conference, self.wire.now, channels);
         self.post_event(&[key], &text, id);
     }
@@ -204,7 +219,7 @@ fn channel(event: Event, call: &Call) -> Channel<'_> {
         id: call.channel(),
         name: format!("SIP/{number}-{:08x}", leg.0),
         state: "Up",
-        protocol_id: &call.dialog.call_id,
+        protocol_id: Cow::Borrowed(&call.dialog.call_id),
         caller: Caller {
             name: &call.name,
             number,
@@ -218,6 +233,28 @@ fn channel(event: Event, call: &Call) -> Channel<'_> {
             Event::Talking(false) => Some("off"),
             _ => None,
         },
+    }
+}
+
+/// A participant by the chat WebSocket. It has no call, so what stands for the Call-ID is its id there; and
+/// nobody hears it.
+fn chat_channel(participant: &Participant) -> Channel<'_> {
+    let (id, user) = (participant.id.to_string(), participant.user.as_deref());
+    let number = user.unwrap_or("anonymous").to_owned();
+    Channel {
+        name: format!("Chat/{number}-{}", &id[..8]),
+        state: "Up",
+        protocol_id: Cow::Owned(id.clone()),
+        id,
+        caller: Caller {
+            name: &participant.name,
+            number,
+        },
+        creationtime: event_time(participant.joined),
+        language: "en",
+        admin: participant.is_moderator(),
+        muted: Some(true),
+        talking_status: None,
     }
 }
 

@@ -21,9 +21,16 @@ const ROOM: usize = 30_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Endpoint {
     entity: String,
-    /// Sees and hears as the media says: muted and deaf.
-    muted: bool,
-    deaf: bool,
+    by: By,
+}
+
+/// What an endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum By {
+    /// A call.
+    Call { muted: bool, deaf: bool },
+    /// A connection to the chat WebSocket.
+    Chat,
 }
 
 /// A user who takes part.
@@ -67,6 +74,15 @@ impl Engine {
         let account = self.config.accounts.iter().find(|a| a.id == config.account);
         let realm = account.map_or("", |account| account.realm.as_str());
         let mut users: BTreeMap<String, User> = BTreeMap::new();
+        let mut add = |uri: String, name: &str, moderator: bool, endpoint: Endpoint| {
+            let user = users.entry(uri).or_insert_with(|| User {
+                name: name.to_owned(),
+                moderator: false,
+                endpoints: Vec::new(),
+            });
+            user.moderator |= moderator;
+            user.endpoints.push(endpoint);
+        };
         let members = self.conferences.get(&id).map(|conference| &conference.members);
         for key in members.into_iter().flatten() {
             let Some(call) = self.calls.get(*key) else {
@@ -78,16 +94,23 @@ impl Engine {
             };
             let endpoint = Endpoint {
                 entity: format!("{uri};endpoint={}", key.text()),
-                muted: call.leg.muted,
-                deaf: call.leg.deaf,
+                by: By::Call {
+                    muted: call.leg.muted,
+                    deaf: call.leg.deaf,
+                },
             };
-            let user = users.entry(uri).or_insert_with(|| User {
-                name: call.name.clone(),
-                moderator: false,
-                endpoints: Vec::new(),
-            });
-            user.moderator |= call.role == Role::Moderator;
-            user.endpoints.push(endpoint);
+            add(uri, &call.name, call.role == Role::Moderator, endpoint);
+        }
+        for chatter in self.chatters_of(id) {
+            let uri = match &chatter.user {
+                Some(user) => format!("sip:{user}@{realm}"),
+                None => format!("sip:guest-{}@anonymous.invalid", chatter.id),
+            };
+            let endpoint = Endpoint {
+                entity: format!("{uri};endpoint={}", chatter.id),
+                by: By::Chat,
+            };
+            add(uri, &chatter.name, chatter.is_moderator(), endpoint);
         }
         Some(Info {
             entity,
@@ -198,16 +221,23 @@ impl User {
         }
         let _ = write!(to, "<roles><entry>{role}</entry></roles>");
         for endpoint in &self.endpoints {
-            let audio = match (endpoint.muted, endpoint.deaf) {
-                (false, false) => "sendrecv",
-                (false, true) => "sendonly",
-                (true, false) => "recvonly",
-                (true, true) => "inactive",
+            let (shown, media, status) = match endpoint.by {
+                By::Chat => ("<display-text>Chat</display-text>", "message", "sendrecv"),
+                By::Call { muted, deaf } => (
+                    "",
+                    "audio",
+                    match (muted, deaf) {
+                        (false, false) => "sendrecv",
+                        (false, true) => "sendonly",
+                        (true, false) => "recvonly",
+                        (true, true) => "inactive",
+                    },
+                ),
             };
             let _ = write!(
                 to,
-                "<endpoint entity=\"{}\"><status>connected</status><joining-method>dialed-in</joining-method>\
-                 <media id=\"1\"><type>audio</type><status>{audio}</status></media></endpoint>",
+                "<endpoint entity=\"{}\">{shown}<status>connected</status><joining-method>dialed-in</joining-method>\
+                 <media id=\"1\"><type>{media}</type><status>{status}</status></media></endpoint>",
                 Escaped(&endpoint.entity)
             );
         }
@@ -250,8 +280,10 @@ mod tests {
         let user = |(uri, name): &(&str, &str)| {
             let endpoint = Endpoint {
                 entity: format!("{uri};endpoint=0.1"),
-                muted: false,
-                deaf: false,
+                by: By::Call {
+                    muted: false,
+                    deaf: false,
+                },
             };
             let user = User {
                 name: (*name).into(),

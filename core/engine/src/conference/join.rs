@@ -80,12 +80,29 @@ impl Engine {
         }
     }
 
-    /// The call was answered: it is a participant now.
+    /// The call was answered: it is a participant now, or has to wait until it is let in.
     pub(crate) fn enter(&mut self, key: Key, id: ConferenceId) {
         let Some(conference) = self.conferences.get_mut(&id) else {
             return;
         };
         conference.arriving = conference.arriving.saturating_sub(1);
+        let outcome = if self.has_to_wait(key, id) {
+            self.hold(key, id);
+            "waiting"
+        } else {
+            self.take_in(key, id);
+            "joined"
+        };
+        if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
+            self.joined(outcome, flow);
+        }
+    }
+
+    /// Makes a call a participant, and tells everybody.
+    pub(super) fn take_in(&mut self, key: Key, id: ConferenceId) {
+        let Some(conference) = self.conferences.get_mut(&id) else {
+            return;
+        };
         conference.members.push(key);
         let first = conference.members.len() == 1;
         self.roster_changed(id);
@@ -95,9 +112,6 @@ impl Engine {
         self.tell_about(id, Event::Join, key);
         self.welcome(id, key);
         self.chat_leg_joined(key, id);
-        if let Some(flow) = self.calls.get(key).map(|call| call.dialog.flow) {
-            self.joined("joined", flow);
-        }
     }
 
     /// The call is over, whether it had come in or not.
@@ -106,8 +120,11 @@ impl Engine {
             return;
         };
         let was_in = matches!(call.stage, Stage::Answered | Stage::Up);
-        let tell = was_in && !conference.ending;
-        if was_in {
+        let waited = conference.waiting.contains(&key);
+        let tell = was_in && !waited && !conference.ending;
+        if waited {
+            conference.waiting.retain(|waiting| *waiting != key);
+        } else if was_in {
             conference.members.retain(|member| *member != key);
         } else {
             conference.arriving = conference.arriving.saturating_sub(1);

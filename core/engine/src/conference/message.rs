@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, Ticket, Time};
 
 use crate::arena::Key;
@@ -108,6 +108,9 @@ impl Engine {
         {
             return refused(403, "Chat Is Disabled", "disabled");
         }
+        if call.seat.waits {
+            return refused(403, "You Are In The Waiting Room", "waiting");
+        }
         if call.seat.silenced {
             return refused(403, "You Are Muted In Chat", "silenced");
         }
@@ -138,6 +141,10 @@ impl Engine {
             user: call.user.clone(),
             display_name: sender_name(call, request),
             transport: call.dialog.flow.transport.name(),
+            audience: match call.place {
+                Place::Conference(_) => Audience::Everybody,
+                Place::Bridge(_) => Audience::One(None),
+            },
             content_type: request.header(Name::ContentType).unwrap_or_default().to_owned(),
             body: request.body(),
         }

@@ -11,6 +11,7 @@ pub(crate) mod multipart;
 pub(crate) mod seat;
 pub(crate) mod talking;
 pub(crate) mod video;
+pub(crate) mod waiting;
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub(crate) struct Conference {
     pub(crate) shard: ShardId,
     /// The calls in it, in the order in which they joined.
     pub(crate) members: Vec<Key>,
+    /// The calls that a moderator has not let in yet, or has sent back: they neither hear nor are heard.
+    pub(crate) waiting: Vec<Key>,
     /// Calls that are on their way in.
     pub(crate) arriving: usize,
     /// When the first came.
@@ -45,7 +48,7 @@ pub(crate) struct Conference {
 
 impl Conference {
     pub(crate) fn occupants(&self) -> usize {
-        self.members.len() + self.arriving
+        self.members.len() + self.waiting.len() + self.arriving
     }
 }
 
@@ -62,6 +65,7 @@ impl Engine {
                     mix,
                     shard,
                     members: Vec::new(),
+                    waiting: Vec::new(),
                     arriving: 0,
                     began: self.wire.now,
                     locked: false,
@@ -75,17 +79,25 @@ impl Engine {
         (conference.mix, conference.shard)
     }
 
-    /// What plugins are told about a conference that is alive.
+    /// What plugins are told about a conference: its callers and its chat clients are participants alike.
     pub(crate) fn view(&self, id: ConferenceId) -> ConferenceView {
-        let conference = self.conferences.get(&id);
-        let participants = conference.map_or(0, |conference| conference.members.len());
+        let callers = self.conferences.get(&id).map_or(0, |alive| alive.members.len());
+        let participants = callers + self.chatters(id);
         ConferenceView {
             id,
-            name: conference
-                .map(|conference| conference.config.name.clone())
+            name: self
+                .conference_config(id)
+                .map(|config| config.name.clone())
                 .unwrap_or_default(),
             participants: u32::try_from(participants).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Whether a conference has as many participants as it may have, those on their way in counted.
+    pub(crate) fn is_full(&self, id: ConferenceId) -> bool {
+        let callers = self.conferences.get(&id).map_or(0, Conference::occupants);
+        let most = self.conference_config(id).map(|config| config.max_participants);
+        most.is_some_and(|most| callers + self.chatters(id) >= most as usize)
     }
 
     /// The name of the conference that a call is in.

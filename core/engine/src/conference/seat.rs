@@ -13,6 +13,10 @@ pub(crate) struct Seat {
     pub(crate) json: Option<String>,
     /// May not write.
     pub(crate) silenced: bool,
+    /// Is in the waiting room: neither hears nor is heard, whatever its leg says.
+    pub(crate) waits: bool,
+    /// Is muted only because a moderator has restricted the microphones.
+    pub(crate) restricted: bool,
     /// What the others have been told about its talking.
     pub(crate) talking: bool,
     /// A reliable way to a peer whose dialog is on UDP: for what is too large for a datagram.
@@ -36,6 +40,8 @@ impl Seat {
             began,
             json: None,
             silenced: false,
+            waits: false,
+            restricted: false,
             talking: false,
             stream: Stream::Unknown,
         }

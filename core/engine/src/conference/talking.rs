@@ -32,7 +32,7 @@ impl Engine {
             return;
         };
         let Some(call) = self.calls.get(key) else { return };
-        let (place, on) = (call.place, on && !call.leg.muted);
+        let (place, on) = (call.place, on && !call.is_muted());
         if let Place::Conference(id) = place {
             self.talk_changed(id, key, on);
         }

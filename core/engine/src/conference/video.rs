@@ -29,7 +29,8 @@ impl Engine {
 
     /// Whom a call is to see now.
     pub(crate) fn videos_for(&self, key: Key) -> Vec<Wanted> {
-        let Some(call) = self.calls.get(key).filter(|call| call.leg.bundle.is_some()) else {
+        let shown_to = |call: &&Call| call.leg.bundle.is_some() && !call.seat.waits;
+        let Some(call) = self.calls.get(key).filter(shown_to) else {
             return Vec::new();
         };
         let others = self

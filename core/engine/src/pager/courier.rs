@@ -255,7 +255,7 @@ fn ends(request: &Message, now: Time, age: Duration) -> Option<Time> {
 }
 
 /// The id of a message: the same for a request that comes again after a crash, another for any other.
-fn id_of(message: &PendingPager, to: &str) -> u128 {
+pub(super) fn id_of(message: &PendingPager, to: &str) -> u128 {
     let request = &message.request;
     let mut hash = Sha256::new();
     let from = request.header(Name::From).unwrap_or_default();

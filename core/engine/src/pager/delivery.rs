@@ -1,12 +1,13 @@
 //! Delivering kept messages: one after the other to an address, to all its phones, until one of them takes it.
 
 use bytes::Bytes;
+use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, wish};
 use super::mailbox::Full;
-use super::relay::{Sheet, way};
+use super::relay::{Sheet, TOO_LARGE, way};
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -20,6 +21,18 @@ use crate::sip::uri::Uri;
 /// [`REFUSAL`] times as much as one that says nothing.
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
+
+/// A message of whose fate its sender may want to be told.
+pub(super) struct Notice<'a> {
+    pub(super) kind: &'a str,
+    pub(super) body: &'a [u8],
+    pub(super) id: u128,
+    /// The addressee's address of record.
+    pub(super) to: &'a str,
+    /// The sender's URI.
+    pub(super) from: &'a str,
+    pub(super) accepted: Time,
+}
 
 /// A kept message on its way to the contacts of a user.
 #[derive(Debug)]
@@ -105,8 +118,12 @@ impl Engine {
                 id: Some(message.id),
                 tail: &tail,
             };
+            let mut too_large = 0;
             for contact in &contacts {
-                self.send_page(Owner::Delivery(delivery), way(contact), &sheet);
+                too_large += usize::from(!self.send_page(Owner::Delivery(delivery), way(contact), &sheet));
+            }
+            for _ in 0..too_large {
+                self.delivery_answered(delivery, TOO_LARGE, true);
             }
             return;
         }
@@ -118,14 +135,17 @@ impl Engine {
 
     /// A phone has answered a kept message, or not.
     pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
-        let Some(status) = self.page_status(&outcome) else {
-            return;
-        };
+        if let Some(status) = self.page_status(&outcome) {
+            self.delivery_answered(key, status, matches!(outcome, Outcome::Response(_)));
+        }
+    }
+
+    fn delivery_answered(&mut self, key: Key, status: u16, answered: bool) {
         let Some(delivery) = self.courier.deliveries.get_mut(key) else {
             return;
         };
         delivery.waiting = delivery.waiting.saturating_sub(1);
-        delivery.answered |= matches!(outcome, Outcome::Response(_));
+        delivery.answered |= answered;
         delivery.hopeful |= !is_for_good(status);
         let first = status < 300 && !delivery.delivered;
         delivery.delivered |= first;
@@ -171,31 +191,39 @@ impl Engine {
             self.wire.counts.message("out", "pager", outcome);
         }
         // In this order: a crash in between tells the sender twice rather than never.
-        self.notify_sender(&message, fate);
+        let notice = Notice {
+            kind: content_type(&message),
+            body: &message.body,
+            id: message.id,
+            to: &message.to,
+            from: &message.from,
+            accepted: message.accepted,
+        };
+        self.notify_sender(&notice, fate);
         let ticket = self.ticket();
         let write = StoreWrite::DeleteMessage { id: message.id };
         self.wire.out.push_back(Output::Store { ticket, write });
     }
 
     /// Tells the sender what became of a message, where it asked for that (RFC 5438).
-    fn notify_sender(&mut self, message: &StoredMessage, fate: Fate) {
-        let Some(wish) = wish(content_type(message), &message.body) else {
+    pub(super) fn notify_sender(&mut self, message: &Notice<'_>, fate: Fate) {
+        let Some(wish) = wish(message.kind, message.body) else {
             return;
         };
         let (now, id) = (self.wire.now, notification_id(message.id, fate));
         let recipient = format!("sip:{}", message.to);
-        let uris = (recipient.as_str(), message.from.as_str());
+        let uris = (recipient.as_str(), message.from);
         let Some(notification) = wish.tell(fate, uris, message.accepted, now, id) else {
             return;
         };
-        let sender = Uri::parse(&message.from).ok();
+        let sender = Uri::parse(message.from).ok();
         let sender =
             sender.and_then(|uri| Some(format!("{}@{}", uri.user()?, uri.host.to_ascii_lowercase())));
         let Some(to) = sender.filter(|address| self.place_of(address).is_some()) else {
             return self.wire.counts.message("in", "pager", "unknown_destination");
         };
         let recipient_name = self
-            .place_of(&message.to)
+            .place_of(message.to)
             .map(|place| self.directory.credential(place).display_name.clone());
         let notification = StoredMessage {
             id,
@@ -208,9 +236,28 @@ impl Engine {
             accepted: now,
             expires: now + self.config.mail.age,
         };
-        match self.keep(notification) {
+        match self.keep(notification.clone()) {
             Ok((address, number)) => self.store_kept(address, number, None),
-            Err(Full) => self.wire.counts.message("in", "pager", "mailbox_full"),
+            Err(Full) => {
+                self.wire.counts.message("in", "pager", "mailbox_full");
+                self.send_once(&notification);
+            }
+        }
+    }
+
+    /// What cannot be kept is sent to the phones that are there, and forgotten.
+    fn send_once(&mut self, message: &StoredMessage) {
+        let contacts = self.place_of(&message.to).map(|place| self.contacts_of(place));
+        let sheet = Sheet {
+            name: &message.name,
+            from: &message.from,
+            to: &format!("sip:{}", message.to),
+            hops: HOPS,
+            id: Some(message.id),
+            tail: &tail_of(message),
+        };
+        for contact in contacts.unwrap_or_default() {
+            self.send_page(Owner::Farewell, way(&contact), &sheet);
         }
     }
 

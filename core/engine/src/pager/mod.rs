@@ -8,7 +8,7 @@ mod mailbox;
 mod relay;
 
 use bytes::Bytes;
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
@@ -17,6 +17,7 @@ use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
 use crate::call::incoming::Caller;
+use crate::chat::Outsider;
 use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
 use crate::config::Account;
@@ -110,8 +111,14 @@ impl Engine {
         let kind = request.header(Name::ContentType).unwrap_or_default();
         if let Addressee::Conference(id) = addressee {
             let config = self.conference_config(id);
+            let sender = identity
+                .credential()
+                .map(|place| self.directory.credential(place));
+            let chats = self
+                .own_chatter(id, sender.map(|sender| sender.owner.as_str()))
+                .is_some();
             match config {
-                Some(config) if !config.outside_messages => return Err((403, "not_a_participant")),
+                Some(config) if !config.outside_messages && !chats => return Err((403, "not_a_participant")),
                 Some(config) if !config.chat || !self.chat_is_enabled(id) => return Err((403, "disabled")),
                 _ => {}
             }
@@ -219,6 +226,12 @@ impl Engine {
             user: message.user.clone(),
             display_name: message.name.clone(),
             transport: message.flow.transport.name(),
+            audience: match message.addressee {
+                Addressee::Conference(_) => Audience::Everybody,
+                Addressee::User(_) => {
+                    Audience::One(Some(format!("{}@{}", message.number, message.account.realm)))
+                }
+            },
             content_type: message
                 .request
                 .header(Name::ContentType)
@@ -305,5 +318,11 @@ impl Engine {
         if copies > 0 {
             self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
         }
+        let outsider = Outsider {
+            uri: &message.uri,
+            user: message.user.as_deref(),
+            name: &page.name,
+        };
+        self.chat_from_outside(id, outsider, &page.kind, &page.body);
     }
 }

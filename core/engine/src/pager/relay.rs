@@ -3,13 +3,18 @@
 use bytes::Bytes;
 use cordboard_model::Time;
 
+use super::courier::id_of;
+use super::delivery::Notice;
+use super::imdn::Fate;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::bridge::contact_flow;
+use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
+use crate::config::Listener;
 use crate::engine::Engine;
-use crate::io::{Flow, Output, Packet};
+use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
 use crate::sip::grammar::List;
 use crate::sip::method::Method;
@@ -18,6 +23,11 @@ use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::write::{Short, Writer, default_phrase, quote_display};
 use crate::timer::PATIENCE;
 
+/// What the head of a message has beside its names: never less than it really is.
+const HEAD: usize = 420;
+/// The answer to a message that no way to the phone can carry.
+pub(super) const TOO_LARGE: u16 = 413;
+
 /// A message on its way to the contacts of a user.
 #[derive(Debug)]
 pub(crate) struct Pager {
@@ -25,6 +35,8 @@ pub(crate) struct Pager {
     waiting: usize,
     best: u16,
     sent: Time,
+    /// No datagram holds it.
+    oversize: bool,
 }
 
 /// What the copies of one message have in common.
@@ -61,6 +73,7 @@ impl Engine {
             waiting: contacts.len(),
             best: 0,
             sent: self.wire.now,
+            oversize: tail.len() > DATAGRAM - HEAD,
         });
         let sheet = Sheet {
             name: &name,
@@ -70,18 +83,57 @@ impl Engine {
             id: None,
             tail: &tail,
         };
+        let mut too_large = 0;
         for contact in contacts {
-            self.send_page(Owner::Pager(pager), way(contact), &sheet);
+            too_large += usize::from(!self.send_page(Owner::Pager(pager), way(contact), &sheet));
         }
         self.wire.counts.recipients.record(contacts.len() as f64);
         let waited = self.wire.now.since(accepted).as_secs_f64();
         self.wire.counts.fanout("pager", waited);
         self.wire.out.push_back(Output::Relayed { stamp });
+        for _ in 0..too_large {
+            self.page_answered(pager, TOO_LARGE, false);
+        }
     }
 
-    /// One MESSAGE to one phone. Its tag is new each time: a phone that still knows the former attempt
+    /// The way for a request of this size: what no datagram holds needs a stream, made if there is none (RFC 3261
+    /// section 18.1.1). `None`: there is no way.
+    fn way_for(&mut self, flow: Flow, size: usize) -> Option<Flow> {
+        if flow.transport != Transport::Udp || size <= UDP_SAFE {
+            return Some(flow);
+        }
+        if size <= DATAGRAM {
+            self.wire.counts.message("out", "pager", "large_over_udp");
+            return Some(flow);
+        }
+        let is_tcp = |listener: &Listener| {
+            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
+            listener.transport == Transport::Tcp && (family || listener.address.ip().is_unspecified())
+        };
+        let Some(place) = self.config.listeners.iter().position(is_tcp) else {
+            self.wire.counts.message("out", "pager", "too_large");
+            return None;
+        };
+        Some(Flow {
+            transport: Transport::Tcp,
+            listener: u16::try_from(place).ok()?,
+            connection: 0,
+            ..flow
+        })
+    }
+
+    /// One MESSAGE to one phone; false if it is too large for every way there. Its tag is new each time: a phone that still knows the former attempt
     /// under this Call-ID would otherwise see a loop (RFC 3261 section 8.2.2.2).
-    pub(super) fn send_page(&mut self, owner: Owner, (flow, target, path): Way<'_>, sheet: &Sheet<'_>) {
+    pub(super) fn send_page(
+        &mut self,
+        owner: Owner,
+        (flow, target, path): Way<'_>,
+        sheet: &Sheet<'_>,
+    ) -> bool {
+        let texts = target.len() + path.len() + sheet.name.len() * 2 + sheet.from.len() + sheet.to.len();
+        let Some(flow) = self.way_for(flow, HEAD + texts + sheet.tail.len()) else {
+            return false;
+        };
         let (tag, sent_by) = (self.wire.token(), self.sent_by(flow));
         let call_id = match sheet.id {
             Some(id) => format!("{id:032x}"),
@@ -112,6 +164,7 @@ impl Engine {
                     tail: sheet.tail.clone(),
                 }
             });
+        true
     }
 
     /// A plugin's answer to the sender: it goes back the way the message came.
@@ -153,14 +206,45 @@ impl Engine {
         Some(status)
     }
 
-    /// The sender hears the first acceptance, or the best of the refusals when all are in.
-    pub(crate) fn pager_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
-        let Some(status) = self.page_status(&outcome) else {
+    /// A phone has taken a message: its sender is told, if that was asked for.
+    fn taken_at_once(&mut self, key: Key) {
+        let Some(pager) = self.pagers.get(key) else {
             return;
         };
+        let message = &pager.page.message;
+        let Addressee::User(place) = message.addressee else {
+            return;
+        };
+        let to = self.directory.address_of_record(place);
+        let (kind, body) = (pager.page.kind.clone(), pager.page.body.clone());
+        let (from, accepted, id) = (message.uri.clone(), message.accepted, id_of(message, &to));
+        let notice = Notice {
+            kind: &kind,
+            body: &body,
+            id,
+            to: &to,
+            from: &from,
+            accepted,
+        };
+        self.notify_sender(&notice, Fate::Delivered);
+    }
+
+    /// The sender hears the first acceptance, or the best of the refusals when all are in.
+    pub(crate) fn pager_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
+        if let Some(status) = self.page_status(&outcome) {
+            self.page_answered(key, status, matches!(outcome, Outcome::Silence));
+        }
+    }
+
+    fn page_answered(&mut self, key: Key, status: u16, silent: bool) {
         let now = self.wire.now;
         let Some(pager) = self.pagers.get_mut(key) else {
             return;
+        };
+        let unreachable = silent && now.since(pager.sent) < PATIENCE;
+        let status = match unreachable && pager.oversize {
+            true => TOO_LARGE,
+            false => status,
         };
         pager.waiting = pager.waiting.saturating_sub(1);
         // A challenge means nothing to the sender, and a redirection is not followed.
@@ -169,18 +253,26 @@ impl Engine {
         } else {
             status
         };
+        let taken = status < 300 && (pager.best == 0 || pager.best >= 300);
         if pager.best == 0 || status < pager.best {
             pager.best = status;
         }
-        let (best, waiting, waited) = (pager.best, pager.waiting, now.since(pager.sent));
+        let (best, waiting) = (pager.best, pager.waiting);
+        let waited = now.since(pager.sent);
         if best >= 300 && waiting > 0 {
             return;
         }
+        if taken {
+            self.taken_at_once(key);
+        }
+        let Some(pager) = self.pagers.get_mut(key) else {
+            return;
+        };
         let (transaction, request) = (pager.page.message.transaction, pager.page.message.request.clone());
         if waiting == 0 {
             let pager = self.pagers.remove(key);
             // No phone was there after all: there was no way to the only one that was known.
-            let nobody = best == 408 && matches!(outcome, Outcome::Silence) && waited < PATIENCE;
+            let nobody = best == 408 && unreachable;
             if let Some(Pager { page, .. }) = pager.filter(|_| nobody)
                 && let Addressee::User(place) = page.message.addressee
             {

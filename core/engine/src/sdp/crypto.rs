@@ -18,10 +18,10 @@ pub(super) struct Crypto<'a> {
     pub(super) key: SrtpKey,
 }
 
-/// The first line of a stream that we can use, in the order of whoever wrote it.
-pub(super) fn usable<'a>(media: &Media<'a>) -> Option<Crypto<'a>> {
+/// The lines of a stream that we can use, in the order of whoever wrote them.
+pub(super) fn usable<'a>(media: &Media<'a>) -> impl Iterator<Item = Crypto<'a>> {
     let lines = media.attributes.iter().filter(|line| line.name == "crypto");
-    lines.filter_map(|line| read(line.value)).next()
+    lines.filter_map(|line| read(line.value))
 }
 
 /// `tag suite inline:key|lifetime`. Several keys, key identifiers (MKI) and session parameters that must be

@@ -24,16 +24,20 @@ pub struct Capabilities {
     pub packet_ms: u8,
     /// Which way media may flow, seen from us.
     pub direction: Direction,
+    /// Whether our first offer names keys for SRTP, which the peer may take or leave (RFC 8643): where nobody on the
+    /// way can read them.
+    pub secure: bool,
 }
 
 impl Default for Capabilities {
-    /// Every codec and telephone events, 20 ms, both ways.
+    /// Every codec and telephone events, 20 ms, both ways, no keys.
     fn default() -> Self {
         Self {
             codecs: Codec::ALL.to_vec(),
             telephone_event: true,
             packet_ms: 20,
             direction: Direction::BOTH,
+            secure: false,
         }
     }
 }
@@ -98,7 +102,7 @@ impl Origin {
 /// Whether we can use this stream: audio with a port, plain or with a key of ours to be answered by.
 pub(super) fn is_usable(media: &Media<'_>) -> bool {
     let known = matches!(media.protocol, "RTP/AVP" | "RTP/AVPF")
-        || is_secure(media) && crypto::usable(media).is_some();
+        || is_secure(media) && crypto::usable(media).next().is_some();
     media.kind == "audio" && media.port != 0 && known
 }
 

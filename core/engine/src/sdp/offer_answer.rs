@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Srtp, SrtpKey, SrtpSuite};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Srtp, SrtpSuite};
 
 use super::crypto::{self, Crypto};
 use super::negotiate::{
@@ -38,8 +38,8 @@ struct Used<'a> {
     at: usize,
     format: &'a AudioFormat,
     direction: Direction,
-    /// Tag, suite and our key, where the stream is SRTP.
-    crypto: Option<(&'a str, SrtpSuite, SrtpKey)>,
+    /// Our keys, where the stream is or may become SRTP.
+    crypto: Vec<Crypto<'a>>,
 }
 
 /// Answers an offer: the first stream that we can use is taken, every other is refused with port 0.
@@ -80,10 +80,13 @@ pub fn answer(
         .find_map(|(at, media, address)| Some((at, media, address, common(media, ours)?)))
         .ok_or(not_acceptable("sdp_no_codec"))?;
     let direction = mirrored(offer, media, ours.direction);
-    let theirs = secured(media);
-    let crypto = theirs
-        .as_ref()
-        .map(|theirs| (theirs.tag, theirs.suite, origin.key(theirs.suite)));
+    // Keys in an offer of plain RTP are an offer of SRTP, too (RFC 8643).
+    let theirs = crypto::usable(media).next();
+    let crypto = theirs.iter().map(|theirs| Crypto {
+        key: origin.key(theirs.suite),
+        ..theirs.clone()
+    });
+    let crypto = crypto.collect();
     let srtp = theirs.as_ref().map(|theirs| Srtp {
         send: (theirs.suite, origin.key(theirs.suite)),
         receive: (theirs.suite, theirs.key.clone()),
@@ -111,11 +114,6 @@ pub fn answer(
     })
 }
 
-/// The key of a stream that is SRTP.
-fn secured<'a>(media: &Media<'a>) -> Option<Crypto<'a>> {
-    crypto::usable(media).filter(|_| is_secure(media))
-}
-
 /// Whether a later offer has audio, all of it with port 0.
 fn is_turned_off(offer: &Session<'_>, origin: &Origin) -> bool {
     let mut audio = offer
@@ -138,16 +136,19 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
         Some((last, used.or_else(audio)?))
     });
 
+    let keys: Vec<Crypto<'_>> = match ours.secure {
+        true => own_keys(origin),
+        false => Vec::new(),
+    };
     origin.say(|id, version| match before {
         Some((last, at)) => {
             let mut text = head(id, version, local, last.time);
             let format = offered(ours, last.media.get(at));
-            let before = last.media.get(at).and_then(secured);
             let used = Used {
                 at,
                 format: &format,
                 direction: ours.direction,
-                crypto: before.map(|before| (before.tag, before.suite, before.key)),
+                crypto: last.media.get(at).into_iter().flat_map(crypto::usable).collect(),
             };
             streams(&mut text, local.port(), &last.media, Some(&used));
             text
@@ -160,11 +161,22 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
                 local.port(),
                 &offered(ours, None),
                 ours.direction,
-                None,
+                &keys,
             );
             text
         }
     })
+}
+
+/// A key of ours for each suite.
+fn own_keys(origin: &Origin) -> Vec<Crypto<'static>> {
+    let tagged = ["1", "2"].into_iter().zip(SrtpSuite::ALL);
+    let keys = tagged.map(|(tag, suite)| Crypto {
+        tag,
+        suite,
+        key: origin.key(suite),
+    });
+    keys.collect()
 }
 
 /// What an answer to our offer has settled.
@@ -200,14 +212,20 @@ pub fn accept_answer(
         }
     }
     let direction = mirrored(answer, media, offer.direction(sent));
-    let srtp = match (secured(sent), secured(media)) {
-        (None, None) => None,
-        (Some(ours), Some(theirs)) if ours.suite == theirs.suite => Some(Srtp {
+    let theirs = crypto::usable(media).next();
+    let srtp = theirs.and_then(|theirs| {
+        let mut offered = crypto::usable(sent);
+        let ours = offered.find(|ours| (ours.tag, ours.suite) == (theirs.tag, theirs.suite))?;
+        Some(Srtp {
             send: (ours.suite, ours.key),
             receive: (theirs.suite, theirs.key),
-        }),
-        _ => return Err(not_acceptable("sdp_keys")),
-    };
+        })
+    });
+    // Keys that were offered with plain RTP may be left aside.
+    if srtp.is_none() && (is_secure(sent) || is_secure(media)) {
+        return Err(not_acceptable("sdp_keys"));
+    }
+
     Ok(AudioSetup {
         remote: SocketAddr::new(address, media.port),
         format,
@@ -227,11 +245,14 @@ fn streams(text: &mut String, port: u16, lines: &[Media<'_>], used: Option<&Used
     for (at, media) in lines.iter().enumerate() {
         match used.filter(|used| used.at == at) {
             Some(used) => {
-                let key = used
-                    .crypto
-                    .as_ref()
-                    .map(|(tag, suite, key)| crypto::line(tag, *suite, key));
-                stream(text, media.protocol, port, used.format, used.direction, key);
+                stream(
+                    text,
+                    media.protocol,
+                    port,
+                    used.format,
+                    used.direction,
+                    &used.crypto,
+                );
             }
             None => refused(text, media),
         }
@@ -248,7 +269,7 @@ pub(super) fn stream(
     port: u16,
     format: &AudioFormat,
     direction: Direction,
-    key: Option<String>,
+    keys: &[Crypto<'_>],
 ) {
     let numbers = format
         .receive
@@ -280,7 +301,9 @@ pub(super) fn stream(
             "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n"
         );
     }
-    text.push_str(&key.unwrap_or_default());
+    for Crypto { tag, suite, key } in keys {
+        text.push_str(&crypto::line(tag, *suite, key));
+    }
     let _ = write!(
         text,
         "a=ptime:{}\r\na={}\r\n",

@@ -51,7 +51,7 @@ pub(crate) fn used(engine: &Engine, component: &Component) -> Result<Vec<Grant>,
     for (import, _) in kind.imports(engine) {
         match v1::power(import) {
             Some(Some(grant)) => used.push(grant),
-            // Only shapes, no function.
+            // Nothing to grant.
             Some(None) => {}
             None => return Err(import.to_owned()),
         }

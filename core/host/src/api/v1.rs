@@ -9,11 +9,11 @@ mod bindings {
     });
 }
 
-use bindings::cordboard::plugin::{config, kv, log, time, types};
+use bindings::cordboard::plugin::{audience, config, kv, log, time, types};
 use bindings::exports::cordboard::plugin::{call_router, conference_policy, lifecycle, message_filter};
 use cordboard_model::Hook;
 use cordboard_model::hook::conference::{Admission, ConferenceView, JoinAsk, JoinVerdict, Role};
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict, Rewrite};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict, Rewrite};
 use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Engine, Store};
@@ -35,15 +35,15 @@ pub(super) fn serves(version: &str) -> bool {
         .is_some_and(|patch| patch.parse::<u32>().is_ok())
 }
 
-/// The power behind an import's name; `Some(None)` for the one that only holds types, `None` for an
-/// import that is not of this interface.
+/// The power behind an import's name; `Some(None)` for those that everybody has (types, and whom a message is
+/// for), `None` for an import that is not of this interface.
 pub(super) fn power(import: &str) -> Option<Option<Grant>> {
     let (interface, version) = import.strip_prefix(PACKAGE)?.split_once('@')?;
     if !serves(version) {
         return None;
     }
     match interface {
-        "types" => Some(None),
+        "types" | "audience" => Some(None),
         name => name.parse().ok().map(Some),
     }
 }
@@ -62,6 +62,7 @@ impl Plugin {
     /// Links the powers and looks for each export by its name.
     pub(super) fn new(engine: &Engine, component: &Component, powers: &[Grant]) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine);
+        audience::add_to_linker::<_, HasSelf<_>>(&mut linker, |powers| powers)?;
         for power in powers {
             match power {
                 Grant::Config => config::add_to_linker::<_, HasSelf<_>>(&mut linker, |powers| powers)?,
@@ -219,6 +220,7 @@ impl Instance for Live {
             content_type: &ask.content_type,
             body: &ask.body,
         };
+        self.store.data_mut().audience.clone_from(&ask.audience);
         let verdict = guest.call_filter(&mut self.store, message)?;
         Ok(match verdict {
             message_filter::MessageVerdict::Pass => MessageVerdict::Pass,
@@ -287,6 +289,16 @@ fn role_in(role: types::Role) -> Role {
 
 impl types::Host for Powers {}
 
+impl audience::Host for Powers {
+    fn current(&mut self) -> audience::Audience {
+        match &self.audience {
+            Audience::Everybody => audience::Audience::Everybody,
+            Audience::Group(name) => audience::Audience::Group(name.clone()),
+            Audience::One(name) => audience::Audience::One(name.clone()),
+        }
+    }
+}
+
 impl config::Host for Powers {
     fn json(&mut self) -> String {
         self.config()
@@ -351,6 +363,7 @@ mod tests {
     fn imports_are_told_apart() {
         assert_eq!(power("cordboard:plugin/kv@0.1.0"), Some(Some(Grant::Kv)));
         assert_eq!(power("cordboard:plugin/types@0.1.7"), Some(None));
+        assert_eq!(power("cordboard:plugin/audience@0.1.0"), Some(None));
         for strange in [
             "cordboard:plugin/kv@0.2.0",
             "cordboard:plugin/disk@0.1.0",

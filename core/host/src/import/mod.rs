@@ -7,6 +7,8 @@ pub(crate) mod time;
 
 use std::sync::Arc;
 
+use cordboard_model::hook::message::Audience;
+
 use crate::limits::{Clock, MemoryMeter};
 use crate::plugin::Plugin;
 
@@ -19,11 +21,14 @@ pub(crate) struct Powers {
     /// Changes to `kv` that are left in this call.
     pub(crate) kv_writes: u32,
     pub(crate) memory: MemoryMeter,
+    /// Whom the message is for that the plugin is asked about.
+    pub(crate) audience: Audience,
 }
 
 impl Powers {
     /// Renews what is counted per call.
     pub(crate) fn begin_call(&mut self) {
         self.kv_writes = kv::WRITES_PER_CALL;
+        self.audience = Audience::Everybody;
     }
 }

@@ -14,7 +14,7 @@ use cordboard_host::{
     Asked, ChainEntry, Counts, Grant, Host, HostConfig, LoadError, Outcome, PluginInfo, PluginSpec, Wasm,
 };
 use cordboard_model::hook::conference::{ConferenceView, JoinAsk, Role};
-use cordboard_model::hook::message::{MessageAsk, MessageVerdict};
+use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::hook::route::RouteAsk;
 use cordboard_model::{Ask, ConferenceId, Hook, OnFailure, Ticket, Verdict};
 
@@ -181,6 +181,7 @@ pub(crate) fn message(user: &str, content_type: &str, text: &str) -> Ask {
         user: Some(user.into()),
         display_name: format!("{user} \"Q\" ☃"),
         transport: "udp",
+        audience: Audience::Everybody,
         content_type: content_type.into(),
         body: text.to_owned().into(),
     })

@@ -9,7 +9,7 @@ use super::peer::Peer;
 use super::rewrite::{Pace, Rewrite};
 use super::subscription::SentTotals;
 use super::{House, Rtc};
-use crate::counts::DropReason;
+use crate::counts::{Counts, DropReason};
 use crate::report::peer_report;
 use crate::rtcp::{self, Block, Cname, Item, Sent};
 
@@ -33,13 +33,8 @@ impl Rtc {
             .audio
             .as_ref()
             .map_or(48_000, |audio| audio.format.codec.clock());
-        let before = leg.reports.peer.map_or(0, |peer| peer.lost);
-        if !leg.reports.receive(bytes, leg.outlet.ssrc, clock, stamp) {
-            return Err(DropReason::Malformed);
-        }
-        let after = leg.reports.peer.map_or(0, |peer| peer.lost);
-        house.counts.peer_lost += u64::from(after.saturating_sub(before));
-        house.counts.control_in += 1;
+        leg.reports
+            .receive(bytes, (leg.outlet.ssrc, clock), stamp, house.counts)?;
         rtcp::read(bytes, |item| self.item(at, &item, stamp, house));
         let counts = &mut house.counts.peers.feedback_in;
         let mut wishes = std::mem::take(&mut self.wishes);
@@ -70,8 +65,7 @@ impl Rtc {
                     (None, None) => return,
                 };
                 let report = peer_report(block, pace.clock, stamp);
-                let before = known.replace(report).map_or(0, |before| before.lost);
-                house.counts.peer_lost += u64::from(report.lost.saturating_sub(before));
+                house.counts.peer_reported(known.replace(report), &report);
             }
             Item::Goodbye { .. } => {}
         }
@@ -223,7 +217,7 @@ impl Rtc {
         }
         for key in &peer.published {
             for layer in &mut self.sources[*key].layers {
-                if let Some(block) = block(layer, now) {
+                if let Some(block) = block(layer, now, house.counts) {
                     rtcp::write(&mut compound, sender, None, Some(block), &cname, false);
                 }
             }
@@ -289,8 +283,10 @@ fn reachable(peer: &Peer, house: &House<'_>) -> bool {
 }
 
 /// What a report says about a layer, if anything came.
-fn block(layer: &mut super::source::Layer, now: Time) -> Option<Block> {
-    let interval = layer.reception.as_mut()?.interval();
+fn block(layer: &mut super::source::Layer, now: Time, counts: &mut Counts) -> Option<Block> {
+    let reception = layer.reception.as_mut()?;
+    counts.reported(reception);
+    let interval = reception.interval();
     let (last_report, delay) = layer.sender.map_or((0, 0), |(middle, came)| {
         (middle, (now.since(came).as_micros() * 65_536 / 1_000_000) as u32)
     });

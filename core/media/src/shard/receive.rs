@@ -94,15 +94,9 @@ impl Shard {
             .audio
             .as_ref()
             .map_or(8000, |audio| audio.format.codec.clock());
-        let before = leg.reports.peer.map_or(0, |peer| peer.lost);
-        if !leg.reports.receive(bytes, leg.outlet.ssrc, clock, stamp) {
-            return Err(DropReason::Malformed);
-        }
+        leg.reports
+            .receive(bytes, (leg.outlet.ssrc, clock), stamp, &mut self.counts)?;
         leg.heard = Some(stamp);
-        let after = leg.reports.peer.map_or(0, |peer| peer.lost);
-        // A peer that counts anew, or counts duplicates off, has lost nothing more.
-        self.counts.peer_lost += u64::from(after.saturating_sub(before));
-        self.counts.control_in += 1;
         Ok(())
     }
 }

@@ -99,6 +99,9 @@ impl Shard {
         let leg = &mut self.legs[key];
         let Some(to) = leg.reports_to() else { return };
         let reception = leg.inlet.as_mut().and_then(|inlet| inlet.reception.as_mut());
+        if let Some(reception) = &reception {
+            self.counts.reported(reception);
+        }
         let mut way = Way {
             leg: leg.id,
             to,

@@ -278,6 +278,9 @@ fn the_peers_report_gives_loss_jitter_and_round_trip() {
     assert!((79..=81).contains(&round_trip), "{round_trip}");
     let counts = world.shard.counts();
     assert_eq!((counts.control_in, counts.peer_lost), (1, 12));
+    assert_eq!((counts.jitter_out.count(), counts.round_trip.count()), (1, 1));
+    assert!((counts.jitter_out.sum() - 0.01).abs() < 1e-6 && (counts.round_trip.sum() - 0.08).abs() < 1e-3);
+    assert!(counts.jitter_in.count() >= 2, "we have reported to both");
 }
 
 #[test]

@@ -16,11 +16,25 @@ pub struct MessageAsk {
     pub display_name: String,
     /// How the sender is connected: `udp`, `tcp`, `tls`, `ws` or `wss`.
     pub transport: &'static str,
-    /// The Content-Type, parameters included. That of a chat message is `text/plain;charset=utf-8`, and
-    /// with `;scope=group` or `;scope=private` behind it where it is not for everybody in the room.
+    /// Whom it is for.
+    pub audience: Audience,
+    /// The Content-Type, parameters included. That of a chat message is `text/plain;charset=utf-8`.
     pub content_type: String,
     /// The body, byte for byte.
     pub body: Bytes,
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody else in the conference.
+    #[default]
+    Everybody,
+    /// The members of a group who are in the conference, by the group's name.
+    Group(String),
+    /// One alone: a participant of the conference by its id (a UUID); of a message between users the address
+    /// that was written to (`user@realm`); the other side, without a name, of a message in a call between users.
+    One(Option<String>),
 }
 
 /// New contents for a message; `None` leaves a thing as it is.

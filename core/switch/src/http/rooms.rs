@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use cordboard_engine::chat::io::Proof;
@@ -13,6 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::route::{JSON, Shared, answer};
+use super::signaling::Peer;
 
 /// The type of refusals, as chat clients know it.
 const REFUSAL: &str = "text/json; charset=utf-8";
@@ -22,6 +23,7 @@ const BODY: usize = 16 << 10;
 /// `POST /v1/rooms/{room_id}/start`
 pub(super) async fn start(
     State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
     Path(room): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -35,7 +37,7 @@ pub(super) async fn start(
         Some(token) => Proof::Token(Sha256::digest(token).into()),
         None => Proof::NoToken,
     };
-    let mut response = ticket(&shared, room, proof, body).await;
+    let mut response = ticket(&shared, peer, room, proof, body).await;
     if response.status() == StatusCode::UNAUTHORIZED {
         let value = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
@@ -46,13 +48,14 @@ pub(super) async fn start(
 /// `POST /v1/rooms/{room_id}/start_invited`
 pub(super) async fn start_invited(
     State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
     Path(room): Path<String>,
     body: Body,
 ) -> Response {
-    ticket(&shared, room, Proof::Invitation, body).await
+    ticket(&shared, peer, room, Proof::Invitation, body).await
 }
 
-async fn ticket(shared: &Shared, room: String, proof: Proof, body: Body) -> Response {
+async fn ticket(shared: &Shared, peer: Peer, room: String, proof: Proof, body: Body) -> Response {
     let time = shared.setup.limits.timeout;
     let Ok(body) = tokio::time::timeout(time, to_bytes(body, BODY)).await else {
         return refuse(408, "timeout", "the body did not come in time");
@@ -60,7 +63,7 @@ async fn ticket(shared: &Shared, room: String, proof: Proof, body: Body) -> Resp
     let Ok(body) = body else {
         return refuse(413, "too_large", "the body is too large, or was broken off");
     };
-    let asked = tokio::time::timeout(time, shared.setup.chat.start(room, proof, body));
+    let asked = tokio::time::timeout(time, shared.setup.chat.start(peer.address, room, proof, body));
     match asked.await {
         Ok(Some((200, body))) => answer(StatusCode::OK, JSON, body),
         Ok(Some((status, body))) => refusal(status, body),

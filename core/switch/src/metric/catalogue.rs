@@ -63,6 +63,8 @@ catalogue! {
     RTP_DROPPED = Counter "cordboard_rtp_dropped_packets_total" ["reason"] "Media packets that came and were not used.";
     RTP_LOST = Counter "cordboard_rtp_lost_packets_total" [] "RTP packets that sequence numbers show as lost on the way here.";
     RTP_PEER_LOST = Counter "cordboard_rtp_peer_lost_packets_total" [] "RTP packets that peers report as lost on the way to them.";
+    RTP_JITTER = Histogram "cordboard_rtp_jitter_seconds" ["direction"] "Interarrival jitter of a stream (RFC 3550), each time that it is reported: by us (in) or by a peer (out).";
+    RTP_ROUND_TRIP = Histogram "cordboard_rtp_round_trip_seconds" [] "Round trips to peers and back, each time that a report of theirs tells one.";
     RTP_SOCKET_ERRORS = Counter "cordboard_rtp_socket_errors_total" ["direction"] "out: packets that the kernel did not take; in: sockets that failed while receiving.";
     RTCP_PACKETS = Counter "cordboard_rtcp_packets_total" ["direction"] "RTCP packets taken from and made for peers.";
     RTCP_FEEDBACK = Counter "cordboard_rtcp_feedback_total" ["kind", "direction"] "RTCP feedback packets of video: in from peers, out to them.";

@@ -126,6 +126,9 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
     to.histogram(&metric::RELAY_LATENCY, &["video"], &all.peers.forward_latency);
     to.histogram(&metric::RELAY_LATENCY, &["audio"], &all.peers.voice_latency);
     to.histogram(&metric::RELAY_LATENCY, &["message"], &snapshot.message_latency);
+    to.histogram(&metric::RTP_JITTER, &["in"], &all.jitter_in);
+    to.histogram(&metric::RTP_JITTER, &["out"], &all.jitter_out);
+    to.histogram(&metric::RTP_ROUND_TRIP, &[], &all.round_trip);
     for (direction, packets, bytes, control, errors) in [
         ("in", all.packets_in, all.bytes_in, all.control_in, receive_errors),
         (

@@ -159,6 +159,22 @@ fn values_and_labels_are_those_of_the_snapshot() {
 }
 
 #[test]
+fn alerts_are_about_metrics_that_there_are() {
+    let alerts = include_str!("../../../../config/alerts.yaml");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = alerts.split(|c| !is_part(c));
+    let named: BTreeSet<&str> = words
+        .filter(|word| word.starts_with("cordboard_") || word.starts_with("process_"))
+        .collect();
+    let known = |word: &&str| {
+        let name = word.strip_suffix("_bucket").unwrap_or(word);
+        ALL.iter().any(|metric| metric.name == name)
+    };
+    let unknown: Vec<_> = named.iter().filter(|word| !known(word)).collect();
+    assert!(unknown.is_empty() && named.len() >= 15, "{unknown:?}");
+}
+
+#[test]
 fn codes_that_peers_invent_share_a_label() {
     let text = text();
     assert!(

@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use cordboard_sdk::{
     Admission, CallRouter, ConferencePolicy, JoinAsk, JoinVerdict, Message, MessageFilter, MessageVerdict,
-    Plugin, Rewrite, RouteAsk, RouteVerdict, kv, log, time,
+    Plugin, Rewrite, RouteAsk, RouteVerdict, audience, kv, log, time,
 };
 
 /// The config.
@@ -117,6 +117,7 @@ impl MessageFilter for Hostile {
                 display_name: Some("a\r\nVia: me".into()),
                 ..Rewrite::default()
             }),
+            "audience" => MessageVerdict::reply(format!("{:?}", audience::current())),
             "huge" => MessageVerdict::with_body(vec![b'x'; 10 << 20]),
             "large" => MessageVerdict::with_body(vec![b'x'; 300 << 10]),
             "asked" => MessageVerdict::reply(self.asked.to_string()),

@@ -364,13 +364,47 @@ fn the_first_crypto_line_that_we_can_use_is_answered_with_a_key_of_ours() {
     assert_eq!(srtp.receive.0, SrtpSuite::AesCm128HmacSha1_80);
     assert_eq!(srtp.receive.1.key(), b"YS___semctl () {");
     assert_eq!(srtp.send.1.key(), [5; 16]);
-    // Without one there is no stream; and plain streams have no keys.
+    // Without one there is no stream.
     assert_eq!(answer_to(&secure("")).unwrap_err().reason, "sdp_no_audio");
-    let plain = answer_to(&format!(
-        "m=audio 9 RTP/AVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}\r\n"
-    ))
-    .unwrap();
-    assert!(!plain.answer_text.contains("crypto") && plain.audio.unwrap().srtp.is_none());
+}
+
+#[test]
+fn keys_with_plain_rtp_may_be_taken_or_left_aside() {
+    let key = |tag| format!("a=crypto:{tag} AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}\r\n");
+    let theirs = answer_to(&format!("m=audio 9 RTP/AVP 0\r\n{}", key(1))).unwrap();
+    assert!(theirs.answer_text.contains("m=audio 4000 RTP/AVP 0\r\n"));
+    assert!(theirs.answer_text.contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80"));
+    assert!(theirs.audio.unwrap().srtp.is_some());
+
+    let ours = Capabilities {
+        secure: true,
+        ..Capabilities::default()
+    };
+    let mut origin = Origin::new(1, [5; 58]);
+    let text = offer(&ours, local(), &mut origin);
+    assert!(
+        text.contains(" RTP/AVP ") && text.contains("a=crypto:1 AEAD_AES_128_GCM"),
+        "{text}"
+    );
+    let sent = Session::parse(&text).unwrap();
+    let settled = |media: &str| {
+        let answer = format!("{HEAD}{media}");
+        accept_answer(&sent, &Session::parse(&answer).unwrap(), &ours).map(|audio| audio.srtp)
+    };
+    assert_eq!(settled("m=audio 9 RTP/AVP 0\r\n"), Ok(None));
+    let taken = settled(&format!("m=audio 9 RTP/AVP 0\r\n{}", key(2)))
+        .unwrap()
+        .unwrap();
+    assert_eq!(taken.send.0, SrtpSuite::AesCm128HmacSha1_80);
+    assert_eq!(taken.send.1.key(), [5; 16]);
+    assert_eq!(
+        settled(&format!("m=audio 9 RTP/AVP 0\r\n{}", key(1))),
+        Ok(None),
+        "no such line of ours"
+    );
+    assert!(settled(&format!("m=audio 9 RTP/SAVP 0\r\n{}", key(1))).is_err());
+    // What was offered is offered again, with the same keys.
+    assert_eq!(offer(&ours, local(), &mut origin), text);
 }
 
 #[test]

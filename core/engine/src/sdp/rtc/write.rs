@@ -46,14 +46,14 @@ pub(super) fn description(bundle: &Bundle, lines: &[Line], setup: &str, id: u64,
             Content::Audio(Audio {
                 format, direction, ..
             }) => {
-                stream(&mut text, &line.protocol, port, format, *direction, None);
+                stream(&mut text, &line.protocol, port, format, *direction, &[]);
             }
             Content::Voice(voice) => {
                 let direction = Direction {
                     send: !voice.held || offering,
                     receive: false,
                 };
-                stream(&mut text, &line.protocol, port, &voice.format, direction, None);
+                stream(&mut text, &line.protocol, port, &voice.format, direction, &[]);
             }
             Content::Camera(Camera { formats, .. }) | Content::Slot(Slot { formats, .. }) => {
                 let _ = write!(text, "m=video {port} {}", line.protocol);

@@ -1,0 +1,130 @@
+//! Messages between users that are delivered at once: who is told of it, and which way large ones go.
+
+use cordboard_engine::io::{Input, Transport};
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+
+use crate::phone::Phone;
+use crate::world::World;
+
+const CPIM: &str = "Content-Type: message/cpim\r\n";
+const TEXT: &str = "Content-Type: text/plain\r\n";
+
+fn cpim(wanted: &str) -> String {
+    format!(
+        "From: <sip:alice@lab.test>\r\nTo: <sip:bob@lab.test>\r\nDateTime: 2027-01-15T08:00:00Z\r\n\
+         NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: m1\r\nimdn.Disposition-Notification: {wanted}\r\n\r\n\
+         Content-Type: text/plain\r\n\r\nhello"
+    )
+}
+
+/// Sends a message to bob, lets him answer, and gives what the sender is answered.
+fn page(world: &mut World, alice: &mut Phone, bob: &mut Phone, body: &str, status: u16) -> Message {
+    alice.request(world, "MESSAGE", "sip:bob@lab.test", CPIM, body.as_bytes());
+    let message = bob.gets(world, "MESSAGE", false);
+    bob.respond(world, &message, status, "", "");
+    alice.listen(world);
+    let answer = alice
+        .inbox
+        .iter()
+        .position(|delivery| !delivery.message.is_request());
+    alice.inbox.remove(answer.expect("an answer")).message
+}
+
+#[test]
+fn delivery_at_once_is_notified_too_where_it_was_asked_for() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    alice.register(&mut world, 600);
+    bob.register(&mut world, 600);
+    let answer = page(&mut world, &mut alice, &mut bob, &cpim("positive-delivery"), 200);
+    assert_eq!(answer.status(), 200);
+    let told = alice.gets(&mut world, "MESSAGE", true);
+    let text = String::from_utf8_lossy(told.body_slice()).into_owned();
+    assert!(
+        text.contains("<message-id>m1</message-id>") && text.contains("<delivered/>"),
+        "{text}"
+    );
+    assert!(told.header(Name::From).unwrap().contains("<sip:bob@lab.test>"));
+    alice.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    // Neither without the wish nor without the delivery: the sender's answer says that it failed.
+    for (wanted, status) in [("negative-delivery", 200), ("positive-delivery", 486)] {
+        let answer = page(&mut world, &mut alice, &mut bob, &cpim(wanted), status);
+        assert_eq!(answer.status(), status);
+        alice.has_nothing(&mut world);
+    }
+}
+
+#[test]
+fn without_a_mailbox_the_notification_goes_out_once() {
+    let mut world = World::with(|config| config.mail.count = 0);
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    alice.register(&mut world, 600);
+    bob.register(&mut world, 600);
+    page(&mut world, &mut alice, &mut bob, &cpim("positive-delivery"), 200);
+    let told = alice.gets(&mut world, "MESSAGE", true);
+    assert!(String::from_utf8_lossy(told.body_slice()).contains("<delivered/>"));
+}
+
+/// Alice, who writes what no datagram holds over a connection, and bob on UDP.
+fn huge() -> (World, Phone, Phone, Vec<u8>) {
+    let mut world = World::with(|config| config.max_message = 1 << 20);
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    let mut bob = Phone::new("bob", 2);
+    alice.register(&mut world, 600);
+    bob.register(&mut world, 600);
+    (world, alice, bob, vec![b'x'; 65_600])
+}
+
+#[test]
+fn what_fits_into_no_datagram_goes_by_a_new_connection() {
+    let (mut world, mut alice, mut bob, body) = huge();
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &body);
+    bob.listen(&mut world);
+    let flow = bob.inbox[0].flow;
+    assert_eq!(
+        (flow.transport, flow.connection, flow.peer),
+        (Transport::Tcp, 0, bob.flow.peer)
+    );
+    let message = bob.gets(&mut world, "MESSAGE", false);
+    assert!(message.header(Name::Via).unwrap().starts_with("SIP/2.0/TCP "));
+    assert_eq!(message.body_slice(), body);
+    bob.flow = flow;
+    bob.respond(&mut world, &message, 200, "", "");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+}
+
+#[test]
+fn where_no_connection_can_be_made_the_sender_is_told_413() {
+    let (mut world, mut alice, mut bob, body) = huge();
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &body);
+    bob.listen(&mut world);
+    let flow = bob.inbox.remove(0).flow;
+    world.handle(Input::Unreachable { flow });
+    assert_eq!(alice.final_response(&mut world).status(), 413);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
+fn a_switch_without_tcp_refuses_it_at_once() {
+    let mut world = World::with(|config| {
+        config.max_message = 1 << 20;
+        config.listeners[1].transport = Transport::Wss;
+    });
+    let mut alice = Phone::new("alice", 1).over(Transport::Ws, 5);
+    let mut bob = Phone::new("bob", 2);
+    alice.register(&mut world, 600);
+    bob.register(&mut world, 600);
+    let body = vec![b'x'; 65_600];
+    let answer = alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &body);
+    assert_eq!(answer.status(), 413);
+    assert_eq!(world.engine.counts().messages[&("out", "pager", "too_large")], 1);
+    let large = vec![b'x'; 1400];
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+    assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), large);
+    assert_eq!(
+        world.engine.counts().messages[&("out", "pager", "large_over_udp")],
+        1
+    );
+}

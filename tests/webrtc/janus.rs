@@ -1,0 +1,1 @@
+//! Janus, for comparison, where it is installed (Debian: `apt-get install janus`).
