@@ -36,6 +36,7 @@ pub struct Lab {
     further: String,
     video: bool,
     forward_audio: bool,
+    events: bool,
 }
 
 impl Lab {
@@ -126,6 +127,13 @@ impl Lab {
         self
     }
 
+    /// Participants of the conference are told what happens in it.
+    #[must_use]
+    pub const fn events(mut self) -> Self {
+        self.events = true;
+        self
+    }
+
     /// Further TOML at the end of the file.
     #[must_use]
     pub fn also(mut self, toml: &str) -> Self {
@@ -185,6 +193,9 @@ impl Lab {
         );
         if self.video {
             text.push_str("video = \"sfu\"\n");
+        }
+        if self.events {
+            text.push_str("send_events = true\n");
         }
         if self.forward_audio {
             text.push_str("audio = \"forward\"\n");

@@ -212,3 +212,63 @@ fn four_browsers_hear_each_other_on_lines_of_their_own_where_audio_is_forwarded(
     chromium.call(&switch, participant(1, Library::JsSip));
     all_hear(&mut chromium, &[0, 1, 2, 3]);
 }
+
+/// Each offers anew and is seen and heard as before.
+fn restarts(chromium: &mut Chromium, page: &str) {
+    let fragments = |way: &serde_json::Value| [way["ours"].clone(), way["theirs"].clone()];
+    let before = fragments(&chromium.run(page, "way()"));
+    chromium.run(page, "renegotiate({ iceRestart: true })");
+    chromium.until(page, "way()", |way| {
+        let now = fragments(way);
+        now[0] != before[0] && now[1] != before[1] && way["ice"] == "connected"
+    });
+}
+
+#[test]
+fn ice_restarts_and_microphones_that_come_and_go_leave_the_rest_alone() {
+    let _turn = turn();
+    let switch = lab();
+    let mut chromium = Chromium::start();
+    for (place, library) in [Library::JsSip, Library::SipJs].into_iter().enumerate() {
+        chromium.join(&switch, participant(place, library));
+    }
+    all_meet(&mut chromium, &[0, 1]);
+    for page in ["alice", "bob"] {
+        restarts(&mut chromium, page);
+        all_meet(&mut chromium, &[0, 1]);
+    }
+    for (page, other) in [("alice", "bob"), ("bob", "alice")] {
+        let own = TONES.iter().find(|(name, _)| *name == page).unwrap().1;
+        chromium.run(page, "microphone(false)");
+        chromium.hears(other, &[], &[own]);
+        chromium.sees(other, 1);
+        chromium.sees(page, 1);
+        chromium.run(page, "microphone(true)");
+        all_meet(&mut chromium, &[0, 1]);
+    }
+}
+
+#[test]
+fn pages_written_for_asterisk_name_every_view() {
+    let _turn = turn();
+    let switch = Lab::new().secure().video().events().start();
+    let mut chromium = Chromium::start();
+    let libraries = [Library::OldJsSip, Library::JsSip, Library::SipJs];
+    for (place, library) in libraries.into_iter().enumerate() {
+        chromium.join(&switch, participant(place, library));
+    }
+    let named = |chromium: &mut Chromium, page: &str, names: &[&str]| {
+        chromium.until(page, "names()", |shown| *shown == serde_json::json!(names));
+    };
+    named(&mut chromium, "alice", &["Bob", "Carol"]);
+    named(&mut chromium, "bob", &["Alice", "Carol"]);
+    named(&mut chromium, "carol", &["Alice", "Bob"]);
+    // Another one gets the line of who leaves, and its own name.
+    chromium.run("bob", "leave()");
+    named(&mut chromium, "alice", &["Carol"]);
+    chromium.join(&switch, participant(3, Library::OldJsSip));
+    named(&mut chromium, "alice", &["Carol", "Dave"]);
+    named(&mut chromium, "carol", &["Alice", "Dave"]);
+    named(&mut chromium, "dave", &["Alice", "Carol"]);
+    chromium.sees("alice", 2);
+}

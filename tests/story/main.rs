@@ -20,6 +20,7 @@ mod meeting;
 mod message;
 mod message_ways;
 mod net;
+mod old_page;
 mod pager;
 mod pager_ways;
 mod phone;

@@ -21,10 +21,18 @@ mod stun;
 mod world;
 
 use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 
+use cordboard_model::LegId;
+use cordboard_model::media::peer::{HeaderExtensions, PeerCommand, VoiceLine};
+use cordboard_model::media::{AudioFormat, Codec, MediaCommand};
 use counting::allocations;
+use opus_pure::{Application, OpusEncoder};
 use stream::{nack, vp8};
-use world::{VIDEO_SSRC, World, publish, rtp, subscribe};
+use world::{VIDEO_SSRC, World, audio_line, publish, rtp, subscribe};
+
+/// The allocator counts for the whole process: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
 const SUBSCRIBERS: u64 = 8;
 const PACKETS: u16 = 12_000;
@@ -91,6 +99,7 @@ fn prepare(world: &mut World) -> Vec<Prepared> {
 
 #[test]
 fn a_forwarded_packet_allocates_nothing() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut world = World::new();
     world.join(1, vec![publish("1", vec![(VIDEO_SSRC, None)])]);
     for leg in 2..2 + SUBSCRIBERS {
@@ -120,4 +129,84 @@ fn a_forwarded_packet_allocates_nothing() {
     assert!(counts.peers.recovered > 100, "{:?}", counts.peers);
     assert!(counts.peers.resent[0] > 100, "{:?}", counts.peers.resent);
     assert_eq!(allocated, 0, "allocations for {sent} packets");
+}
+
+/// A browser that hears single speakers.
+fn hear(world: &mut World, leg: u64) {
+    world.join(leg, vec![]);
+    let mut setup = world.setup(leg, vec![]);
+    let mut audio = audio_line(leg);
+    audio.format = AudioFormat {
+        codec: Codec::Opus,
+        payload_type: 111,
+        receive: vec![(111, Codec::Opus)],
+        ..audio.format
+    };
+    setup.audio = Some(audio);
+    let line = |at: u32| VoiceLine {
+        mid: format!("audio-{at}"),
+        payload_type: 111,
+        ssrc: 0xc000 + leg as u32 * 16 + at,
+        extensions: HeaderExtensions::default(),
+    };
+    setup.voices = (0..3).map(line).collect();
+    let setup = Box::new(setup);
+    world.command(MediaCommand::Peer(PeerCommand::Describe {
+        leg: LegId(leg),
+        setup,
+    }));
+}
+
+#[test]
+fn forwarded_audio_allocates_nothing_also_when_speakers_change() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    const TALKERS: u64 = 5;
+    const ROUNDS: u16 = 600;
+    let mut world = World::new();
+    (1..=TALKERS + 3).for_each(|leg| hear(&mut world, leg));
+    world.run(2000);
+    // Each is silent for a fifth of the time, one after the other.
+    let mut encoders: Vec<OpusEncoder> = (0..TALKERS)
+        .map(|_| OpusEncoder::new(48_000, 1, Application::Voip).unwrap())
+        .collect();
+    let mut rounds = Vec::new();
+    for at in 0..ROUNDS {
+        let mut packets = Vec::new();
+        for (leg, encoder) in (1..=TALKERS).zip(&mut encoders) {
+            let silent = u64::from(at / 60) % TALKERS == leg - 1;
+            let wave = |sample: i32| if silent { 0 } else { (sample % 96 - 48) * 100 };
+            let samples: Vec<i16> = (0..960).map(|sample| wave(sample) as i16).collect();
+            let mut payload = vec![0; 1500];
+            let len = encoder.encode_s16(&samples, 960, &mut payload).unwrap();
+            let packet = rtp(111, at, u32::from(at) * 960, leg as u32, &payload[..len]);
+            let browser = world.browser(leg);
+            packets.push((browser.address, browser.protect(&packet)));
+        }
+        rounds.push(packets);
+    }
+    let (mut sent, mut allocated, mut ticks, mut now) = (0, 0, 0, world.now());
+    for (at, packets) in rounds.iter().enumerate() {
+        now = now + std::time::Duration::from_millis(20);
+        let shard = &mut world.shard;
+        let before = allocations();
+        for (source, bytes) in packets {
+            shard.webrtc_packet(*source, bytes, now, now);
+        }
+        let between = allocations();
+        shard.timeout(now);
+        let after = allocations();
+        shard.drain_packets(|_| ());
+        shard.drain_webrtc(|burst| sent += burst.bytes.len().div_ceil(burst.segment));
+        shard.handed_over(now);
+        while shard.poll_event().is_some() {}
+        // Everybody has had every place by then.
+        if at >= usize::from(ROUNDS) * 2 / 3 {
+            allocated += between - before + allocations() - after;
+            ticks += usize::from(after != between);
+        }
+    }
+    assert!(sent > usize::from(ROUNDS) * 20, "{sent}");
+    assert_eq!(allocated, 0, "allocations for {sent} packets");
+    // The library that encodes the mix allocates for itself; of silence one frame of twenty is encoded.
+    assert!(ticks <= usize::from(ROUNDS) / 3 / 20 + 1, "{ticks}");
 }

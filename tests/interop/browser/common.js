@@ -5,6 +5,8 @@ const views = new Map(); // media stream id -> video element, as old pages keep 
 const messages = [];
 const log = [];
 let peer; // the RTCPeerConnection of the call
+let offered = ''; // the last description of the other side
+let spoken; // the stream of the own microphone and camera
 let heard; // the analyser of what is heard
 let sound; // the AudioContext
 
@@ -24,6 +26,7 @@ async function media(hertz, video = true) {
     const camera = await navigator.mediaDevices.getUserMedia({ video: { width: 320, height: 180, frameRate: 10 } });
     camera.getTracks().forEach((track) => stream.addTrack(track));
   }
+  spoken = stream;
   return stream;
 }
 
@@ -139,6 +142,44 @@ async function speakers() {
 // What the page shows: the views of old pages, and whether a picture has come into them.
 function shown() {
   return [...views.values()].map((element) => ({ width: element.videoWidth, height: element.videoHeight }));
+}
+
+// Whom the views show, as pages for Asterisk's conferences know it: the label of the line whose stream it is, and the
+// name of the channel by that id in conference events.
+function names() {
+  const channels = new Map();
+  for (const { type, body } of messages) {
+    if (type !== 'application/x-asterisk-confbridge-event+json') continue;
+    for (const { id, caller } of JSON.parse(body).channels) channels.set(id, caller.name);
+  }
+  const labels = new Map();
+  // As it came: what the browser gives back has no labels.
+  for (const line of offered.split(/^m=/m).slice(1)) {
+    const [, stream] = /^a=msid:(\S+)/m.exec(line) ?? [];
+    const [, label] = /^a=label:(\S+)/m.exec(line) ?? [];
+    if (stream && label) labels.set(stream, label);
+  }
+  return [...views.keys()].map((stream) => channels.get(labels.get(stream)) ?? null).sort();
+}
+
+// The user fragments of both sides, and whether media can flow.
+function way() {
+  const fragment = (description) => /^a=ice-ufrag:(\S+)/m.exec(description?.sdp ?? '')?.[1];
+  return {
+    ours: fragment(peer?.localDescription),
+    theirs: fragment(peer?.remoteDescription),
+    ice: peer?.iceConnectionState,
+  };
+}
+
+// Takes the microphone's line away, or brings it back; the library says so to the other side.
+async function microphone(on) {
+  if (on) {
+    peer.addTrack(spoken.getAudioTracks()[0], spoken);
+  } else {
+    peer.getTransceivers().find((line) => line.sender.track?.kind === 'audio').stop();
+  }
+  await renegotiate({});
 }
 
 function state() {

@@ -25,7 +25,10 @@ async function start({ url, user, name, number, hertz, video }) {
     session = news;
     for (const event of ['progress', 'accepted', 'confirmed', 'reinvite', 'update'])
       news.on(event, () => note(event));
-    for (const event of ['ended', 'failed']) news.on(event, ({ cause, originator: who }) => note(event, who, cause));
+    for (const event of ['ended', 'failed']) news.on(event, ({ cause, originator: who, message }) => note(event, who, cause, message?.getHeader?.('Reason')));
+    news.on('sdp', ({ originator: who, sdp }) => {
+      if (who === 'remote') offered = sdp;
+    });
     news.on('peerconnection', ({ peerconnection }) => watch(peerconnection));
     if (originator === 'remote') {
       news.on('newRTCSession', () => note('called'));
@@ -69,4 +72,13 @@ function leave() {
 function silence(on) {
   if (on) session.mute({ audio: true, video: true });
   else session.unmute({ audio: true, video: true });
+}
+
+// Makes an offer inside the call.
+function renegotiate(offer) {
+  return new Promise((done, failed) => {
+    session.once('peerconnection:setremotedescriptionfailed', failed);
+    session.once('ended', ({ cause, message }) => failed(new Error(`${cause} ${message?.getHeader('Reason')}`)));
+    if (!session.renegotiate({ rtcOfferConstraints: offer }, () => done(true))) failed(new Error('not ready to offer'));
+  });
 }

@@ -2,10 +2,12 @@
 
 let agent;
 let session;
+let constraints;
 
 async function start({ url, user, name, number, hertz, video }) {
   const { Inviter, Registerer, SessionState, UserAgent, Web } = SIP;
   const stream = await media(hertz, video);
+  constraints = { audio: true, video };
   agent = new UserAgent({
     uri: UserAgent.makeURI(`sip:${user}@lab.test`),
     displayName: name,
@@ -19,10 +21,13 @@ async function start({ url, user, name, number, hertz, video }) {
   await new Registerer(agent).register();
   note('registered');
   session = new Inviter(agent, UserAgent.makeURI(`sip:${number}@lab.test`), {
-    sessionDescriptionHandlerOptions: { constraints: { audio: true, video } },
+    sessionDescriptionHandlerOptions: { constraints },
   });
   session.delegate = {
     onSessionDescriptionHandler: (handler) => watch(handler.peerConnection),
+    onInvite: ({ body }) => {
+      offered = body;
+    },
     onMessage: (message) => {
       const { request } = message;
       messages.push({
@@ -49,4 +54,18 @@ async function say(type, body) {
 
 function leave() {
   session.bye();
+}
+
+// Makes an offer inside the call.
+function renegotiate(offer) {
+  return new Promise((done, failed) => {
+    session.invite({
+      // Others than before would let it take microphone and camera once more.
+      sessionDescriptionHandlerOptions: { constraints, offerOptions: offer },
+      requestDelegate: {
+        onAccept: () => done(true),
+        onReject: ({ message }) => failed(new Error(message.statusCode)),
+      },
+    });
+  });
 }

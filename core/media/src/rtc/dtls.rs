@@ -150,6 +150,11 @@ impl Dtls {
         }
     }
 
+    /// Another association with the same roles.
+    pub(crate) fn renewed(&self) -> Self {
+        Self::new(&self.identity, self.client)
+    }
+
     /// The peer can be reached: begins if that is ours to do.
     pub(crate) fn reach(&mut self, now: Time) -> Step {
         if self.begun.replace(self.begun.unwrap_or(now)).is_some() || !self.client {

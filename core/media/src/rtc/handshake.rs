@@ -6,7 +6,7 @@ use cordboard_model::Time;
 use cordboard_model::media::MediaEvent;
 use cordboard_model::media::peer::{PeerEvent, PeerLoss};
 
-use super::dtls::Step;
+use super::dtls::{Dtls, Step};
 use super::guard::Barred;
 use super::stun::{Check, NotACheck, Refusal};
 use super::{House, PeerOutcome, Rtc};
@@ -76,6 +76,10 @@ impl Rtc {
             && let Some(inlet) = &mut house.legs[own].inlet
         {
             inlet.latch.pin(source);
+        }
+        let peer = &mut self.peers[at];
+        if !peer.lost && peer.closed.take().is_some() {
+            peer.dtls = peer.dtls.as_ref().map(Dtls::renewed);
         }
         self.reach(at, house, now);
         Ok(())
@@ -167,7 +171,13 @@ impl Rtc {
         match step {
             Step::None => {}
             Step::Failed => self.lose(at, PeerLoss::Handshake, house),
-            Step::Closed => self.lose(at, PeerLoss::Closed, house),
+            // It is gone, or has thrown its transport away and makes another: Chromium does that when the first line
+            // of the bundle is turned off.
+            Step::Closed => {
+                let peer = &mut self.peers[at];
+                (peer.connected, peer.closed) = (false, Some(self.ticks));
+                house.legs[peer.key].bound = false;
+            }
             Step::Done(fingerprint, keys) => {
                 let peer = &mut self.peers[at];
                 if !peer.fingerprints.contains(&fingerprint) {

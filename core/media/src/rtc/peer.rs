@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) dtls: Option<Dtls>,
     pub(crate) fingerprints: Vec<[u8; 32]>,
     pub(crate) connected: bool,
+    /// The tick in which it closed its association.
+    pub(crate) closed: Option<u64>,
     /// It was reported as lost; nothing is sent any more.
     pub(crate) lost: bool,
     pub(crate) audio: Option<AudioLine>,
@@ -77,6 +79,7 @@ impl Peer {
             dtls: None,
             fingerprints: Vec::new(),
             connected: false,
+            closed: None,
             lost: false,
             audio: None,
             routes: Vec::new(),

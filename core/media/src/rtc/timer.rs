@@ -9,6 +9,8 @@ use super::{House, Rtc};
 pub(super) const REFUSALS: u32 = 5;
 /// Ticks between two reports of arrival times.
 const ARRIVALS: u64 = 5;
+/// Ticks that a peer has to come back with another association after it closed one: a second.
+const REOPEN: u64 = 50;
 /// Ticks between two looks at consent.
 const CONSENT: u64 = 50;
 
@@ -36,6 +38,12 @@ impl Rtc {
             return;
         }
         let peer = &mut self.peers[at];
+        if let Some(closed) = peer.closed {
+            if self.ticks - closed > REOPEN {
+                self.lose(at, PeerLoss::Closed, house);
+            }
+            return;
+        }
         if let Some(dtls) = peer.dtls.as_mut().filter(|dtls| !dtls.is_done()) {
             let step = dtls.timeout(now);
             self.handshake_step(at, step, house);

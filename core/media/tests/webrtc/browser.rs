@@ -45,6 +45,7 @@ pub(crate) struct Browser {
     pub(crate) spoiled: usize,
     pub(crate) endpoint: Endpoint,
     client: Arc<HandshakeConfig>,
+    server: Arc<HandshakeConfig>,
     begun: bool,
     contexts: Option<(Context, Context)>,
     provider: Arc<AwsLcRsProvider>,
@@ -68,7 +69,7 @@ impl Browser {
         let server = Arc::new(config.clone().build(false, None).unwrap());
         let client = Arc::new(config.build(true, None).unwrap());
         let address = SocketAddr::from(([10, 0, 1, leg as u8], 50_000));
-        let serves = (!is_client).then_some(server);
+        let serves = (!is_client).then(|| Arc::clone(&server));
         Self {
             leg: LegId(leg),
             address,
@@ -89,6 +90,7 @@ impl Browser {
             spoiled: 0,
             endpoint: Endpoint::new(address, TransportProtocol::UDP, serves),
             client,
+            server,
             begun: false,
             contexts: None,
             provider,
@@ -125,6 +127,20 @@ impl Browser {
             let _ = self.endpoint.handle_timeout(SWITCH, now);
         }
         self.flush();
+    }
+
+    /// Ends its association, as a page does that closes its connection.
+    pub(crate) fn closes(&mut self, now: Instant) {
+        self.endpoint.stop(now, SWITCH);
+        self.flush();
+    }
+
+    /// Has another transport with the same certificate.
+    pub(crate) fn renews(&mut self) {
+        let serves = (!self.is_client).then(|| Arc::clone(&self.server));
+        self.endpoint = Endpoint::new(self.address, TransportProtocol::UDP, serves);
+        (self.begun, self.connected, self.contexts) = (false, false, None);
+        (self.next_check, self.checks) = (0, true);
     }
 
     fn flush(&mut self) {

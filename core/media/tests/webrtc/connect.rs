@@ -179,3 +179,34 @@ fn who_talks_is_told_by_what_packets_claim_and_by_how_they_sound() {
         assert_eq!(told, if talks { vec![true, false] } else { vec![] }, "{why}");
     }
 }
+
+#[test]
+fn who_closes_its_association_is_gone_unless_it_comes_back_with_another() {
+    for client in [true, false] {
+        let mut world = World::new();
+        world.join(1, vec![]);
+        world.join_as(Browser::new(2, client, &[GCM]), vec![]);
+        world.run(2000);
+        for _ in 0..2 {
+            let now = world.instant();
+            world.browser(2).checks = false;
+            world.browser(2).closes(now);
+            world.run(300);
+            assert_eq!(world.lost(2), None);
+            world.browser(2).renews();
+            world.run(1500);
+            assert!(world.browser(2).connected, "{client}");
+            let (before, from) = (heard(&mut world, 2), world.ms as u16);
+            talk(&mut world, 1, from, 50);
+            assert!(heard(&mut world, 2) > before + 30, "{client}");
+        }
+        assert_eq!(world.browser(2).spoiled, 0);
+        let now = world.instant();
+        world.browser(2).checks = false;
+        world.browser(2).closes(now);
+        world.run(900);
+        assert_eq!(world.lost(2), None);
+        world.run(300);
+        assert_eq!(world.lost(2), Some(PeerLoss::Closed), "{client}");
+    }
+}

@@ -138,7 +138,7 @@ impl World {
         START + Duration::from_millis(self.ms)
     }
 
-    fn instant(&self) -> Instant {
+    pub(crate) fn instant(&self) -> Instant {
         self.start + Duration::from_millis(self.ms)
     }
 
