@@ -316,3 +316,63 @@ fn ones(bytes: &[u8]) -> u64 {
         .map(|pair| u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0)));
     words.sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame with an IPv4 packet of this protocol and payload.
+    fn frame(protocol: u8, segment: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([8, 0, 0x45, 0]);
+        frame.extend((20 + segment.len() as u16).to_be_bytes());
+        frame.extend([0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(segment);
+        frame
+    }
+
+    #[test]
+    fn tcp_gets_a_sum_that_holds_and_udp_none() {
+        let mut segment: Vec<u8> = (0..41).collect();
+        segment[12] = 0x50;
+        // Short frames are padded on the wire: that is no part of the sum.
+        let mut padded = frame(6, &segment);
+        padded.extend([9, 9, 9]);
+        let summed_frame = summed(padded);
+        let segment = &summed_frame[34..34 + 41];
+        let pseudo = [10, 0, 0, 1, 10, 0, 0, 2, 0, 6, 0, 41];
+        assert_eq!((ones(&pseudo) + ones(segment)) % 0xffff, 0);
+        let datagram = summed(frame(17, &[1; 12]));
+        assert_eq!(datagram[34 + 6..34 + 8], [0, 0]);
+        assert!(is_ip(&datagram) && !is_ip(&[0; 40]));
+        assert_eq!(summed(vec![1; 5]), [1; 5], "what is too short stays as it is");
+    }
+
+    #[test]
+    fn delays_stay_between_their_bounds_and_some_packets_overtake() {
+        let weather = Weather {
+            lost: 0,
+            doubled: 0,
+            overtaking: 20,
+            delay: Duration::from_millis(20),
+            jitter: Duration::from_millis(100),
+        };
+        let begun = Instant::now();
+        let mut way = Way {
+            weather,
+            chance: Chance(1),
+            begun,
+        };
+        let (mut overtook, mut longest) = (0, Duration::ZERO);
+        for ms in 0..5000 {
+            let now = begun + Duration::from_millis(ms);
+            let (at, overtakes) = way.arrival(now);
+            overtook += usize::from(overtakes);
+            let took = at - now;
+            assert!(overtakes || (20..=120).contains(&took.as_millis()), "{took:?}");
+            longest = longest.max(took);
+        }
+        assert!((800..1200).contains(&overtook), "{overtook}");
+        assert!(longest > Duration::from_millis(110), "{longest:?}");
+    }
+}

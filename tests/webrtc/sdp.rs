@@ -228,3 +228,40 @@ fn candidate(value: &str) -> Option<SocketAddr> {
     let port = words.get(5)?.parse().ok()?;
     is_udp.then(|| SocketAddr::new(ip, port))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webrtc::Identity;
+
+    const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\nm=audio 10000 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:secret\r\na=setup:actpass\r\na=mid:0\r\na=candidate:1 1 tcp 9 192.0.2.9 9 typ host tcptype passive\r\n\
+        a=candidate:2 1 udp 9 192.0.2.1 10000 typ host\r\na=rtpmap:111 opus/48000/2\r\na=sendrecv\r\n\
+        m=video 10000 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=recvonly\r\na=rtpmap:96 VP8/90000\r\n\
+        m=video 10000 UDP/TLS/RTP/SAVPF 96\r\na=mid:2\r\na=sendonly\r\na=ssrc:77 cname:x\r\na=ssrc:78 cname:x\r\n";
+
+    #[test]
+    fn an_offer_is_read_and_answered_line_by_line() {
+        let offer = Description::read(OFFER);
+        assert_eq!(offer.videos(), 1);
+        assert_eq!(offer.lines[2].ssrc, Some(77));
+        let remote = offer.remote().expect("it says where it is");
+        assert_eq!(
+            (remote.address, remote.active),
+            ("192.0.2.1:10000".parse().unwrap(), false)
+        );
+        let address = "127.0.0.1".parse().unwrap();
+        let peer = Peer::new(&Identity::new(), address).expect("a socket");
+        for (camera, directions) in [
+            (Some(5), ["sendrecv", "sendonly", "recvonly"]),
+            (None, ["sendrecv", "inactive", "recvonly"]),
+        ] {
+            let part = Part { camera, audio: true };
+            let answer = Description::read(&answer(&offer, &peer, part, "active", 2));
+            let said: Vec<&str> = answer.lines.iter().map(|line| line.direction.as_str()).collect();
+            assert_eq!(said, directions);
+            assert_eq!(answer.lines[1].ssrc, camera);
+            assert!(answer.remote().is_some_and(|remote| remote.active));
+        }
+    }
+}
