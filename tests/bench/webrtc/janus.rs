@@ -1,7 +1,7 @@
 //! Janus, for comparison, where it is installed (Debian: `apt-get install janus`): its videoroom, and a mountpoint of
 //! its streaming plugin, which takes plain RTP; driven by its HTTP interface, as an ICE-lite agent like the switch.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,6 @@ use cordboard_tests::http;
 use cordboard_tests::program::{Program, tail};
 use cordboard_tests::webrtc::{Crowd, Description, Part, sdp};
 use serde_json::{Value, json};
-
-use crate::datagrams::local;
 
 /// The room.
 const ROOM: u64 = 3000;
@@ -51,7 +49,9 @@ impl Janus {
     pub fn start(plugin: &'static str, inlet: u16) -> Option<Self> {
         let address = address()?;
         let folder = tempfile::tempdir().expect("a folder for logs");
-        let port = local(&UdpSocket::bind("127.0.0.1:0").expect("a free port")).port();
+        let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = probe.local_addr().expect("it is bound").port();
+        drop(probe);
         let plugins = [
             "/usr/lib/x86_64-linux-gnu/janus",
             "/usr/lib/aarch64-linux-gnu/janus",
