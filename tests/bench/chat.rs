@@ -138,7 +138,6 @@ struct Arrived {
 
 impl Hall {
     fn switch(server: SocketAddr, epoch: Instant) -> Self {
-        let mut sender = enter(server);
         let listener = || {
             let answer =
                 start_invited(server, ROOM, &json!({ "invite_code": INVITATION })).expect("an answer");
@@ -148,8 +147,8 @@ impl Hall {
             Listener::Chat(Box::new(client))
         };
         let hall = Self::fill(epoch, listener);
-        while sender.next(Duration::from_millis(500)).is_some() {} // the joins
-        hall(Sender::Chat(Box::new(sender)))
+        // Now, for who does not read is cut, and the others take their time to come in.
+        hall(Sender::Chat(Box::new(enter(server))))
     }
 
     fn bare(server: SocketAddr, epoch: Instant) -> Self {
