@@ -4,13 +4,14 @@
 //! The real binary (`$CORDBOARD_BIN`, which should be a release build) is started, loaded from this process, and
 //! its CPU seconds are read from the kernel. Beside it, in turns and under the same load, runs a bare loop that
 //! does nothing but receive and send the same datagrams: what is printed is how many times as much the switch
-//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few rounds,
-//! because whatever else the machine does only ever adds to it.
+//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few
+//! rounds, because whatever else the machine does only ever adds to it.
 
 mod audio;
 mod bare;
 mod chat;
 mod chat_legs;
+mod compare;
 mod cost;
 mod datagrams;
 mod fanout;
