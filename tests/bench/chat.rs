@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use cordboard_tests::client::meeting::{Heard, Meeting, start, start_invited};
 use cordboard_tests::switch::Lab;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use serde_json::json;
 
 use crate::bare::{Bare, STREAM_FRAME};
@@ -135,7 +138,6 @@ struct Arrived {
 
 impl Hall {
     fn switch(server: SocketAddr, epoch: Instant) -> Self {
-        let mut sender = enter(server);
         let listener = || {
             let answer =
                 start_invited(server, ROOM, &json!({ "invite_code": INVITATION })).expect("an answer");
@@ -145,8 +147,8 @@ impl Hall {
             Listener::Chat(Box::new(client))
         };
         let hall = Self::fill(epoch, listener);
-        while sender.next(Duration::from_millis(500)).is_some() {} // the joins
-        hall(Sender::Chat(Box::new(sender)))
+        // Now, for who does not read is cut, and the others take their time to come in.
+        hall(Sender::Chat(Box::new(enter(server))))
     }
 
     fn bare(server: SocketAddr, epoch: Instant) -> Self {
@@ -247,6 +249,13 @@ impl Sender {
 }
 
 impl Listener {
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Self::Chat(client) => client.stream(),
+            Self::Bare(stream, _) => stream,
+        }
+    }
+
     /// When the next message was sent that has come; its text begins with that.
     fn poll(&mut self) -> Option<u64> {
         match self {
@@ -260,10 +269,11 @@ impl Listener {
             },
             Self::Bare(stream, got) => {
                 let mut buffer = [0; 16 * STREAM_FRAME];
-                if got.len() < STREAM_FRAME
-                    && let Ok(length) = stream.read(&mut buffer)
-                {
-                    got.extend_from_slice(&buffer[..length]);
+                while got.len() < STREAM_FRAME {
+                    match stream.read(&mut buffer) {
+                        Ok(length) if length > 0 => got.extend_from_slice(&buffer[..length]),
+                        _ => break,
+                    }
                 }
                 if got.len() < STREAM_FRAME {
                     return None;
@@ -275,18 +285,29 @@ impl Listener {
     }
 }
 
-/// Reads for many clients in turns.
+/// Reads for many clients, whoever has something.
 fn read(mut listeners: Vec<Listener>, epoch: Instant, arrived: &Arrived) {
     let mut copies = Vec::new();
+    let mut poll = Poll::new().expect("the system lets us wait");
+    for (place, listener) in listeners.iter().enumerate() {
+        let socket = listener.stream().as_raw_fd();
+        let registered = poll
+            .registry()
+            .register(&mut SourceFd(&socket), Token(place), Interest::READABLE);
+        registered.expect("it can be waited for");
+    }
+    let mut events = Events::with_capacity(listeners.len());
     while !arrived.ended.load(Ordering::Relaxed) {
-        for listener in &mut listeners {
+        // An interruption is no event.
+        let _ = poll.poll(&mut events, Some(Duration::from_millis(100)));
+        for event in &events {
+            let listener = &mut listeners[event.token().0];
             while let Some(sent) = listener.poll() {
                 let delay = epoch.elapsed().as_micros().saturating_sub(sent.into());
                 copies.push((sent, u32::try_from(delay).unwrap_or(u32::MAX)));
             }
         }
         if copies.is_empty() {
-            std::thread::sleep(Duration::from_micros(200));
             continue;
         }
         arrived.count.fetch_add(copies.len(), Ordering::Relaxed);

@@ -172,6 +172,11 @@ impl Meeting {
         }
     }
 
+    /// The socket, to wait for.
+    pub fn stream(&self) -> &TcpStream {
+        self.socket.get_ref()
+    }
+
     /// From now on [`Meeting::poll`] is how to read.
     ///
     /// # Errors
