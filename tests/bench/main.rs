@@ -1,5 +1,5 @@
 //! What the switch costs, measured from outside: `tests/run bench`, or
-//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat webrtc`.
+//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat webrtc store`.
 //!
 //! The real binary (`$CORDBOARD_BIN`, which should be a release build) is started, loaded from this process, and
 //! its CPU seconds are read from the kernel. Beside it, in turns and under the same load, runs a bare loop that
@@ -10,6 +10,7 @@
 mod audio;
 mod bare;
 mod chat;
+mod chat_legs;
 mod cost;
 mod datagrams;
 mod fanout;
@@ -17,6 +18,7 @@ mod kamailio;
 mod message;
 mod party;
 mod register;
+mod store;
 mod webrtc;
 
 use std::process::ExitCode;
@@ -25,13 +27,14 @@ use std::process::ExitCode;
 const ROUNDS: usize = 3;
 
 /// The benches, by the word that asks for them.
-const BENCHES: [(&str, fn()); 6] = [
+const BENCHES: [(&str, fn()); 7] = [
     ("fanout", fanout::run),
     ("audio", audio::run),
     ("message", message::run),
     ("register", register::run),
     ("chat", chat::run),
     ("webrtc", webrtc::run),
+    ("store", store::run),
 ];
 
 fn main() -> ExitCode {
