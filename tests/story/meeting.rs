@@ -280,6 +280,12 @@ impl ChatDisk {
                 log.push((**message).clone());
                 log.sort_by_key(|message| message.at);
             }
+            ChatWrite::EditMessage { room, message } => {
+                let log = self.messages.entry(*room).or_default();
+                if let Some(old) = log.iter_mut().find(|old| old.id == message.id) {
+                    *old = (**message).clone();
+                }
+            }
             ChatWrite::DeleteMessage { room, id } => {
                 self.messages
                     .entry(*room)

@@ -2,6 +2,7 @@
 
 mod ban;
 mod door;
+mod edit;
 mod history;
 mod join;
 mod keep;

@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::meeting::Client;
 use crate::world::{World, chain};
 
-fn filtered() -> (World, Client, Client) {
+/// Alice and bob, and a filter that is asked about what they write.
+pub(super) fn filtered() -> (World, Client, Client) {
     let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
     let mut alice = Client::joined(&mut world, "alice");
     let bob = Client::joined(&mut world, "bob");
@@ -17,7 +18,7 @@ fn filtered() -> (World, Client, Client) {
     (world, alice, bob)
 }
 
-fn decide(world: &mut World, verdict: MessageVerdict) {
+pub(super) fn decide(world: &mut World, verdict: MessageVerdict) {
     let (ticket, _) = world.question();
     world.answer(ticket, Verdict::Message(verdict));
 }

@@ -189,11 +189,18 @@ impl std::fmt::Debug for StoredParticipant {
 pub enum ChatWrite {
     /// The room is as this says.
     Room(StoredRoom),
-    /// A new message, or an old one with a new text (the same id).
+    /// A new message.
     Message {
         /// The room.
         room: ConferenceId,
         /// The message.
+        message: Arc<StoredMessage>,
+    },
+    /// A message, known by its id and its date, has another text; nothing, if it is not there any more.
+    EditMessage {
+        /// The room.
+        room: ConferenceId,
+        /// The message as it is now.
         message: Arc<StoredMessage>,
     },
     /// A message is deleted.

@@ -225,13 +225,15 @@ impl Engine {
                 to,
                 frame,
             } => {
-                if let Some(room) = self.chat.rooms.get_mut(&id) {
-                    match new {
-                        Some(new) => room.history.replace(new),
-                        None => room.history.delete(message),
-                    }
+                let room = self.chat.rooms.get_mut(&id);
+                let changed = room.is_some_and(|room| match new {
+                    Some(new) => room.history.replace(new),
+                    None => room.history.delete(message),
+                });
+                // What went before has neither a new text nor a second end.
+                if changed {
+                    self.chat_out(ChatOutput::Send { to, frame });
                 }
-                self.chat_out(ChatOutput::Send { to, frame });
             }
             Effect::ForgetGroup(name) => {
                 if let Some(room) = self.chat.rooms.get_mut(&id)

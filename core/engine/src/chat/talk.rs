@@ -175,14 +175,22 @@ impl Engine {
         let (frame, write) = match &new {
             Some(new) => (
                 message_edited(at, message, by, &new.content),
-                ChatWrite::Message {
+                ChatWrite::EditMessage {
                     room: id,
                     message: Arc::clone(new),
                 },
             ),
             None => (
-                event("chat", at, "message_deleted", json!({ "id": message, "issued_by": by })),
-                ChatWrite::DeleteMessage { room: id, id: message },
+                event(
+                    "chat",
+                    at,
+                    "message_deleted",
+                    json!({ "id": message, "issued_by": by }),
+                ),
+                ChatWrite::DeleteMessage {
+                    room: id,
+                    id: message,
+                },
             ),
         };
         let effect = Effect::Amend {

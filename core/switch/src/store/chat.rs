@@ -33,6 +33,14 @@ pub(super) fn apply(connection: &Connection, write: &ChatWrite) -> rusqlite::Res
                 message.scope.target(),
                 message.content,
             ]),
+        ChatWrite::EditMessage { room, message } => connection
+            .prepare_cached("UPDATE chat_message SET content = ?4 WHERE room = ?1 AND at = ?2 AND id = ?3")?
+            .execute(params![
+                room.to_string(),
+                nanos(message.at),
+                message.id.to_string(),
+                message.content
+            ]),
         ChatWrite::DeleteMessage { room, id } => connection
             .prepare_cached("DELETE FROM chat_message WHERE room = ?1 AND id = ?2")?
             .execute(params![room.to_string(), id.to_string()]),

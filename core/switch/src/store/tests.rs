@@ -398,9 +398,9 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     write(
         &store,
         &reports,
-        ChatWrite::Message {
+        ChatWrite::EditMessage {
             room,
-            message: edited,
+            message: Arc::clone(&edited),
         },
     );
     assert_eq!(left(&store), [0, 1, 2, 3]);
@@ -408,6 +408,12 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     let until = messages[2].at;
     write(&store, &reports, ChatWrite::ClearGlobal { room, until });
     assert_eq!(left(&store), [1, 2, 3]);
+    let late = ChatWrite::EditMessage {
+        room,
+        message: edited,
+    };
+    write(&store, &reports, late);
+    assert_eq!(left(&store), [1, 2, 3], "what is gone stays gone");
     let group = "/Lab".to_owned();
     write(&store, &reports, ChatWrite::ForgetGroup { room, group });
     assert_eq!(left(&store), [2, 3]);
