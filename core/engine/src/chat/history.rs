@@ -104,10 +104,10 @@ impl History {
         self.retain(|message| message.scope != Scope::Global);
     }
 
-    /// Deletes the messages of a group; whether there were any.
-    pub(crate) fn clear_group(&mut self, name: &str) -> bool {
+    /// Deletes the messages of a group up to a moment; whether there were any.
+    pub(crate) fn clear_group(&mut self, name: &str, until: Time) -> bool {
         let before = self.log.len();
-        self.retain(|message| !View::Group(name).shows(message));
+        self.retain(|message| message.at > until || !View::Group(name).shows(message));
         self.log.len() < before
     }
 

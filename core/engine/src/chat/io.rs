@@ -140,7 +140,7 @@ pub struct StoredMessage {
 }
 
 /// A room as it is kept on disk, without its messages and people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRoom {
     /// The room, which is the conference.
     pub id: ConferenceId,
@@ -150,6 +150,8 @@ pub struct StoredRoom {
     pub waiting_room: bool,
     /// Whether hands may be raised.
     pub raise_hands: bool,
+    /// Users who may not come back while the room lives, sorted.
+    pub banned: Vec<String>,
 }
 
 /// A participant as it is kept on disk: whom messages are from, and who may come back.
@@ -224,12 +226,14 @@ pub enum ChatWrite {
         /// The last that goes.
         until: Time,
     },
-    /// A group's messages are deleted.
+    /// A group's messages up to this moment are deleted.
     ForgetGroup {
         /// The room.
         room: ConferenceId,
         /// The group.
         group: String,
+        /// The last that goes.
+        until: Time,
     },
     /// A participant, new or changed.
     Participant {

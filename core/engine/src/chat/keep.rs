@@ -28,6 +28,7 @@ impl Engine {
         room.enabled = kept.room.enabled;
         room.waiting_room = kept.room.waiting_room;
         room.raise_hands = kept.room.raise_hands;
+        room.banned = kept.room.banned.into_iter().collect();
         room.kept = true;
         room.reserved = now + RESUMPTION_LIFE;
         for message in kept.messages {
@@ -118,7 +119,10 @@ impl Engine {
             return self.wake_room(id, until);
         }
         if keep != Keep::WhileOccupied && room.history.len() > 0 {
-            room.banned.clear();
+            if !std::mem::take(&mut room.banned).is_empty() {
+                let write = room.write();
+                self.keep_room_state(id, write);
+            }
             return;
         }
         let kept = room.kept;

@@ -51,8 +51,8 @@ pub(crate) enum Effect {
         to: Arc<[u64]>,
         frame: Bytes,
     },
-    /// A group's history is deleted.
-    ForgetGroup(String),
+    /// A group's history up to this moment is deleted.
+    ForgetGroup { group: String, until: Time },
     /// A joiner is told that it is in, and what was said before.
     Welcome(Box<Welcome>),
     /// A part of a history, or what was found in it.
@@ -235,13 +235,14 @@ impl Engine {
                     self.chat_out(ChatOutput::Send { to, frame });
                 }
             }
-            Effect::ForgetGroup(name) => {
+            Effect::ForgetGroup { group, until } => {
                 if let Some(room) = self.chat.rooms.get_mut(&id)
-                    && room.history.clear_group(&name)
+                    && room.history.clear_group(&group, until)
                 {
                     let write = ChatWrite::ForgetGroup {
                         room: id,
-                        group: name,
+                        group,
+                        until,
                     };
                     let ticket = self.ticket();
                     self.write_chat(ticket, write);

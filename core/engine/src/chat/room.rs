@@ -250,6 +250,7 @@ impl Room {
             enabled: self.enabled,
             waiting_room: self.waiting_room,
             raise_hands: self.raise_hands,
+            banned: self.banned.iter().cloned().collect(),
         })
     }
 

@@ -336,6 +336,7 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
         enabled: false,
         waiting_room: true,
         raise_hands: true,
+        banned: vec!["bob".into(), "\"carol\"".into()],
     };
     let message = |n: u64, scope: Scope| StoredMessage {
         id: Uuid(u128::from(n)),
@@ -368,7 +369,7 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     };
     {
         let (store, reports) = open(folder.path());
-        write(&store, &reports, ChatWrite::Room(state));
+        write(&store, &reports, ChatWrite::Room(state.clone()));
         write(
             &store,
             &reports,
@@ -385,7 +386,10 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     let (store, reports) = open(folder.path());
     let kept = store.load_chat().unwrap();
     assert_eq!(kept.len(), 1);
-    assert_eq!((kept[0].room, &kept[0].participants), (state, &vec![participant]));
+    assert_eq!(
+        (&kept[0].room, &kept[0].participants),
+        (&state, &vec![participant])
+    );
     assert_eq!(kept[0].messages, messages, "oldest first");
     let left = |store: &Sqlite| -> Vec<u128> {
         let kept = store.load_chat().unwrap();
@@ -415,7 +419,14 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     write(&store, &reports, late);
     assert_eq!(left(&store), [1, 2, 3], "what is gone stays gone");
     let group = "/Lab".to_owned();
-    write(&store, &reports, ChatWrite::ForgetGroup { room, group });
+    let forget = |until| ChatWrite::ForgetGroup {
+        room,
+        group: group.clone(),
+        until,
+    };
+    write(&store, &reports, forget(messages[0].at));
+    assert_eq!(left(&store), [1, 2, 3], "what came later stays");
+    write(&store, &reports, forget(until));
     assert_eq!(left(&store), [2, 3]);
     write(&store, &reports, ChatWrite::ForgetMessages { room, until });
     assert_eq!(left(&store), [3]);
