@@ -186,3 +186,24 @@ fn a_group_that_is_forgotten_keeps_what_was_written_to_it_since() {
     let groups = back.join(&mut world, "Alice")["chat"]["groups_history"].clone();
     assert_eq!(texts(&groups[1]["history"]), ["new"]);
 }
+
+#[test]
+fn one_failed_commit_costs_no_later_message() {
+    let mut world = World::with(|config| config.chat.keep = Keep::Forever);
+    world.disk_works = false;
+    let alice = Client::joined(&mut world, "alice");
+    let bob = Client::joined(&mut world, "bob");
+    world.disk_works = true;
+    bob.write(&mut world, "kept");
+    world.restart();
+    let body = json!({ "resumption": alice.resumption });
+    let mut again = Client::begin(&mut world, token("alice"), &body);
+    let success = again.join(&mut world, "Alice");
+    assert_eq!(texts(&success["chat"]["room_history"]), ["kept"]);
+    assert_eq!(again.id, alice.id, "who may come back was written again, too");
+    let author = &success["participants"][0];
+    assert_eq!(
+        (&author["id"], &author["control"]["display_name"]),
+        (&json!(bob.id), &json!("bob"))
+    );
+}

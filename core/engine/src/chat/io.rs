@@ -256,6 +256,24 @@ pub enum ChatWrite {
     },
 }
 
+impl ChatWrite {
+    /// The room that it is about.
+    pub(crate) const fn room(&self) -> ConferenceId {
+        match self {
+            Self::Room(state) => state.id,
+            Self::Message { room, .. }
+            | Self::EditMessage { room, .. }
+            | Self::DeleteMessage { room, .. }
+            | Self::ClearGlobal { room, .. }
+            | Self::ForgetMessages { room, .. }
+            | Self::ForgetGroup { room, .. }
+            | Self::Participant { room, .. }
+            | Self::ForgetParticipant { room, .. }
+            | Self::ForgetRoom { room } => *room,
+        }
+    }
+}
+
 /// All that was kept of one room, for [`Engine::load_chat`](crate::Engine::load_chat).
 #[derive(Debug, Clone)]
 pub struct KeptRoom {

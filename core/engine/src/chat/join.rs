@@ -265,8 +265,7 @@ impl Engine {
             })
             .collect();
         if kept {
-            let ticket = self.ticket();
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
         let left = json!({ "id": who, "reason": reason });
         self.tell_room(id, everyone, event("control", at, "left", left));
@@ -303,9 +302,8 @@ impl Engine {
             .get_mut(&id)
             .and_then(super::room::Room::forget_one);
         if let Some(gone) = gone {
-            let ticket = self.ticket();
             let write = super::io::ChatWrite::ForgetParticipant { room: id, id: gone };
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
     }
 
@@ -342,8 +340,7 @@ impl Engine {
             return self.chat_dropped("too_many_conversations");
         }
         let write = reader.write(speaker.room);
-        let ticket = self.ticket();
-        self.write_chat(ticket, write);
+        self.write_chat(write);
     }
 }
 

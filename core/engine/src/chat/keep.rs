@@ -20,8 +20,8 @@ impl Engine {
     pub fn load_chat(&mut self, kept: KeptRoom) {
         let (id, now) = (kept.room.id, self.wire.now);
         let Some(config) = self.directory.conference(id).map(Arc::clone) else {
-            let ticket = self.ticket();
-            return self.write_chat(ticket, ChatWrite::ForgetRoom { room: id });
+            self.write_chat(ChatWrite::ForgetRoom { room: id });
+            return;
         };
         let account = config.account;
         let mut room = Room::new(config, now);
@@ -87,8 +87,7 @@ impl Engine {
         if let Some(room) = self.chat.rooms.get_mut(&id) {
             room.kept = true;
         }
-        let ticket = self.ticket();
-        self.write_chat(ticket, write);
+        self.write_chat(write);
     }
 
     /// Lets go of what is too old, and of a room that nobody is in, as the configuration says.
@@ -101,8 +100,7 @@ impl Engine {
             let gone = room.history.forget_until(now - span);
             let next = room.history.oldest().map(|oldest| oldest + span);
             if let Some(until) = gone {
-                let ticket = self.ticket();
-                self.write_chat(ticket, ChatWrite::ForgetMessages { room: id, until });
+                self.write_chat(ChatWrite::ForgetMessages { room: id, until });
             }
             if let Some(next) = next {
                 self.wake_room(id, next);
@@ -129,8 +127,7 @@ impl Engine {
         self.chat.rooms.remove(&id);
         self.chat.resumptions.remove_room(id);
         if kept {
-            let ticket = self.ticket();
-            self.write_chat(ticket, ChatWrite::ForgetRoom { room: id });
+            self.write_chat(ChatWrite::ForgetRoom { room: id });
         }
     }
 

@@ -315,8 +315,7 @@ impl Engine {
         let leg = known.presence.call();
         let (at, everyone) = (room.stamp(now), room.everyone());
         if let Some(write) = write {
-            let ticket = self.ticket();
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
         if let Some(call) = leg.and_then(|leg| self.calls.get_mut(leg)) {
             call.name.clone_from(&new_name);

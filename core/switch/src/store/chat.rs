@@ -21,20 +21,15 @@ pub(super) fn apply(connection: &Connection, write: &ChatWrite) -> rusqlite::Res
                 room.raise_hands,
                 serde_json::to_string(&room.banned).expect("texts are JSON"),
             ]),
-        ChatWrite::Message { room, message } => connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO chat_message (room, at, id, source, scope, target, content) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                room.to_string(),
-                nanos(message.at),
-                message.id.to_string(),
-                message.source.to_string(),
-                message.scope.name(),
-                message.scope.target(),
-                message.content,
-            ]),
+        ChatWrite::Message { room, message } => {
+            // Whatever became of the room's own row: a message without one would not be found again.
+            connection
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO chat_room (id, enabled, waiting_room, raise_hands) VALUES (?1, 1, 0, 1)",
+                )?
+                .execute([room.to_string()])?;
+            put_message(connection, *room, message)
+        }
         ChatWrite::EditMessage { room, message } => connection
             .prepare_cached("UPDATE chat_message SET content = ?4 WHERE room = ?1 AND at = ?2 AND id = ?3")?
             .execute(params![
@@ -73,6 +68,27 @@ pub(super) fn apply(connection: &Connection, write: &ChatWrite) -> rusqlite::Res
             Ok(1)
         }
     }
+}
+
+fn put_message(
+    connection: &Connection,
+    room: ConferenceId,
+    message: &StoredMessage,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO chat_message (room, at, id, source, scope, target, content) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            room.to_string(),
+            nanos(message.at),
+            message.id.to_string(),
+            message.source.to_string(),
+            message.scope.name(),
+            message.scope.target(),
+            message.content,
+        ])
 }
 
 fn put_participant(

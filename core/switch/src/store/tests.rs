@@ -437,4 +437,8 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     assert!(store.load_chat().unwrap()[0].participants.is_empty());
     write(&store, &reports, ChatWrite::ForgetRoom { room });
     assert!(store.load_chat().unwrap().is_empty());
+    // The room's own row was lost to a failed commit, say.
+    let message = Arc::new(messages[0].clone());
+    write(&store, &reports, ChatWrite::Message { room, message });
+    assert_eq!(left(&store), [0]);
 }
