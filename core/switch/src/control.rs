@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
-use cordboard_engine::chat::io::{ChatInput, Departure};
 use cordboard_engine::config::Config;
 use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
@@ -90,6 +89,8 @@ pub(crate) enum Answer {
     Drain {
         deadline: Time,
     },
+    /// Nobody looks after a chat connection any more that control had let in.
+    Deserted(u64),
     /// The configuration is another from now on.
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
@@ -154,8 +155,6 @@ pub(crate) struct Control {
     relayed: Vec<Time>,
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
-    /// Chat clients that went while they were let in, for the engine.
-    vanished: Vec<u64>,
     report: Report,
     shell: Box<dyn Shell>,
 }
@@ -192,6 +191,12 @@ impl ControlParts {
             },
             handle,
         ))
+    }
+
+    /// What was handed over last, for tests of those who hand it over.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self) -> (Option<Arrival>, Option<Answer>) {
+        (self.arrivals.try_recv().ok(), self.answers.try_recv().ok())
     }
 
     /// Starts the thread.
@@ -240,7 +245,6 @@ impl ControlParts {
             inbox: Vec::new(),
             relayed: Vec::new(),
             unreachable: Vec::new(),
-            vanished: Vec::new(),
             report,
             shell,
         };
@@ -373,6 +377,7 @@ impl Control {
                 Answer::Media(event) => Input::Media(event),
                 Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
                 Answer::Drain { deadline } => Input::Drain { deadline },
+                Answer::Deserted(connection) => Input::Chat(self.chat.deserted(connection)),
                 Answer::NotDialled { flow, reason } => {
                     *self.report.garbage.entry(reason).or_default() += 1;
                     self.dialling.remove(&(flow.transport, flow.peer));
@@ -469,7 +474,7 @@ impl Control {
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
-                    Output::Chat(output) => self.vanished.extend(self.chat.act(output)),
+                    Output::Chat(output) => self.chat.act(output),
                     Output::Proven { connection } => {
                         if let Some((_, writer)) = self.connections.get(&connection) {
                             writer.seat.prove();
@@ -482,12 +487,6 @@ impl Control {
             }
             let input = if let Some(flow) = self.unreachable.pop() {
                 Input::Unreachable { flow }
-            } else if let Some(connection) = self.vanished.pop() {
-                let departure = Departure::Lost;
-                Input::Chat(ChatInput::Closed {
-                    connection,
-                    departure,
-                })
             } else {
                 return;
             };
