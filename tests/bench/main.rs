@@ -1,16 +1,17 @@
 //! What the switch costs, measured from outside: `tests/run bench`, or
-//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat webrtc store`.
+//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat store webrtc`.
 //!
 //! The real binary (`$CORDBOARD_BIN`, which should be a release build) is started, loaded from this process, and
 //! its CPU seconds are read from the kernel. Beside it, in turns and under the same load, runs a bare loop that
 //! does nothing but receive and send the same datagrams: what is printed is how many times as much the switch
-//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few rounds,
-//! because whatever else the machine does only ever adds to it.
+//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few
+//! rounds, because whatever else the machine does only ever adds to it.
 
 mod audio;
 mod bare;
 mod chat;
 mod chat_legs;
+mod compare;
 mod cost;
 mod datagrams;
 mod fanout;
@@ -33,8 +34,8 @@ const BENCHES: [(&str, fn()); 7] = [
     ("message", message::run),
     ("register", register::run),
     ("chat", chat::run),
-    ("webrtc", webrtc::run),
     ("store", store::run),
+    ("webrtc", webrtc::run),
 ];
 
 fn main() -> ExitCode {

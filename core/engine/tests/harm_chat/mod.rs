@@ -61,6 +61,7 @@ fn config() -> Config {
             send_events: false,
             echo_events: false,
             video: false,
+            forward_audio: false,
         }],
         trusted: Vec::new(),
         digests: vec![DigestAlgorithm::Md5],

@@ -300,7 +300,7 @@ static CONFERENCE: Section = Section {
         key("messages", Kind::Flag, Toml("true"), "Whether participants may send messages."),
         key("outside_messages", Kind::Flag, Toml("false"), "Whether messages to its numbers are also taken from users who do not take part."),
         key("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether browsers see each other: with \"sfu\" everybody is shown to everybody else."),
-        later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
+        key("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "What browsers hear: the mix of all others, or with \"forward\" the three loudest browsers as they are, each on a line of its own, and phones in a mix. Phones always hear the mix."),
         key("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
         key("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
         key("chat", Kind::Table(&ROOM), Toml("{}"), "The chat room."),
@@ -313,7 +313,7 @@ static MEMBER: Section = Section {
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Further numbers that members dial."),
         key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
-        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
+        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
 };
@@ -324,7 +324,7 @@ static MODERATOR: Section = Section {
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Numbers that moderators dial."),
         key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
-        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
+        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
 };
