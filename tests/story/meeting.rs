@@ -273,12 +273,18 @@ impl ChatDisk {
     pub(crate) fn write(&mut self, write: &ChatWrite) {
         use cordboard_engine::chat::Scope;
         match write {
-            ChatWrite::Room(room) => drop(self.rooms.insert(room.id, *room)),
+            ChatWrite::Room(room) => drop(self.rooms.insert(room.id, room.clone())),
             ChatWrite::Message { room, message } => {
                 let log = self.messages.entry(*room).or_default();
                 log.retain(|old| old.id != message.id);
                 log.push((**message).clone());
                 log.sort_by_key(|message| message.at);
+            }
+            ChatWrite::EditMessage { room, message } => {
+                let log = self.messages.entry(*room).or_default();
+                if let Some(old) = log.iter_mut().find(|old| old.id == message.id) {
+                    *old = (**message).clone();
+                }
             }
             ChatWrite::DeleteMessage { room, id } => {
                 self.messages
@@ -296,9 +302,9 @@ impl ChatDisk {
                     .or_default()
                     .retain(|old| old.at > *until);
             }
-            ChatWrite::ForgetGroup { room, group } => {
+            ChatWrite::ForgetGroup { room, group, until } => {
                 let log = self.messages.entry(*room).or_default();
-                log.retain(|old| old.scope != Scope::Group(group.clone()));
+                log.retain(|old| old.at > *until || old.scope != Scope::Group(group.clone()));
             }
             ChatWrite::Participant { room, participant } => {
                 self.people
@@ -318,7 +324,6 @@ impl ChatDisk {
         rooms
             .into_values()
             .map(|room| KeptRoom {
-                room,
                 participants: self
                     .people
                     .iter()
@@ -326,6 +331,7 @@ impl ChatDisk {
                     .map(|(_, participant)| participant.clone())
                     .collect(),
                 messages: self.messages.remove(&room.id).unwrap_or_default(),
+                room,
             })
             .collect()
     }

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
-use cordboard_engine::chat::io::{ChatInput, Departure};
 use cordboard_engine::config::Config;
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
@@ -93,6 +92,8 @@ pub(crate) enum Answer {
     Drain {
         deadline: Time,
     },
+    /// Nobody looks after a chat connection any more that control had let in.
+    Deserted(u64),
     /// The configuration is another from now on.
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
@@ -136,8 +137,6 @@ pub(crate) struct Control {
     relayed: Vec<Time>,
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
-    /// Chat clients that went while they were let in, for the engine.
-    vanished: Vec<u64>,
     report: Report,
     shell: Box<dyn Shell>,
 }
@@ -176,6 +175,12 @@ impl ControlParts {
         ))
     }
 
+    /// What was handed over last, for tests of those who hand it over.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self) -> (Option<Arrival>, Option<Answer>) {
+        (self.arrivals.try_recv().ok(), self.answers.try_recv().ok())
+    }
+
     /// Starts the thread.
     ///
     /// # Errors
@@ -211,7 +216,6 @@ impl ControlParts {
             inbox: Vec::new(),
             relayed: Vec::new(),
             unreachable: Vec::new(),
-            vanished: Vec::new(),
             report: Report::default(),
             shell,
         };
@@ -364,6 +368,7 @@ impl Control {
                 Answer::Media(event) => Input::Media(event),
                 Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
                 Answer::Drain { deadline } => Input::Drain { deadline },
+                Answer::Deserted(connection) => Input::Chat(self.chat.deserted(connection)),
                 Answer::NotDialled { flow, reason } => {
                     *self.report.garbage.entry(reason).or_default() += 1;
                     self.dialling.remove(&(flow.transport, flow.peer));
@@ -463,7 +468,7 @@ impl Control {
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
                     Output::Close { connection } => self.forget(connection),
-                    Output::Chat(output) => self.vanished.extend(self.chat.act(output)),
+                    Output::Chat(output) => self.chat.act(output),
                     Output::Proven { connection } => {
                         if let Some((_, writer)) = self.connections.get(&connection) {
                             writer.seat.prove();
@@ -476,12 +481,6 @@ impl Control {
             }
             let input = if let Some(flow) = self.unreachable.pop() {
                 Input::Unreachable { flow }
-            } else if let Some(connection) = self.vanished.pop() {
-                let departure = Departure::Lost;
-                Input::Chat(ChatInput::Closed {
-                    connection,
-                    departure,
-                })
             } else {
                 return;
             };

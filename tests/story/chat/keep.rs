@@ -161,3 +161,49 @@ fn dates_go_on_rising_after_a_restart_even_if_the_clock_does_not() {
     let new = again.frame(&world)["timestamp"].clone();
     assert!(new.as_str() > old.as_str(), "{old} {new}");
 }
+
+#[test]
+fn a_group_that_is_forgotten_keeps_what_was_written_to_it_since() {
+    let mut world = World::new();
+    let bob = Client::joined(&mut world, "bob");
+    let alice = Client::joined(&mut world, "alice");
+    alice.write_to(&mut world, "group", "/Lab/Lead", "old");
+    world.disk_waits = true;
+    bob.write(&mut world, "holds up the room");
+    alice.leave(&mut world, Departure::Quit);
+    let mut again = Client::user(&mut world, "alice");
+    let join = json!({ "action": "join", "display_name": "Alice" });
+    again.say(&mut world, "control", join);
+    again.write_to(&mut world, "group", "/Lab/Lead", "new");
+    world.commit(true);
+    world.disk_waits = false;
+    world.commit(true);
+    assert_eq!(again.next(&world), "join_success");
+    assert_eq!(again.heard(&world), ["new"]);
+    world.restart();
+    let body = json!({ "resumption": again.resumption });
+    let mut back = Client::begin(&mut world, token("alice"), &body);
+    let groups = back.join(&mut world, "Alice")["chat"]["groups_history"].clone();
+    assert_eq!(texts(&groups[1]["history"]), ["new"]);
+}
+
+#[test]
+fn one_failed_commit_costs_no_later_message() {
+    let mut world = World::with(|config| config.chat.keep = Keep::Forever);
+    world.disk_works = false;
+    let alice = Client::joined(&mut world, "alice");
+    let bob = Client::joined(&mut world, "bob");
+    world.disk_works = true;
+    bob.write(&mut world, "kept");
+    world.restart();
+    let body = json!({ "resumption": alice.resumption });
+    let mut again = Client::begin(&mut world, token("alice"), &body);
+    let success = again.join(&mut world, "Alice");
+    assert_eq!(texts(&success["chat"]["room_history"]), ["kept"]);
+    assert_eq!(again.id, alice.id, "who may come back was written again, too");
+    let author = &success["participants"][0];
+    assert_eq!(
+        (&author["id"], &author["control"]["display_name"]),
+        (&json!(bob.id), &json!("bob"))
+    );
+}

@@ -1,7 +1,9 @@
 //! Meeting clients chat: each rule of the contract is a story named after it.
 
 mod ban;
+mod banned;
 mod door;
+mod edit;
 mod history;
 mod join;
 mod keep;

@@ -97,3 +97,27 @@ fn a_message_to_a_room_without_anybody_leaves_nothing_behind() {
     assert_eq!(world.engine.gauges().chat.rooms, 0);
     assert!(world.writes.is_empty());
 }
+
+#[test]
+fn a_nameless_senders_address_is_not_shown() {
+    let mut world = World::with(|config| {
+        open(config);
+        config.credentials[1].display_name.clear();
+    });
+    let (mut alice, mut bob) = (Client::joined(&mut world, "alice"), Phone::new("bob", 2));
+    for _ in 0..2 {
+        assert_eq!(send(&mut bob, &mut world, TEXT, "hi").status(), 202);
+    }
+    assert_eq!(alice.payload(&world)["control"]["display_name"], "Caller");
+    let told = format!("{:?}", alice.told(&world));
+    assert!(!told.contains("sip:"), "{told}");
+    let mut gus = Client::guest(&mut world);
+    let others = gus.join(&mut world, "Gus")["participants"].clone();
+    let names: Vec<_> = others
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|other| &other["control"]["display_name"])
+        .collect();
+    assert!(names.contains(&&json!("Caller")), "{names:?}");
+}

@@ -7,9 +7,13 @@ use cordboard_model::{Ask, Verdict};
 use serde_json::json;
 
 use crate::meeting::Client;
+use crate::phone::Phone;
 use crate::world::{World, chain};
 
-fn filtered() -> (World, Client, Client) {
+const TEXT: &str = "Content-Type: text/plain\r\n";
+
+/// Alice and bob, and a filter that is asked about what they write.
+pub(super) fn filtered() -> (World, Client, Client) {
     let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
     let mut alice = Client::joined(&mut world, "alice");
     let bob = Client::joined(&mut world, "bob");
@@ -17,7 +21,7 @@ fn filtered() -> (World, Client, Client) {
     (world, alice, bob)
 }
 
-fn decide(world: &mut World, verdict: MessageVerdict) {
+pub(super) fn decide(world: &mut World, verdict: MessageVerdict) {
     let (ticket, _) = world.question();
     world.answer(ticket, Verdict::Message(verdict));
 }
@@ -140,4 +144,67 @@ fn the_filter_sees_for_whom_a_message_is() {
         panic!("a message");
     };
     assert_eq!(ask.audience, Audience::Group("/Lab/Backend".into()));
+}
+
+#[test]
+fn who_is_sent_to_wait_before_the_verdict_has_not_written() {
+    let (mut world, mut alice, mut bob) = filtered();
+    bob.write(&mut world, "one");
+    let id = bob.id.clone();
+    alice.about(&mut world, "moderation", "send_to_waiting_room", &id);
+    decide(&mut world, MessageVerdict::Pass);
+    assert_eq!(bob.events(&world), ["sent_to_waiting_room"]);
+    assert_eq!(alice.heard(&world), [""; 0]);
+    assert_eq!(world.engine.counts().chat_dropped["not_joined"], 1);
+    // The same for callers, who hear why.
+    let mut carol = Phone::new("carol", 3);
+    let line = carol.call(&mut world, "3000");
+    let joined = alice.payload(&world);
+    carol.send(&mut world, &line, "MESSAGE", 9, TEXT, b"two");
+    alice.about(
+        &mut world,
+        "moderation",
+        "send_to_waiting_room",
+        joined["id"].as_str().unwrap(),
+    );
+    carol.listen(&mut world);
+    carol.inbox.clear();
+    decide(&mut world, MessageVerdict::Pass);
+    assert_eq!(carol.final_response(&mut world).status(), 403);
+    carol.send(&mut world, &line, "MESSAGE", 10, TEXT, b"three");
+    assert_eq!(
+        carol.final_response(&mut world).status(),
+        403,
+        "as before the verdict"
+    );
+    assert_eq!(alice.heard(&world), [""; 0]);
+}
+
+#[test]
+fn chat_that_is_disabled_before_the_verdict_is_so_for_callers_too() {
+    let (mut world, mut alice, _) = filtered();
+    let mut carol = Phone::new("carol", 3);
+    let line = carol.call(&mut world, "3000");
+    carol.send(&mut world, &line, "MESSAGE", 9, TEXT, b"one");
+    alice.act(&mut world, "chat", "disable_chat");
+    decide(&mut world, MessageVerdict::Pass);
+    assert_eq!(carol.final_response(&mut world).status(), 403);
+    assert_eq!(alice.heard(&world), [""; 0]);
+}
+
+#[test]
+fn who_is_banned_before_the_verdict_has_not_written_from_outside() {
+    let mut world = World::with(|config| {
+        config.hooks.message_filter = chain(OnFailure::Pass);
+        config.conferences[0].outside_messages = true;
+    });
+    let mut alice = Client::joined(&mut world, "alice");
+    let chatting = Client::joined(&mut world, "bob");
+    let mut bob = Phone::new("bob", 2);
+    alice.told(&world);
+    bob.request(&mut world, "MESSAGE", "sip:3000@lab.test", TEXT, b"one");
+    alice.about(&mut world, "moderation", "ban", &chatting.id.clone());
+    decide(&mut world, MessageVerdict::Pass);
+    assert_eq!(bob.final_response(&mut world).status(), 403);
+    assert_eq!(alice.heard(&world), [""; 0]);
 }

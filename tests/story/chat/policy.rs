@@ -189,3 +189,29 @@ fn a_locked_conference_lets_only_moderators_in() {
     assert_eq!(gus.events(&world), ["error insufficient_permissions"]);
     Client::joined(&mut world, "alice");
 }
+
+#[test]
+fn a_room_that_empties_while_the_policy_thinks_is_there_for_who_comes() {
+    for bad_json in [false, true] {
+        let mut world = guarded(OnFailure::Pass);
+        let mut alice = Client::user(&mut world, "alice");
+        knock(&mut world, &alice, "Alice");
+        decide(&mut world, ADMIT);
+        alice.write(&mut world, "before");
+        let mut bob = Client::user(&mut world, "bob");
+        let mut gus = Client::guest(&mut world);
+        knock(&mut world, &bob, "Bob");
+        alice.leave(&mut world, Departure::Quit);
+        alice.told(&world);
+        if bad_json {
+            gus.raw(&mut world, "{");
+            assert_eq!(gus.events(&world), ["error invalid_json"]);
+        }
+        decide(&mut world, ADMIT);
+        let success = bob.payload(&world);
+        assert_eq!(success["message"], "join_success");
+        assert_eq!(success["chat"]["room_history"], json!([]), "a room of its own");
+        bob.write(&mut world, "after");
+        assert_eq!(bob.heard(&world), ["after"]);
+    }
+}

@@ -74,8 +74,7 @@ impl Engine {
         let (role, connection, leg) = (subject.standing.name(), subject.connection(), subject.leg());
         let write = subject.kept.then(|| subject.write(id));
         if let Some(write) = write {
-            let ticket = self.ticket();
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
         if let Some(call) = leg.and_then(|leg| self.calls.get_mut(leg)) {
             call.role = if grant { Role::Moderator } else { Role::Member };

@@ -135,6 +135,14 @@ impl Engine {
         }
         let admission = self.chat.tickets.take(ticket, now);
         let admission = admission.ok_or((401, "invalid_ticket", "the ticket is used"))?;
+        // The ticket may be older than the ban.
+        if self.chat_bans(admission.room, admission.principal.user()) {
+            return Err((
+                403,
+                "banned_from_room",
+                "a moderator has banned you from this room",
+            ));
+        }
         Ok((admission, protocol))
     }
 
@@ -263,17 +271,22 @@ impl Engine {
         })
     }
 
+    /// There is no such conference any more.
+    pub(super) fn close_without_room(&mut self, number: u64) {
+        self.depart(number, "quit", false);
+        self.chat_out(ChatOutput::Close {
+            connection: number,
+            code: 1000,
+            reason: "the room is gone",
+        });
+    }
+
     fn take_frame(&mut self, number: u64, frame: &[u8]) {
         let Some(speaker) = self.speaker(number) else {
             return;
         };
         if self.chat_room(speaker.room).is_none() {
-            self.depart(number, "quit", false);
-            return self.chat_out(ChatOutput::Close {
-                connection: number,
-                code: 1000,
-                reason: "the room is gone",
-            });
+            return self.close_without_room(number);
         }
         let envelope = match Envelope::read(frame) {
             Ok(envelope) => envelope,

@@ -55,6 +55,12 @@ pub(crate) fn message_sent(message: &StoredMessage) -> Bytes {
     frame("chat", message.at, &payload)
 }
 
+/// The event that tells of a message's new text.
+pub(crate) fn message_edited(at: Time, id: Uuid, by: Uuid, content: &str) -> Bytes {
+    let told = json!({ "id": id, "issued_by": by, "content": content });
+    event("chat", at, "message_edited", told)
+}
+
 /// A message of a history.
 pub(crate) fn stored(message: &StoredMessage) -> impl Serialize + '_ {
     #[derive(Serialize)]

@@ -104,10 +104,10 @@ impl History {
         self.retain(|message| message.scope != Scope::Global);
     }
 
-    /// Deletes the messages of a group; whether there were any.
-    pub(crate) fn clear_group(&mut self, name: &str) -> bool {
+    /// Deletes the messages of a group up to a moment; whether there were any.
+    pub(crate) fn clear_group(&mut self, name: &str, until: Time) -> bool {
         let before = self.log.len();
-        self.retain(|message| !View::Group(name).shows(message));
+        self.retain(|message| message.at > until || !View::Group(name).shows(message));
         self.log.len() < before
     }
 
@@ -115,16 +115,21 @@ impl History {
         self.log.iter().rev().find(|message| message.id == id)
     }
 
-    pub(crate) fn delete(&mut self, id: Uuid) {
+    /// Deletes a message; whether it was there.
+    pub(crate) fn delete(&mut self, id: Uuid) -> bool {
+        let before = self.log.len();
         self.retain(|message| message.id != id);
+        self.log.len() < before
     }
 
-    /// Puts another version of a message into its place.
-    pub(crate) fn replace(&mut self, new: Arc<StoredMessage>) {
-        if let Some(place) = self.log.iter_mut().find(|message| message.id == new.id) {
-            self.bytes = self.bytes - place.content.len() + new.content.len();
-            *place = new;
-        }
+    /// Puts another version of a message into its place; whether it was there.
+    pub(crate) fn replace(&mut self, new: Arc<StoredMessage>) -> bool {
+        let Some(place) = self.log.iter_mut().find(|message| message.id == new.id) else {
+            return false;
+        };
+        self.bytes = self.bytes - place.content.len() + new.content.len();
+        *place = new;
+        true
     }
 
     /// Whether one of the messages is from this participant.

@@ -140,7 +140,7 @@ pub struct StoredMessage {
 }
 
 /// A room as it is kept on disk, without its messages and people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRoom {
     /// The room, which is the conference.
     pub id: ConferenceId,
@@ -150,6 +150,8 @@ pub struct StoredRoom {
     pub waiting_room: bool,
     /// Whether hands may be raised.
     pub raise_hands: bool,
+    /// Users who may not come back while the room lives, sorted.
+    pub banned: Vec<String>,
 }
 
 /// A participant as it is kept on disk: whom messages are from, and who may come back.
@@ -189,11 +191,18 @@ impl std::fmt::Debug for StoredParticipant {
 pub enum ChatWrite {
     /// The room is as this says.
     Room(StoredRoom),
-    /// A new message, or an old one with a new text (the same id).
+    /// A new message.
     Message {
         /// The room.
         room: ConferenceId,
         /// The message.
+        message: Arc<StoredMessage>,
+    },
+    /// A message, known by its id and its date, has another text; nothing, if it is not there any more.
+    EditMessage {
+        /// The room.
+        room: ConferenceId,
+        /// The message as it is now.
         message: Arc<StoredMessage>,
     },
     /// A message is deleted.
@@ -217,12 +226,14 @@ pub enum ChatWrite {
         /// The last that goes.
         until: Time,
     },
-    /// A group's messages are deleted.
+    /// A group's messages up to this moment are deleted.
     ForgetGroup {
         /// The room.
         room: ConferenceId,
         /// The group.
         group: String,
+        /// The last that goes.
+        until: Time,
     },
     /// A participant, new or changed.
     Participant {
@@ -243,6 +254,24 @@ pub enum ChatWrite {
         /// The room.
         room: ConferenceId,
     },
+}
+
+impl ChatWrite {
+    /// The room that it is about.
+    pub(crate) const fn room(&self) -> ConferenceId {
+        match self {
+            Self::Room(state) => state.id,
+            Self::Message { room, .. }
+            | Self::EditMessage { room, .. }
+            | Self::DeleteMessage { room, .. }
+            | Self::ClearGlobal { room, .. }
+            | Self::ForgetMessages { room, .. }
+            | Self::ForgetGroup { room, .. }
+            | Self::Participant { room, .. }
+            | Self::ForgetParticipant { room, .. }
+            | Self::ForgetRoom { room } => *room,
+        }
+    }
 }
 
 /// All that was kept of one room, for [`Engine::load_chat`](crate::Engine::load_chat).

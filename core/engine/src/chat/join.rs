@@ -56,6 +56,14 @@ impl Engine {
         let Some(room) = self.chat.rooms.get_mut(&speaker.room) else {
             return;
         };
+        if participant
+            .user
+            .as_ref()
+            .is_some_and(|user| room.banned.contains(user))
+        {
+            self.chat_joined("refused");
+            return self.deny_join(number, "a moderator has banned you from this room");
+        }
         if !room.waiting_room || participant.is_moderator() || participant.admitted {
             return self.enter_room(speaker, participant);
         }
@@ -106,6 +114,9 @@ impl Engine {
         let Some(participant) = room.participants.get(&speaker.participant).cloned() else {
             return;
         };
+        if self.chat_bans(speaker.room, participant.user.as_deref()) {
+            return self.deny_join(speaker.connection, "a moderator has banned you from this room");
+        }
         self.left_the_waiting_room(speaker.room, speaker.participant);
         self.enter_room(speaker, participant);
     }
@@ -122,7 +133,7 @@ impl Engine {
     }
 
     /// Who comes: somebody new, or one who was here before.
-    fn arrival(&self, speaker: Speaker, name: String) -> Option<Participant> {
+    pub(super) fn arrival(&self, speaker: Speaker, name: String) -> Option<Participant> {
         let connection = self.chat.connections.get(&speaker.connection)?;
         let room = self.chat.rooms.get(&speaker.room)?;
         let user = connection.principal.user();
@@ -254,8 +265,7 @@ impl Engine {
             })
             .collect();
         if kept {
-            let ticket = self.ticket();
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
         let left = json!({ "id": who, "reason": reason });
         self.tell_room(id, everyone, event("control", at, "left", left));
@@ -265,7 +275,9 @@ impl Engine {
         // A group's history goes with its last member, unless that one may be back in a moment.
         if !seat && self.config.chat.keep == Keep::WhileOccupied {
             for group in abandoned {
-                self.enter_ledger(id, None, Effect::ForgetGroup(group));
+                // Who comes back before its turn in the ledger may have written to the group again.
+                let effect = Effect::ForgetGroup { group, until: at };
+                self.enter_ledger(id, None, effect);
             }
         }
         self.forget_the_gone(id);
@@ -290,9 +302,8 @@ impl Engine {
             .get_mut(&id)
             .and_then(super::room::Room::forget_one);
         if let Some(gone) = gone {
-            let ticket = self.ticket();
             let write = super::io::ChatWrite::ForgetParticipant { room: id, id: gone };
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
     }
 
@@ -329,8 +340,7 @@ impl Engine {
             return self.chat_dropped("too_many_conversations");
         }
         let write = reader.write(speaker.room);
-        let ticket = self.ticket();
-        self.write_chat(ticket, write);
+        self.write_chat(write);
     }
 }
 

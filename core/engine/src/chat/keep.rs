@@ -20,14 +20,15 @@ impl Engine {
     pub fn load_chat(&mut self, kept: KeptRoom) {
         let (id, now) = (kept.room.id, self.wire.now);
         let Some(config) = self.directory.conference(id).map(Arc::clone) else {
-            let ticket = self.ticket();
-            return self.write_chat(ticket, ChatWrite::ForgetRoom { room: id });
+            self.write_chat(ChatWrite::ForgetRoom { room: id });
+            return;
         };
         let account = config.account;
         let mut room = Room::new(config, now);
         room.enabled = kept.room.enabled;
         room.waiting_room = kept.room.waiting_room;
         room.raise_hands = kept.room.raise_hands;
+        room.banned = kept.room.banned.into_iter().collect();
         room.kept = true;
         room.reserved = now + RESUMPTION_LIFE;
         for message in kept.messages {
@@ -86,8 +87,7 @@ impl Engine {
         if let Some(room) = self.chat.rooms.get_mut(&id) {
             room.kept = true;
         }
-        let ticket = self.ticket();
-        self.write_chat(ticket, write);
+        self.write_chat(write);
     }
 
     /// Lets go of what is too old, and of a room that nobody is in, as the configuration says.
@@ -100,8 +100,7 @@ impl Engine {
             let gone = room.history.forget_until(now - span);
             let next = room.history.oldest().map(|oldest| oldest + span);
             if let Some(until) = gone {
-                let ticket = self.ticket();
-                self.write_chat(ticket, ChatWrite::ForgetMessages { room: id, until });
+                self.write_chat(ChatWrite::ForgetMessages { room: id, until });
             }
             if let Some(next) = next {
                 self.wake_room(id, next);
@@ -118,15 +117,17 @@ impl Engine {
             return self.wake_room(id, until);
         }
         if keep != Keep::WhileOccupied && room.history.len() > 0 {
-            room.banned.clear();
+            if !std::mem::take(&mut room.banned).is_empty() {
+                let write = room.write();
+                self.keep_room_state(id, write);
+            }
             return;
         }
         let kept = room.kept;
         self.chat.rooms.remove(&id);
         self.chat.resumptions.remove_room(id);
         if kept {
-            let ticket = self.ticket();
-            self.write_chat(ticket, ChatWrite::ForgetRoom { room: id });
+            self.write_chat(ChatWrite::ForgetRoom { room: id });
         }
     }
 

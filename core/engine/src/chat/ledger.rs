@@ -14,10 +14,33 @@ use super::command::Scope;
 use super::frame::{enveloped, event, message_sent};
 use super::history::View;
 use super::io::{ChatOutput, ChatWrite, StoredMessage};
+use super::room::Room;
 use super::uuid::Uuid;
 use crate::arena::Key;
 use crate::engine::Engine;
 use crate::io::{Output, StoreWrite};
+
+/// What a write is about, as far as it has to be repeated where it is lost: the messages after it are worth
+/// nothing without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// The room itself.
+    Room,
+    /// One of its people.
+    Participant(Uuid),
+    /// Anything else; whoever waits for it is told nothing.
+    Other,
+}
+
+impl Row {
+    fn of(write: &ChatWrite) -> Self {
+        match write {
+            ChatWrite::Room(_) => Self::Room,
+            ChatWrite::Participant { participant, .. } => Self::Participant(participant.id),
+            _ => Self::Other,
+        }
+    }
+}
 
 /// Something that a room has to say or do.
 #[derive(Debug)]
@@ -51,8 +74,8 @@ pub(crate) enum Effect {
         to: Arc<[u64]>,
         frame: Bytes,
     },
-    /// A group's history is deleted.
-    ForgetGroup(String),
+    /// A group's history up to this moment is deleted.
+    ForgetGroup { group: String, until: Time },
     /// A joiner is told that it is in, and what was said before.
     Welcome(Box<Welcome>),
     /// A part of a history, or what was found in it.
@@ -133,36 +156,39 @@ impl Engine {
         self.enter_ledger(id, None, effect);
     }
 
-    /// Writes to the store. The room, and who may come back to it, is on disk before anything else of it.
+    /// Writes to the store. The room, and who may come back to it, is on disk before anything else of it; what of
+    /// that was lost to a failed commit is written once more.
     pub(crate) fn keep_chat(&mut self, id: ConferenceId, write: ChatWrite) -> Ticket {
-        if let Some(room) = self.chat.rooms.get_mut(&id)
-            && !room.kept
-        {
-            room.kept = true;
-            let first = room.write();
-            let ticket = self.ticket();
-            self.write_chat(ticket, first);
+        let first = self.chat.rooms.get_mut(&id).map(Room::unwritten);
+        for first in first.unwrap_or_default() {
+            self.write_chat(first);
         }
-        let ticket = self.ticket();
-        self.chat.waits.insert(ticket, id);
-        self.write_chat(ticket, write);
-        ticket
+        self.write_chat(write)
     }
 
     /// Writes to the store what nobody waits for.
-    pub(crate) fn write_chat(&mut self, ticket: Ticket, write: ChatWrite) {
+    pub(crate) fn write_chat(&mut self, write: ChatWrite) -> Ticket {
+        let ticket = self.ticket();
+        self.chat.waits.insert(ticket, (write.room(), Row::of(&write)));
         let write = StoreWrite::Chat(write);
         self.wire.out.push_back(Output::Store { ticket, write });
+        ticket
     }
 
     /// A write is safe, or lost; whether it was one of the chat's.
     pub(crate) fn chat_stored(&mut self, ticket: Ticket, ok: bool) -> bool {
-        let Some(id) = self.chat.waits.remove(&ticket) else {
+        let Some((id, row)) = self.chat.waits.remove(&ticket) else {
             return false;
         };
+        if !ok {
+            self.chat_dropped("not_stored");
+        }
         let Some(room) = self.chat.rooms.get_mut(&id) else {
             return true;
         };
+        if !ok {
+            room.lost(row);
+        }
         if let Some(entry) = room.ledger.iter_mut().find(|entry| entry.waits == Some(ticket)) {
             entry.waits = None;
             // What was to be remembered is not; what only tells is told all the same.
@@ -173,9 +199,6 @@ impl Engine {
             if !ok && lost {
                 entry.effect = Effect::Void;
             }
-        }
-        if !ok {
-            self.chat_dropped("not_stored");
         }
         self.settle_ledger(id);
         true
@@ -225,24 +248,26 @@ impl Engine {
                 to,
                 frame,
             } => {
-                if let Some(room) = self.chat.rooms.get_mut(&id) {
-                    match new {
-                        Some(new) => room.history.replace(new),
-                        None => room.history.delete(message),
-                    }
+                let room = self.chat.rooms.get_mut(&id);
+                let changed = room.is_some_and(|room| match new {
+                    Some(new) => room.history.replace(new),
+                    None => room.history.delete(message),
+                });
+                // What went before has neither a new text nor a second end.
+                if changed {
+                    self.chat_out(ChatOutput::Send { to, frame });
                 }
-                self.chat_out(ChatOutput::Send { to, frame });
             }
-            Effect::ForgetGroup(name) => {
+            Effect::ForgetGroup { group, until } => {
                 if let Some(room) = self.chat.rooms.get_mut(&id)
-                    && room.history.clear_group(&name)
+                    && room.history.clear_group(&group, until)
                 {
                     let write = ChatWrite::ForgetGroup {
                         room: id,
-                        group: name,
+                        group,
+                        until,
                     };
-                    let ticket = self.ticket();
-                    self.write_chat(ticket, write);
+                    self.write_chat(write);
                 }
             }
             Effect::Welcome(welcome) => self.welcome_client(id, *welcome),
@@ -261,8 +286,7 @@ impl Engine {
         };
         let gone = room.history.add(Arc::clone(&delivery.message), most);
         if let Some(until) = gone {
-            let ticket = self.ticket();
-            self.write_chat(ticket, ChatWrite::ForgetMessages { room: id, until });
+            self.write_chat(ChatWrite::ForgetMessages { room: id, until });
         }
         let copies = delivery.to.len() + delivery.legs.len();
         if !delivery.to.is_empty() {

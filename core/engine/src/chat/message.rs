@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::command::Scope;
 use super::door::Speaker;
-use super::frame::{event, message_sent};
+use super::frame::{event, message_edited, message_sent};
 use super::io::{ChatWrite, StoredMessage};
 use super::ledger::{Delivery, Effect};
 use super::participant::Participant;
@@ -21,12 +21,14 @@ const LONGEST: usize = 4096;
 /// What plugins are told that a chat message is.
 const TEXT: &str = "text/plain;charset=utf-8";
 
-/// A message whose verdict is awaited.
+/// A text whose verdict is awaited: a new message, or what an old one is to say.
 #[derive(Debug)]
 pub(crate) struct PendingChat {
-    connection: u64,
-    scope: Scope,
-    content: String,
+    pub(super) connection: u64,
+    pub(super) scope: Scope,
+    pub(super) content: String,
+    /// The message that it is a new text of.
+    pub(super) amends: Option<Uuid>,
 }
 
 /// A text as it is taken: cut where a character begins.
@@ -40,25 +42,45 @@ impl Engine {
         if content.is_empty() {
             return self.count_chat("empty");
         }
-        let Some(room) = self.chat.rooms.get(&speaker.room) else {
+        if !self.may_write(speaker, &scope) {
             return;
+        }
+        self.filter_chat(
+            speaker,
+            PendingChat {
+                connection: speaker.connection,
+                scope,
+                content: cut(content),
+                amends: None,
+            },
+        );
+    }
+
+    /// Whether somebody may write there now; why not is said or counted.
+    fn may_write(&mut self, speaker: Speaker, scope: &Scope) -> bool {
+        let Some(room) = self.chat.rooms.get(&speaker.room) else {
+            return false;
+        };
+        let Some(sender) = room.present(speaker.participant) else {
+            self.chat_dropped("not_joined");
+            return false;
         };
         if !room.enabled {
             self.count_chat("disabled");
-            return self.refuse_command(speaker.connection, "chat", "chat_disabled");
+            self.refuse_command(speaker.connection, "chat", "chat_disabled");
+            return false;
         }
-        if let Scope::Group(name) = &scope
-            && !room
-                .present(speaker.participant)
-                .is_some_and(|sender| sender.in_group(name))
+        if let Scope::Group(name) = scope
+            && !sender.in_group(name)
         {
-            return self.count_chat("foreign_group");
+            self.count_chat("foreign_group");
+            return false;
         }
-        let pending = PendingChat {
-            connection: speaker.connection,
-            scope,
-            content: cut(content),
-        };
+        true
+    }
+
+    /// Shows a text to the plugins; the sender's next commands wait for their verdict.
+    pub(super) fn filter_chat(&mut self, speaker: Speaker, pending: PendingChat) {
         let Some(rule) = self.config.hooks.message_filter else {
             return self.chat_decided(pending, MessageVerdict::Pass);
         };
@@ -112,19 +134,20 @@ impl Engine {
     }
 
     fn apply_chat_verdict(&mut self, speaker: Speaker, pending: PendingChat, verdict: MessageVerdict) {
-        let Some(room) = self.chat.rooms.get(&speaker.room) else {
-            return;
-        };
         // A moderator may have been faster.
-        if !room.enabled {
-            self.count_chat("disabled");
-            return self.refuse_command(speaker.connection, "chat", "chat_disabled");
+        if !self.may_write(speaker, &pending.scope) {
+            return;
         }
-        let PendingChat { scope, content, .. } = pending;
+        let PendingChat {
+            scope,
+            content,
+            amends,
+            ..
+        } = pending;
         match verdict {
             MessageVerdict::Pass => {
                 self.count_chat("accepted");
-                self.post_chat(speaker.room, speaker.participant, scope, content, false);
+                self.write_down(speaker, scope, content, amends);
             }
             MessageVerdict::Rewrite(new) => {
                 let new = new.body.map(|body| String::from_utf8_lossy(&body).into_owned());
@@ -133,12 +156,18 @@ impl Engine {
                     return self.count_chat("dropped");
                 }
                 self.count_chat("rewritten");
-                self.post_chat(speaker.room, speaker.participant, scope, content, false);
+                self.write_down(speaker, scope, content, amends);
             }
             // The sender sees what it sees when all is well; nobody else does, and nothing is kept.
             MessageVerdict::Drop => {
                 self.count_chat("dropped");
-                self.echo_chat(speaker, scope, speaker.participant, content);
+                match amends {
+                    Some(id) => {
+                        let by = speaker.participant;
+                        self.say_to(speaker.connection, |at| message_edited(at, id, by, &content));
+                    }
+                    None => self.echo_chat(speaker, scope, speaker.participant, content),
+                }
             }
             MessageVerdict::Reply { body, .. } => {
                 self.count_chat("replied");
@@ -150,6 +179,14 @@ impl Engine {
                 let why = json!({ "error": "insufficient_permissions", "text": reason });
                 self.say_to(speaker.connection, |at| event("chat", at, "error", why));
             }
+        }
+    }
+
+    /// What the plugins let pass: a message, or the new text of one.
+    fn write_down(&mut self, speaker: Speaker, scope: Scope, content: String, amends: Option<Uuid>) {
+        match amends {
+            Some(id) => self.amend_chat(speaker, id, Some(content)),
+            None => self.post_chat(speaker.room, speaker.participant, scope, content, false),
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) use policy::PendingJoin;
 pub use uuid::Uuid;
 
 use self::io::{ChatInput, Departure};
+use self::ledger::Row;
 use self::room::Room;
 use self::ticket::{Resumptions, Tickets};
 use crate::counts::ChatGauges;
@@ -99,8 +100,8 @@ pub(crate) struct Chat {
     sources: HashMap<IpAddr, usize>,
     tickets: Tickets,
     resumptions: Resumptions,
-    /// The rooms whose writes are on their way.
-    waits: HashMap<Ticket, ConferenceId>,
+    /// The writes that are on their way: of which room, and of what in it.
+    waits: HashMap<Ticket, (ConferenceId, Row)>,
 }
 
 impl Chat {

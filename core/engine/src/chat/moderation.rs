@@ -3,11 +3,13 @@
 use cordboard_model::ConferenceId;
 use serde_json::{Value, json};
 
+use super::Connection;
 use super::command::{KickScope, Moderation, OneOrMore};
 use super::door::Speaker;
 use super::frame::event;
 use super::participant::{Kind, Participant, Presence, shown_name};
 use super::uuid::Uuid;
+use crate::call::{Call, Place, Stage};
 use crate::engine::Engine;
 
 impl Engine {
@@ -92,6 +94,7 @@ impl Engine {
             return self.refuse_command(speaker.connection, "moderation", "cannot_ban_guest");
         };
         room.banned.insert(user.clone());
+        let write = room.write();
         // All of this user, however connected.
         let same = |other: &&Participant| other.user.as_ref() == Some(&user) && other.is_there();
         let all: Vec<Uuid> = room
@@ -100,8 +103,39 @@ impl Engine {
             .filter(same)
             .map(|other| other.id)
             .collect();
+        self.keep_room_state(speaker.room, write);
         for one in all {
             self.show_somebody_out(speaker.room, one, "banned", Value::Null);
+        }
+        self.turn_away(speaker.room, &user);
+    }
+
+    /// Ends what a user who is banned has begun and not come in by: connections that have not joined, and calls
+    /// that are not answered. A ticket that it has still opens nothing: the handshake asks for bans.
+    fn turn_away(&mut self, id: ConferenceId, user: &str) {
+        let at_the_door =
+            |connection: &Connection| connection.room == id && connection.principal.user() == Some(user);
+        let connections: Vec<u64> = self
+            .chat
+            .connections
+            .iter()
+            .filter(|(_, connection)| at_the_door(connection))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in connections {
+            self.say_to(number, |at| event("moderation", at, "banned", Value::Null));
+            self.depart(number, "banned", false);
+            self.show_out(id, number, "removed by a moderator");
+        }
+        let arriving = |call: &Call| {
+            call.place == Place::Conference(id)
+                && call.user.as_deref() == Some(user)
+                && !matches!(call.stage, Stage::Answered | Stage::Up)
+        };
+        for key in self.calls.keys() {
+            if self.calls.get(key).is_some_and(arriving) {
+                self.refuse_call(key, 403, "Banned From This Conference", None);
+            }
         }
     }
 
@@ -281,8 +315,7 @@ impl Engine {
         let leg = known.presence.call();
         let (at, everyone) = (room.stamp(now), room.everyone());
         if let Some(write) = write {
-            let ticket = self.ticket();
-            self.write_chat(ticket, write);
+            self.write_chat(write);
         }
         if let Some(call) = leg.and_then(|leg| self.calls.get_mut(leg)) {
             call.name.clone_from(&new_name);

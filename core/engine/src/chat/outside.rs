@@ -28,6 +28,13 @@ impl Engine {
             .map(|chatter| chatter.id)
     }
 
+    /// Whether a user waits at the door of a conference, by a chat connection or a call.
+    pub(crate) fn has_to_be_let_in(&self, id: ConferenceId, user: Option<&str>) -> bool {
+        let room = self.chat.rooms.get(&id);
+        let mut all = room.into_iter().flat_map(|room| room.participants.values());
+        user.is_some() && all.any(|other| other.is_waiting() && other.user.as_deref() == user)
+    }
+
     /// A message from outside was relayed to the callers: as far as it is a text, it is chat. Whoever is not in
     /// the room is introduced to it once, as somebody who is not there.
     pub(crate) fn chat_from_outside(
@@ -56,14 +63,15 @@ impl Engine {
         let Some(room) = self.chat_room(id) else {
             return who;
         };
-        if let Some(known) = room.participants.get_mut(&who) {
-            outsider.name.clone_into(&mut known.name);
-            return who;
-        }
+        // An address is nobody's name here: chat clients are not told it.
         let name = match outsider.name.trim() {
-            "" => outsider.uri.to_owned(),
+            "" => "Caller".to_owned(),
             name => name.to_owned(),
         };
+        if let Some(known) = room.participants.get_mut(&who) {
+            known.name = name;
+            return who;
+        }
         let mut participant = Participant::new(who, Kind::Sip, name, now);
         participant.user = outsider.user.map(str::to_owned);
         room.participants.insert(who, participant);

@@ -63,8 +63,11 @@ impl Engine {
         // Who has gone meanwhile and said nothing more never was there.
         let gone = matches!(connection.backlog.front(), Some(Waiting::Closed(_)));
         if let Some(speaker) = self.speaker(number).filter(|_| !gone) {
+            let Some(participant) = self.still_arriving(speaker, pending.participant) else {
+                return self.close_without_room(number);
+            };
             match verdict {
-                JoinVerdict::Admit(admission) => self.admit_chatter(speaker, pending.participant, admission),
+                JoinVerdict::Admit(admission) => self.admit_chatter(speaker, participant, admission),
                 JoinVerdict::Refuse { reason, .. } => {
                     self.chat_joined("refused");
                     self.deny_join(number, &reason);
@@ -72,6 +75,16 @@ impl Engine {
             }
         }
         self.work_off(number);
+    }
+
+    /// Who comes, now that the plugins have spoken: the room may have emptied and gone meanwhile, and with it what
+    /// was known of the joiner. `None`: there is no such conference any more.
+    fn still_arriving(&mut self, speaker: Speaker, asked: Participant) -> Option<Participant> {
+        if self.chat.rooms.contains_key(&speaker.room) {
+            return Some(asked);
+        }
+        self.chat_room(speaker.room)?;
+        self.arrival(speaker, asked.name)
     }
 
     /// Comes in as the plugins say. Whether it is heard does not matter: it has no voice.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::frame::event;
 use super::history::History;
 use super::io::{ChatWrite, StoredRoom};
-use super::ledger::Entry;
+use super::ledger::{Entry, Row};
 use super::participant::{Participant, Presence, Standing};
 use super::uuid::Uuid;
 use crate::arena::Key;
@@ -39,8 +39,12 @@ pub(crate) struct Room {
     pub(crate) ledger: VecDeque<Entry>,
     /// Somebody who was cut off may come back until then, so an empty room waits.
     pub(crate) reserved: Time,
-    /// Whether anything of it is on disk.
+    /// Whether anything of it is on disk, or on its way there.
     pub(crate) kept: bool,
+    /// Whether a failed commit lost what holds in it.
+    lost: bool,
+    /// Whom a failed commit lost.
+    lost_people: BTreeSet<Uuid>,
     /// When a timer looks at it.
     pub(crate) wakes: Option<Time>,
     everyone: Option<Arc<[u64]>>,
@@ -62,6 +66,8 @@ impl Room {
             ledger: VecDeque::new(),
             reserved: now,
             kept: false,
+            lost: false,
+            lost_people: BTreeSet::new(),
             wakes: None,
             everyone: None,
             stamp: now,
@@ -244,12 +250,37 @@ impl Room {
         Some(id)
     }
 
+    /// A commit failed, and this with it.
+    pub(crate) fn lost(&mut self, row: Row) {
+        match row {
+            Row::Room => self.lost = true,
+            Row::Participant(id) => drop(self.lost_people.insert(id)),
+            Row::Other => {}
+        }
+    }
+
+    /// What must be written before anything else of this room is: nothing, nearly always.
+    pub(crate) fn unwritten(&mut self) -> Vec<ChatWrite> {
+        let mut writes = Vec::new();
+        if std::mem::take(&mut self.lost) || !self.kept {
+            self.kept = true;
+            writes.push(self.write());
+        }
+        if !self.lost_people.is_empty() {
+            let lost = std::mem::take(&mut self.lost_people);
+            let known = lost.iter().filter_map(|id| self.participants.get(id));
+            writes.extend(known.map(|participant| participant.write(self.id())));
+        }
+        writes
+    }
+
     pub(crate) fn write(&self) -> ChatWrite {
         ChatWrite::Room(StoredRoom {
             id: self.id(),
             enabled: self.enabled,
             waiting_room: self.waiting_room,
             raise_hands: self.raise_hands,
+            banned: self.banned.iter().cloned().collect(),
         })
     }
 

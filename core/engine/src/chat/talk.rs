@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::command::{Chat, Scope};
 use super::door::Speaker;
-use super::frame::event;
+use super::frame::{event, message_edited};
 use super::io::{ChatWrite, StoredMessage};
 use super::ledger::{Effect, Question};
-use super::message::cut;
+use super::message::{PendingChat, cut};
 use super::participant::Participant;
 use super::uuid::Uuid;
 use crate::engine::Engine;
@@ -39,7 +39,7 @@ impl Engine {
                 }
                 self.read_chat(speaker, to.scope(), Some(term), message_index);
             }
-            Chat::EditMessage { id, content } => self.amend_chat(speaker, id, Some(content)),
+            Chat::EditMessage { id, content } => self.edit_chat(speaker, id, content),
             Chat::DeleteMessage { id } => self.amend_chat(speaker, id, None),
         }
     }
@@ -99,15 +99,35 @@ impl Engine {
         self.enter_ledger(speaker.room, None, Effect::Read(Box::new(question)));
     }
 
-    /// Deletes a message, or gives it another text: by its author, or by a moderator. An extension of ours:
-    /// clients that do not know the events ignore them.
-    fn amend_chat(&mut self, speaker: Speaker, message: Uuid, content: Option<String>) {
-        let (now, moderates) = (self.wire.now, self.moderates(speaker));
-        let Some(room) = self.chat.rooms.get_mut(&speaker.room) else {
-            return;
-        };
-        let Some(old) = room.history.find(message).cloned() else {
-            return self.refuse_command(speaker.connection, "chat", "unknown_message");
+    /// A message is to have another text, which the plugins see like a new message; an empty one deletes it.
+    fn edit_chat(&mut self, speaker: Speaker, message: Uuid, content: String) {
+        let content = cut(content);
+        match self.amendable(speaker, message, Some(&content)) {
+            Err(why) => self.refuse_command(speaker.connection, "chat", why),
+            Ok(_) if content.is_empty() => self.amend_chat(speaker, message, None),
+            Ok(old) => self.filter_chat(
+                speaker,
+                PendingChat {
+                    connection: speaker.connection,
+                    scope: old.scope.clone(),
+                    content,
+                    amends: Some(message),
+                },
+            ),
+        }
+    }
+
+    /// A message as it is, if who speaks may delete it, or give it this text; else why not.
+    fn amendable(
+        &self,
+        speaker: Speaker,
+        message: Uuid,
+        content: Option<&str>,
+    ) -> Result<Arc<StoredMessage>, &'static str> {
+        let room = self.chat.rooms.get(&speaker.room);
+        let old = room.and_then(|room| Some((room, room.history.find(message)?)));
+        let Some((room, old)) = old else {
+            return Err("unknown_message");
         };
         let by_author = old.source == speaker.participant;
         // A moderator takes things away, but puts no words into anybody's mouth; and nobody reaches into a
@@ -119,13 +139,26 @@ impl Engine {
                 .is_some_and(|moderator| moderator.in_group(name)),
             Scope::Private(target) => *target == speaker.participant,
         };
-        if !(by_author || moderates && in_sight && content.is_none()) {
-            return self.refuse_command(speaker.connection, "chat", "insufficient_permissions");
+        if !(by_author || self.moderates(speaker) && in_sight && content.is_none()) {
+            return Err("insufficient_permissions");
         }
-        let content = content.map(cut).filter(|content| !content.is_empty());
-        if content.is_some() && !room.enabled {
-            return self.refuse_command(speaker.connection, "chat", "chat_disabled");
+        if content.is_some_and(|content| !content.is_empty()) && !room.enabled {
+            return Err("chat_disabled");
         }
+        Ok(Arc::clone(old))
+    }
+
+    /// Deletes a message, or gives it another text: by its author, or by a moderator. An extension of ours:
+    /// clients that do not know the events ignore them.
+    pub(super) fn amend_chat(&mut self, speaker: Speaker, message: Uuid, content: Option<String>) {
+        let old = match self.amendable(speaker, message, content.as_deref()) {
+            Ok(old) => old,
+            Err(why) => return self.refuse_command(speaker.connection, "chat", why),
+        };
+        let (id, by, now) = (speaker.room, speaker.participant, self.wire.now);
+        let Some(room) = self.chat.rooms.get_mut(&id) else {
+            return;
+        };
         let at = room.stamp(now);
         let audience = |other: &Participant| match &old.scope {
             Scope::Global => true,
@@ -139,28 +172,33 @@ impl Engine {
                 ..StoredMessage::clone(&old)
             })
         });
-        let room = speaker.room;
-        let by = json!({ "id": message, "issued_by": speaker.participant });
-        let (name, told, write) = match &new {
-            Some(new) => {
-                let message = Arc::clone(new);
-                let mut told: Value = by;
-                told["content"] = new.content.clone().into();
-                ("message_edited", told, ChatWrite::Message { room, message })
-            }
+        let (frame, write) = match &new {
+            Some(new) => (
+                message_edited(at, message, by, &new.content),
+                ChatWrite::EditMessage {
+                    room: id,
+                    message: Arc::clone(new),
+                },
+            ),
             None => (
-                "message_deleted",
-                by,
-                ChatWrite::DeleteMessage { room, id: message },
+                event(
+                    "chat",
+                    at,
+                    "message_deleted",
+                    json!({ "id": message, "issued_by": by }),
+                ),
+                ChatWrite::DeleteMessage {
+                    room: id,
+                    id: message,
+                },
             ),
         };
-        let frame = event("chat", at, name, told);
         let effect = Effect::Amend {
             id: message,
             new,
             to,
             frame,
         };
-        self.enter_ledger(room, Some(write), effect);
+        self.enter_ledger(id, Some(write), effect);
     }
 }

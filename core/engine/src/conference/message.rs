@@ -44,14 +44,7 @@ struct Refused {
 impl Engine {
     pub(crate) fn on_call_message(&mut self, key: Key, transaction: Key, request: Message, stamp: Time) {
         if let Err(refused) = self.message_allowed(key, &request) {
-            self.wire.counts.message("in", "conference", refused.outcome);
-            let Refused { status, phrase, .. } = refused;
-            return self.respond_with(transaction, &request, status, phrase, |response| match status {
-                415 => response.header("Accept", ACCEPT),
-                503 => response.header("Retry-After", 1),
-                403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
-                _ => response,
-            });
+            return self.refuse_message(transaction, &request, &refused);
         }
         let Some(call) = self.calls.get(key) else { return };
         let accepted = self.wire.now;
@@ -82,6 +75,40 @@ impl Engine {
         }
     }
 
+    fn refuse_message(&mut self, transaction: Key, request: &Message, refused: &Refused) {
+        self.wire.counts.message("in", "conference", refused.outcome);
+        let Refused { status, phrase, .. } = *refused;
+        self.respond_with(transaction, request, status, phrase, |response| match status {
+            415 => response.header("Accept", ACCEPT),
+            503 => response.header("Retry-After", 1),
+            403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
+            _ => response,
+        });
+    }
+
+    /// The rules that moderators may change at any moment: whether this caller may write now.
+    fn may_write_in(&self, call: &Call) -> Result<(), Refused> {
+        let refused = |phrase, outcome| {
+            Err(Refused {
+                status: 403,
+                phrase,
+                outcome,
+            })
+        };
+        if let Place::Conference(id) = call.place
+            && (!self.chat_is_enabled(id) || self.conferences.get(&id).is_some_and(|c| !c.config.chat))
+        {
+            return refused("Chat Is Disabled", "disabled");
+        }
+        if call.seat.waits {
+            return refused("You Are In The Waiting Room", "waiting");
+        }
+        if call.seat.silenced {
+            return refused("You Are Muted In Chat", "silenced");
+        }
+        Ok(())
+    }
+
     /// The rules that hold before any plugin is asked, cheapest first.
     fn message_allowed(&mut self, key: Key, request: &Message) -> Result<(), Refused> {
         let refused = |status, phrase, outcome| {
@@ -102,18 +129,7 @@ impl Engine {
         let Some(call) = self.calls.get(key) else {
             return refused(481, "Gone", "gone");
         };
-        let (place, conferences) = (call.place, &self.conferences);
-        if let Place::Conference(id) = place
-            && (!self.chat_is_enabled(id) || conferences.get(&id).is_some_and(|c| !c.config.chat))
-        {
-            return refused(403, "Chat Is Disabled", "disabled");
-        }
-        if call.seat.waits {
-            return refused(403, "You Are In The Waiting Room", "waiting");
-        }
-        if call.seat.silenced {
-            return refused(403, "You Are Muted In Chat", "silenced");
-        }
+        self.may_write_in(call)?;
         let Some(call) = self.calls.get_mut(key) else {
             return refused(481, "Gone", "gone");
         };
@@ -181,6 +197,10 @@ impl Engine {
             return;
         };
         let request = &message.request;
+        // A moderator may have been faster than the plugins.
+        if let Err(refused) = self.may_write_in(call) {
+            return self.refuse_message(message.transaction, request, &refused);
+        }
         let kind = request.header(Name::ContentType).unwrap_or_default();
         let name = sender_name(call, request);
         let outcome = match verdict {

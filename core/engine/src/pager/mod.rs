@@ -110,18 +110,9 @@ impl Engine {
     ) -> Result<(), (u16, &'static str)> {
         let kind = request.header(Name::ContentType).unwrap_or_default();
         if let Addressee::Conference(id) = addressee {
-            let config = self.conference_config(id);
-            let sender = identity
-                .credential()
-                .map(|place| self.directory.credential(place));
-            let user = sender.map(|sender| sender.owner.as_str());
-            let chats = self.own_chatter(id, user).is_some();
-            match config {
-                _ if self.chat_bans(id, user) => return Err((403, "banned")),
-                Some(config) if !config.outside_messages && !chats => return Err((403, "not_a_participant")),
-                Some(config) if !config.chat || !self.chat_is_enabled(id) => return Err((403, "disabled")),
-                _ => {}
-            }
+            let sender = identity.credential();
+            let sender = sender.map(|place| self.directory.credential(place));
+            self.may_page_conference(id, sender.map(|sender| sender.owner.as_str()))?;
         }
         if request.body_slice().is_empty() || !relayed_type(kind) {
             return Err((415, "unsupported"));
@@ -138,10 +129,28 @@ impl Engine {
         }
     }
 
+    /// What moderators may change at any moment: whether somebody who is in no call there may write to a
+    /// conference now.
+    fn may_page_conference(&self, id: ConferenceId, user: Option<&str>) -> Result<(), (u16, &'static str)> {
+        if self.chat_bans(id, user) {
+            return Err((403, "banned"));
+        }
+        let chats = self.own_chatter(id, user).is_some();
+        if !chats && self.has_to_be_let_in(id, user) {
+            return Err((403, "waiting"));
+        }
+        match self.conference_config(id) {
+            Some(config) if !config.outside_messages && !chats => Err((403, "not_a_participant")),
+            Some(config) if !config.chat || !self.chat_is_enabled(id) => Err((403, "disabled")),
+            _ => Ok(()),
+        }
+    }
+
     fn pager_refused(&mut self, transaction: Key, request: &Message, status: u16, outcome: &'static str) {
         self.wire.counts.message("in", "pager", outcome);
         let phrase = match outcome {
             "banned" => "Banned From This Conference",
+            "waiting" => "You Are In The Waiting Room",
             "not_a_participant" => "You Are Not In This Conference",
             "disabled" => "Chat Is Disabled",
             "mailbox_full" => "Mailbox Full",
@@ -245,6 +254,12 @@ impl Engine {
     }
 
     pub(crate) fn pager_decided(&mut self, message: PendingPager, verdict: MessageVerdict) {
+        // A moderator may have been faster than the plugins.
+        if let Addressee::Conference(id) = message.addressee
+            && let Err((status, outcome)) = self.may_page_conference(id, message.user.as_deref())
+        {
+            return self.pager_refused(message.transaction, &message.request, status, outcome);
+        }
         let kind = message.request.header(Name::ContentType).unwrap_or_default();
         let mut page = Page {
             kind: kind.to_owned(),

@@ -5,6 +5,7 @@
 
 mod count;
 mod operator;
+mod patience;
 mod quality;
 mod rooms;
 mod route;

@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpUserTimeout;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -26,6 +27,9 @@ use crate::metric::Exporter;
 const HEAD_BYTES: usize = 16 << 10;
 /// After a failed accept, such as for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes that the kernel takes of us beyond what is on its way, so that what we write next (a ping, say) does not
+/// wait for minutes behind them where the link is slow.
+const UNSENT: u32 = 16 << 10;
 /// A connection serves at most so long, however diligent its client is.
 const CONNECTION_LIFE: Duration = Duration::from_secs(3600);
 
@@ -138,6 +142,7 @@ async fn accept(
 fn tune(stream: &TcpStream, time: Duration) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT)?;
     Ok(setsockopt(stream, TcpUserTimeout, &millis)?)
 }
 

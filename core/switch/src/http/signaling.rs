@@ -1,6 +1,5 @@
 //! The chat WebSocket: the upgrade, pings, and what is read from and written to one client.
 
-use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +23,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
+use super::patience::{PATIENCE, Progress, Watched};
 use super::rooms::{refusal, refuse};
 use super::route::Shared;
-use crate::chat::{ChatDoor, ChatFrame, Handshake, Welcome};
+use crate::chat::{ChatDoor, ChatFrame, FrameDoor, Handshake, Welcome};
 
 const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -39,8 +39,8 @@ const LARGEST: usize = 1_000_000;
 const PING: Duration = Duration::from_secs(15);
 /// No pong for so long, and the client is gone.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How long a client may take to read what is written, and to answer a close.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What is read at once, in bytes; each connection keeps so much.
+const READ_BUFFER: usize = 4 << 10;
 
 /// The other end of an HTTP connection.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub(super) struct Peer {
     pub(super) secure: bool,
 }
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Watched<TokioIo<Upgraded>>>;
 
 /// `GET /signaling`
 pub(super) async fn signaling(
@@ -118,13 +118,16 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
         return chat.closed(connection, Departure::Lost).await;
     };
     let limits = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(Some(LARGEST - 1))
         .max_frame_size(Some(LARGEST - 1));
-    let socket: Socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(stream), Role::Server, Some(limits)).await;
+    let stream = Watched::new(TokioIo::new(stream), chat.hoard());
+    let progress = stream.progress();
+    let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
     let (sink, source) = socket.split();
-    let reading = read(source, connection, &chat);
-    let writing = write(sink, welcome.frames);
+    let frames = chat.frames(connection);
+    let reading = read(source, &frames, &progress);
+    let writing = write(sink, welcome.frames, &progress);
     tokio::pin!(reading, writing);
     let departure = tokio::select! {
         departure = &mut reading => departure,
@@ -134,19 +137,32 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
             Departure::Lost
         }
     };
+    if progress.is_overfull() {
+        chat.garbage("messages_held_full").await;
+    }
     chat.closed(connection, departure).await;
+    welcome.attendance.over();
 }
 
-async fn read(mut source: SplitStream<Socket>, connection: u64, chat: &ChatDoor) -> Departure {
+async fn read(mut source: SplitStream<Socket>, frames: &FrameDoor<'_>, progress: &Progress) -> Departure {
     let mut deadline = Instant::now() + SILENCE;
     loop {
         let frame = match timeout_at(deadline, source.next()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_)) | None) | Err(_) => return Departure::Lost,
+            Ok(Some(Err(_)) | None) => return Departure::Lost,
+            // Pings wait behind what is written before them: who still reads that is not gone.
+            Err(_) => match progress.resumed().map(|at| at + SILENCE) {
+                Some(later) if later > deadline => {
+                    deadline = later;
+                    continue;
+                }
+                _ => return Departure::Lost,
+            },
         };
+        let came = Instant::now();
         match frame {
-            Frame::Text(text) => chat.frame(connection, Bytes::from(text)).await,
-            Frame::Binary(bytes) => chat.frame(connection, bytes).await,
+            Frame::Text(text) => frames.hand_over(Bytes::from(text)).await,
+            Frame::Binary(bytes) => frames.hand_over(bytes).await,
             Frame::Pong(_) => deadline = Instant::now() + SILENCE,
             Frame::Close(said) => {
                 // Poll once more, so that our half of the close goes out.
@@ -162,17 +178,24 @@ async fn read(mut source: SplitStream<Socket>, connection: u64, chat: &ChatDoor)
             }
             Frame::Ping(_) | Frame::Frame(_) => {} // pings are answered by the library
         }
+        progress.whole();
+        // While we do not listen, nobody is silent.
+        deadline += came.elapsed();
     }
 }
 
-async fn write(mut sink: SplitSink<Socket, Frame>, mut queue: mpsc::Receiver<ChatFrame>) {
+async fn write(
+    mut sink: SplitSink<Socket, Frame>,
+    mut queue: mpsc::Receiver<ChatFrame>,
+    progress: &Progress,
+) {
     let mut pings = interval_at(Instant::now() + PING, PING);
     loop {
         let next = tokio::select! {
             next = queue.recv() => next,
             _ = pings.tick() => {
                 let ping = Frame::Ping(Bytes::from_static(b"heartbeat"));
-                if !in_time(sink.send(ping)).await {
+                if !progress.in_time(sink.send(ping)).await {
                     return;
                 }
                 continue;
@@ -183,7 +206,7 @@ async fn write(mut sink: SplitSink<Socket, Frame>, mut queue: mpsc::Receiver<Cha
         while let Some(one) = next.take() {
             let (code, reason) = match one {
                 Some(ChatFrame::Text(text)) => {
-                    if !in_time(sink.feed(Frame::Text(text))).await {
+                    if !progress.in_time(sink.feed(Frame::Text(text))).await {
                         return;
                     }
                     next = queue.try_recv().ok().map(Some);
@@ -196,16 +219,11 @@ async fn write(mut sink: SplitSink<Socket, Frame>, mut queue: mpsc::Receiver<Cha
                 code: code.into(),
                 reason: reason.into(),
             }));
-            in_time(sink.send(close)).await; // it may have gone first
+            progress.in_time(sink.send(close)).await; // it may have gone first
             return;
         }
-        if !in_time(sink.flush()).await {
+        if !progress.in_time(sink.flush()).await {
             return;
         }
     }
-}
-
-/// Whether something was written in time.
-async fn in_time<E>(writing: impl Future<Output = Result<(), E>>) -> bool {
-    matches!(timeout(PATIENCE, writing).await, Ok(Ok(())))
 }

@@ -2,7 +2,7 @@
 
 pub(crate) mod bind;
 pub(crate) mod connection;
-mod hoard;
+pub(crate) mod hoard;
 pub(crate) mod listen;
 mod meter;
 pub(crate) mod place;

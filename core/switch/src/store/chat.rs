@@ -11,27 +11,32 @@ pub(super) fn apply(connection: &Connection, write: &ChatWrite) -> rusqlite::Res
     match write {
         ChatWrite::Room(room) => connection
             .prepare_cached(
-                "INSERT OR REPLACE INTO chat_room (id, enabled, waiting_room, raise_hands) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR REPLACE INTO chat_room (id, enabled, waiting_room, raise_hands, banned) \
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![
                 room.id.to_string(),
                 room.enabled,
                 room.waiting_room,
-                room.raise_hands
+                room.raise_hands,
+                serde_json::to_string(&room.banned).expect("texts are JSON"),
             ]),
-        ChatWrite::Message { room, message } => connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO chat_message (room, at, id, source, scope, target, content) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
+        ChatWrite::Message { room, message } => {
+            // Whatever became of the room's own row: a message without one would not be found again.
+            connection
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO chat_room (id, enabled, waiting_room, raise_hands) VALUES (?1, 1, 0, 1)",
+                )?
+                .execute([room.to_string()])?;
+            put_message(connection, *room, message)
+        }
+        ChatWrite::EditMessage { room, message } => connection
+            .prepare_cached("UPDATE chat_message SET content = ?4 WHERE room = ?1 AND at = ?2 AND id = ?3")?
             .execute(params![
                 room.to_string(),
                 nanos(message.at),
                 message.id.to_string(),
-                message.source.to_string(),
-                message.scope.name(),
-                message.scope.target(),
-                message.content,
+                message.content
             ]),
         ChatWrite::DeleteMessage { room, id } => connection
             .prepare_cached("DELETE FROM chat_message WHERE room = ?1 AND id = ?2")?
@@ -42,9 +47,11 @@ pub(super) fn apply(connection: &Connection, write: &ChatWrite) -> rusqlite::Res
         ChatWrite::ForgetMessages { room, until } => connection
             .prepare_cached("DELETE FROM chat_message WHERE room = ?1 AND at <= ?2")?
             .execute(params![room.to_string(), nanos(*until)]),
-        ChatWrite::ForgetGroup { room, group } => connection
-            .prepare_cached("DELETE FROM chat_message WHERE room = ?1 AND scope = 'group' AND target = ?2")?
-            .execute(params![room.to_string(), group]),
+        ChatWrite::ForgetGroup { room, group, until } => connection
+            .prepare_cached(
+                "DELETE FROM chat_message WHERE room = ?1 AND at <= ?3 AND scope = 'group' AND target = ?2",
+            )?
+            .execute(params![room.to_string(), group, nanos(*until)]),
         ChatWrite::Participant { room, participant } => put_participant(connection, *room, participant),
         ChatWrite::ForgetParticipant { room, id } => connection
             .prepare_cached("DELETE FROM chat_participant WHERE room = ?1 AND id = ?2")?
@@ -61,6 +68,27 @@ pub(super) fn apply(connection: &Connection, write: &ChatWrite) -> rusqlite::Res
             Ok(1)
         }
     }
+}
+
+fn put_message(
+    connection: &Connection,
+    room: ConferenceId,
+    message: &StoredMessage,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO chat_message (room, at, id, source, scope, target, content) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            room.to_string(),
+            nanos(message.at),
+            message.id.to_string(),
+            message.source.to_string(),
+            message.scope.name(),
+            message.scope.target(),
+            message.content,
+        ])
 }
 
 fn put_participant(
@@ -90,8 +118,8 @@ fn put_participant(
 
 /// Everything that is kept.
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Vec<KeptRoom>> {
-    let mut statement =
-        connection.prepare("SELECT id, enabled, waiting_room, raise_hands FROM chat_room ORDER BY id")?;
+    let mut statement = connection
+        .prepare("SELECT id, enabled, waiting_room, raise_hands, banned FROM chat_room ORDER BY id")?;
     let rooms: Vec<StoredRoom> = statement.query_map([], room)?.collect::<Result<_, _>>()?;
     let mut messages = connection.prepare(
         "SELECT id, source, at, scope, target, content FROM chat_message WHERE room = ?1 ORDER BY at",
@@ -118,6 +146,7 @@ fn room(row: &Row<'_>) -> rusqlite::Result<StoredRoom> {
         enabled: row.get(1)?,
         waiting_room: row.get(2)?,
         raise_hands: row.get(3)?,
+        banned: serde_json::from_str(&row.get::<_, String>(4)?).map_err(|_| strange(4, "banned"))?,
     })
 }
 

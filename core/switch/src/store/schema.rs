@@ -101,6 +101,9 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (room, at)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE chat_room ADD COLUMN banned TEXT NOT NULL DEFAULT '[]'; -- user names, JSON
+",
 ];
 
 /// The version of a database of today.

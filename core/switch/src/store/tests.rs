@@ -338,6 +338,7 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
         enabled: false,
         waiting_room: true,
         raise_hands: true,
+        banned: vec!["bob".into(), "\"carol\"".into()],
     };
     let message = |n: u64, scope: Scope| StoredMessage {
         id: Uuid(u128::from(n)),
@@ -370,7 +371,7 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     };
     {
         let (store, reports) = open(folder.path());
-        write(&store, &reports, ChatWrite::Room(state));
+        write(&store, &reports, ChatWrite::Room(state.clone()));
         write(
             &store,
             &reports,
@@ -387,7 +388,10 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     let (store, reports) = open(folder.path());
     let kept = store.load_chat().unwrap();
     assert_eq!(kept.len(), 1);
-    assert_eq!((kept[0].room, &kept[0].participants), (state, &vec![participant]));
+    assert_eq!(
+        (&kept[0].room, &kept[0].participants),
+        (&state, &vec![participant])
+    );
     assert_eq!(kept[0].messages, messages, "oldest first");
     let left = |store: &Sqlite| -> Vec<u128> {
         let kept = store.load_chat().unwrap();
@@ -400,9 +404,9 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     write(
         &store,
         &reports,
-        ChatWrite::Message {
+        ChatWrite::EditMessage {
             room,
-            message: edited,
+            message: Arc::clone(&edited),
         },
     );
     assert_eq!(left(&store), [0, 1, 2, 3]);
@@ -410,8 +414,21 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     let until = messages[2].at;
     write(&store, &reports, ChatWrite::ClearGlobal { room, until });
     assert_eq!(left(&store), [1, 2, 3]);
+    let late = ChatWrite::EditMessage {
+        room,
+        message: edited,
+    };
+    write(&store, &reports, late);
+    assert_eq!(left(&store), [1, 2, 3], "what is gone stays gone");
     let group = "/Lab".to_owned();
-    write(&store, &reports, ChatWrite::ForgetGroup { room, group });
+    let forget = |until| ChatWrite::ForgetGroup {
+        room,
+        group: group.clone(),
+        until,
+    };
+    write(&store, &reports, forget(messages[0].at));
+    assert_eq!(left(&store), [1, 2, 3], "what came later stays");
+    write(&store, &reports, forget(until));
     assert_eq!(left(&store), [2, 3]);
     write(&store, &reports, ChatWrite::ForgetMessages { room, until });
     assert_eq!(left(&store), [3]);
@@ -422,4 +439,8 @@ fn a_chat_room_comes_back_with_its_people_and_messages_and_goes_whole() {
     assert!(store.load_chat().unwrap()[0].participants.is_empty());
     write(&store, &reports, ChatWrite::ForgetRoom { room });
     assert!(store.load_chat().unwrap().is_empty());
+    // The room's own row was lost to a failed commit, say.
+    let message = Arc::new(messages[0].clone());
+    write(&store, &reports, ChatWrite::Message { room, message });
+    assert_eq!(left(&store), [0]);
 }
