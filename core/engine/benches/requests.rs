@@ -107,7 +107,7 @@ impl Bench {
             match output {
                 Output::Send { packet, .. } => sent.push(packet),
                 Output::Store { ticket, .. } => {
-                    self.engine.handle(Input::Stored { ticket, ok: true }, self.now)
+                    self.engine.handle(Input::Stored { ticket, ok: true }, self.now);
                 }
                 _ => {}
             }
