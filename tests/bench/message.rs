@@ -8,10 +8,11 @@ use cordboard_tests::client::{Message, token};
 use cordboard_tests::switch::Lab;
 
 use crate::bare::Bare;
+use crate::best;
+use crate::compare::{Figures, compare, servers};
 use crate::cost::{cpu_seconds, resident_bytes};
 use crate::datagrams::{local, socket};
 use crate::kamailio::Kamailio;
-use crate::{ROUNDS, best};
 
 /// How long a round sends.
 const ROUND: Duration = Duration::from_secs(4);
@@ -24,76 +25,32 @@ const OFFERED: [u32; 5] = [7_000, 10_000, 13_000, 16_000, 20_000];
 /// When a sender that has no answer repeats its message (RFC 3261's T1).
 const REPEAT: Duration = Duration::from_millis(500);
 
-/// What one round gave.
-pub struct Figures {
-    /// CPU seconds per 100,000 messages that were answered.
-    pub cost: f64,
-    /// Messages per second that were answered with 200.
-    pub goodput: f64,
-    /// Messages that were answered otherwise, or not at all.
-    pub failed: usize,
-    /// Messages that were sent again.
-    pub repeated: usize,
-}
-
 /// Runs the bench.
 pub fn run() {
     println!("message: MESSAGE from one registered user to another, {STEADY} a second");
     let folder = tempfile::tempdir().expect("a folder for logs");
     let bare = Bare::start("message", folder.path());
-    let bare_at = SocketAddr::from(([127, 0, 0, 1], bare.ports[0]));
     let mut switch = Lab::new().trust("127.0.0.0/8").start();
     let (sip, pid) = (switch.sip(), switch.process().pid());
     let kamailio = Kamailio::start(folder.path(), &[]);
 
-    let mut servers = vec![
-        ("bare loop", Pair::at(bare_at), bare.process.pid()),
-        ("cordboard", Pair::at(sip), pid),
-    ];
-    servers.extend(
-        kamailio
-            .as_ref()
-            .map(|other| ("kamailio", Pair::at(other.address), other.process.pid())),
-    );
-    let mut results: Vec<Vec<Figures>> = servers.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
-        for ((_, pair, pid), results) in servers.iter().zip(&mut results) {
-            results.push(load(pair, *pid, STEADY));
-        }
-    }
-    let figures: Vec<Figures> = results
-        .into_iter()
-        .map(|rounds| best(rounds, |f| f.cost))
-        .collect();
-    for ((name, ..), figures) in servers.iter().zip(&figures) {
-        println!(
-            "  {name}  {:.3} CPU s per 100,000  {:6.0} answered/s  failed {}  repeated {}",
-            figures.cost, figures.goodput, figures.failed, figures.repeated
-        );
-    }
-    println!(
-        "  cordboard takes {:.1} times the bare loop",
-        figures[1].cost / figures[0].cost
-    );
-    match figures.get(2) {
-        Some(kamailio) => println!(
-            "  cordboard takes {:.2} of what kamailio takes",
-            figures[1].cost / kamailio.cost
-        ),
-        None => println!("  kamailio is not installed: not compared"),
-    }
+    let servers = servers(&bare, (sip, pid), kamailio.as_ref());
+    let pairs: Vec<Pair> = servers.iter().map(|(_, at, _)| Pair::at(*at)).collect();
+    compare(&servers, "answered", |place| {
+        load(&pairs[place], servers[place].2, STEADY)
+    });
 
     println!("message: more than that");
     let mut peak = 0.0_f64;
     for offered in OFFERED {
-        let figures = best((0..2).map(|_| load(&servers[1].1, pid, offered)).collect(), |f| {
-            -f.goodput
+        let figures = best((0..2).map(|_| load(&pairs[1], pid, offered)).collect(), |f| {
+            -f.rate
         });
-        peak = peak.max(figures.goodput);
+        peak = peak.max(figures.rate);
         println!(
             "  {offered:6} offered/s  {:6.0} answered/s, {:3.0} % of the peak  failed {}  repeated {}",
-            figures.goodput,
-            figures.goodput * 100.0 / peak,
+            figures.rate,
+            figures.rate * 100.0 / peak,
             figures.failed,
             figures.repeated
         );
@@ -132,7 +89,7 @@ impl Pair {
 fn load(Pair { alice, bob }: &Pair, pid: u32, rate: u32) -> Figures {
     let mut figures = Figures {
         cost: 0.0,
-        goodput: 0.0,
+        rate: 0.0,
         failed: 0,
         repeated: 0,
     };
@@ -187,7 +144,7 @@ fn load(Pair { alice, bob }: &Pair, pid: u32, rate: u32) -> Figures {
         }
     }
     figures.failed += open.len();
-    figures.goodput = good as f64 / ROUND.as_secs_f64();
+    figures.rate = good as f64 / ROUND.as_secs_f64();
     figures.cost = (cpu_seconds(pid) - before) * 1e5 / good.max(1) as f64;
     figures
 }

@@ -9,10 +9,10 @@ use cordboard_tests::client::{Algorithm, Message, digest_answer, token};
 use cordboard_tests::switch::Lab;
 
 use crate::bare::Bare;
+use crate::compare::{Figures, compare, servers};
 use crate::cost::cpu_seconds;
 use crate::datagrams::{local, socket};
 use crate::kamailio::Kamailio;
-use crate::{ROUNDS, best};
 
 /// Registrations that are under way at most: what is more waits until one is done.
 const WINDOW: usize = 400;
@@ -25,22 +25,11 @@ const USERS: usize = 1000;
 /// When a REGISTER without an answer is sent again (RFC 3261's T1).
 const REPEAT: Duration = Duration::from_millis(500);
 
-/// What one round gave.
-struct Figures {
-    /// CPU seconds per 100,000 registrations.
-    cost: f64,
-    /// Registrations per second.
-    rate: f64,
-    refused: usize,
-    repeated: usize,
-}
-
 /// Runs the bench.
 pub fn run() {
     println!("register: REGISTER, 401, REGISTER with digest, 200; {RATE} a second, {USERS} users in turn");
     let folder = tempfile::tempdir().expect("a folder for logs");
     let bare = Bare::start("register", folder.path());
-    let bare_at = SocketAddr::from(([127, 0, 0, 1], bare.ports[0]));
     // A thousand users behind one address ask more often than strangers may.
     let mut users = String::from("[sip.abuse]\nrequests_per_second = 0\nuser_requests_per_second = 0\n");
     for user in 0..USERS {
@@ -53,42 +42,10 @@ pub fn run() {
     }
     let mut switch = Lab::new().also(&users).start();
     let kamailio = Kamailio::start(folder.path(), &["AUTH"]);
-    let mut servers = vec![
-        ("bare loop", bare_at, bare.process.pid()),
-        ("cordboard", switch.sip(), switch.process().pid()),
-    ];
-    servers.extend(
-        kamailio
-            .as_ref()
-            .map(|other| ("kamailio", other.address, other.process.pid())),
-    );
-    let mut results: Vec<Vec<Figures>> = servers.iter().map(|_| Vec::new()).collect();
-    for _ in 0..ROUNDS {
-        for ((_, at, pid), results) in servers.iter().zip(&mut results) {
-            results.push(load(*at, *pid));
-        }
-    }
-    let figures: Vec<Figures> = results
-        .into_iter()
-        .map(|rounds| best(rounds, |f| f.cost))
-        .collect();
-    for ((name, ..), figures) in servers.iter().zip(&figures) {
-        println!(
-            "  {name}  {:.3} CPU s per 100,000  {:6.0} registered/s  refused {}  repeated {}",
-            figures.cost, figures.rate, figures.refused, figures.repeated
-        );
-    }
-    println!(
-        "  cordboard takes {:.1} times the bare loop",
-        figures[1].cost / figures[0].cost
-    );
-    match figures.get(2) {
-        Some(kamailio) => println!(
-            "  cordboard takes {:.2} of what kamailio takes",
-            figures[1].cost / kamailio.cost
-        ),
-        None => println!("  kamailio is not installed: not compared"),
-    }
+    let servers = servers(&bare, (switch.sip(), switch.process().pid()), kamailio.as_ref());
+    compare(&servers, "registered", |place| {
+        load(servers[place].1, servers[place].2)
+    });
 }
 
 /// A registration that is under way.
@@ -106,7 +63,7 @@ fn load(server: SocketAddr, pid: u32) -> Figures {
     let mut figures = Figures {
         cost: 0.0,
         rate: 0.0,
-        refused: 0,
+        failed: 0,
         repeated: 0,
     };
     let mut open: HashMap<String, Open> = HashMap::new();
@@ -143,9 +100,9 @@ fn load(server: SocketAddr, pid: u32) -> Figures {
                 Some(401) if !asked.proven => prove(&socket, asked, &answer),
                 Some(401) if answer.header("CSeq") == Some("1 REGISTER") => {} // the challenge came twice
                 Some(code) if code >= 200 => {
-                    (done, figures.refused) = (
+                    (done, figures.failed) = (
                         done + usize::from(code == 200),
-                        figures.refused + usize::from(code != 200),
+                        figures.failed + usize::from(code != 200),
                     );
                     open.remove(answer.call_id());
                 }
@@ -163,7 +120,7 @@ fn load(server: SocketAddr, pid: u32) -> Figures {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-    figures.refused += open.len();
+    figures.failed += open.len();
     figures.rate = done as f64 / begun.elapsed().as_secs_f64();
     figures.cost = (cpu_seconds(pid) - before) * 1e5 / done.max(1) as f64;
     figures

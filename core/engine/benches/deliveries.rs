@@ -8,21 +8,21 @@
 )]
 #![allow(clippy::print_stdout, reason = "its result is what it prints")]
 
+mod house;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
-use cordboard_engine::config::{
-    AbuseLimits, Account, ConferenceConfig, Config, DigestAlgorithm, Entrance, Hooks, Limits, Listener,
-    MailLimits, RegistrationLimits,
-};
+use cordboard_engine::config::{ConferenceConfig, Config, Entrance};
 use cordboard_engine::io::{Flow, Input, Output, Packet, Transport};
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_engine::sip::name::Name;
 use cordboard_engine::sip::write::respond;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{AccountId, ConferenceId, Time};
+use house::server;
 
 /// Phones in the conference.
 const PHONES: usize = 50;
@@ -31,17 +31,6 @@ const MESSAGES: usize = 4000;
 
 fn config() -> Config {
     Config {
-        node: "bench".into(),
-        public_ip: vec!["192.0.2.1".parse().expect("an address")],
-        listeners: vec![Listener {
-            transport: Transport::Udp,
-            address: server(),
-        }],
-        accounts: vec![Account {
-            id: AccountId(1),
-            realm: "lab.test".into(),
-        }],
-        credentials: Vec::new(),
         conferences: vec![ConferenceConfig {
             id: ConferenceId(1),
             account: AccountId(1),
@@ -61,25 +50,8 @@ fn config() -> Config {
             video: false,
         }],
         trusted: vec!["10.0.0.0/8".parse().expect("a network")],
-        digests: vec![DigestAlgorithm::Md5],
-        max_message: 64 << 10,
-        message_rate: 0,
-        registration: RegistrationLimits::default(),
-        mail: MailLimits::default(),
-        codecs: cordboard_model::media::Codec::ALL.to_vec(),
-        shards: 1,
-        limits: Limits::default(),
-        session_expires: Duration::ZERO,
-        rtp_timeout: Duration::ZERO,
-        abuse: AbuseLimits::default(),
-        chat: cordboard_engine::chat::config::ChatConfig::default(),
-        records: false,
-        hooks: Hooks::default(),
+        ..house::config()
     }
-}
-
-fn server() -> SocketAddr {
-    "192.0.2.1:5060".parse().expect("an address")
 }
 
 /// The engine with the time it took so far.

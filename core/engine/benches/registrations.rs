@@ -8,48 +8,16 @@
 )]
 #![allow(clippy::print_stdout, reason = "its result is what it prints")]
 
+mod house;
+
 use std::time::{Duration, Instant};
 
 use cordboard_engine::Engine;
-use cordboard_engine::config::{
-    AbuseLimits, Account, Config, DigestAlgorithm, Hooks, Limits, Listener, MailLimits, RegistrationLimits,
-};
 use cordboard_engine::io::{Output, StoredBinding, Transport};
-use cordboard_model::{AccountId, Time};
+use cordboard_model::Time;
+use house::server;
 
 const PHONES: u32 = 1_000_000;
-
-fn config() -> Config {
-    Config {
-        node: "bench".into(),
-        public_ip: vec!["192.0.2.1".parse().expect("an address")],
-        listeners: vec![Listener {
-            transport: Transport::Udp,
-            address: "192.0.2.1:5060".parse().expect("an address"),
-        }],
-        accounts: vec![Account {
-            id: AccountId(1),
-            realm: "lab.test".into(),
-        }],
-        credentials: Vec::new(),
-        conferences: Vec::new(),
-        trusted: Vec::new(),
-        digests: vec![DigestAlgorithm::Md5],
-        max_message: 64 << 10,
-        message_rate: 100,
-        registration: RegistrationLimits::default(),
-        mail: MailLimits::default(),
-        codecs: cordboard_model::media::Codec::ALL.to_vec(),
-        shards: 1,
-        limits: Limits::default(),
-        session_expires: Duration::ZERO,
-        rtp_timeout: Duration::ZERO,
-        abuse: AbuseLimits::default(),
-        chat: cordboard_engine::chat::config::ChatConfig::default(),
-        records: false,
-        hooks: Hooks::default(),
-    }
-}
 
 /// A phone's contact, with values as long as real ones.
 fn binding(number: u32, start: Time) -> StoredBinding {
@@ -62,7 +30,7 @@ fn binding(number: u32, start: Time) -> StoredBinding {
         call_id: format!("{number:024x}@10.{a}.{b}.{c}"),
         cseq: 7,
         transport: Transport::Udp,
-        local: "192.0.2.1:5060".parse().expect("an address"),
+        local: server(),
         peer: format!("10.{a}.{b}.{c}:5060").parse().expect("an address"),
         connection: 0,
         user_agent: format!("Some Phone {}/4.2.{}", number % 20, number % 7),
@@ -81,7 +49,7 @@ fn resident() -> u64 {
 
 fn main() {
     let start = Time::from_unix_seconds(1_800_000_000);
-    let mut engine = Engine::new(config(), [1; 32], start);
+    let mut engine = Engine::new(house::config(), [1; 32], start);
     let before = resident();
     let begun = Instant::now();
     for number in 0..PHONES {

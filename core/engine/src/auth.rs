@@ -271,7 +271,7 @@ impl Engine {
                     request,
                     flow,
                     (401, "Unauthorized"),
-                    |response| response.header("WWW-Authenticate", first),
+                    |response| response.pieces("WWW-Authenticate", [&first]),
                     &others,
                 );
             }

@@ -19,14 +19,21 @@ pub(crate) enum Destination {
     User(usize),
 }
 
+/// What stands under a name in an account; found without making a key.
+type Names<T> = HashMap<AccountId, HashMap<String, T>>;
+
+fn named<'a, T>(names: &'a Names<T>, account: AccountId, name: &str) -> Option<&'a T> {
+    names.get(&account)?.get(name)
+}
+
 /// Indexes over the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
     accounts: Vec<Account>,
     credentials: Vec<Credential>,
-    by_name: HashMap<(AccountId, String), usize>,
-    by_owner: HashMap<(AccountId, String), Vec<usize>>,
-    by_number: HashMap<(AccountId, String), (ConferenceId, Role)>,
+    by_name: Names<usize>,
+    by_owner: Names<Vec<usize>>,
+    by_number: Names<(ConferenceId, Role)>,
     conferences: HashMap<ConferenceId, Arc<ConferenceConfig>>,
     /// The rooms that invite codes lead to.
     by_invitation: HashMap<u128, ConferenceId>,
@@ -57,11 +64,10 @@ impl Directory {
                     self.credentials.len() - 1
                 }
             };
-            self.by_name.insert(key, place);
-            self.by_owner
-                .entry((credential.account, credential.owner.clone()))
-                .or_default()
-                .push(place);
+            let (account, name) = key;
+            self.by_name.entry(account).or_default().insert(name, place);
+            let owners = self.by_owner.entry(account).or_default();
+            owners.entry(credential.owner.clone()).or_default().push(place);
         }
         for conference in &config.conferences {
             for (entrance, role) in [
@@ -69,8 +75,8 @@ impl Directory {
                 (&conference.moderator, Role::Moderator),
             ] {
                 for number in &entrance.numbers {
-                    let key = (conference.account, number.clone());
-                    self.by_number.insert(key, (conference.id, role));
+                    let numbers = self.by_number.entry(conference.account).or_default();
+                    numbers.insert(number.clone(), (conference.id, role));
                 }
             }
         }
@@ -112,22 +118,21 @@ impl Directory {
     }
 
     pub(crate) fn find(&self, account: AccountId, username: &str) -> Option<usize> {
-        self.by_name.get(&(account, username.to_owned())).copied()
+        named(&self.by_name, account, username).copied()
     }
 
     /// Every credential of the owner of this one: all their devices.
     pub(crate) fn devices(&self, place: usize) -> &[usize] {
         let credential = &self.credentials[place];
-        let key = (credential.account, credential.owner.clone());
-        self.by_owner.get(&key).map_or(&[], Vec::as_slice)
+        let places = named(&self.by_owner, credential.account, &credential.owner);
+        places.map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn destination(&self, account: AccountId, user: &str) -> Option<Destination> {
-        let key = (account, user.to_owned());
-        if let Some((id, role)) = self.by_number.get(&key) {
+        if let Some((id, role)) = named(&self.by_number, account, user) {
             return Some(Destination::Conference(*id, *role));
         }
-        self.by_name.get(&key).map(|place| Destination::User(*place))
+        self.find(account, user).map(Destination::User)
     }
 
     pub(crate) fn conference(&self, id: ConferenceId) -> Option<&Arc<ConferenceConfig>> {

@@ -33,7 +33,7 @@ use crate::wire::Wire;
 /// What an open question or write is about.
 #[derive(Debug)]
 pub(crate) enum Subject {
-    Registration(Registering),
+    Registration(Box<Registering>),
     Join(Key),
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
@@ -339,18 +339,7 @@ impl Engine {
             return;
         }
         match self.subjects.remove(&ticket) {
-            Some(Subject::Registration(registering)) => {
-                let (status, response) = if ok {
-                    (200, registering.response)
-                } else {
-                    (500, registering.refused)
-                };
-                self.transactions
-                    .respond(registering.transaction, status, response, &mut self.wire);
-                if ok {
-                    self.deliver_to_user(&registering.address);
-                }
-            }
+            Some(Subject::Registration(registering)) => self.registration_stored(*registering, ok),
             Some(Subject::Keeping(keeping)) => self.message_stored(*keeping, ok),
             Some(other) => {
                 self.subjects.insert(ticket, other);

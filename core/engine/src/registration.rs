@@ -13,7 +13,7 @@ use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::registrar::{Binding, Expired};
 use crate::sip::uri::Uri;
-use crate::sip::write::respond;
+use crate::sip::write::{Short, respond};
 use crate::timer::Timer;
 
 /// The longest contact URI and Path that are kept, in bytes.
@@ -36,7 +36,8 @@ pub(crate) struct Registering {
     /// The address of record.
     pub(crate) address: String,
     pub(crate) response: Packet,
-    pub(crate) refused: Packet,
+    /// What is answered otherwise where they cannot be written.
+    pub(crate) request: Message,
 }
 
 /// Why a REGISTER is refused.
@@ -75,7 +76,7 @@ impl Engine {
         };
         let address = self.directory.address_of_record(place);
         match self.bind(&address, &request, flow) {
-            Ok(writes) => self.answer_registration(transaction, &request, &address, writes),
+            Ok(writes) => self.answer_registration(transaction, request, address, writes),
             Err(Refused::Status(status, phrase, reason)) => {
                 self.refuse_in(transaction, &request, status, phrase, reason);
             }
@@ -116,6 +117,9 @@ impl Engine {
                 .collect());
         }
         let changes = self.changes(request)?;
+        if joined(request, Name::Path).len() > MAX_CONTACT {
+            return Err(Refused::Status(400, "Path Too Long", "bad_path"));
+        }
         let known = |change: &Change| {
             let same = self.registrar.find(address, &change.contact);
             same.or_else(|| self.registrar.find_instance(address, &change.instance))
@@ -212,7 +216,6 @@ impl Engine {
             writes.extend(first.and_then(|serial| self.unbind(address, serial)));
         }
         let expires = self.wire.now + change.expires;
-        let text = |name: Name, max: usize| cut(&request.headers(name).collect::<Vec<_>>().join(", "), max);
         let binding = Binding {
             contact: change.contact,
             expires,
@@ -220,23 +223,24 @@ impl Engine {
             call_id: request.call_id().to_owned(),
             cseq,
             flow,
-            user_agent: self.registrar.agent(&text(Name::UserAgent, 256)),
-            path: text(Name::Path, MAX_CONTACT),
+            user_agent: self.registrar.agent(&cut(&joined(request, Name::UserAgent), 256)),
+            path: joined(request, Name::Path),
             instance: change.instance,
             serial: 0,
             timer: expires,
         };
-        let (serial, replaced, arm) = self.registrar.put(address, binding.clone());
+        let stored = self.stored(address, &binding);
+        let (serial, replaced, arm) = self.registrar.put(address, binding);
         if arm {
             self.wire.timers.arm(expires, Timer::Binding(serial));
         }
-        if let Some(old) = replaced.filter(|old| old.contact != binding.contact) {
+        if let Some(old) = replaced.filter(|old| old.contact != stored.contact) {
             writes.push(StoreWrite::DeleteBinding {
                 aor: address.to_owned(),
                 contact: old.contact,
             });
         }
-        writes.push(StoreWrite::PutBinding(Box::new(self.stored(address, &binding))));
+        writes.push(StoreWrite::PutBinding(Box::new(stored)));
         writes
     }
 
@@ -270,8 +274,8 @@ impl Engine {
     fn answer_registration(
         &mut self,
         transaction: Key,
-        request: &Message,
-        address: &str,
+        request: Message,
+        address: String,
         writes: Vec<StoreWrite>,
     ) {
         let Some(flow) = self.transactions.flow(transaction) else {
@@ -279,37 +283,46 @@ impl Engine {
         };
         let now = self.wire.now;
         let tag = self.wire.token();
-        let mut response = respond(request, flow.peer, 200, "OK", Some(&tag));
+        let mut response = respond(&request, flow.peer, 200, "OK", Some(&tag));
         let mut outbound = false;
-        for binding in self.registrar.contacts(address, now) {
-            let seconds = binding.expires.since(now).as_secs();
-            let q = f32::from(binding.q) / 1000.0;
+        for binding in self.registrar.contacts(&address, now) {
+            let seconds = Short::number(binding.expires.since(now).as_secs());
+            let q = preference(binding.q);
             let instance = match binding.instance.as_str() {
-                "" => String::new(),
-                instance => format!(";+sip.instance={instance}"),
+                "" => ["", ""],
+                instance => [";+sip.instance=", instance],
             };
-            response = response.header(
-                "Contact",
-                format_args!("<{}>;expires={seconds};q={q}{instance}", binding.contact),
-            );
+            let parts = [
+                "<",
+                &binding.contact,
+                ">;expires=",
+                seconds.as_str(),
+                ";q=",
+                q.as_str(),
+                instance[0],
+                instance[1],
+            ];
+            response.add_pieces("Contact", parts);
             outbound |= !binding.instance.is_empty() && binding.call_id == request.call_id();
         }
-        // We hold the phone's own flow, with no proxy between (RFC 5626 section 6).
-        if outbound && supports(request, "outbound") && request.header(Name::Path).is_none() {
+        // We hold the phone's own flow, with no proxy between (RFC 5626 section 6). On UDP it would be kept alive by
+        // STUN, which is not answered there.
+        if outbound
+            && flow.transport.reliable()
+            && supports(&request, "outbound")
+            && request.header(Name::Path).is_none()
+        {
             response = response.header("Require", "outbound");
         }
         for path in request.headers(Name::Path) {
-            response = response.header("Path", path);
+            response.add_pieces("Path", [path]);
         }
-        let response = Packet::whole(response.header("Server", &self.product).finish());
+        let response = Packet::whole(response.pieces("Server", [&self.product]).finish());
         if writes.is_empty() {
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
             return;
         }
-        let refused =
-            respond(request, flow.peer, 500, "Store Unavailable", Some(&tag)).header("Retry-After", 5);
-        let refused = Packet::whole(refused.finish());
         let mut ticket = Ticket(0);
         for write in writes {
             ticket = self.ticket();
@@ -318,13 +331,32 @@ impl Engine {
         // The store writes in order: when the last is safe, all are.
         self.subjects.insert(
             ticket,
-            Subject::Registration(Registering {
+            Subject::Registration(Box::new(Registering {
                 transaction,
-                address: address.to_owned(),
+                address,
                 response,
-                refused,
-            }),
+                request,
+            })),
         );
+    }
+
+    /// The bindings of a REGISTER are on disk, or cannot be brought there.
+    pub(crate) fn registration_stored(&mut self, registering: Registering, ok: bool) {
+        let Registering {
+            transaction,
+            address,
+            response,
+            request,
+        } = registering;
+        if ok {
+            self.transactions
+                .respond(transaction, 200, response, &mut self.wire);
+            self.deliver_to_user(&address);
+        } else {
+            self.respond_with(transaction, &request, 500, "Store Unavailable", |response| {
+                response.header("Retry-After", 5)
+            });
+        }
     }
 
     /// A binding's time is up.
@@ -405,6 +437,23 @@ fn instance_of(contact: &NameAddr<'_>) -> String {
             format!("{instance};reg-id={flow}")
         }
         _ => String::new(),
+    }
+}
+
+/// All values of a header as one list.
+fn joined(request: &Message, name: Name) -> String {
+    request.headers(name).collect::<Vec<_>>().join(", ")
+}
+
+/// A q value, which is kept in thousandths, as it is written.
+fn preference(q: u16) -> Short {
+    let digits = Short::number(u64::from(q) + 1000);
+    match (digits.as_str().split_at(1), q) {
+        (_, 1000..) => Short::number(1),
+        ((_, part), _) => match part.trim_end_matches('0') {
+            "" => Short::number(0),
+            part => Short::new().text("0.").text(part),
+        },
     }
 }
 

@@ -143,7 +143,10 @@ fn end(runtime: Runtime, served: &Served) {
 
 fn open_store(config: &Resolved, control: &ControlHandle) -> anyhow::Result<Arc<dyn Store>> {
     let control = control.clone();
-    let stored = Arc::new(move |ticket, ok| control.answer(Answer::Stored { ticket, ok }));
+    let stored = Arc::new(move |tickets: &[Ticket], ok| {
+        let answer = |ticket: &Ticket| Answer::Stored { ticket: *ticket, ok };
+        control.answer_all(tickets.iter().map(answer));
+    });
     Ok(Arc::new(Sqlite::open(
         &config.node.data_dir,
         &config.store,

@@ -2,27 +2,27 @@
 //! sent goes out in a batch.
 
 mod handle;
+mod pace;
+mod report;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::chat::io::{ChatInput, Departure};
 use cordboard_engine::config::Config;
-use cordboard_engine::counts::{Counts, Gauges};
 use cordboard_engine::io::{Flow, Input, Output, Packet, StoreWrite, Transport};
 use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
-use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
@@ -31,10 +31,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
+use self::pace::Pace;
+pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
-use crate::net::udp::{Batch, Outgoing, Sent, SipSocket};
+use crate::net::udp::{Batch, Outgoing, SipSocket};
 
 /// Messages from connections that may wait for control; their peers are slowed down by TCP meanwhile.
 const ARRIVALS: usize = 4096;
@@ -48,6 +50,7 @@ const WAKE: Token = Token(usize::MAX);
 
 /// What comes from connections, in the order in which it came.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // most of what comes is a message, and few may wait
 pub(crate) enum Arrival {
     Opened {
         flow: Flow,
@@ -98,29 +101,6 @@ pub(crate) enum Answer {
     Stop,
 }
 
-/// What the control thread knows, for a scrape.
-#[derive(Debug, Clone)]
-pub(crate) struct Report {
-    pub(crate) counts: Counts,
-    pub(crate) gauges: Gauges,
-    /// What was thrown away before it was a message, by reason.
-    pub(crate) garbage: BTreeMap<&'static str, u64>,
-    /// From the stamp of a message to handing over its last copy.
-    pub(crate) relay: Histogram,
-    /// SIP datagrams sent, refused by the kernel, or lost to a full buffer.
-    pub(crate) sent: Sent,
-    /// SIP datagrams that the kernel had no room for.
-    pub(crate) kernel_drops: u64,
-    /// Connections open now, by transport.
-    pub(crate) connections: BTreeMap<&'static str, usize>,
-    /// Connections cut because they read too slowly.
-    pub(crate) slow_readers: u64,
-    /// The same of chat connections.
-    pub(crate) slow_chat_readers: u64,
-    /// Frames handed to chat connections.
-    pub(crate) chat_frames: u64,
-}
-
 /// What control hands on: to plugins, shards, store and dialler.
 pub(crate) trait Shell: Send {
     fn ask(&mut self, ticket: Ticket, ask: Ask);
@@ -141,6 +121,8 @@ pub(crate) struct Control {
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The UDP sockets, by listener index.
     sockets: Vec<(u16, SipSocket)>,
+    /// Datagrams, arrivals and answers that were taken.
+    taken: u64,
     /// Messages of strangers that came while there was no time for them.
     unread: u64,
     /// What goes out by each of them, by listener index.
@@ -211,18 +193,6 @@ impl ControlParts {
                 .registry()
                 .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         }
-        let report = Report {
-            counts: Counts::default(),
-            gauges: Gauges::default(),
-            garbage: BTreeMap::new(),
-            relay: Histogram::new(RELAY_BOUNDS),
-            sent: Sent::default(),
-            kernel_drops: 0,
-            connections: BTreeMap::new(),
-            slow_readers: 0,
-            slow_chat_readers: 0,
-            chat_frames: 0,
-        };
         let control = Control {
             engine,
             clock,
@@ -231,6 +201,7 @@ impl ControlParts {
             arrivals: self.arrivals,
             answers: self.answers,
             sockets,
+            taken: 0,
             unread: 0,
             outgoing: Vec::new(),
             connections: HashMap::new(),
@@ -241,7 +212,7 @@ impl ControlParts {
             relayed: Vec::new(),
             unreachable: Vec::new(),
             vanished: Vec::new(),
-            report,
+            report: Report::default(),
             shell,
         };
         thread::Builder::new()
@@ -255,8 +226,10 @@ impl Control {
         let mut events = Events::with_capacity(64);
         let mut batch = Batch::new();
         let mut readable = HashSet::new();
+        let mut pace = Pace::new(Instant::now());
+        let mut rested = false;
         loop {
-            let behind = !readable.is_empty() || !self.arrivals.is_empty();
+            let behind = rested || !readable.is_empty() || !self.arrivals.is_empty();
             let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
             match self.poll.poll(&mut events, wait) {
                 Ok(()) => {}
@@ -272,6 +245,7 @@ impl Control {
                     .map(mio::event::Event::token)
                     .filter(|token| *token != WAKE),
             );
+            let taken = self.taken;
             // Before the queues are emptied: what comes later wakes again.
             self.woken.store(false, Ordering::Release);
             // First what was settled before the packets came: a config that is said to hold, holds.
@@ -286,6 +260,17 @@ impl Control {
             }
             self.drain();
             self.send(&mut batch);
+            let rest = if self.taken > taken && readable.is_empty() {
+                pace.rest(Instant::now())
+            } else {
+                None
+            };
+            if let Some(rest) = rest {
+                // Nobody needs to wake a thread that comes back by itself.
+                self.woken.store(true, Ordering::Release);
+                thread::sleep(rest);
+            }
+            rested = rest.is_some();
         }
     }
 
@@ -349,10 +334,13 @@ impl Control {
                 }
             }
         }
-        for input in std::mem::take(&mut self.inbox) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for input in inbox.drain(..) {
+            self.taken += 1;
             self.engine.handle(input, self.clock.now());
             self.drain();
         }
+        self.inbox = inbox;
     }
 
     fn take_arrivals(&mut self) {
@@ -360,6 +348,7 @@ impl Control {
             let Ok(arrival) = self.arrivals.try_recv() else {
                 break;
             };
+            self.taken += 1;
             self.arrived(arrival);
             self.drain();
         }
@@ -368,6 +357,7 @@ impl Control {
     /// False when the thread is to end.
     fn take_answers(&mut self) -> bool {
         while let Ok(answer) = self.answers.try_recv() {
+            self.taken += 1;
             let input = match answer {
                 Answer::Verdict { ticket, verdict } => Input::Verdict { ticket, verdict },
                 Answer::Media(event) => Input::Media(event),
@@ -405,8 +395,11 @@ impl Control {
 
     fn arrived(&mut self, arrival: Arrival) {
         match arrival {
-            // Without its writer the connection ends.
-            Arrival::Opened { flow, .. } if self.engine.is_banned(flow.peer.ip(), self.clock.now()) => {
+            // Without its writer the connection ends. One that we have made ourselves is to somebody we wanted.
+            Arrival::Opened { flow, .. }
+                if self.engine.is_banned(flow.peer.ip(), self.clock.now())
+                    && !self.dialling.contains_key(&(flow.transport, flow.peer)) =>
+            {
                 *self.report.garbage.entry("banned").or_default() += 1;
             }
             Arrival::Opened { flow, writer } => {
@@ -546,25 +539,6 @@ impl Control {
         let now = self.clock.now();
         for stamp in self.relayed.drain(..) {
             self.report.relay.record_duration(now.since(stamp));
-        }
-    }
-
-    fn report(&self) -> Report {
-        let mut connections = BTreeMap::new();
-        for (flow, _) in self.connections.values() {
-            *connections.entry(flow.transport.name()).or_default() += 1;
-        }
-        let mut garbage = self.report.garbage.clone();
-        garbage.insert("unread", self.unread - self.unread / SAMPLE);
-        Report {
-            garbage,
-            counts: self.engine.counts().clone(),
-            gauges: self.engine.gauges(),
-            kernel_drops: self.sockets.iter().map(|(_, socket)| socket.kernel_drops()).sum(),
-            connections,
-            slow_chat_readers: self.chat.slow_readers,
-            chat_frames: self.chat.frames,
-            ..self.report.clone()
         }
     }
 }

@@ -93,10 +93,32 @@ async function videos() {
         packets: stats.packetsReceived ?? 0,
         lost: stats.packetsLost ?? 0,
         freezes: stats.freezeCount ?? 0,
+        frozen: stats.totalFreezesDuration ?? 0, // seconds
+        nacks: stats.nackCount ?? 0,
+        again: stats.retransmittedPacketsReceived ?? 0,
       });
     }
   }
   return found;
+}
+
+// What the audio that comes in has needed: samples that were made up, and all of them.
+async function audio() {
+  const receivers = peer?.getReceivers().filter((one) => one.track?.kind === 'audio') ?? [];
+  for (const receiver of receivers) {
+    for (const stats of (await receiver.getStats()).values()) {
+      if (stats.type !== 'inbound-rtp') continue;
+      return {
+        samples: stats.totalSamplesReceived ?? 0,
+        concealed: stats.concealedSamples ?? 0,
+        silent: stats.silentConcealedSamples ?? 0,
+        lost: stats.packetsLost ?? 0,
+        packets: stats.packetsReceived ?? 0,
+        jitter: stats.jitter ?? 0,
+      };
+    }
+  }
+  return null;
 }
 
 // Every audio line: which way it flows, and how much came.

@@ -152,8 +152,13 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let hidden = call.is_hidden();
-        let Some(setup) = call.leg.bundle.as_ref().and_then(|bundle| bundle.setup(hidden)) else {
+        let (hidden, blind) = (call.is_hidden(), call.seat.waits);
+        let Some(setup) = call
+            .leg
+            .bundle
+            .as_ref()
+            .and_then(|bundle| bundle.setup(hidden, blind))
+        else {
             return;
         };
         let setup = Box::new(setup);

@@ -1,6 +1,8 @@
 //! Copies of one message to the legs of a conference: what all of them share is made once, and each
 //! recipient gets a form that it takes.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use cordboard_model::ConferenceId;
 
@@ -10,6 +12,7 @@ use crate::call::Call;
 use crate::call::outbox::Outgoing;
 use crate::engine::Engine;
 use crate::sip::name::Name;
+use crate::sip::write::Writer;
 
 /// The type of a text that no leg wrote.
 const TEXT: &str = "text/plain;charset=utf-8";
@@ -153,16 +156,20 @@ pub(crate) fn accepts(list: Option<&str>, kind: &str) -> bool {
 
 /// What all copies of a message share: the headers about its contents, the empty line, the body.
 pub(crate) fn tail(kind: &str, headers: &[(Name, &str)], body: &[u8]) -> Bytes {
-    let mut text = String::with_capacity(128 + kind.len());
-    let one_line = |value: &str| value.replace(|c: char| c.is_control(), " ");
-    text.push_str(&format!("Content-Type: {}\r\n", one_line(kind)));
+    let mut writer = Writer::part().pieces("Content-Type", [&one_line(kind)]);
     for (name, value) in headers {
-        text.push_str(&format!("{}: {}\r\n", name.text(), one_line(value)));
+        writer.add_pieces(name.text(), [&one_line(value)]);
     }
-    text.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-    let mut tail = text.into_bytes();
-    tail.extend_from_slice(body);
-    tail.into()
+    writer.body("", body)
+}
+
+/// A value without control characters: it may come from a plugin.
+fn one_line(value: &str) -> Cow<'_, str> {
+    if value.contains(char::is_control) {
+        Cow::Owned(value.replace(char::is_control, " "))
+    } else {
+        Cow::Borrowed(value)
+    }
 }
 
 /// The text inside a tail whose whole was refused, in the same frame; `list` is what the peer takes, in

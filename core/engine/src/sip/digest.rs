@@ -34,10 +34,18 @@ pub fn challenges(realm: &str, nonce: &str, stale: bool, algorithms: &[DigestAlg
     let realm = quote_display(realm);
     let stale = if stale { ", stale=true" } else { "" };
     let value = |algorithm: &DigestAlgorithm| {
-        format!(
-            "Digest realm={realm}, nonce=\"{nonce}\"{stale}, algorithm={}, qop=\"auth\"",
-            algorithm.name()
-        )
+        let parts = [
+            "Digest realm=",
+            &realm,
+            ", nonce=\"",
+            nonce,
+            "\"",
+            stale,
+            ", algorithm=",
+            algorithm.name(),
+            ", qop=\"auth\"",
+        ];
+        parts.concat()
     };
     algorithms.iter().map(value).collect()
 }

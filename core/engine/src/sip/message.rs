@@ -1,20 +1,23 @@
 //! A SIP message: its bytes once, and an index of where each header stands in them.
 //!
-//! [`Message::parse`] finds the lines and nothing more; what a header means is read when it is asked
-//! for. Whether a request is fit to be served is [`Message::check_request`]'s to say, so that what can
+//! [`Message::parse`] finds the lines and reads Via, From, To and CSeq, which everybody asks for; what any other
+//! header means is read when it is asked for. Whether a request is fit to be served is [`Message::check_request`]'s to say, so that what can
 //! be answered gets an answer instead of silence.
 
 mod check;
+mod core;
 mod fault;
 mod frame;
 mod lines;
 mod parse;
+mod span;
 
 use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use self::core::Core;
 use super::grammar::{List, clamped_number};
 use super::header::{CSeq, NameAddr, Via};
 use super::method::Method;
@@ -23,6 +26,7 @@ use super::name::Name;
 pub use fault::{Malformed, Refusal};
 pub use frame::{Framed, frame};
 pub use parse::{MAX_HEAD, MAX_LINES};
+pub(crate) use span::Span;
 
 /// How a message was cut out of what came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,15 +46,9 @@ pub struct Message {
     head: ByteString,
     start: Start,
     headers: Vec<Header>,
+    core: Core,
     /// The first thing that is wrong in a way that leaves the message readable enough to be answered.
     fault: Option<Malformed>,
-}
-
-/// A piece of the head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
 }
 
 /// The start line.
@@ -109,9 +107,7 @@ impl Message {
 
     /// The method's token in CSeq; empty if it cannot be read.
     pub fn cseq_method_text(&self) -> &str {
-        self.header(Name::CSeq)
-            .and_then(super::header::split_cseq)
-            .map_or("", |(_, method)| method)
+        self.core.cseq(&self.head).map_or("", |(_, method)| method)
     }
 
     /// The Request-URI; empty on a response.
@@ -197,7 +193,8 @@ impl Message {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn cseq(&self) -> Result<CSeq, Malformed> {
-        CSeq::parse(self.header(Name::CSeq).ok_or(Malformed::new("cseq"))?)
+        let cseq = self.core.cseq(&self.head).ok_or(Malformed::new("cseq"))?;
+        Ok(cseq.0)
     }
 
     /// The topmost Via.
@@ -205,7 +202,7 @@ impl Message {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn via(&self) -> Result<Via<'_>, Malformed> {
-        Via::parse(self.values(Name::Via).next().ok_or(Malformed::new("via"))?)
+        self.core.via(&self.head).ok_or(Malformed::new("via"))
     }
 
     /// The From address.
@@ -213,7 +210,7 @@ impl Message {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn from(&self) -> Result<NameAddr<'_>, Malformed> {
-        self.address(Name::From, Malformed::new("from"))
+        self.core.from(&self.head).ok_or(Malformed::new("from"))
     }
 
     /// The To address.
@@ -221,11 +218,7 @@ impl Message {
     /// # Errors
     /// There is none, or it cannot be read.
     pub fn to(&self) -> Result<NameAddr<'_>, Malformed> {
-        self.address(Name::To, Malformed::new("to"))
-    }
-
-    fn address(&self, name: Name, fault: Malformed) -> Result<NameAddr<'_>, Malformed> {
-        NameAddr::parse(self.header(name).ok_or(fault)?).map_err(|_| fault)
+        self.core.to(&self.head).ok_or(Malformed::new("to"))
     }
 
     /// Each Contact. A lone `*` is an error here; it is seen by [`Message::header`].
@@ -255,10 +248,7 @@ impl Message {
     }
 
     fn text(&self, span: Span) -> &str {
-        // Spans end at ASCII characters.
-        self.head
-            .get(span.start as usize..span.end as usize)
-            .unwrap_or_default()
+        span.text(&self.head)
     }
 }
 

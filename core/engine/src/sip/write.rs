@@ -4,6 +4,7 @@ mod phrase;
 mod respond;
 mod short;
 
+use std::cell::Cell;
 use std::fmt::{self, Display, Write as _};
 use std::net::SocketAddr;
 
@@ -19,6 +20,14 @@ pub(crate) use short::Short;
 
 /// What most messages need without a body.
 const USUAL_SIZE: usize = 1024;
+/// A buffer that has grown beyond this is not kept for the next message.
+const LARGEST_SPARE: usize = 16 << 10;
+
+thread_local! {
+    /// The buffer of the message before, for the next one: each message itself takes exactly what it needs, and
+    /// nothing is allocated to be cut down again.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Builds one message.
 #[derive(Clone)]
@@ -39,9 +48,10 @@ impl Writer {
 
     /// Begins a piece of a head, such as the [shared tail](Self::body) of many copies.
     pub fn part() -> Self {
-        Self {
-            out: Vec::with_capacity(USUAL_SIZE),
-        }
+        let mut out = SPARE.take();
+        out.clear();
+        out.reserve(USUAL_SIZE);
+        Self { out }
     }
 
     fn start(line: [&str; 4]) -> Self {
@@ -135,9 +145,7 @@ impl Writer {
         self.add_pieces("Content-Length", [Short::number(body.len() as u64).as_str()]);
         self.line_end();
         self.out.extend_from_slice(body);
-        // A response is kept for as long as its request may come again.
-        self.out.shrink_to_fit();
-        self.out.into()
+        self.into_head()
     }
 
     /// Ends the message without a body.
@@ -147,7 +155,11 @@ impl Writer {
 
     /// The head so far, without the empty line: a tail with more headers, the empty line and the body follows.
     pub fn into_head(self) -> Bytes {
-        self.out.into()
+        let bytes = Bytes::copy_from_slice(&self.out);
+        if self.out.capacity() <= LARGEST_SPARE {
+            SPARE.set(self.out);
+        }
+        bytes
     }
 
     /// How many bytes the message has if it ends here, without a body.

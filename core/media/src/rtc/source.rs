@@ -88,6 +88,7 @@ impl Layer {
             self.reception = Some(reception);
             // One round ahead, so that packets from before the first do not go below zero.
             self.highest += 1 << 16 | u64::from(sequence);
+            self.anew = false; // it begins with this one
             return Ok((
                 Place {
                     index: self.highest,

@@ -36,6 +36,17 @@ impl ControlHandle {
         }
     }
 
+    /// Hands over several answers, and wakes control once.
+    pub(crate) fn answer_all(&self, answers: impl Iterator<Item = Answer>) {
+        let mut handed = false;
+        for answer in answers {
+            handed |= self.answers.send(answer).is_ok();
+        }
+        if handed {
+            self.wake();
+        }
+    }
+
     /// What control knows now; `None` if it has ended.
     pub(crate) async fn report(&self) -> Option<Report> {
         let (sender, receiver) = oneshot::channel();

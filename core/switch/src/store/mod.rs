@@ -29,9 +29,9 @@ const COMMIT_BOUNDS: &[f64] = &[
     1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 5.0,
 ];
 
-/// Told for each [`Store::write`] whether it is safe, on the store's thread, or on the caller's where
-/// the write was refused at once. It should only pass it on.
-pub(crate) type OnStored = Arc<dyn Fn(Ticket, bool) + Send + Sync>;
+/// Told for the tickets of each group of [`Store::write`]s, in their order, whether they are safe, on the store's
+/// thread, or on the caller's where a write was refused at once. It should only pass it on.
+pub(crate) type OnStored = Arc<dyn Fn(&[Ticket], bool) + Send + Sync>;
 
 /// The store, whatever database is behind it.
 pub(crate) trait Store: Send + Sync {

@@ -17,6 +17,10 @@ use super::writer::{self, Queue};
 use super::{OnStored, Store, StoreCounts, StoreError, chat, folder, schema};
 use crate::config::resolved::StoreConfig;
 
+/// Pages of the write-ahead log (of 4 KiB) after which it is copied into the database: four times SQLite's own
+/// choice, because the same pages are written again and again under load, and are copied once.
+const CHECKPOINT: u32 = 4000;
+
 /// A SQLite file with its writing thread.
 pub(crate) struct Sqlite {
     path: PathBuf,
@@ -126,7 +130,7 @@ impl Store for Sqlite {
 
     fn write(&self, ticket: Ticket, write: StoreWrite) {
         if !self.queue.push(ticket, write) {
-            (self.on_stored)(ticket, false);
+            (self.on_stored)(&[ticket], false);
         }
     }
 
@@ -165,6 +169,7 @@ fn connect(config: &StoreConfig) -> Result<Connection, StoreError> {
             "synchronous",
             if config.full_sync { "FULL" } else { "NORMAL" },
         )?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         Ok(connection)
     };
     open().map_err(|source| explain(&config.path, source))

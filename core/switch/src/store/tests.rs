@@ -20,9 +20,11 @@ fn config(folder: &Path) -> StoreConfig {
 fn open(folder: &Path) -> (Sqlite, Receiver<(Ticket, bool)>) {
     let (sender, receiver) = channel();
     let sender = Mutex::new(sender);
-    let on_stored: OnStored = Arc::new(move |ticket, ok| {
-        // A test that no longer listens does not mind.
-        let _ = sender.lock().unwrap().send((ticket, ok));
+    let on_stored: OnStored = Arc::new(move |tickets: &[Ticket], ok| {
+        for ticket in tickets {
+            // A test that no longer listens does not mind.
+            let _ = sender.lock().unwrap().send((*ticket, ok));
+        }
     });
     (
         Sqlite::open(folder, &config(folder), on_stored).unwrap(),

@@ -17,8 +17,12 @@ pub(super) const WAITING: usize = 100_000;
 /// Writes in one transaction: bounds how long the first of them waits.
 const GROUP: usize = 5_000;
 /// A commit begins so long after the one before it, or later: under load the groups grow, and a commit costs
-/// the same whatever is in it. What comes after a pause is committed at once.
+/// nearly the same whatever is in it. What comes after a pause is committed at once.
 const PACE: Duration = Duration::from_millis(3);
+/// A group of so many writes is a load: the next one waits longer, and is larger.
+const LOAD: usize = 16;
+/// The pace under load: who registers waits that long at most, and the disk is synced fifty times a second.
+const PACE_UNDER_LOAD: Duration = Duration::from_millis(20);
 /// How long a plugin's changes wait after a commit failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,6 +39,8 @@ struct State {
     writes: Vec<(Ticket, StoreWrite)>,
     kv: KvChanges,
     closed: bool,
+    /// The thread waits to be told that there is something.
+    idle: bool,
     counts: StoreCounts,
 }
 
@@ -64,8 +70,7 @@ impl Queue {
             return false;
         }
         state.writes.push((ticket, write));
-        drop(state);
-        self.filled.notify_one();
+        self.rouse(state);
         true
     }
 
@@ -75,8 +80,16 @@ impl Queue {
             (write.plugin.into(), write.key.into()),
             write.value.map(Into::into),
         );
+        self.rouse(state);
+    }
+
+    /// Wakes the thread if it waits: telling one that works already costs a system call for nothing.
+    fn rouse(&self, mut state: MutexGuard<'_, State>) {
+        let idle = std::mem::take(&mut state.idle);
         drop(state);
-        self.filled.notify_one();
+        if idle {
+            self.filled.notify_one();
+        }
     }
 
     pub(super) fn counts(&self) -> StoreCounts {
@@ -88,8 +101,9 @@ impl Queue {
     }
 
     pub(super) fn close(&self) {
-        self.state().closed = true;
-        self.filled.notify_one();
+        let mut state = self.state();
+        state.closed = true;
+        self.rouse(state);
     }
 
     /// Waits for something to write, and until `not_before`; `None` when closed and empty.
@@ -99,6 +113,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
+            state.idle = true;
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let left = not_before.saturating_duration_since(Instant::now());
@@ -128,10 +143,11 @@ impl Queue {
 
 /// Works until the queue is closed and empty.
 pub(super) fn run(mut connection: Connection, queue: &Queue, on_stored: &OnStored) {
-    let mut begun = Instant::now();
-    while let Some(group) = queue.take(begun + PACE) {
+    let mut not_before = Instant::now();
+    while let Some(group) = queue.take(not_before) {
         let rows = (group.writes.len() + group.kv.len()) as u64;
-        begun = Instant::now();
+        let begun = Instant::now();
+        not_before = begun + pace(group.writes.len());
         let outcome = commit(&mut connection, &group);
         let ok = outcome.is_ok();
         {
@@ -143,8 +159,9 @@ pub(super) fn run(mut connection: Connection, queue: &Queue, on_stored: &OnStore
                 &mut state.counts.failed
             }) += rows;
         }
-        for (ticket, _) in &group.writes {
-            on_stored(*ticket, ok);
+        let tickets: Vec<Ticket> = group.writes.iter().map(|(ticket, _)| *ticket).collect();
+        if !tickets.is_empty() {
+            on_stored(&tickets, ok);
         }
         if let Err(error) = outcome {
             tracing::error!(
@@ -158,6 +175,11 @@ pub(super) fn run(mut connection: Connection, queue: &Queue, on_stored: &OnStore
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// How long after the beginning of a commit of so many writes the next one begins.
+const fn pace(writes: usize) -> Duration {
+    if writes < LOAD { PACE } else { PACE_UNDER_LOAD }
 }
 
 fn commit(connection: &mut Connection, group: &Group) -> rusqlite::Result<()> {

@@ -51,8 +51,8 @@ impl Bundle {
     }
 
     /// What the media side is to do; `None` before both have described themselves. `hidden`: nobody is to see
-    /// what the peer shows.
-    pub fn setup(&self, hidden: bool) -> Option<PeerSetup> {
+    /// what the peer shows; `blind`: it is to see nobody, whatever it was shown before.
+    pub fn setup(&self, hidden: bool, blind: bool) -> Option<PeerSetup> {
         let (local, remote) = (self.local.as_ref()?, self.remote.as_ref()?);
         Some(PeerSetup {
             ice: remote.ice.clone(),
@@ -64,7 +64,7 @@ impl Bundle {
             video: self
                 .lines
                 .iter()
-                .filter_map(|line| line.video_setup(hidden))
+                .filter_map(|line| line.video_setup(hidden, blind))
                 .collect(),
         })
     }

@@ -147,8 +147,8 @@ impl Line {
         })
     }
 
-    /// The same of a video line; `hidden`: nobody is to see what the peer sends.
-    pub(super) fn video_setup(&self, hidden: bool) -> Option<VideoLine> {
+    /// The same of a video line; `hidden`: nobody is to see what the peer sends, `blind`: it is to see nobody.
+    pub(super) fn video_setup(&self, hidden: bool, blind: bool) -> Option<VideoLine> {
         let (formats, extensions, flow) = match &self.content {
             Content::Camera(camera) if camera.flowing => {
                 let flow = VideoFlow::Publish {
@@ -159,7 +159,7 @@ impl Line {
             }
             Content::Camera(camera) => (&camera.formats, camera.extensions, VideoFlow::Inactive),
             Content::Slot(slot) => {
-                let shows = slot.shows.as_ref().filter(|_| !slot.held);
+                let shows = slot.shows.as_ref().filter(|_| !slot.held && !blind);
                 let flow = shows.map_or(VideoFlow::Inactive, |shown| VideoFlow::Subscribe {
                     source: shown.source.clone(),
                     ssrc: shown.track.ssrc,

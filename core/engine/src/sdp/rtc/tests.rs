@@ -123,7 +123,9 @@ impl Call {
     }
 
     fn setup(&self) -> PeerSetup {
-        self.bundle.setup(false).expect("both have described themselves")
+        self.bundle
+            .setup(false, false)
+            .expect("both have described themselves")
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::params::{Noted, Params};
+use super::params::{Noted, NotedPlaces, Params};
 use crate::sip::byte;
 use crate::sip::grammar::{quoted_len, trim, trim_start, unquote};
-use crate::sip::message::Malformed;
+use crate::sip::message::{Malformed, Span};
 use crate::sip::uri::{Uri, scheme_len};
 
 const FAULT: Malformed = Malformed::new("address");
@@ -19,6 +19,15 @@ pub struct NameAddr<'a> {
     pub uri: &'a str,
     params: Params<'a>,
     tag: Noted<'a>,
+}
+
+/// From or To as it was read, as places in a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SidePlaces {
+    display: Option<Span>,
+    uri: Span,
+    params: Span,
+    tag: NotedPlaces,
 }
 
 impl<'a> NameAddr<'a> {
@@ -64,6 +73,26 @@ impl<'a> NameAddr<'a> {
             params,
             tag,
         })
+    }
+
+    /// Where it stands in the head that it was read from.
+    pub(crate) fn places(&self, head: &str) -> SidePlaces {
+        SidePlaces {
+            display: self.display_raw.map(|display| Span::of(display, head)),
+            uri: Span::of(self.uri, head),
+            params: Span::of(self.params.text(), head),
+            tag: self.tag.places(head),
+        }
+    }
+
+    /// What was read from these places of the head.
+    pub(crate) fn at(places: SidePlaces, head: &'a str) -> Self {
+        Self {
+            display_raw: places.display.map(|display| display.text(head)),
+            uri: places.uri.text(head),
+            params: Params::at(places.params, head),
+            tag: Noted::at(places.tag, head),
+        }
     }
 
     /// The display name as it is meant: without quotes, escapes undone; `None` if there is none or it is empty.

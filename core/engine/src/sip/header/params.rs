@@ -2,7 +2,7 @@
 
 use crate::sip::byte;
 use crate::sip::grammar::{quoted_len, trim, trim_start};
-use crate::sip::message::Malformed;
+use crate::sip::message::{Malformed, Span};
 
 const FAULT: Malformed = Malformed::new("params");
 
@@ -21,7 +21,30 @@ pub(crate) struct Noted<'a> {
     pub(crate) again: bool,
 }
 
-impl Noted<'_> {
+/// What was noted, as places in a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotedPlaces {
+    value: Option<Span>,
+    again: bool,
+}
+
+impl<'a> Noted<'a> {
+    /// Where it stands in the head that it was read from.
+    pub(super) fn places(self, head: &str) -> NotedPlaces {
+        NotedPlaces {
+            value: self.value.map(|value| Span::of(value, head)),
+            again: self.again,
+        }
+    }
+
+    /// What was read from these places of the head.
+    pub(super) fn at(places: NotedPlaces, head: &'a str) -> Self {
+        Self {
+            value: places.value.map(|value| value.text(head)),
+            again: places.again,
+        }
+    }
+
     /// Whether there is none, or one with a value.
     pub(crate) fn is_unique(self) -> bool {
         !self.again
@@ -55,6 +78,13 @@ impl<'a> Params<'a> {
             rest = after;
         }
         Ok((Self { rest: text }, noted))
+    }
+
+    /// What was read from this place of a head.
+    pub(super) fn at(place: Span, head: &'a str) -> Self {
+        Self {
+            rest: place.text(head),
+        }
     }
 
     /// The value of the first parameter of this name, as on the wire; empty where it has none.

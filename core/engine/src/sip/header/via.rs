@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::params::{Noted, Params};
+use super::params::{Noted, NotedPlaces, Params};
 use crate::sip::byte;
 use crate::sip::grammar::{is_token, trim, trim_start};
-use crate::sip::message::Malformed;
+use crate::sip::message::{Malformed, Span};
 use crate::sip::uri::host_port;
 
 const FAULT: Malformed = Malformed::new("via");
@@ -21,6 +21,16 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     params: Params<'a>,
     branch: Noted<'a>,
+}
+
+/// An element that was read, as places in a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ViaPlaces {
+    transport: Span,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
+    branch: NotedPlaces,
 }
 
 impl<'a> Via<'a> {
@@ -50,6 +60,28 @@ impl<'a> Via<'a> {
             params,
             branch,
         })
+    }
+
+    /// Where it stands in the head that it was read from.
+    pub(crate) fn places(&self, head: &str) -> ViaPlaces {
+        ViaPlaces {
+            transport: Span::of(self.transport, head),
+            host: Span::of(self.host, head),
+            port: self.port,
+            params: Span::of(self.params.text(), head),
+            branch: self.branch.places(head),
+        }
+    }
+
+    /// What was read from these places of the head.
+    pub(crate) fn at(places: ViaPlaces, head: &'a str) -> Self {
+        Self {
+            transport: places.transport.text(head),
+            host: places.host.text(head),
+            port: places.port,
+            params: Params::at(places.params, head),
+            branch: Noted::at(places.branch, head),
+        }
     }
 
     /// The branch, which names the transaction.

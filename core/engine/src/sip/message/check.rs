@@ -102,7 +102,11 @@ impl Message {
         if self.is_request() {
             return Err(Malformed::new("not_a_response"));
         }
+        // With more than one it has lost its way (RFC 3261 section 8.1.3.3).
         self.check_common()?;
+        if self.values(Name::Via).nth(1).is_some() {
+            return Err(Malformed::new("vias"));
+        }
         self.cseq().map(drop)
     }
 
@@ -119,20 +123,9 @@ impl Message {
             }
             seen |= bit;
         }
-        let mut hops = 0;
-        for element in self.values(Name::Via) {
-            let via = Via::parse(element)?;
-            // The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
-            let cookie = via
-                .branch()
-                .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
-            if cookie || !via.has_clear_branch() {
-                return Err(Malformed::new("branch"));
-            }
-            hops += 1;
-        }
-        if hops == 0 {
-            return Err(Malformed::new("via"));
+        check_branch(&self.via()?)?;
+        for element in self.values(Name::Via).skip(1) {
+            check_branch(&Via::parse(element)?)?;
         }
         check_side(&self.from()?, Malformed::new("from"))?;
         check_side(&self.to()?, Malformed::new("to"))?;
@@ -154,6 +147,17 @@ impl Message {
         }
         Ok(())
     }
+}
+
+/// The cookie alone names no transaction (RFC 4475 section 3.2.1), and two branches name two.
+fn check_branch(via: &Via<'_>) -> Result<(), Malformed> {
+    let cookie = via
+        .branch()
+        .is_some_and(|branch| branch.eq_ignore_ascii_case("z9hG4bK"));
+    if cookie || !via.has_clear_branch() {
+        return Err(Malformed::new("branch"));
+    }
+    Ok(())
 }
 
 /// From and To may have any scheme, but a SIP URI must be a good one, and a tag must be one.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::lines::{Line, Lines};
-use super::{Framing, Header, Malformed, Message, Span, Start, Version};
+use super::{Core, Framing, Header, Malformed, Message, Span, Start, Version};
 use crate::sip::byte;
 use crate::sip::grammar::{clamped_number, trim, trim_start};
 use crate::sip::method::Method;
@@ -53,11 +53,13 @@ impl Message {
         }
         let head = ByteString::try_from(raw.slice(..body)).map_err(|_| Malformed::new("not_utf8"))?;
         let start = start_line(&head, first)?;
+        let core = Core::read(&head, &headers);
         let mut message = Self {
             raw,
             head,
             start,
             headers,
+            core,
             fault,
         };
         message.cut(framing)?;
@@ -110,14 +112,6 @@ fn no_end(raw: &[u8]) -> Malformed {
     })
 }
 
-fn span(start: usize, end: usize) -> Span {
-    let place = |at: usize| u32::try_from(at).expect("a head has at most 64 KiB");
-    Span {
-        start: place(start),
-        end: place(end),
-    }
-}
-
 fn header(raw: &[u8], line: Line) -> Option<Header> {
     let bytes = &raw[line.start..line.end];
     let len = byte::run(bytes, byte::TOKEN);
@@ -130,8 +124,8 @@ fn header(raw: &[u8], line: Line) -> Option<Header> {
     let end = bytes.len() - bytes[start..].iter().rev().take_while(space).count();
     Some(Header {
         name: Name::of_bytes(&bytes[..len]),
-        text: span(line.start, line.start + len),
-        value: span(line.start + start, line.start + end),
+        text: Span::new(line.start, line.start + len),
+        value: Span::new(line.start + start, line.start + end),
     })
 }
 
@@ -170,8 +164,8 @@ fn request_line(text: &str) -> Option<Start> {
     }
     Some(Start::Request {
         method: Method::of(token),
-        token: span(0, token.len()),
-        uri: span(token.len() + 1, version_at - 1),
+        token: Span::new(0, token.len()),
+        uri: Span::new(token.len() + 1, version_at - 1),
         version: match version {
             _ if version.eq_ignore_ascii_case("SIP/2.0") => Version::Sip2,
             _ if version.ends_with([' ', '\t', '\r', '\n']) => Version::Padded,
@@ -193,6 +187,6 @@ fn status_line(text: &str) -> Option<Start> {
         .filter(|status| digits && (100..700).contains(status))?;
     Some(Start::Response {
         status,
-        reason: span(text.len() - reason.len(), text.len()),
+        reason: Span::new(text.len() - reason.len(), text.len()),
     })
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Short, Writer};
-use crate::sip::header::{NameAddr, Via};
+use crate::sip::header::Via;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 
@@ -17,15 +17,16 @@ pub fn respond(
     to_tag: Option<&str>,
 ) -> Writer {
     let mut writer = Writer::response(status, phrase);
-    for (at, element) in request.values(Name::Via).enumerate() {
-        match Via::parse(element) {
-            Ok(via) if at == 0 => stamp(&mut writer, via, source),
-            _ => writer.add_pieces("Via", [element]),
-        }
+    let topmost = request.via();
+    if let Ok(via) = topmost {
+        stamp(&mut writer, via, source);
+    }
+    for element in request.values(Name::Via).skip(usize::from(topmost.is_ok())) {
+        writer.add_pieces("Via", [element]);
     }
     let writer = writer.copy(request, Name::From);
     let writer = match (request.header(Name::To), to_tag) {
-        (Some(to), Some(tag)) if lacks_tag(to) => writer.pieces("To", [to, ";tag=", tag]),
+        (Some(to), Some(tag)) if lacks_tag(request) => writer.pieces("To", [to, ";tag=", tag]),
         (Some(to), _) => writer.pieces("To", [to]),
         (None, _) => writer,
     };
@@ -38,8 +39,8 @@ pub fn respond(
 }
 
 /// A To that cannot be read gets a tag all the same: the answer then names at least its sender.
-fn lacks_tag(to: &str) -> bool {
-    NameAddr::parse(to).map_or(true, |to| to.tag().is_none())
+fn lacks_tag(request: &Message) -> bool {
+    request.to().map_or(true, |to| to.tag().is_none())
 }
 
 /// Adds the topmost Via as it goes back: what the sender itself claimed to have been received from is replaced.

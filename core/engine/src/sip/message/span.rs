@@ -1,0 +1,34 @@
+//! A piece of a text, as its place there: what is found once can be kept beside the text.
+
+/// The place of a piece in a head. Both ends stand at ASCII characters, or at an end of the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// From one byte to before another.
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        let place = |at: usize| u32::try_from(at).expect("a head has at most 64 KiB");
+        Self {
+            start: place(start),
+            end: place(end),
+        }
+    }
+
+    /// The place of a piece that was cut out of `head`. Any other text has none: it is read as empty.
+    pub(crate) fn of(piece: &str, head: &str) -> Self {
+        let start = (piece.as_ptr() as usize).wrapping_sub(head.as_ptr() as usize);
+        match start.checked_add(piece.len()) {
+            Some(end) if end <= head.len() => Self::new(start, end),
+            _ => Self::new(0, 0),
+        }
+    }
+
+    /// The piece of the same head.
+    pub(crate) fn text(self, head: &str) -> &str {
+        head.get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
+    }
+}
