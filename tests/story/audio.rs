@@ -5,7 +5,7 @@ use cordboard_engine::sip::message::Message;
 use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, SrtpSuite};
 
 use crate::bridge::up_with;
-use crate::phone::{Line, Phone};
+use crate::phone::{Line, Phone, SDP_TYPE};
 use crate::world::{REALM, World};
 
 const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n";
@@ -41,13 +41,7 @@ fn call(world: &mut World, alice: &mut Phone, media: &str) -> (Line, Message) {
 
 fn reinvite(world: &mut World, alice: &mut Phone, line: &mut Line, media: &str) -> Message {
     let body = format!("{HEAD}{media}");
-    let response = alice.within(
-        world,
-        line,
-        "INVITE",
-        "Content-Type: application/sdp\r\n",
-        body.as_bytes(),
-    );
+    let response = alice.within(world, line, "INVITE", SDP_TYPE, body.as_bytes());
     if response.status() == 200 {
         alice.ack(world, line);
     }
@@ -99,14 +93,7 @@ fn the_configuration_says_which_codecs_there_are() {
     let (line, answer) = call(&mut world, &mut bob, "");
     assert!(sdp(&answer).contains("RTP/AVP 8 9 101\r\n"), "{}", sdp(&answer));
     let body = format!("{HEAD}m=audio 4000 RTP/AVP 9\r\n");
-    bob.send(
-        &mut world,
-        &line,
-        "ACK",
-        line.cseq,
-        "Content-Type: application/sdp\r\n",
-        body.as_bytes(),
-    );
+    bob.send(&mut world, &line, "ACK", line.cseq, SDP_TYPE, body.as_bytes());
     assert_eq!(audio(&world).format.codec, Codec::G722);
     let (_, refused) = call(
         &mut world,
@@ -210,14 +197,7 @@ fn a_delayed_offer_that_is_answered_with_no_audio_ends_the_call() {
         sdp(&answer)
     );
     let body = format!("{HEAD}m=audio 0 RTP/AVP 0\r\n");
-    alice.send(
-        &mut world,
-        &line,
-        "ACK",
-        line.cseq,
-        "Content-Type: application/sdp\r\n",
-        body.as_bytes(),
-    );
+    alice.send(&mut world, &line, "ACK", line.cseq, SDP_TYPE, body.as_bytes());
     alice.listen(&mut world);
     alice.inbox.retain(|delivery| delivery.message.is_request());
     alice.gets(&mut world, "BYE", true);

@@ -19,7 +19,12 @@ pub(crate) struct Pair {
     pub(crate) answer: Message,
 }
 
-/// Bob registers, alice calls, bob answers with these headers.
+/// Bob registers, alice calls, bob answers, in a world of their own.
+pub(crate) fn pair() -> Pair {
+    up(World::new(), "", "")
+}
+
+/// The same in this world, and with these headers.
 pub(crate) fn up(world: World, asked: &str, told: &str) -> Pair {
     up_with(world, Phone::new("alice", 1), Phone::new("bob", 2), asked, told)
 }

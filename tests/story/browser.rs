@@ -9,7 +9,7 @@ use cordboard_engine::sdp::{Media, Session};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
-use crate::phone::{Line, Phone};
+use crate::phone::{Line, Phone, SDP_TYPE};
 use crate::world::World;
 
 /// What Chromium 156 offers with a camera and a microphone.
@@ -308,7 +308,7 @@ impl Browser {
 
     /// Makes an offer inside its call; what is answered.
     pub(crate) fn tries(&mut self, world: &mut World, offer: &str) -> Message {
-        let kind = "Content-Type: application/sdp\r\n";
+        let kind = SDP_TYPE;
         self.phone
             .within(world, &mut self.line, "INVITE", kind, offer.as_bytes())
     }

@@ -8,7 +8,7 @@ use cordboard_model::hook::conference::{Admission, JoinVerdict};
 use cordboard_model::media::MediaCommand;
 use cordboard_model::{Ask, MixId, Verdict};
 
-use crate::phone::{Phone, SDP};
+use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::world::{World, chain};
 
 fn mixes(world: &World) -> Vec<MixId> {
@@ -145,14 +145,7 @@ fn an_invite_without_an_offer_gets_ours_and_the_ack_brings_the_answer() {
             .iter()
             .any(|command| matches!(command, MediaCommand::Modify { .. }))
     );
-    alice.send(
-        &mut world,
-        &line,
-        "ACK",
-        cseq,
-        "Content-Type: application/sdp\r\n",
-        SDP.as_bytes(),
-    );
+    alice.send(&mut world, &line, "ACK", cseq, SDP_TYPE, SDP.as_bytes());
     assert!(
         world
             .media
@@ -165,7 +158,7 @@ fn an_invite_without_an_offer_gets_ours_and_the_ack_brings_the_answer() {
 fn hold_and_resume_change_the_direction_and_nothing_else() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     let mut line = alice.call(&mut world, "3000");
-    let kind = "Content-Type: application/sdp\r\n";
+    let kind = SDP_TYPE;
     let hold = format!("{SDP}a=sendonly\r\n");
     let response = alice.within(&mut world, &mut line, "INVITE", kind, hold.as_bytes());
     assert!(String::from_utf8_lossy(response.body_slice()).contains("a=recvonly"));

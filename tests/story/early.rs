@@ -6,10 +6,9 @@ use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::media::MediaCommand;
 
-use crate::phone::{Line, Phone, SDP};
+use crate::phone::{Line, Phone, SDP, SDP_TYPE};
 use crate::world::World;
 
-const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 const RELIABLE: &str = "Supported: 100rel\r\n";
 
 struct Ringing {

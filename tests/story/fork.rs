@@ -5,11 +5,9 @@ use std::time::Duration;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
-use crate::bridge::up;
-use crate::phone::{Phone, SDP};
+use crate::bridge::pair;
+use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::world::{REALM, World};
-
-const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 
 /// A proxy's phone answers the INVITE that the proxy got; the tag is the phone's.
 fn respond_as(
@@ -104,7 +102,7 @@ fn every_2xx_gets_its_ack_and_the_phones_that_lost_one_bye_each() {
 
 #[test]
 fn a_2xx_to_a_call_that_is_over_gets_its_ack_and_its_bye() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let answer = pair
         .alice
         .within(&mut pair.world, &mut pair.from_alice, "BYE", "", b"");
@@ -229,7 +227,7 @@ fn a_cancel_without_its_invite_is_481_and_one_that_comes_too_late_changes_nothin
 fn why_one_side_ends_the_call_is_told_to_the_other() {
     let reason = "Q.850;cause=16;text=\"Terminated\"";
     for from_alice in [true, false] {
-        let mut pair = up(World::new(), "", "");
+        let mut pair = pair();
         let (one, line, other) = match from_alice {
             true => (&mut pair.alice, &mut pair.from_alice, &mut pair.bob),
             false => (&mut pair.bob, &mut pair.from_bob, &mut pair.alice),

@@ -6,7 +6,7 @@ use cordboard_engine::sip::name::Name;
 use cordboard_model::LegId;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 
-use crate::bridge::{Pair, up};
+use crate::bridge::{Pair, pair, up};
 use crate::phone::Phone;
 use crate::world::World;
 
@@ -15,7 +15,7 @@ const PLAIN: &str = "Content-Type: application/dtmf\r\n";
 
 #[test]
 fn a_key_reaches_the_other_side_of_a_call_in_order_and_byte_for_byte() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let Pair {
         world,
         alice,
@@ -55,7 +55,7 @@ fn a_key_reaches_the_other_side_of_a_call_in_order_and_byte_for_byte() {
 
 #[test]
 fn what_is_no_key_is_refused_or_taken_and_goes_nowhere() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let Pair {
         world,
         alice,
@@ -135,7 +135,7 @@ fn hear(world: &mut World, leg: LegId, digit: char) {
 
 #[test]
 fn a_key_that_is_heard_on_one_side_of_a_call_is_pressed_on_the_other() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let [alice, bob] = legs(&pair.world)[..] else {
         panic!("two legs, not {:?}", legs(&pair.world))
     };

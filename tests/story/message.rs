@@ -9,7 +9,7 @@ use cordboard_model::hook::OnFailure;
 use cordboard_model::hook::message::{MessageVerdict, Rewrite};
 use cordboard_model::{Ask, Verdict};
 
-use crate::phone::{Line, Phone};
+use crate::phone::{Line, Phone, SDP_TYPE};
 use crate::world::{World, chain};
 
 const JSON: &str = "Content-Type: application/x-myphone-confbridge-chat+json\r\n";
@@ -484,7 +484,7 @@ fn one_who_does_not_accept_a_type_does_not_get_it() {
         &from_bob,
         "ACK",
         cseq,
-        "Content-Type: application/sdp\r\n",
+        SDP_TYPE,
         crate::phone::SDP.as_bytes(),
     );
     alice.within(&mut world, &mut line, "MESSAGE", JSON, b"{}");

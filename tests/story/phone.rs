@@ -41,6 +41,9 @@ pub(crate) struct Line {
 pub(crate) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
     m=audio 4000 RTP/AVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
 
+/// What says that a body is a description.
+pub(crate) const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
+
 impl Phone {
     pub(crate) fn new(name: &'static str, host: u8) -> Self {
         let peer = SocketAddr::from(([198, 51, 100, host], 5060));
@@ -482,6 +485,14 @@ impl Phone {
             self.respond(world, &message, 200, "", "");
         }
         message
+    }
+
+    /// Answers an offer with this description; the ACK follows at once, for this very offer.
+    pub(crate) fn takes(&mut self, world: &mut World, offer: &Message, sdp: &str) {
+        let headers = format!("Contact: {}\r\n{SDP_TYPE}", self.contact());
+        self.respond(world, offer, 200, &headers, sdp);
+        let ack = self.gets(world, "ACK", false);
+        assert_eq!(ack.cseq().unwrap().number, offer.cseq().unwrap().number);
     }
 }
 

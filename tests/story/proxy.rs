@@ -3,10 +3,8 @@
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
-use crate::phone::{Line, Phone, SDP};
+use crate::phone::{Line, Phone, SDP, SDP_TYPE};
 use crate::world::{REALM, World};
-
-const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 
 fn routes(message: &Message) -> Vec<String> {
     message.values(Name::Route).map(str::to_owned).collect()

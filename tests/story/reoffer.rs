@@ -5,15 +5,13 @@ use std::time::Duration;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::media::MediaCommand;
 
-use crate::bridge::{Pair, flowing, up, up_with};
-use crate::phone::{Phone, SDP};
+use crate::bridge::{Pair, flowing, pair, up_with};
+use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::world::World;
-
-const SDP_TYPE: &str = "Content-Type: application/sdp\r\n";
 
 /// Alice holds; bob has our offer and has not answered it.
 fn held() -> (Pair, cordboard_engine::sip::message::Message) {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let Pair {
         world,
         alice,
@@ -146,9 +144,7 @@ fn while_our_offer_is_open_theirs_is_491_and_an_update_without_one_is_not() {
     let glare = bob.within(world, from_bob, "UPDATE", SDP_TYPE, SDP.as_bytes());
     assert_eq!(glare.status(), 491);
     assert_eq!(bob.within(world, from_bob, "UPDATE", "", b"").status(), 200);
-    let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
-    bob.respond(world, &offer, 200, &headers, SDP);
-    bob.gets(world, "ACK", false);
+    bob.takes(world, &offer, SDP);
     assert_eq!(
         bob.within(world, from_bob, "UPDATE", SDP_TYPE, SDP.as_bytes())
             .status(),
@@ -158,7 +154,7 @@ fn while_our_offer_is_open_theirs_is_491_and_an_update_without_one_is_not() {
 
 #[test]
 fn their_second_offer_before_the_answer_to_the_first_is_500_and_told_when_to_come_back() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let Pair {
         world,
         alice,
@@ -231,13 +227,10 @@ fn what_changes_while_an_offer_is_open_is_offered_once_as_it_is_then() {
         assert_eq!(answer.status(), 200, "{wish}");
     }
     bob.has_nothing(world);
-    let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
-    bob.respond(world, &offer, 200, &headers, &flowing("recvonly"));
-    bob.gets(world, "ACK", false);
+    bob.takes(world, &offer, &flowing("recvonly"));
     let newest = bob.gets(world, "INVITE", false);
     assert_eq!(direction(&newest), "inactive");
-    bob.respond(world, &newest, 200, &headers, &flowing("inactive"));
-    bob.gets(world, "ACK", false);
+    bob.takes(world, &newest, &flowing("inactive"));
     bob.has_nothing(world);
 }
 
@@ -350,10 +343,7 @@ fn a_side_that_hangs_up_in_the_middle_of_an_offer_ends_the_call_and_the_bye_foll
         match status {
             0 => world.advance(Duration::from_secs(4)),
             200 => {
-                let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
-                bob.respond(world, &offer, 200, &headers, SDP);
-                let ack = bob.gets(world, "ACK", false);
-                assert_eq!(ack.cseq().unwrap().number, offer.cseq().unwrap().number);
+                bob.takes(world, &offer, SDP);
             }
             _ => {
                 bob.respond(world, &offer, status, "", "");
@@ -367,9 +357,7 @@ fn a_side_that_hangs_up_in_the_middle_of_an_offer_ends_the_call_and_the_bye_foll
         bob.has_nothing(world);
         if status == 0 {
             // What comes after all gets its ACK.
-            let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
-            bob.respond(world, &offer, 200, &headers, SDP);
-            bob.gets(world, "ACK", false);
+            bob.takes(world, &offer, SDP);
         }
         bob.has_nothing(world);
         pair.is_gone();

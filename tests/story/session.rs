@@ -7,8 +7,8 @@ use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 
-use crate::bridge::{Pair, up};
-use crate::phone::{Phone, SDP};
+use crate::bridge::{Pair, pair, up};
+use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::world::World;
 
 const ALLOW: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n";
@@ -117,7 +117,7 @@ fn a_caller_that_refreshes_by_empty_updates_stays_and_one_that_stops_is_hung_up_
         assert!(answer.body_slice().is_empty());
     }
     // A re-INVITE that is silent about it changes nothing but the moment.
-    let kind = "Content-Type: application/sdp\r\n";
+    let kind = SDP_TYPE;
     let answer = alice.within(&mut world, &mut line, "INVITE", kind, SDP.as_bytes());
     assert_eq!(expires(&answer), Some("90;refresher=uac"));
     alice.ack(&mut world, &line);
@@ -172,10 +172,7 @@ fn an_offer_waits_for_the_refresh_before_it() {
     } = &mut pair;
     world.advance(Duration::from_secs(300));
     let update = bob.gets(world, "UPDATE", false);
-    let (kind, held) = (
-        "Content-Type: application/sdp\r\n",
-        format!("{SDP}a=inactive\r\n"),
-    );
+    let (kind, held) = (SDP_TYPE, format!("{SDP}a=inactive\r\n"));
     let answer = alice.within(world, from_alice, "UPDATE", kind, held.as_bytes());
     assert_eq!(answer.status(), 200);
     bob.has_nothing(world);
@@ -270,7 +267,7 @@ fn a_phone_that_has_vanished_ends_the_call_of_both() {
 
 #[test]
 fn where_nobody_wants_a_timer_a_call_lasts() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     assert_eq!(expires(&pair.invite), None);
     assert_eq!(expires(&pair.answer), None);
     let Pair {
@@ -284,7 +281,7 @@ fn where_nobody_wants_a_timer_a_call_lasts() {
 
 #[test]
 fn a_phone_whose_media_has_stopped_ends_the_call_of_both() {
-    let mut pair = up(World::new(), "", "");
+    let mut pair = pair();
     let leg = pair.world.media.iter().find_map(|command| match command {
         MediaCommand::Open { leg, .. } => Some(*leg),
         _ => None,

@@ -10,7 +10,7 @@ use cordboard_model::media::{Codec, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{ConferenceId, LegId, ParticipantId};
 
 use crate::browser::{Browser, attribute, audio_offer_of, body, direction};
-use crate::phone::Phone;
+use crate::phone::{Phone, SDP_TYPE};
 use crate::world::World;
 
 /// The legs of peers, in the order in which they were opened.
@@ -257,7 +257,7 @@ fn an_invite_of_the_browser_in_our_offer_is_491_and_its_own_comes_first_otherwis
     let mut browsers = meeting(&mut world, &["alice"]);
     let alice = &mut browsers[0];
     let own = alice.phone.sdp.to_owned();
-    let kind = "Content-Type: application/sdp\r\n";
+    let kind = SDP_TYPE;
     // Its own INVITE is answered and waits for its ACK: ours waits too.
     let answer = alice
         .phone
@@ -531,7 +531,7 @@ fn a_browser_that_brings_no_offer_gets_ours_and_answers_in_the_ack() {
     alice.line.cseq = cseq;
     alice.line.learn(&response);
     let answer = alice.answer_to(&text);
-    let kind = "Content-Type: application/sdp\r\n";
+    let kind = SDP_TYPE;
     alice
         .phone
         .send(&mut world, &alice.line, "ACK", cseq, kind, answer.as_bytes());
