@@ -3,6 +3,7 @@
 //! Nothing here uses a crate of the switch. The client reads and writes SIP and RTP by itself, so that it is an
 //! independent witness: a mistake in our parser cannot hide behind the same mistake here.
 
+pub mod cable;
 pub mod client;
 pub mod http;
 pub mod program;

@@ -35,6 +35,7 @@ pub struct Lab {
     answer_scanners: bool,
     further: String,
     video: bool,
+    forward_audio: bool,
 }
 
 impl Lab {
@@ -118,6 +119,13 @@ impl Lab {
         self
     }
 
+    /// The conference's browsers hear single speakers, as they are.
+    #[must_use]
+    pub const fn forward_audio(mut self) -> Self {
+        self.forward_audio = true;
+        self
+    }
+
     /// Further TOML at the end of the file.
     #[must_use]
     pub fn also(mut self, toml: &str) -> Self {
@@ -177,6 +185,9 @@ impl Lab {
         );
         if self.video {
             text.push_str("video = \"sfu\"\n");
+        }
+        if self.forward_audio {
+            text.push_str("audio = \"forward\"\n");
         }
         text.push_str(&self.plugins);
         let _ = write!(

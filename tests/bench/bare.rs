@@ -3,7 +3,8 @@
 //! A bare loop is this program again, called `load bare KIND`. It names its ports on its output and serves until it
 //! is killed.
 
-use std::net::{SocketAddrV4, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts one; `kind` is `fanout`, `message`, `register` or a number of audio ports.
+    /// Starts one; `kind` is `fanout`, `streams`, `message`, `register` or a number of audio ports.
     pub fn start(kind: &str, folder: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args([WORD, kind]);
@@ -47,6 +48,7 @@ impl Bare {
 pub fn serve(kind: &str) {
     match kind {
         "fanout" => relay(fan_out()),
+        "streams" => streams(),
         "message" => relay(between_two()),
         "register" => relay(answer),
         count => frames(count.parse().expect("a number of ports")),
@@ -85,6 +87,33 @@ fn fan_out() -> impl FnMut(&[u8], SocketAddrV4, &mut Outgoing) {
             answer(bytes, source, out);
             let others = known.iter().filter(|other| **other != source);
             out.extend(others.map(|other| (bytes.to_vec(), *other)));
+        }
+    }
+}
+
+/// What one write to a stream takes: about what the switch writes for a message of 200 bytes.
+pub const STREAM_FRAME: usize = 430;
+
+/// Whoever begins with an `R` gets everything that the one who begins with an `S` sends, who gets it too.
+fn streams() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    println!("{} ready", listener.local_addr().expect("it is bound").port());
+    let mut receivers: Vec<TcpStream> = Vec::new();
+    for stream in listener.incoming() {
+        let mut stream = stream.expect("a connection");
+        stream.set_nodelay(true).expect("it is ours");
+        let mut first = [0];
+        stream.read_exact(&mut first).expect("it says what it is");
+        if first == *b"R" {
+            receivers.push(stream);
+            continue;
+        }
+        let mut frame = [0; STREAM_FRAME];
+        while stream.read_exact(&mut frame).is_ok() {
+            for receiver in &mut receivers {
+                receiver.write_all(&frame).expect("it is read");
+            }
+            stream.write_all(&frame).expect("it is read");
         }
     }
 }

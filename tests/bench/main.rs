@@ -1,15 +1,16 @@
 //! What the switch costs, measured from outside: `tests/run bench`, or
-//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat webrtc`.
+//! `cargo bench -p cordboard-tests --bench load -- fanout audio message register chat store webrtc`.
 //!
 //! The real binary (`$CORDBOARD_BIN`, which should be a release build) is started, loaded from this process, and
 //! its CPU seconds are read from the kernel. Beside it, in turns and under the same load, runs a bare loop that
 //! does nothing but receive and send the same datagrams: what is printed is how many times as much the switch
-//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few rounds,
-//! because whatever else the machine does only ever adds to it.
+//! takes. Kamailio and Janus are measured in the same way where they are installed. Each figure is the best of a few
+//! rounds, because whatever else the machine does only ever adds to it.
 
 mod audio;
 mod bare;
 mod chat;
+mod chat_legs;
 mod compare;
 mod cost;
 mod datagrams;
@@ -18,6 +19,7 @@ mod kamailio;
 mod message;
 mod party;
 mod register;
+mod store;
 mod webrtc;
 
 use std::process::ExitCode;
@@ -26,12 +28,13 @@ use std::process::ExitCode;
 const ROUNDS: usize = 3;
 
 /// The benches, by the word that asks for them.
-const BENCHES: [(&str, fn()); 6] = [
+const BENCHES: [(&str, fn()); 7] = [
     ("fanout", fanout::run),
     ("audio", audio::run),
     ("message", message::run),
     ("register", register::run),
     ("chat", chat::run),
+    ("store", store::run),
     ("webrtc", webrtc::run),
 ];
 

@@ -171,6 +171,11 @@ impl Call {
         &self.dialog.id
     }
 
+    /// Where the other side takes audio, by what it said when the call began.
+    pub fn media_address(&self) -> Option<SocketAddr> {
+        media_address(&self.opening.body)
+    }
+
     /// Sends a MESSAGE inside the call; its final answer.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod datagrams;
 mod lossy;
+mod peers;
 mod requests;
 mod streams;
 mod witness;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use cordboard_tests::client::{Account, Call, Note, Phone, longest_gap, sequence_holes};
@@ -76,6 +77,15 @@ impl<'a> Witness<'a> {
             began: Instant::now(),
             seen: Seen::default(),
         }
+    }
+
+    /// Where the switch takes the audio of both calls.
+    pub(crate) fn ports(&self) -> Vec<SocketAddr> {
+        let calls = [&self.call, &self.other];
+        calls
+            .into_iter()
+            .filter_map(|call| call.media_address())
+            .collect()
     }
 
     /// Also carol on a connection over TCP, dave on a WebSocket, and phones that come anew.

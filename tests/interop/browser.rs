@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use cordboard_tests::cable::Cable;
 use cordboard_tests::switch::{Switch, checkout};
 use serde_json::{Value, json};
 
@@ -46,8 +47,17 @@ pub(crate) struct Participant<'a> {
 impl Chromium {
     /// Starts one; its packages are installed first if they are not there.
     pub(crate) fn start() -> Self {
+        Self::start_by(Command::new("node"))
+    }
+
+    /// The same at the far end of a cable.
+    pub(crate) fn start_behind(cable: &Cable) -> Self {
+        Self::start_by(cable.command("node"))
+    }
+
+    fn start_by(mut node: Command) -> Self {
         let folder = install();
-        let mut child = Command::new("node")
+        let mut child = node
             .arg("drive.mjs")
             .current_dir(folder)
             .stdin(Stdio::piped())

@@ -12,6 +12,7 @@ mod chat;
 mod chat_together;
 mod jssip;
 mod linphone;
+mod lossy;
 mod messages;
 mod operator;
 mod plugins;

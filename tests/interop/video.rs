@@ -162,3 +162,53 @@ fn a_phone_calls_a_browser_and_they_hear_each_other() {
         peak_level(&samples, 440.0)
     );
 }
+
+#[test]
+fn four_browsers_hear_each_other_on_lines_of_their_own_where_audio_is_forwarded() {
+    let _turn = turn();
+    let switch = Lab::new().secure().forward_audio().start();
+    let mut chromium = Chromium::start();
+    let libraries = [Library::JsSip, Library::JsSip, Library::SipJs, Library::JsSip];
+    for (place, library) in libraries.into_iter().enumerate() {
+        chromium.join(&switch, participant(place, library));
+    }
+    let all_hear = |chromium: &mut Chromium, places: &[usize]| {
+        for place in places {
+            let (page, own) = TONES[*place];
+            let others = places.iter().filter(|other| *other != place);
+            let others: Vec<f64> = others.map(|other| TONES[*other].1).collect();
+            chromium.hears(page, &others, &[own]);
+        }
+    };
+    all_hear(&mut chromium, &[0, 1, 2, 3]);
+    for (page, _) in TONES {
+        // Audio goes by the three lines for speakers, and hardly any by that of the mix.
+        chromium.until(page, "speakers()", |lines| {
+            let lines = lines.as_array().cloned().unwrap_or_default();
+            let packets = |line: &serde_json::Value| line["packets"].as_u64().unwrap_or_default();
+            lines.len() == 4
+                && lines[1..]
+                    .iter()
+                    .all(|line| line["direction"] == "recvonly" && packets(line) > 100)
+                && packets(&lines[0]) < packets(&lines[1])
+        });
+    }
+    // A phone is heard in the mix beside them, and hears them all.
+    let mut phone = Baresip::call(&switch, "dave", "3000", 1_790.0, 12);
+    chromium.hears("alice", &[620.0, 1_010.0, 1_370.0, 1_790.0], &[440.0]);
+    chromium.hears("carol", &[440.0, 620.0, 1_370.0, 1_790.0], &[1_010.0]);
+    let samples = phone.recording(Duration::from_secs(40));
+    for (_, hertz) in TONES {
+        assert!(
+            peak_level(&samples, hertz) > 0.05,
+            "{hertz}: {}",
+            peak_level(&samples, hertz)
+        );
+    }
+    // One leaves and comes back: the same lines go on to serve.
+    chromium.run("bob", "leave()");
+    all_hear(&mut chromium, &[0, 2, 3]);
+    chromium.reload("bob");
+    chromium.call(&switch, participant(1, Library::JsSip));
+    all_hear(&mut chromium, &[0, 1, 2, 3]);
+}

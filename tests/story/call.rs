@@ -6,7 +6,7 @@ use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::media::MediaCommand;
 
-use crate::phone::{Line, Phone};
+use crate::phone::{Line, Phone, SDP};
 use crate::world::World;
 
 struct Three {
@@ -230,4 +230,41 @@ fn a_message_inside_the_call_reaches_the_other_side() {
     );
     assert_eq!(response.status(), 202);
     assert_eq!(bob.gets(world, "MESSAGE", true).body_slice(), b"hello");
+}
+
+#[test]
+fn a_phone_that_changes_its_network_inside_a_call_is_found_there() {
+    let mut three = registered();
+    let (mut line, to_bob, _) = calling(&mut three);
+    let Three {
+        world, alice, bob, ..
+    } = &mut three;
+    let mut from_bob = bob.pick_up(world, &to_bob);
+    bob.gets(world, "ACK", false);
+    let answer = alice.final_response(world);
+    line.learn(&answer);
+    alice.ack(world, &line);
+    alice.flow.peer = "203.0.113.9:6060".parse().unwrap();
+    let headers = "Contact: <sip:alice@203.0.113.9:6060>\r\nContent-Type: application/sdp\r\n";
+    let moved = alice.within(world, &mut line, "INVITE", headers, SDP.as_bytes());
+    assert_eq!(moved.status(), 200);
+    alice.ack(world, &line);
+    assert_eq!(bob.within(world, &mut from_bob, "BYE", "", b"").status(), 200);
+    alice.gets(world, "BYE", true);
+}
+
+#[test]
+fn questions_and_cancels_about_what_is_not_there_are_481_and_cost_nothing() {
+    let (mut world, mut mallory) = (World::new(), Phone::new("mallory", 66));
+    for method in ["OPTIONS", "CANCEL"] {
+        let tag = if method == "OPTIONS" { ";tag=no-such" } else { "" };
+        let text = format!(
+            "{method} sip:bob@lab.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.66;branch=z9hG4bK{method}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:mallory@lab.test>;tag=1\r\nTo: <sip:bob@lab.test>{tag}\r\n\
+             Call-ID: {method}\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.receive(mallory.flow, &text, b"");
+        assert_eq!(mallory.next(&mut world).status(), 481, "{method}");
+    }
+    assert_eq!(world.engine.gauges().transactions, 0);
 }

@@ -440,3 +440,48 @@ fn a_phone_that_says_for_ever_that_it_rings_does_not_ring_for_ever() {
     world.advance(Duration::from_secs(61));
     bob.gets(&mut world, "CANCEL", true);
 }
+
+#[test]
+fn a_confirmation_that_the_answer_has_overtaken_is_accepted_once() {
+    let mut ringing = calling("Require: 100rel\r\n");
+    let Ringing {
+        world,
+        alice,
+        bob,
+        invite,
+        ..
+    } = &mut ringing;
+    bob.respond(world, invite, 180, &early(bob, 0), "");
+    let ringing_tone = alice.next(world);
+    bob.pick_up(world, invite);
+    bob.gets(world, "ACK", false);
+    assert_eq!(alice.final_response(world).status(), 200);
+    let rack = rack_of(&ringing_tone);
+    assert_eq!(prack(&mut ringing, &ringing_tone, &rack).status(), 200);
+    assert_eq!(
+        prack(&mut ringing, &ringing_tone, &rack).status(),
+        481,
+        "nothing is open any more"
+    );
+}
+
+#[test]
+fn a_phone_that_sends_its_callers_elsewhere_is_one_that_cannot_be_reached() {
+    let mut ringing = calling("");
+    let Ringing {
+        world,
+        alice,
+        bob,
+        invite,
+        ..
+    } = &mut ringing;
+    bob.respond(
+        world,
+        invite,
+        302,
+        "Contact: <sip:voicemail@198.51.100.7>\r\n",
+        "",
+    );
+    bob.gets(world, "ACK", false);
+    assert_eq!(alice.final_response(world).status(), 480);
+}

@@ -33,5 +33,6 @@ mod route;
 mod session;
 mod sfu;
 mod subscription;
+mod voices;
 mod webcall;
 mod world;

@@ -242,7 +242,7 @@ fn whoever_renews_often_costs_no_more_and_ends_when_he_said_last() {
 
 #[test]
 fn a_phone_that_comes_back_under_another_contact_replaces_its_old_one() {
-    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1).over(Transport::Tcp, 7));
     let instance = "\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
     let mut register = |world: &mut World, user: &str, phone: &str| {
         let headers = format!(

@@ -27,7 +27,8 @@ fn who_asks_for_what_gets_what() {
     let cases = [
         (0, "", None, false),
         (0, "Supported: timer\r\n", None, false),
-        (1800, "", None, false),
+        // Who knows no timers is asked by us now and then.
+        (1800, "", Some("1800;refresher=uas"), false),
         (1800, "Supported: timer\r\n", Some("1800;refresher=uac"), true),
         (
             1800,
@@ -299,4 +300,38 @@ fn a_phone_whose_media_has_stopped_ends_the_call_of_both() {
         assert!(reason.contains("No media"), "{reason}");
     }
     pair.is_gone();
+}
+
+#[test]
+fn a_phone_that_knows_no_timers_and_has_vanished_is_found_out_by_a_reinvite() {
+    let (mut world, mut alice) = (timed(), Phone::new("alice", 1));
+    alice.call(&mut world, "3000");
+    assert_eq!(world.engine.gauges().dialogs, 1);
+    world.advance(Duration::from_secs(900));
+    alice.gets(&mut world, "INVITE", false);
+    world.advance(Duration::from_secs(120));
+    world.is_clean();
+}
+
+#[test]
+fn a_session_that_is_refreshed_again_and_again_has_one_timer() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let mut line = alice.call(&mut world, "3000");
+    let refresh = "Supported: timer\r\nSession-Expires: 3600;refresher=uac\r\n";
+    for _ in 0..100 {
+        assert_eq!(
+            alice
+                .within(&mut world, &mut line, "UPDATE", refresh, b"")
+                .status(),
+            200
+        );
+    }
+    alice.within(&mut world, &mut line, "BYE", "", b"");
+    let mut left = 0;
+    world.advance(Duration::from_secs(40));
+    while let Some(at) = world.engine.next_timeout() {
+        world.advance(at.since(world.now));
+        left += 1;
+    }
+    assert!(left < 5, "{left} timers are left of 100 refreshes");
 }

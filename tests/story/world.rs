@@ -126,6 +126,7 @@ pub(crate) fn config() -> Config {
             outside_messages: false,
             send_events: false,
             echo_events: false,
+            forward_audio: false,
             video: true,
         }],
         chat: ChatConfig {

@@ -1,7 +1,8 @@
 //! A camera that films nothing: frames of a few packets at an even pace, each packet with its number and the time of
 //! its sending inside.
 
-use std::net::UdpSocket;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -72,7 +73,7 @@ pub fn now() -> u64 {
 pub struct Camera {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
-    thread: Option<JoinHandle<Context>>,
+    thread: Option<JoinHandle<Option<Context>>>,
 }
 
 impl Camera {
@@ -80,6 +81,20 @@ impl Camera {
     /// first packet has this number.
     pub fn start(peer: &mut Peer, film: Film, first: u64) -> Option<Self> {
         let (socket, context) = peer.lend()?;
+        Some(Self::film(socket, Some(context), film, first))
+    }
+
+    /// Films in the clear, for a server that takes plain RTP.
+    ///
+    /// # Errors
+    /// No socket could be had, or the address cannot be reached.
+    pub fn plain(to: SocketAddr, film: Film) -> io::Result<Self> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.connect(to)?;
+        Ok(Self::film(socket, None, film, 0))
+    }
+
+    fn film(socket: UdpSocket, context: Option<Context>, film: Film, first: u64) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(first)));
         let (theirs, count) = (Arc::clone(&stop), Arc::clone(&sent));
         let thread = std::thread::spawn(move || {
@@ -92,11 +107,11 @@ impl Camera {
             reel.run(&socket, &theirs, &count);
             reel.context
         });
-        Some(Self {
+        Self {
             stop,
             sent,
             thread: Some(thread),
-        })
+        }
     }
 
     /// The number that the next packet will have.
@@ -107,7 +122,7 @@ impl Camera {
     /// Ends it and gives the peer its keys back; the number that a next packet would have.
     pub fn end(mut self, peer: &mut Peer) -> u64 {
         self.stop.store(true, Ordering::Release);
-        if let Some(Ok(context)) = self.thread.take().map(JoinHandle::join) {
+        if let Some(Ok(Some(context))) = self.thread.take().map(JoinHandle::join) {
             peer.give_back(context);
         }
         self.next()
@@ -123,7 +138,8 @@ impl Drop for Camera {
 struct Reel {
     film: Film,
     number: u64,
-    context: Context,
+    /// `None`: in the clear.
+    context: Option<Context>,
     frame: u64,
 }
 
@@ -139,11 +155,14 @@ impl Reel {
             }
             for place in 0..burst {
                 let packet = self.packet(key, place);
-                let packet = self
-                    .context
-                    .encrypt_rtp(&packet)
-                    .expect("a packet is not too long");
-                let _ = socket.send(&packet); // what the kernel does not take is counted as lost where it is missing
+                // What the kernel does not take is counted as lost where it is missing.
+                let _ = match &mut self.context {
+                    Some(context) => {
+                        let packet = context.encrypt_rtp(&packet).expect("a packet is not too long");
+                        socket.send(&packet)
+                    }
+                    None => socket.send(&packet),
+                };
                 self.number += 1;
             }
             self.frame += 1;

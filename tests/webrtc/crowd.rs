@@ -1,13 +1,10 @@
-//! Many clients, waited for together.
+//! Many clients, looked after together: their sockets are asked in turn, not waited for, so that waking this process
+//! is no part of what a server's sending costs.
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 
 use super::peer::{Identity, Opened, Peer};
 use super::reader::Reader;
@@ -30,24 +27,17 @@ pub struct Crowd {
     address: IpAddr,
     identity: Arc<Identity>,
     reader: Reader,
-    poll: Poll,
-    events: Events,
 }
 
 impl Crowd {
     /// Nobody yet; all of them will be at this address of ours.
-    ///
-    /// # Errors
-    /// The system has nothing to wait with.
-    pub fn new(address: IpAddr) -> io::Result<Self> {
-        Ok(Self {
+    pub fn new(address: IpAddr) -> Self {
+        Self {
             address,
             peers: Vec::new(),
             identity: Identity::new(),
             reader: Reader::default(),
-            poll: Poll::new()?,
-            events: Events::with_capacity(1024),
-        })
+        }
     }
 
     /// One more; its number.
@@ -56,38 +46,22 @@ impl Crowd {
     /// No socket could be had.
     pub fn add(&mut self) -> io::Result<usize> {
         let (peer, number) = (Peer::new(&self.identity, self.address)?, self.peers.len());
-        let fd = peer.socket.as_raw_fd();
-        let registry = self.poll.registry();
-        registry.register(&mut SourceFd(&fd), Token(number), Interest::READABLE)?;
         self.peers.push(peer);
         Ok(number)
     }
 
-    /// Does what is due and hands what has come to `each`; waits at most `patience` for something.
-    pub fn pump(&mut self, patience: Duration, mut each: impl FnMut(Seen)) {
+    /// Sleeps for `pause`, does what is due and hands what has come to `each`.
+    pub fn pump(&mut self, pause: Duration, mut each: impl FnMut(Seen)) {
+        std::thread::sleep(pause);
         let now = Instant::now();
-        self.peers.iter_mut().for_each(|peer| peer.tick(now));
-        if self.poll.poll(&mut self.events, Some(patience)).is_err() {
-            return; // a signal
-        }
-        let Self {
-            peers,
-            reader,
-            events,
-            ..
-        } = self;
-        for event in events.iter() {
-            let number = event.token().0;
-            let Ok(socket) = peers[number].socket.try_clone() else {
-                continue;
-            };
-            let peer = &mut peers[number];
-            reader.empty(&socket, |bytes, at| {
+        for (number, peer) in self.peers.iter_mut().enumerate() {
+            peer.tick(now);
+            peer.empty(&mut self.reader, |what, at| {
                 each(Seen {
                     peer: number,
-                    what: peer.take(bytes),
+                    what,
                     at,
-                });
+                })
             });
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use rtc_srtp::config::{Config, LABEL_EXTRACTOR_DTLS_SRTP};
 use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
+use super::reader::Reader;
 use super::stun;
 use crate::client::token;
 
@@ -60,8 +62,8 @@ pub enum Opened {
 
 /// See the module.
 pub struct Peer {
-    /// Its socket, connected to the other side once that is known.
-    pub socket: UdpSocket,
+    /// Connected to the other side once that is known.
+    pub(super) socket: UdpSocket,
     pub(super) ufrag: String,
     pub(super) password: String,
     identity: Arc<Identity>,
@@ -166,6 +168,19 @@ impl Peer {
         Ok(())
     }
 
+    /// Where the other side is, once that is known.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.remote.as_ref().map(|remote| remote.address)
+    }
+
+    /// Its socket, for what is not protected.
+    ///
+    /// # Errors
+    /// The system has no more descriptors.
+    pub fn socket(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone()
+    }
+
     /// Whether the handshake is done.
     pub const fn is_connected(&self) -> bool {
         self.receive.is_some()
@@ -208,10 +223,16 @@ impl Peer {
         }
     }
 
+    /// Hands everything that has come to `each`, with the time at which the kernel had it.
+    pub(super) fn empty(&mut self, reader: &mut Reader, mut each: impl FnMut(Opened, u64)) {
+        let fd = self.socket.as_raw_fd();
+        reader.empty(fd, |bytes, at| each(self.take(bytes), at));
+    }
+
     /// Takes a datagram.
-    pub fn take(&mut self, bytes: &[u8]) -> Opened {
+    fn take(&mut self, bytes: &[u8]) -> Opened {
         match bytes.first() {
-            Some(0..=3) => self.answered |= stun::is_answer(bytes),
+            Some(0..=3) => self.check(bytes),
             Some(20..=63) => self.handshake(bytes),
             Some(128..=191) if bytes.len() >= 12 => {
                 let Some(receive) = &mut self.receive else {
@@ -227,6 +248,18 @@ impl Peer {
             _ => {}
         }
         Opened::Transport
+    }
+
+    fn check(&mut self, bytes: &[u8]) {
+        self.answered |= stun::is_answer(bytes);
+        if let Some(Remote {
+            address: SocketAddr::V4(source),
+            ..
+        }) = &self.remote
+            && let Some(answer) = stun::answer(bytes, &self.password, *source)
+        {
+            let _ = self.socket.send(&answer); // the check comes again
+        }
     }
 
     fn handshake(&mut self, bytes: &[u8]) {

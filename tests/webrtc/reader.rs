@@ -1,8 +1,7 @@
 //! Datagrams of one socket in batches, each with the kernel's stamp of its arrival.
 
 use std::io::IoSliceMut;
-use std::net::UdpSocket;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::RawFd;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg};
 use nix::sys::time::TimeSpec;
@@ -25,7 +24,7 @@ impl Default for Reader {
 impl Reader {
     /// Hands everything that waits in a socket to `each`, with the nanoseconds since 1970 at which the kernel had
     /// it (0 where the socket does not want stamps).
-    pub fn empty(&mut self, socket: &UdpSocket, mut each: impl FnMut(&[u8], u64)) {
+    pub fn empty(&mut self, socket: RawFd, mut each: impl FnMut(&[u8], u64)) {
         loop {
             let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
                 .0
@@ -35,8 +34,8 @@ impl Reader {
             // Made anew each time: a call leaves in it how much of its space it used.
             let space = nix::cmsg_space!(TimeSpec);
             let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, Some(space));
-            let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-            let messages = match recvmmsg(fd, &mut headers, slices.iter_mut(), flags, None) {
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let messages = match recvmmsg(socket, &mut headers, slices.iter_mut(), flags, None) {
                 Ok(messages) => messages,
                 Err(nix::errno::Errno::ECONNREFUSED) => continue, // an answer to an earlier datagram
                 Err(_) => return,

@@ -51,7 +51,7 @@ impl Meeting {
         socket.set_nonblocking(true).expect("it is ours");
         let address = socket.local_addr().expect("it is bound").ip();
         Self {
-            crowd: Crowd::new(address).expect("the system lets us wait"),
+            crowd: Crowd::new(address),
             socket,
             server,
             number: number.to_owned(),
@@ -139,8 +139,8 @@ impl Meeting {
             .with("Contact", format!("<sip:w{peer}@{address}>"))
     }
 
-    /// Answers what the switch asks, does what is due, and hands media to `each`; waits at most `patience`.
-    pub fn pump(&mut self, patience: Duration, each: impl FnMut(Seen)) {
+    /// Answers what the switch asks, does what is due, and hands media to `each`, after a pause.
+    pub fn pump(&mut self, pause: Duration, each: impl FnMut(Seen)) {
         let mut bytes = [0; 65_535];
         while let Ok(len) = self.socket.recv(&mut bytes) {
             let Some(message) = Message::parse(&bytes[..len]) else {
@@ -152,7 +152,7 @@ impl Meeting {
                 None => self.serve(&message),
             }
         }
-        self.crowd.pump(patience, each);
+        self.crowd.pump(pause, each);
     }
 
     fn serve(&mut self, request: &Message) {

@@ -1,4 +1,6 @@
-//! Connectivity checks as a full ICE agent sends them to a lite one (RFC 8445 section 7.2).
+//! Connectivity checks as a full ICE agent sends and answers them (RFC 8445 sections 7.2 and 7.3).
+
+use std::net::SocketAddrV4;
 
 use aws_lc_rs::hmac;
 
@@ -7,6 +9,7 @@ const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const HEAD: usize = 20;
 const USERNAME: u16 = 0x0006;
 const INTEGRITY: u16 = 0x0008;
+const MAPPED: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
@@ -22,14 +25,42 @@ pub(super) fn check(transaction: u64, username: &str, password: &str) -> Vec<u8>
     attribute(&mut out, CONTROLLING, &[9; 8]);
     attribute(&mut out, PRIORITY, &0x6e7f_1eff_u32.to_be_bytes());
     attribute(&mut out, USE_CANDIDATE, &[]);
-    set_len(&mut out, 24);
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-    let tag = hmac::sign(&key, &out);
-    attribute(&mut out, INTEGRITY, tag.as_ref());
-    set_len(&mut out, 8);
-    let sum = crc(&out) ^ 0x5354_554e;
-    attribute(&mut out, FINGERPRINT, &sum.to_be_bytes());
+    finish(&mut out, password);
     out
+}
+
+/// The success answer to a check that came from `source`; `None` where it is no check. Who sent it is not looked at.
+pub(super) fn answer(bytes: &[u8], password: &str, source: SocketAddrV4) -> Option<Vec<u8>> {
+    if bytes.len() < HEAD || bytes[..2] != [0, 1] || bytes[4..8] != COOKIE {
+        return None;
+    }
+    let mut out = vec![1, 1, 0, 0];
+    out.extend_from_slice(&bytes[4..HEAD]);
+    let port = source.port() ^ u16::from_be_bytes([COOKIE[0], COOKIE[1]]);
+    let mut mapped = vec![0, 1];
+    mapped.extend(port.to_be_bytes());
+    mapped.extend(
+        source
+            .ip()
+            .octets()
+            .iter()
+            .zip(COOKIE)
+            .map(|(byte, other)| byte ^ other),
+    );
+    attribute(&mut out, MAPPED, &mapped);
+    finish(&mut out, password);
+    Some(out)
+}
+
+/// Adds proof and checksum.
+fn finish(out: &mut Vec<u8>, password: &str) {
+    set_len(out, 24);
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
+    let tag = hmac::sign(&key, out);
+    attribute(out, INTEGRITY, tag.as_ref());
+    set_len(out, 8);
+    let sum = crc(out) ^ 0x5354_554e;
+    attribute(out, FINGERPRINT, &sum.to_be_bytes());
 }
 
 /// Whether a datagram is a success answer to a check.

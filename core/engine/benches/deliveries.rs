@@ -46,6 +46,7 @@ fn config() -> Config {
             outside_messages: false,
             send_events: false,
             echo_events: false,
+            forward_audio: false,
             video: false,
         }],
         trusted: vec!["10.0.0.0/8".parse().expect("a network")],

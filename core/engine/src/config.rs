@@ -139,6 +139,8 @@ pub struct ConferenceConfig {
     pub send_events: bool,
     /// Whether one is also told what one did oneself.
     pub echo_events: bool,
+    /// Whether browsers hear the loudest of the others each on a line of its own, instead of in the mix.
+    pub forward_audio: bool,
     /// Whether browsers see each other.
     pub video: bool,
 }

@@ -70,7 +70,12 @@ impl Engine {
         if let Some(transaction) = self.transactions.server(identity) {
             return self.transactions.repeated(transaction, &mut self.wire);
         }
-        if let Some(unknown) = unknown_extension(&request) {
+        if matches!(method, Method::Publish | Method::Refer | Method::Other) {
+            return self.not_allowed(&request, flow);
+        }
+        let unknown = unknown_extensions(&request);
+        // A CANCEL means its request, whatever it requires (RFC 3261 section 8.2.2.3).
+        if !unknown.is_empty() && method != Method::Cancel {
             self.wire.counts.reject("bad_extension");
             return self.respond_stateless(&request, flow, 420, "Bad Extension", |response| {
                 response.header("Unsupported", unknown)
@@ -86,7 +91,7 @@ impl Engine {
         }
         match method {
             Method::Cancel => self.on_cancel(&request, flow),
-            Method::Options => self.on_options(&request, flow),
+            Method::Options if !in_dialog => self.on_options(&request, flow),
             _ if in_dialog => self.on_dialog_request(request, flow, stamp),
             Method::Register => self.on_register(request, flow),
             Method::Invite => self.on_invite(request, flow),
@@ -102,7 +107,7 @@ impl Engine {
                     |response| response,
                 );
             }
-            _ => self.not_allowed(&request, flow),
+            Method::Ack | Method::Options | Method::Publish | Method::Refer | Method::Other => {}
         }
     }
 
@@ -126,26 +131,23 @@ impl Engine {
             .transactions
             .identity(cancel, Method::Invite)
             .and_then(|identity| self.transactions.server(identity));
+        let Some(invite) = invite else {
+            self.wire.counts.reject("no_transaction");
+            return self.respond_stateless(cancel, flow, 481, "Call/Transaction Does Not Exist", |r| r);
+        };
         let Some(transaction) = self.open_server(cancel, flow) else {
             return;
-        };
-        let Some(invite) = invite else {
-            return self.refuse_in(
-                transaction,
-                cancel,
-                481,
-                "Call/Transaction Does Not Exist",
-                "no_transaction",
-            );
         };
         let call = self.call_of_invite(invite);
         let tag = call
             .and_then(|call| self.calls.get(call))
             .map(|call| call.dialog.local_tag.clone());
+        // Where no dialog is (its plugins are still asked, or the call is over), the 200 has a tag of its own.
+        let tag = tag.unwrap_or_else(|| format!("{:016x}", self.transactions.name_of(cancel)));
         let Some(way) = self.transactions.flow(transaction) else {
             return;
         };
-        let response = respond(cancel, way.peer, 200, "OK", tag.as_deref()).finish();
+        let response = respond(cancel, way.peer, 200, "OK", Some(&tag)).finish();
         self.transactions
             .respond(transaction, 200, Packet::whole(response), &mut self.wire);
         match call {
@@ -208,9 +210,15 @@ impl Engine {
         match request.method() {
             Method::Bye => self.on_bye(key, transaction, &request),
             Method::Message => self.on_call_message(key, transaction, request, stamp),
-            Method::Invite | Method::Update => self.on_offer(key, transaction, request),
+            Method::Invite | Method::Update => self.on_offer(key, transaction, request, flow),
             Method::Prack => self.on_prack(key, transaction, &request),
             Method::Info => self.on_info(key, transaction, &request),
+            Method::Options => self.respond_with(transaction, &request, 200, "OK", |response| {
+                response
+                    .header("Allow", ALLOW)
+                    .header("Accept", format_args!("application/sdp, {ACCEPT}"))
+                    .header("Supported", SUPPORTED.join(", "))
+            }),
             _ => {
                 self.wire.counts.reject("method_not_allowed");
                 self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {
@@ -376,9 +384,8 @@ impl Engine {
 }
 
 /// The first required extension that we do not know, in the words of the request.
-fn unknown_extension(request: &Message) -> Option<String> {
-    request
-        .values(Name::Require)
-        .find(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)))
-        .map(str::to_owned)
+fn unknown_extensions(request: &Message) -> String {
+    let wanted = request.values(Name::Require);
+    let unknown = wanted.filter(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)));
+    unknown.collect::<Vec<_>>().join(", ")
 }

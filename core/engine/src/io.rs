@@ -96,10 +96,7 @@ pub struct Packet {
 
 /// Everything that the engine can be told.
 #[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the largest is what comes most: a box would be an allocation each"
-)]
+#[allow(clippy::large_enum_variant)] // handed on at once, never kept; a box would cost each message an allocation
 pub enum Input {
     /// A SIP message has come.
     Message {

@@ -117,6 +117,9 @@ impl Engine {
                 .collect());
         }
         let changes = self.changes(request)?;
+        if joined(request, Name::Path).len() > MAX_CONTACT {
+            return Err(Refused::Status(400, "Path Too Long", "bad_path"));
+        }
         let known = |change: &Change| {
             let same = self.registrar.find(address, &change.contact);
             same.or_else(|| self.registrar.find_instance(address, &change.instance))
@@ -213,7 +216,6 @@ impl Engine {
             writes.extend(first.and_then(|serial| self.unbind(address, serial)));
         }
         let expires = self.wire.now + change.expires;
-        let text = |name: Name, max: usize| cut(&request.headers(name).collect::<Vec<_>>().join(", "), max);
         let binding = Binding {
             contact: change.contact,
             expires,
@@ -221,8 +223,8 @@ impl Engine {
             call_id: request.call_id().to_owned(),
             cseq,
             flow,
-            user_agent: self.registrar.agent(&text(Name::UserAgent, 256)),
-            path: text(Name::Path, MAX_CONTACT),
+            user_agent: self.registrar.agent(&cut(&joined(request, Name::UserAgent), 256)),
+            path: joined(request, Name::Path),
             instance: change.instance,
             serial: 0,
             timer: expires,
@@ -303,8 +305,13 @@ impl Engine {
             response.add_pieces("Contact", parts);
             outbound |= !binding.instance.is_empty() && binding.call_id == request.call_id();
         }
-        // We hold the phone's own flow, with no proxy between (RFC 5626 section 6).
-        if outbound && supports(&request, "outbound") && request.header(Name::Path).is_none() {
+        // We hold the phone's own flow, with no proxy between (RFC 5626 section 6). On UDP it would be kept alive by
+        // STUN, which is not answered there.
+        if outbound
+            && flow.transport.reliable()
+            && supports(&request, "outbound")
+            && request.header(Name::Path).is_none()
+        {
             response = response.header("Require", "outbound");
         }
         for path in request.headers(Name::Path) {
@@ -431,6 +438,11 @@ fn instance_of(contact: &NameAddr<'_>) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// All values of a header as one list.
+fn joined(request: &Message, name: Name) -> String {
+    request.headers(name).collect::<Vec<_>>().join(", ")
 }
 
 /// A q value, which is kept in thousandths, as it is written.

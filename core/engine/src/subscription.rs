@@ -56,6 +56,8 @@ pub(crate) struct Subscription {
     entity: String,
     subscriber: Subscriber,
     expires: Time,
+    /// The moment that the timer for that is armed for: renewed again and again, it is one timer.
+    armed: Option<Time>,
     /// The number of the next document.
     version: u32,
     told: Told,
@@ -132,6 +134,7 @@ impl Engine {
                 entity,
                 subscriber,
                 expires: now + expires,
+                armed: None,
                 version: 0,
                 told: Told::default(),
                 waiting: false,
@@ -184,7 +187,7 @@ impl Engine {
         };
         let now = self.wire.now;
         if let Some(subscription) = self.subscriptions.get_mut(key) {
-            subscription.dialog.retarget(request);
+            subscription.dialog.refreshed_by(request, flow);
             subscription.expires = now + expires;
             // RFC 6665 section 4.2.1.2: the whole state, whatever was told before.
             subscription.whole = true;
@@ -218,7 +221,6 @@ impl Engine {
             subscription.dialog.local_tag.clone(),
             subscription.dialog.contact.clone(),
         );
-        let at = subscription.expires;
         let Some(way) = self.transactions.flow(transaction) else {
             return;
         };
@@ -235,8 +237,18 @@ impl Engine {
         if expires.is_zero() {
             return self.end_subscription(key, TIMEOUT);
         }
-        self.wire.timers.arm(at, Timer::Subscription(key));
+        self.await_end(key);
         self.notify(key);
+    }
+
+    fn await_end(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            let at = subscription.expires;
+            if subscription.armed.is_none_or(|armed| armed > at) {
+                subscription.armed = Some(at);
+                self.wire.timers.arm(at, Timer::Subscription(key));
+            }
+        }
     }
 
     /// Who is in a conference has changed, or whether it is configured.
@@ -391,7 +403,14 @@ impl Engine {
 
     /// A subscription's time is up, if it was not renewed.
     pub(crate) fn subscription_timer(&mut self, key: Key, at: Time) {
-        if self.subscriptions.get(key).is_some_and(|s| s.expires == at) {
+        let armed = |s: &&mut Subscription| s.armed == Some(at);
+        let Some(subscription) = self.subscriptions.get_mut(key).filter(armed) else {
+            return;
+        };
+        subscription.armed = None;
+        if subscription.expires > at {
+            self.await_end(key);
+        } else {
             *self.wire.counts.subscriptions_ended.entry(TIMEOUT).or_default() += 1;
             self.end_subscription(key, TIMEOUT);
         }

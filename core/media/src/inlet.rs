@@ -184,6 +184,16 @@ impl Inlet {
         (heard.then_some(rate), change)
     }
 
+    /// Whether the peer talks.
+    pub(crate) const fn talks(&self) -> bool {
+        self.talk.on()
+    }
+
+    /// Mean magnitude of its last frames, as far as its claims are believed.
+    pub(crate) const fn loudness(&self) -> u16 {
+        self.talk.loudness()
+    }
+
     /// Nobody listens any more; returns `Some(false)` if the peer talked.
     pub(crate) fn stop(&mut self) -> Option<bool> {
         self.playout.reset();

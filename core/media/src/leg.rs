@@ -55,6 +55,10 @@ pub(crate) struct Leg {
     /// What it adds to the present frame of the mix, if it `speaks`.
     pub(crate) voice: Voice,
     pub(crate) speaks: bool,
+    /// What it says is forwarded to those who hear single speakers, and is not in what else they hear.
+    pub(crate) sends_apart: bool,
+    /// It hears single speakers, and beside them only who cannot be forwarded.
+    pub(crate) hears_apart: bool,
     /// Its last frame was only what the filters still held.
     fades: bool,
     /// What it hears of the present frame.
@@ -94,6 +98,8 @@ impl Leg {
             reports: Reports::new(now, random),
             voice: Voice::new(),
             speaks: false,
+            sends_apart: false,
+            hears_apart: false,
             fades: false,
             hears: Pass::Closed,
         }

@@ -16,6 +16,8 @@ use crate::voice::Voice;
 #[derive(Debug)]
 struct Tail {
     voice: Voice,
+    /// It was forwarded to those who hear single speakers.
+    apart: bool,
     /// The frame was heard, and only what the filters still hold is to come.
     heard: bool,
 }
@@ -26,60 +28,80 @@ pub(crate) struct Mix {
     /// Keys of legs.
     pub(crate) members: Vec<usize>,
     tails: Vec<Tail>,
-    /// What all who only listen hear by G.722 and by Opus.
-    shared: [Option<Box<Shared>>; 2],
+    /// What all who only listen hear by G.722 and by Opus; then the same for those who hear single speakers beside it.
+    shared: [Option<Box<Shared>>; 4],
 }
 
 impl Mix {
     /// The fading end of a leg's audio, heard in the next frame.
-    pub(crate) fn leave_tail(&mut self, voice: Voice) {
-        self.tails.push(Tail { voice, heard: false });
+    pub(crate) fn leave_tail(&mut self, voice: Voice, apart: bool) {
+        self.tails.push(Tail {
+            voice,
+            apart,
+            heard: false,
+        });
     }
 
-    /// Adds up what the members say, unless nobody but themselves would hear it.
-    pub(crate) fn add_up(&mut self, legs: &mut Slab<Leg>, round: &mut Round) {
-        let mut hearers = 0;
-        let mut wanted = [false; 3];
+    /// Adds up what the members say, unless nobody but themselves would hear it: for those who hear all of them, and
+    /// `apart` what is not forwarded, for those who hear single speakers.
+    pub(crate) fn add_up(&mut self, legs: &mut Slab<Leg>, round: &mut Round, apart: &mut Round) {
+        let mut hearers = [0; 2];
+        let mut wanted = [[false; 3]; 2];
         for key in &self.members {
             let leg = &legs[*key];
             if leg.hears != Pass::Closed {
-                hearers += 1;
-                wanted[leg.rate as usize] = true;
+                hearers[usize::from(leg.hears_apart)] += 1;
+                wanted[usize::from(leg.hears_apart)][leg.rate as usize] = true;
             }
         }
-        round.clear(wanted);
+        round.clear(wanted[0]);
+        apart.clear(wanted[1]);
         for key in &self.members {
             let leg = &mut legs[*key];
-            let others = hearers - usize::from(leg.hears != Pass::Closed);
-            leg.speaks &= others > 0;
-            if leg.speaks {
-                leg.voice.spread(wanted);
-                round.add(&leg.voice);
+            let hears = leg.hears != Pass::Closed;
+            let in_all = leg.speaks && hearers[0] > usize::from(hears && !leg.hears_apart);
+            let in_rest =
+                leg.speaks && !leg.sends_apart && hearers[1] > usize::from(hears && leg.hears_apart);
+            leg.speaks = if leg.hears_apart { in_rest } else { in_all };
+            if in_all || in_rest {
+                leg.voice.spread(either(wanted, [in_all, in_rest]));
             } else {
                 leg.voice.rest();
             }
+            if in_all {
+                round.add(&leg.voice);
+            }
+            if in_rest {
+                apart.add(&leg.voice);
+            }
         }
         self.tails.retain_mut(|tail| {
-            if hearers == 0 {
+            let heard = [hearers[0] > 0, hearers[1] > 0 && !tail.apart];
+            if heard == [false; 2] {
                 return false;
             }
             if tail.heard {
                 tail.voice.own().fill(0);
             }
-            tail.voice.spread(wanted);
-            round.add(&tail.voice);
+            tail.voice.spread(either(wanted, heard));
+            if heard[0] {
+                round.add(&tail.voice);
+            }
+            if heard[1] {
+                apart.add(&tail.voice);
+            }
             !std::mem::replace(&mut tail.heard, true) && tail.voice.rings()
         });
     }
 
     /// The shared stream of a codec that has a memory.
-    pub(crate) fn shared(&mut self, codec: Codec) -> &mut Shared {
-        self.shared[usize::from(codec == Codec::Opus)].get_or_insert_with(|| Box::new(Shared::new(codec)))
+    pub(crate) fn shared(&mut self, codec: Codec, apart: bool) -> &mut Shared {
+        self.shared[stream(codec, apart)].get_or_insert_with(|| Box::new(Shared::new(codec)))
     }
 
     /// An own stream for a leg that went along with the shared one.
-    pub(crate) fn part(&self, codec: Codec) -> Option<Own> {
-        let shared = self.shared[usize::from(codec == Codec::Opus)].as_ref()?;
+    pub(crate) fn part(&self, codec: Codec, apart: bool) -> Option<Own> {
+        let shared = self.shared[stream(codec, apart)].as_ref()?;
         Some(Own::from(shared))
     }
 
@@ -91,6 +113,16 @@ impl Mix {
             }
         }
     }
+}
+
+/// Which of the shared streams is meant.
+const fn stream(codec: Codec, apart: bool) -> usize {
+    matches!(codec, Codec::Opus) as usize + 2 * apart as usize
+}
+
+/// The rates that are wanted by any of those who are `meant`.
+fn either(wanted: [[bool; 3]; 2], meant: [bool; 2]) -> [bool; 3] {
+    std::array::from_fn(|rate| meant[0] && wanted[0][rate] || meant[1] && wanted[1][rate])
 }
 
 /// One frame of a mix at one rate.

@@ -35,7 +35,9 @@ impl Leg {
             self.own = None;
         }
         if self.own.is_none() && !matches!(self.share(round), Share::Common) {
-            let own = mix.part(codec).unwrap_or_else(|| Own::new(codec));
+            let own = mix
+                .part(codec, self.hears_apart)
+                .unwrap_or_else(|| Own::new(codec));
             self.own = Some(Box::new(own));
         }
     }
@@ -129,7 +131,7 @@ impl Leg {
                 let frame = round.common(rate);
                 let silent = frame.is_none();
                 // The shared stream goes on even while this leg only prepares to join it.
-                let shared = mix.shared(codec).code(frame);
+                let shared = mix.shared(codec, self.hears_apart).code(frame);
                 match own {
                     Some(own) => {
                         let (code, alike) = own.code_alike(frame);

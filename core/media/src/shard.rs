@@ -7,7 +7,7 @@ mod webrtc;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use cordboard_model::media::{LegTotals, MediaEvent};
+use cordboard_model::media::{LegQuality, MediaEvent};
 use cordboard_model::{LegId, MixId, Time};
 use slab::Slab;
 
@@ -38,6 +38,8 @@ pub struct Shard {
     events: VecDeque<MediaEvent>,
     counts: Counts,
     round: Box<Round>,
+    /// What those hear who hear single speakers beside it.
+    apart: Box<Round>,
     /// Receive stamps of packets that the mixed frames since the last hand-over hold first.
     mixed: Vec<Time>,
     /// Keys of legs that go to another mix after this tick.
@@ -60,6 +62,7 @@ impl Shard {
             events: VecDeque::new(),
             counts: Counts::default(),
             round: Box::new(Round::new()),
+            apart: Box::new(Round::new()),
             mixed: Vec::new(),
             moving: Vec::new(),
             rtc: None,
@@ -113,7 +116,12 @@ impl Shard {
     }
 
     /// What a leg moved so far, and what its peer last reported by RTCP; `None` for a leg that is not open.
-    pub fn leg(&self, leg: LegId) -> Option<LegTotals> {
-        Some(self.legs[*self.index.get(&leg)?].totals())
+    pub fn leg(&self, leg: LegId) -> Option<LegQuality> {
+        let leg = &self.legs[*self.index.get(&leg)?];
+        let peer = self.rtc.as_ref().zip(leg.peer);
+        Some(LegQuality {
+            totals: leg.totals(),
+            videos: peer.map(|(rtc, at)| rtc.videos(at)).unwrap_or_default(),
+        })
     }
 }

@@ -9,6 +9,9 @@ const START: u32 = 3;
 /// Frames without voice after which a talk is over: 500 ms.
 const HANGOVER: u8 = 25;
 
+/// Frames over which loudness is smoothed, so that syllables do not count.
+const SMOOTH: u32 = 32;
+
 /// What one leg's frames say about its peer.
 #[derive(Debug, Default)]
 pub(crate) struct Talk {
@@ -17,6 +20,8 @@ pub(crate) struct Talk {
     since_voice: u8,
     since_audible: u8,
     talking: bool,
+    /// Mean magnitude, smoothed over about two thirds of a second, times [`SMOOTH`].
+    loudness: u32,
 }
 
 impl Talk {
@@ -27,6 +32,7 @@ impl Talk {
         } else {
             self.since_audible.saturating_add(1)
         };
+        self.loudness = self.loudness - self.loudness / SMOOTH + u32::from(mean);
         self.recent = self.recent << 1 | u8::from(mean >= VOICE);
         self.since_voice = if mean >= VOICE {
             0
@@ -41,6 +47,16 @@ impl Talk {
             return self.stop();
         }
         None
+    }
+
+    /// Whether the peer talks.
+    pub(crate) const fn on(&self) -> bool {
+        self.talking
+    }
+
+    /// Mean magnitude of the last frames.
+    pub(crate) const fn loudness(&self) -> u16 {
+        (self.loudness / SMOOTH) as u16
     }
 
     /// Whether the last frame need not be mixed: nothing audible came for as long as the hangover.

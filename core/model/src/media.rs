@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::id::{LegId, MixId};
 
-use self::peer::{PeerCommand, PeerEvent};
+use self::peer::{PeerCommand, PeerEvent, VideoTotals};
 
 /// An audio codec that a leg may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -307,6 +307,15 @@ pub struct LegTotals {
     pub jitter_ms: f32,
     /// What the peer reported last about what it gets from us; `None` if it never did.
     pub peer: Option<PeerReport>,
+}
+
+/// What a leg moved so far, and each of its videos.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LegQuality {
+    /// Its audio.
+    pub totals: LegTotals,
+    /// The videos that it publishes, then those that it is sent, each in the order of its lines.
+    pub videos: Vec<VideoTotals>,
 }
 
 /// What the peer reports by RTCP about the stream that it gets from us.

@@ -341,7 +341,7 @@ fn take_quality(served: &Served) -> TakeQuality {
                 }
             }
             let with = |participant: Participant| {
-                let moved = totals.get(&participant.leg).copied();
+                let moved = totals.remove(&participant.leg);
                 (participant, moved)
             };
             Some(participants.into_iter().map(with).collect())

@@ -14,7 +14,7 @@ mod worker;
 
 use std::io;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -22,7 +22,8 @@ use std::time::Duration;
 
 use cordboard_media::Counts;
 use cordboard_model::measure::{Histogram, RELAY_BOUNDS};
-use cordboard_model::media::{LegTotals, MediaCommand, MediaEvent};
+use cordboard_model::media::peer::PeerCommand;
+use cordboard_model::media::{LegQuality, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, ShardId};
 use mio::Waker;
 use tokio::sync::oneshot;
@@ -33,8 +34,10 @@ pub(crate) use port::part;
 pub(crate) use webrtc::{StreamEnd, WebRtcPort};
 use worker::Worker;
 
-/// Commands that may wait for a shard.
+/// Commands that may wait for a shard before it takes no new legs.
 const QUEUE: usize = 4096;
+/// How many times as many may wait in all: what a leg that is open still has to be told, its end above all.
+const RESERVE: usize = 16;
 
 /// How a shard is set up.
 #[derive(Debug)]
@@ -97,7 +100,7 @@ pub(crate) enum ShardUnreachable {
 enum Message {
     Command(MediaCommand),
     /// What these legs have moved so far; those that are gone are left out.
-    Totals(Vec<LegId>, oneshot::Sender<Vec<(LegId, LegTotals)>>),
+    Totals(Vec<LegId>, oneshot::Sender<Vec<(LegId, LegQuality)>>),
     Stop,
 }
 
@@ -108,6 +111,8 @@ pub(crate) struct ShardHandle {
     waker: Arc<Waker>,
     shared: Arc<Mutex<ShardCounts>>,
     refused: AtomicU64,
+    /// Commands that wait.
+    waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -119,10 +124,16 @@ pub(crate) fn start(
     config: ShardConfig,
     events: impl FnMut(MediaEvent) + Send + 'static,
 ) -> io::Result<ShardHandle> {
-    let (sender, receiver) = sync_channel(QUEUE);
+    let (sender, receiver) = sync_channel(QUEUE * RESERVE);
+    let waiting = Arc::new(AtomicUsize::new(0));
     let shared = Arc::new(Mutex::new(ShardCounts::default()));
     let id = config.id;
-    let worker = Worker::new(config, receiver, Box::new(events), Arc::clone(&shared))?;
+    let worker = Worker::new(
+        config,
+        (receiver, Arc::clone(&waiting)),
+        Box::new(events),
+        Arc::clone(&shared),
+    )?;
     let waker = worker.waker();
     let thread = thread::Builder::new()
         .name(format!("media-{id}"))
@@ -133,6 +144,7 @@ pub(crate) fn start(
         waker,
         shared,
         refused: AtomicU64::new(0),
+        waiting,
         thread: Some(thread),
     })
 }
@@ -143,20 +155,32 @@ impl ShardHandle {
     /// # Errors
     /// If the shard cannot take it; it is counted, and the caller's call has no media.
     pub(crate) fn send(&self, command: MediaCommand) -> Result<(), ShardUnreachable> {
-        let outcome = self.sender.try_send(Message::Command(command));
+        let opens = matches!(
+            command,
+            MediaCommand::Open { .. } | MediaCommand::Peer(PeerCommand::Open { .. })
+        );
+        let outcome = if opens && self.waiting.load(Ordering::Relaxed) >= QUEUE {
+            Err(ShardUnreachable::Full)
+        } else {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            let sent = self.sender.try_send(Message::Command(command));
+            sent.map_err(|error| {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                match error {
+                    TrySendError::Full(_) => ShardUnreachable::Full,
+                    TrySendError::Disconnected(_) => ShardUnreachable::Gone,
+                }
+            })
+        };
         self.wake();
-        outcome.map_err(|error| {
+        outcome.inspect_err(|_| {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            match error {
-                TrySendError::Full(_) => ShardUnreachable::Full,
-                TrySendError::Disconnected(_) => ShardUnreachable::Gone,
-            }
         })
     }
 
     /// What these legs have moved so far; those that are gone are left out, and all of them where the thread has
     /// too much to do.
-    pub(crate) async fn totals(&self, legs: Vec<LegId>) -> Vec<(LegId, LegTotals)> {
+    pub(crate) async fn totals(&self, legs: Vec<LegId>) -> Vec<(LegId, LegQuality)> {
         let (sender, receiver) = oneshot::channel();
         if self.sender.try_send(Message::Totals(legs, sender)).is_err() {
             return Vec::new();

@@ -1,26 +1,36 @@
 //! The bare loop: packets of the same size are encrypted (AES-GCM) and sent in bursts of the same length to as many
-//! sockets, and nothing else is done.
+//! sockets, and nothing else is done; or a film at its pace is taken from a socket and so sent on.
 
 use std::io::IoSlice;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use cordboard_tests::webrtc::Reader;
+use cordboard_tests::webrtc::{Reader, now};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt, sockopt};
 
-use super::load::Scene;
-use crate::datagrams::{local, socket};
+use super::load::{Delays, Scene};
+use crate::datagrams::{Batch, local, socket};
 
 /// Packets of one run.
 const PACKETS: usize = 100_000;
 /// How long the loop runs at the pace of the film.
 const TIME: Duration = Duration::from_secs(2);
-/// Bytes that are added to a payload: the head, and the tag of AES-GCM.
-const AROUND: usize = 12 + 16;
+/// Bytes before a payload: the head, and the time of sending.
+const HEAD: usize = 12 + 8;
+/// Bytes behind it: the tag of AES-GCM.
+const TAG: usize = 16;
+
+/// What forwarding a film cost the bare loop.
+pub struct Paced {
+    /// Microseconds per packet.
+    pub cost: f64,
+    /// How late packets were.
+    pub delays: Delays,
+}
 
 struct Loop {
     sender: UdpSocket,
@@ -28,8 +38,6 @@ struct Loop {
     addresses: Vec<SockaddrIn>,
     /// One for each receiver, as each has keys of its own.
     keys: Vec<LessSafeKey>,
-    payload: Vec<u8>,
-    burst: usize,
     number: u64,
     out: Vec<u8>,
 }
@@ -59,26 +67,24 @@ impl Loop {
                 .map(|number| LessSafeKey::new(key(number)))
                 .collect(),
             receivers,
-            payload: vec![7; scene.film.size],
-            burst: scene.film.burst as usize,
             number: 0,
             out: Vec::new(),
         }
     }
 
-    /// A frame to every receiver.
-    fn frame(&mut self) {
-        let segment = (self.payload.len() + AROUND) as u16;
+    /// These packets, all of one size, to every receiver.
+    fn send(&mut self, packets: &[Vec<u8>]) {
+        let Some(first) = packets.first() else { return };
+        let segment = (first.len() + TAG) as u16;
         for (address, key) in self.addresses.iter().zip(&self.keys) {
             self.out.clear();
-            for _ in 0..self.burst {
+            for packet in packets {
                 let start = self.out.len();
-                self.out.extend_from_slice(&[0x80; 12]);
-                self.out.extend_from_slice(&self.payload);
+                self.out.extend_from_slice(packet);
                 self.number += 1;
                 let mut nonce = [0; 12];
                 nonce[..8].copy_from_slice(&self.number.to_be_bytes());
-                let (head, body) = self.out[start..].split_at_mut(12);
+                let (head, body) = self.out[start..].split_at_mut(HEAD);
                 let nonce = Nonce::assume_unique_for_key(nonce);
                 let tag = key
                     .seal_in_place_separate_tag(nonce, Aad::from(&*head), body)
@@ -86,9 +92,8 @@ impl Loop {
                 self.out.extend_from_slice(tag.as_ref());
             }
             let cut = [ControlMessage::UdpGsoSegments(&segment)];
-            let control = if self.burst > 1 { &cut[..] } else { &[] };
-            let fd = self.sender.as_raw_fd();
-            let bytes = [IoSlice::new(&self.out)];
+            let control = if packets.len() > 1 { &cut[..] } else { &[] };
+            let (fd, bytes) = (self.sender.as_raw_fd(), [IoSlice::new(&self.out)]);
             sendmsg(fd, &bytes, control, MsgFlags::empty(), Some(address)).expect("the loopback takes it");
         }
     }
@@ -97,47 +102,81 @@ impl Loop {
 /// Microseconds per packet, one frame after the other.
 pub fn hot(scene: &Scene) -> f64 {
     let mut all = Loop::new(scene);
+    let frame = vec![vec![7; HEAD + scene.film.size]; scene.film.burst as usize];
     let (mut reader, mut spent, mut sent) = (Reader::default(), 0.0, 0);
     while sent < PACKETS {
         let before = cpu();
         for _ in 0..4 {
-            all.frame();
+            all.send(&frame);
         }
         spent += cpu() - before;
-        sent += 4 * scene.receivers * all.burst;
+        sent += 4 * scene.receivers * frame.len();
         for receiver in &all.receivers {
-            reader.empty(receiver, |_, _| ());
+            reader.empty(receiver.as_raw_fd(), |_, _| ());
         }
     }
     spent * 1e6 / sent as f64
 }
 
-/// Microseconds per packet, frames at the pace of the film, as a server sends them.
-pub fn paced(scene: &Scene) -> f64 {
+/// A film taken and sent on at its pace, as a server does it.
+pub fn paced(scene: &Scene) -> Paced {
     let mut all = Loop::new(scene);
-    let receivers: Vec<UdpSocket> = all
-        .receivers
-        .iter()
-        .filter_map(|one| one.try_clone().ok())
-        .collect();
-    let pause = Duration::from_secs(1) * scene.film.burst / scene.film.rate;
-    let stop = AtomicBool::new(false);
+    let receivers = all.receivers.iter().filter_map(|one| one.try_clone().ok());
+    let receivers: Vec<UdpSocket> = receivers.collect();
+    let inlet = socket();
+    inlet
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .expect("it is ours");
+    let (to, stop) = (local(&inlet), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut reader = Reader::default();
-            while !stop.load(Ordering::Acquire) {
-                std::thread::sleep(Duration::from_millis(4));
-                receivers.iter().for_each(|one| reader.empty(one, |_, _| ()));
-            }
-        });
-        let (begun, before, mut frames) = (Instant::now(), cpu(), 0u32);
-        while begun.elapsed() < TIME {
-            all.frame();
-            frames += 1;
-            std::thread::sleep((begun + pause * frames).saturating_duration_since(Instant::now()));
+        let watching = scope.spawn(|| watch(&receivers, &stop));
+        let filming = scope.spawn(|| film(scene, to, &stop));
+        let (mut batch, mut packets, mut sent) = (Batch::new(), Vec::new(), 0);
+        let before = cpu();
+        while !filming.is_finished() {
+            batch.receive(&inlet, |bytes, _| packets.push(bytes.to_vec()));
+            all.send(&packets);
+            sent += packets.len() * scene.receivers;
+            packets.clear();
         }
         let spent = cpu() - before;
         stop.store(true, Ordering::Release);
-        spent * 1e6 / (frames as usize * all.burst * scene.receivers) as f64
+        filming.join().expect("it has ended");
+        let delays = watching.join().expect("it ends now");
+        Paced {
+            cost: spent * 1e6 / sent.max(1) as f64,
+            delays: Delays::new(delays),
+        }
     })
+}
+
+/// Sends a film in the clear.
+fn film(scene: &Scene, to: SocketAddr, stop: &AtomicBool) {
+    let (camera, mut packet) = (socket(), vec![7; HEAD + scene.film.size]);
+    let pause = Duration::from_secs(1) * scene.film.burst / scene.film.rate;
+    let (begun, mut frames) = (Instant::now(), 0);
+    while begun.elapsed() < TIME && !stop.load(Ordering::Acquire) {
+        for _ in 0..scene.film.burst {
+            packet[12..HEAD].copy_from_slice(&now().to_be_bytes());
+            let _ = camera.send_to(&packet, to); // what the kernel does not take was never sent
+        }
+        frames += 1;
+        std::thread::sleep((begun + pause * frames).saturating_duration_since(Instant::now()));
+    }
+}
+
+/// How late packets come, in nanoseconds.
+fn watch(receivers: &[UdpSocket], stop: &AtomicBool) -> Vec<u32> {
+    let (mut reader, mut delays) = (Reader::default(), Vec::new());
+    while !stop.load(Ordering::Acquire) {
+        std::thread::sleep(Duration::from_millis(4));
+        for receiver in receivers {
+            reader.empty(receiver.as_raw_fd(), |bytes, at| {
+                let sent = bytes.get(12..HEAD).and_then(|stamp| stamp.try_into().ok());
+                let sent = sent.map_or(at, u64::from_be_bytes);
+                delays.push(u32::try_from(at.saturating_sub(sent)).unwrap_or(u32::MAX));
+            });
+        }
+    }
+    delays
 }

@@ -1,5 +1,5 @@
-//! Janus, for comparison, where it is installed (Debian: `apt-get install janus`): its videoroom, driven by its HTTP
-//! interface, as an ICE-lite agent like the switch.
+//! Janus, for comparison, where it is installed (Debian: `apt-get install janus`): its videoroom, and a mountpoint of
+//! its streaming plugin, which takes plain RTP; driven by its HTTP interface, as an ICE-lite agent like the switch.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -15,6 +15,11 @@ use crate::datagrams::local;
 /// The room.
 const ROOM: u64 = 3000;
 
+/// Its plugin in which everybody shows himself to everybody.
+pub const VIDEOROOM: &str = "janus.plugin.videoroom";
+/// Its plugin that shows what comes as plain RTP.
+pub const STREAMING: &str = "janus.plugin.streaming";
+
 /// A running Janus and the clients in its room.
 pub struct Janus {
     /// Their media.
@@ -22,6 +27,7 @@ pub struct Janus {
     process: Program,
     _folder: tempfile::TempDir,
     api: SocketAddr,
+    plugin: &'static str,
     session: u64,
     feed: u64,
     transactions: u64,
@@ -40,8 +46,9 @@ fn address() -> Option<IpAddr> {
 }
 
 impl Janus {
-    /// Starts one with an empty room; `None` where it is not installed.
-    pub fn start() -> Option<Self> {
+    /// Starts one with an empty room, and with a mountpoint that takes plain RTP at this port; its clients will use
+    /// this plugin. `None` where it is not installed.
+    pub fn start(plugin: &'static str, inlet: u16) -> Option<Self> {
         let address = address()?;
         let folder = tempfile::tempdir().expect("a folder for logs");
         let port = local(&UdpSocket::bind("127.0.0.1:0").expect("a free port")).port();
@@ -61,7 +68,7 @@ impl Janus {
                      nat: {{\n ice_lite = true\n ice_enforce_list = \"{address}\"\n}}\n\
                      plugins: {{\n disable = \"{}\"\n}}\ntransports: {{\n disable = \"{}\"\n}}\n",
                     "libjanus_audiobridge.so,libjanus_echotest.so,libjanus_nosip.so,libjanus_recordplay.so,libjanus_sip.so,\
-                     libjanus_streaming.so,libjanus_textroom.so,libjanus_videocall.so,libjanus_voicemail.so,libjanus_lua.so,libjanus_duktape.so",
+                     libjanus_textroom.so,libjanus_videocall.so,libjanus_voicemail.so,libjanus_lua.so,libjanus_duktape.so",
                     "libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,libjanus_rabbitmq.so,libjanus_websockets.so"
                 ),
             ),
@@ -75,6 +82,13 @@ impl Janus {
                 "janus.plugin.videoroom.jcfg",
                 format!(
                     "room-{ROOM}: {{\n description = \"load\"\n publishers = 20\n bitrate = 0\n videocodec = \"vp8\"\n notify_joining = false\n}}\n"
+                ),
+            ),
+            (
+                "janus.plugin.streaming.jcfg",
+                format!(
+                    "load: {{\n type = \"rtp\"\n id = {ROOM}\n description = \"load\"\n media = ({{ type = \"video\", mid = \"v\", label = \"load\", \
+                     port = {inlet}, pt = 96, codec = \"vp8\" }})\n}}\n"
                 ),
             ),
         ];
@@ -96,10 +110,11 @@ impl Janus {
             tail(&process.output(), 30)
         );
         let mut janus = Self {
-            crowd: Crowd::new(address).expect("the system lets us wait"),
+            crowd: Crowd::new(address),
             process,
             _folder: folder,
             api,
+            plugin,
             session: 0,
             feed: 0,
             transactions: 0,
@@ -122,13 +137,10 @@ impl Janus {
         answer
     }
 
-    /// A new handle of the videoroom.
+    /// A new handle of its plugin.
     fn attach(&mut self) -> u64 {
         let path = format!("/janus/{}", self.session);
-        id(&self.ask(
-            &path,
-            json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" }),
-        ))
+        id(&self.ask(&path, json!({ "janus": "attach", "plugin": self.plugin })))
     }
 
     fn message(&mut self, handle: u64, body: Value, jsep: Option<(&str, String)>) {
@@ -140,17 +152,21 @@ impl Janus {
         self.ask(&path, request);
     }
 
-    /// The next event of a handle that has a description.
-    fn described(&mut self, handle: u64) -> Value {
+    /// The next event of a handle that has a description; `None` where it is refused.
+    fn described(&mut self, handle: u64) -> Option<Value> {
         let path = format!("/janus/{}?maxev=1", self.session);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(20) {
             let answer = http::get(self.api, &path).expect("janus answers");
             let event: Value = serde_json::from_str(&answer.body).expect("janus speaks JSON");
-            let error = &event["plugindata"]["data"]["error"];
-            assert!(error.is_null(), "janus refuses: {event}");
-            if event["sender"] == json!(handle) && event["jsep"]["sdp"].is_string() {
-                return event;
+            if event["sender"] != json!(handle) {
+                continue;
+            }
+            if !event["plugindata"]["data"]["error"].is_null() {
+                return None;
+            }
+            if event["jsep"]["sdp"].is_string() {
+                return Some(event);
             }
         }
         panic!("janus describes nothing:\n{}", tail(&self.process.output(), 30));
@@ -162,7 +178,7 @@ impl Janus {
         let offer = sdp::video_offer(&self.crowd.peers[peer], part);
         let body = json!({ "request": "joinandconfigure", "room": ROOM, "ptype": "publisher", "audio": false, "video": true });
         self.message(handle, body, Some(("offer", offer)));
-        let event = self.described(handle);
+        let event = self.described(handle).expect("the room takes who shows himself");
         self.feed = event["plugindata"]["data"]["id"]
             .as_u64()
             .expect("who shows itself has a number");
@@ -177,9 +193,17 @@ impl Janus {
     /// A client that watches.
     pub fn watch(&mut self, part: Part) {
         let (handle, peer) = (self.attach(), self.crowd.add().expect("a socket"));
-        let body = json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": [{ "feed": self.feed }] });
-        self.message(handle, body, None);
-        let event = self.described(handle);
+        // A feed is there a moment after its transport is.
+        let event = cordboard_tests::until(Duration::from_secs(10), || {
+            let streams = json!([{ "feed": self.feed }]);
+            let body = match self.plugin {
+                STREAMING => json!({ "request": "watch", "id": ROOM }),
+                _ => json!({ "request": "join", "room": ROOM, "ptype": "subscriber", "streams": streams }),
+            };
+            self.message(handle, body, None);
+            self.described(handle)
+        });
+        let event = event.unwrap_or_else(|| panic!("janus:\n{}", tail(&self.process.output(), 30)));
         let offer = Description::read(event["jsep"]["sdp"].as_str().unwrap_or_default());
         let answer = sdp::answer(&offer, &self.crowd.peers[peer], part, "active", 1);
         let remote = offer.remote().expect("janus says where it is");

@@ -13,8 +13,9 @@ use std::time::Duration;
 use cordboard_tests::switch::Lab;
 use cordboard_tests::webrtc::{Camera, Film, Meeting, Part};
 
+use crate::datagrams::{local, socket};
 use crate::{ROUNDS, best};
-use janus::Janus;
+use janus::{Janus, STREAMING, VIDEOROOM};
 use load::{Figures, Scene};
 
 /// How long everybody may take to be there.
@@ -76,29 +77,37 @@ fn compare(scene: &Scene) {
         "webrtc {}: {} receivers, {rate} packets/s of {size} bytes to each in frames of {burst}",
         scene.name, scene.receivers
     );
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut room, mut mountpoint) = (Vec::new(), Vec::new(), Vec::new());
     let (mut hot, mut paced) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         hot.push(floor::hot(scene));
         paced.push(floor::paced(scene));
         ours.push(switch(scene));
-        theirs.extend(janus(scene));
+        room.extend(videoroom(scene));
+        mountpoint.extend(streaming(scene));
     }
-    let (hot, paced) = (best(hot, |cost| *cost), best(paced, |cost| *cost));
-    let ours = best(ours, |figures| figures.cost);
-    println!("  bare loop  {hot:.2} us per packet one after the other, {paced:.2} at this pace");
+    let (hot, paced) = (best(hot, |cost| *cost), best(paced, |paced| paced.cost));
+    let ours = load::fastest(ours);
+    println!("  bare loop  {hot:.2} us per packet one frame after the other");
+    println!(
+        "  bare loop  {:.2} us per packet at this pace  {}",
+        paced.cost, paced.delays
+    );
     ours.print("cordboard");
     println!(
-        "  cordboard takes {:.2} times the bare loop at this pace",
-        ours.cost / paced
+        "  cordboard takes {:.2} times the bare loop at this pace, {:.2} times the one without pauses",
+        ours.cost / paced.cost,
+        ours.cost / hot
     );
-    if theirs.is_empty() {
+    if room.is_empty() || mountpoint.is_empty() {
         println!("  janus is not installed, or this machine has no address but the loopback: not compared");
         return;
     }
-    let theirs = best(theirs, |figures| figures.cost);
-    theirs.print("janus");
-    println!("  cordboard takes 1/{:.1} of janus", theirs.cost / ours.cost);
+    for (name, theirs) in [("janus, videoroom", room), ("janus, mountpoint", mountpoint)] {
+        let theirs = load::fastest(theirs);
+        theirs.print(name);
+        println!("  cordboard takes 1/{:.1} of {name}", theirs.cost / ours.cost);
+    }
 }
 
 fn switch(scene: &Scene) -> Figures {
@@ -116,8 +125,8 @@ fn switch(scene: &Scene) -> Figures {
     figures
 }
 
-fn janus(scene: &Scene) -> Option<Figures> {
-    let mut janus = Janus::start()?;
+fn videoroom(scene: &Scene) -> Option<Figures> {
+    let mut janus = Janus::start(VIDEOROOM, free_port())?;
     let camera = janus.publish(SHOWS);
     for _ in 0..scene.receivers {
         janus.watch(WATCHES);
@@ -127,4 +136,20 @@ fn janus(scene: &Scene) -> Option<Figures> {
     let figures = load::measure(scene, janus.pid(), &mut janus.crowd, &film);
     film.end(&mut janus.crowd.peers[camera]);
     Some(figures)
+}
+
+fn streaming(scene: &Scene) -> Option<Figures> {
+    let inlet = free_port();
+    let mut janus = Janus::start(STREAMING, inlet)?;
+    for _ in 0..scene.receivers {
+        janus.watch(WATCHES);
+    }
+    janus.settle(PATIENCE);
+    let film = Camera::plain(([127, 0, 0, 1], inlet).into(), scene.film).expect("the loopback is there");
+    Some(load::measure(scene, janus.pid(), &mut janus.crowd, &film))
+}
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    local(&socket()).port()
 }

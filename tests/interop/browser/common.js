@@ -51,13 +51,16 @@ function show(stream) {
   views.set(stream.id, element);
 }
 
+// Adds a stream to what is heard; there may be one for each speaker.
 function listen(stream) {
+  // SIP.js stops a track when the next one comes; what it does not know it cannot stop.
+  const own = stream.clone();
   // Chromium hands remote audio to Web Audio only while an element plays it.
   const element = new Audio();
-  Object.assign(element, { muted: true, srcObject: stream });
+  Object.assign(element, { muted: true, srcObject: own });
   element.play().catch((error) => note('play', error));
-  heard = new AnalyserNode(sound, { fftSize: 16384, smoothingTimeConstant: 0 });
-  sound.createMediaStreamSource(stream).connect(heard);
+  heard ??= new AnalyserNode(sound, { fftSize: 16384, smoothingTimeConstant: 0 });
+  sound.createMediaStreamSource(own).connect(heard);
 }
 
 // How loud tones of these frequencies are, in decibels; -200 where nothing is heard at all.
@@ -87,8 +90,48 @@ async function videos() {
         packets: stats.packetsReceived ?? 0,
         lost: stats.packetsLost ?? 0,
         freezes: stats.freezeCount ?? 0,
+        frozen: stats.totalFreezesDuration ?? 0, // seconds
+        nacks: stats.nackCount ?? 0,
+        again: stats.retransmittedPacketsReceived ?? 0,
       });
     }
+  }
+  return found;
+}
+
+// What the audio that comes in has needed: samples that were made up, and all of them.
+async function audio() {
+  const receivers = peer?.getReceivers().filter((one) => one.track?.kind === 'audio') ?? [];
+  for (const receiver of receivers) {
+    for (const stats of (await receiver.getStats()).values()) {
+      if (stats.type !== 'inbound-rtp') continue;
+      return {
+        samples: stats.totalSamplesReceived ?? 0,
+        concealed: stats.concealedSamples ?? 0,
+        silent: stats.silentConcealedSamples ?? 0,
+        lost: stats.packetsLost ?? 0,
+        packets: stats.packetsReceived ?? 0,
+        jitter: stats.jitter ?? 0,
+      };
+    }
+  }
+  return null;
+}
+
+// Every audio line: which way it flows, and how much came.
+async function speakers() {
+  const found = [];
+  for (const line of peer?.getTransceivers() ?? []) {
+    if (line.receiver.track?.kind !== 'audio') continue;
+    const report = await line.receiver.getStats();
+    const inbound = [...report.values()].find((stats) => stats.type === 'inbound-rtp');
+    found.push({
+      mid: line.mid,
+      direction: line.currentDirection,
+      packets: inbound?.packetsReceived ?? 0,
+      lost: inbound?.packetsLost ?? 0,
+      concealed: inbound?.concealedSamples ?? 0,
+    });
   }
   return found;
 }

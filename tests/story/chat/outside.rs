@@ -2,6 +2,7 @@
 
 use cordboard_engine::config::Config;
 use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
 use serde_json::json;
 
 use crate::meeting::Client;
@@ -75,6 +76,17 @@ fn who_takes_part_by_chat_may_write_from_the_phone_too() {
     assert_eq!(chatting.heard(&world), ["from my phone"]);
     alice.act(&mut world, "chat", "disable_chat");
     assert_eq!(send(&mut bob, &mut world, TEXT, "again").status(), 403);
+}
+
+#[test]
+fn who_is_banned_does_not_get_in_from_outside_either() {
+    let mut world = World::with(open);
+    let (alice, mut bob) = (Client::joined(&mut world, "alice"), Phone::new("bob", 2));
+    let chatting = Client::joined(&mut world, "bob");
+    alice.about(&mut world, "moderation", "ban", &chatting.id.clone());
+    let answer = send(&mut bob, &mut world, TEXT, "let me back in");
+    assert_eq!(answer.status(), 403);
+    assert!(answer.header(Name::Reason).unwrap().contains("Banned"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::meeting::Client;
 use crate::phone::Phone;
+use crate::sfu::{legs, meeting, subscriptions};
 use crate::world::World;
 
 fn guarded() -> World {
@@ -277,4 +278,19 @@ fn a_caller_who_waits_can_be_shown_out() {
     alice.leave(&mut world, Departure::Quit);
     world.advance(std::time::Duration::from_secs(40));
     world.is_clean();
+}
+
+#[test]
+fn a_browser_that_is_sent_there_sees_nobody_whatever_its_lines_still_say() {
+    let mut world = World::new();
+    let mut alice = Client::joined(&mut world, "alice");
+    let browsers = meeting(&mut world, &["bob", "carol"]);
+    let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
+    let legs = legs(&world);
+    assert_eq!(subscriptions(&world, legs[0]), [legs[1]]);
+    alice.told(&world);
+    alice.about(&mut world, "moderation", "send_to_waiting_room", &id);
+    // Bob's page has not answered anything yet.
+    assert_eq!(subscriptions(&world, legs[0]), []);
+    assert_eq!(browsers.len(), 2);
 }

@@ -382,9 +382,10 @@ impl Engine {
             return;
         };
         if let Place::Bridge(bridge) = call.place {
-            // A challenge is not the caller's business: it could not answer it.
+            // A challenge is not the caller's business: it could not answer it. Nor is where else the phone would
+            // be called: calls are not redirected.
             match status {
-                401 | 407 => self.record_failure(bridge, 480, "Temporarily Unavailable", None),
+                300..=399 | 401 | 407 => self.record_failure(bridge, 480, "Temporarily Unavailable", None),
                 _ => self.record_failure(bridge, status, phrase, reason),
             }
         }

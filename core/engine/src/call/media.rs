@@ -97,7 +97,7 @@ impl Engine {
             MediaEvent::Opened { leg, port } => self.leg_opened(leg, port),
             MediaEvent::Failed { leg, .. } => {
                 self.record_totals(leg, None);
-                if let Some(key) = self.legs.remove(&leg) {
+                if let Some(key) = self.legs.get(&leg).copied() {
                     self.wire.counts.reject("no_media_port");
                     self.refuse_call(key, 503, "No Media Port", None);
                 }

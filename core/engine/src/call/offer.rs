@@ -4,7 +4,7 @@ use crate::arena::Key;
 use crate::call::Stage;
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
-use crate::io::Packet;
+use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -19,7 +19,7 @@ enum Wait {
 }
 
 impl Engine {
-    pub(crate) fn on_offer(&mut self, key: Key, transaction: Key, request: Message) {
+    pub(crate) fn on_offer(&mut self, key: Key, transaction: Key, request: Message, flow: Flow) {
         match self.must_wait(key, &request) {
             Some(Wait::Ours) => {
                 return self.refuse_in(transaction, &request, 491, "Request Pending", "glare");
@@ -58,7 +58,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        call.dialog.retarget(&request);
+        call.dialog.refreshed_by(&request, flow);
         call.peer.learn(&request);
         self.session_requested(key, &request);
         match invite {

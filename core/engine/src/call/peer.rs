@@ -68,7 +68,11 @@ impl Engine {
     /// video alone.
     pub(crate) fn unacceptable_peer(&self, session: &Session<'_>, video: bool) -> Result<(), Refusal> {
         let audio = self.capabilities(Direction::BOTH);
-        let terms = Terms { audio: &audio, video };
+        let terms = Terms {
+            audio: &audio,
+            video,
+            voices: false,
+        };
         Bundle::check(session, terms)
     }
 
@@ -81,6 +85,7 @@ impl Engine {
         Terms {
             audio,
             video: self.takes_video(key),
+            voices: self.forwards_audio(key),
         }
     }
 
@@ -147,8 +152,13 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let hidden = call.is_hidden();
-        let Some(setup) = call.leg.bundle.as_ref().and_then(|bundle| bundle.setup(hidden)) else {
+        let (hidden, blind) = (call.is_hidden(), call.seat.waits);
+        let Some(setup) = call
+            .leg
+            .bundle
+            .as_ref()
+            .and_then(|bundle| bundle.setup(hidden, blind))
+        else {
             return;
         };
         let setup = Box::new(setup);
@@ -158,6 +168,17 @@ impl Engine {
         call.leg.described = Some(setup.clone());
         let (leg, shard) = (call.leg.id, call.leg.shard);
         self.media(shard, MediaCommand::Peer(PeerCommand::Describe { leg, setup }));
+    }
+
+    /// Whether this call hears single speakers on lines of their own.
+    fn forwards_audio(&self, key: Key) -> bool {
+        let place = self.calls.get(key).map(|call| call.place);
+        let Some(Place::Conference(id)) = place else {
+            return false;
+        };
+        self.conferences
+            .get(&id)
+            .is_some_and(|conference| conference.config.forward_audio)
     }
 
     /// Whether there is video for this call.

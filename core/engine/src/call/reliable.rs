@@ -43,6 +43,10 @@ pub(crate) struct Progress {
     pub(crate) settled: bool,
     /// The 200 waits for the confirmation.
     pub(crate) answer_waits: bool,
+    /// The sequence number of the INVITE.
+    invite: u32,
+    /// The number of one that was open when the final answer came; its confirmation may still come.
+    late: Option<u32>,
 }
 
 impl Progress {
@@ -58,7 +62,9 @@ impl Progress {
 
     /// Nothing provisional is repeated after a final answer.
     pub(crate) fn stop(&mut self) {
-        self.open = None;
+        if self.open.take().is_some() {
+            self.late = Some(self.rseq);
+        }
         self.waiting = None;
     }
 }
@@ -136,6 +142,7 @@ impl Engine {
                 .header("RSeq", call.progress.rseq);
         }
         let described = description.is_some();
+        call.progress.invite = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let packet = Packet::whole(match description {
             Some(text) => response.body("application/sdp", text.as_bytes()),
             None => response.finish(),
@@ -182,10 +189,14 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let invite = call.request.as_ref().and_then(|invite| invite.cseq().ok());
-        let wanted = (call.progress.rseq, invite.map(|cseq| cseq.number));
-        let named = rack(request);
-        if call.progress.open.is_none() || named.map(|(rseq, cseq)| (rseq, Some(cseq))) != Some(wanted) {
+        let (progress, named) = (&mut call.progress, rack(request));
+        // What a final answer has overtaken is confirmed all the same (RFC 3262 section 3).
+        let late = progress.late.map(|rseq| (rseq, progress.invite));
+        if late.is_some() && named == late {
+            progress.late = None;
+            return self.respond_described(key, transaction, request, "");
+        }
+        if progress.open.is_none() || named != Some((progress.rseq, progress.invite)) {
             return self.refuse_in(
                 transaction,
                 request,

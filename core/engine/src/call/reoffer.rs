@@ -125,13 +125,17 @@ impl Engine {
         let call = self.calls.get_mut(key)?;
         let flow = call.dialog.next_flow();
         let Call { dialog, session, .. } = call;
+        // Inside a dialog nothing comes before the answer that would be worth a confirmation.
+        let first = dialog.remote_tag.is_empty();
+        let supported = SUPPORTED.iter().filter(|name| first || **name != "100rel");
+        let supported = supported.copied().collect::<Vec<_>>().join(", ");
         let transaction =
             self.transactions
                 .open_client(Method::Invite, flow, owner, &mut self.wire, |branch| {
                     let invite = dialog
                         .request(Method::Invite, branch, None)
                         .header("Allow", ALLOW)
-                        .header("Supported", SUPPORTED.join(", "))
+                        .header("Supported", supported)
                         .header("User-Agent", product);
                     Packet::whole(
                         session

@@ -41,8 +41,10 @@ pub(crate) struct Session {
     terms: Option<Terms>,
     /// The shortest interval that the peer takes, where it has said so.
     peer_min: Duration,
-    /// The moment that the timer is armed for.
+    /// When something is to be done.
     due: Option<Time>,
+    /// The moment that the timer is armed for: one that is put off again and again has one timer, not many.
+    armed: Option<Time>,
 }
 
 impl Session {
@@ -142,8 +144,9 @@ impl Engine {
         let interval = match (seconds(value), before) {
             (Some(asked), _) => asked.clamp(MIN_SE, MAX_SE),
             (None, Some(terms)) => terms.interval,
-            // Longer than the least that everybody on the way takes, and than what we take.
-            (None, None) if knows && !wanted.is_zero() => wanted
+            // Longer than the least that everybody on the way takes, and than what we take. For a peer that knows no
+            // session timers we refresh alone: what answers no re-INVITE is gone.
+            (None, None) if !wanted.is_zero() => wanted
                 .max(MIN_SE)
                 .max(seconds(request.header(Name::MinSe)).unwrap_or_default()),
             (None, None) => return,
@@ -164,20 +167,21 @@ impl Engine {
 
     /// The peer has accepted a request of ours that begins or refreshes the session (section 7.2).
     pub(crate) fn session_answered(&mut self, key: Key, response: &Message) {
-        let now = self.wire.now;
+        let (wanted, now) = (self.config.session_expires, self.wire.now);
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         let value = response.header(Name::SessionExpires);
-        let Some(interval) = seconds(value) else {
-            // The peer wants no timer, or no longer.
-            (call.session.terms, call.session.due) = (None, None);
-            return;
-        };
         let refresher = match value.and_then(refresher_is_uac) {
             Some(false) => Refresher::Peer,
             _ => Refresher::Us,
         };
+        // A peer that says nothing of timers is asked now and then whether it is there (section 7.2).
+        let interval = seconds(value).unwrap_or(wanted);
+        if interval.is_zero() {
+            (call.session.terms, call.session.due) = (None, None);
+            return;
+        }
         agree(call, interval.clamp(MIN_SE, MAX_SE), refresher, now);
         self.arm_session(key);
     }
@@ -194,27 +198,40 @@ impl Engine {
             Refresher::Us => now + terms.interval / 2,
             Refresher::Peer => terms.ends,
         };
+        self.wait_session(key, due);
+    }
+
+    fn wait_session(&mut self, key: Key, due: Time) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
         call.session.due = Some(due);
-        self.wire.timers.arm(due, Timer::Session(key));
+        if call.session.armed.is_none_or(|armed| armed > due) {
+            call.session.armed = Some(due);
+            self.wire.timers.arm(due, Timer::Session(key));
+        }
     }
 
     pub(crate) fn session_timer(&mut self, key: Key, at: Time) {
         let now = self.wire.now;
-        let Some(call) = self
-            .calls
-            .get_mut(key)
-            .filter(|call| call.session.due == Some(at))
-        else {
+        let armed = |call: &&mut Call| call.session.armed == Some(at);
+        let Some(call) = self.calls.get_mut(key).filter(armed) else {
             return;
         };
-        let Some(terms) = call.session.terms else { return };
+        call.session.armed = None;
+        let (Some(terms), Some(due)) = (call.session.terms, call.session.due) else {
+            return;
+        };
+        if now < due {
+            return self.wait_session(key, due);
+        }
         if now >= terms.ends {
             *self.wire.counts.timeouts.entry("session").or_default() += 1;
             return self.hang_up(key, "session_expired", Some(EXPIRED));
         }
-        call.session.due = Some(terms.ends);
-        self.wire.timers.arm(terms.ends, Timer::Session(key));
-        if matches!(call.stage, Stage::Answered | Stage::Up) {
+        let answered = matches!(call.stage, Stage::Answered | Stage::Up);
+        self.wait_session(key, terms.ends);
+        if answered {
             self.refresh(key);
         }
     }

@@ -259,14 +259,19 @@ impl<'f> Envelope<'f> {
     /// # Errors
     /// It is no JSON, or no envelope.
     pub(crate) fn read(frame: &'f [u8]) -> Result<Self, Unreadable> {
-        serde_json::from_slice(frame).map_err(|_| Unreadable::Json)
+        let is_object = frame.trim_ascii_start().starts_with(b"{"); // a list of the same is none
+        let envelope = serde_json::from_slice(frame).ok().filter(|_| is_object);
+        envelope.ok_or(Unreadable::Json)
     }
 
     /// # Errors
     /// Nobody serves the namespace, or its payload is not as it must be.
     pub(crate) fn command(&self) -> Result<Command, Unreadable> {
         fn read<'p, T: Deserialize<'p>>(payload: &'p RawValue) -> Result<T, Unreadable> {
-            serde_json::from_str(payload.get()).map_err(|_| Unreadable::Json)
+            let command = serde_json::from_str(payload.get()).ok();
+            command
+                .filter(|_| payload.get().starts_with('{'))
+                .ok_or(Unreadable::Json)
         }
         match self.namespace.as_str() {
             "control" => read(self.payload).map(Command::Control),
@@ -306,6 +311,11 @@ mod tests {
         for (frame, why) in [
             ("", Unreadable::Json),
             ("[]", Unreadable::Json),
+            ("[\"control\",{\"action\":\"raise_hand\"}]", Unreadable::Json),
+            (
+                "{\"namespace\":\"control\",\"payload\":[\"raise_hand\"]}",
+                Unreadable::Json,
+            ),
             ("{\"namespace\":\"chat\"}", Unreadable::Json),
             ("{\"payload\":{}}", Unreadable::Json),
             ("{\"namespace\":\"chat\",\"payload\":\"x\"}", Unreadable::Json),

@@ -20,6 +20,7 @@ mod message;
 mod moderation;
 mod outside;
 mod participant;
+mod policy;
 mod rfc3339;
 mod room;
 mod start;
@@ -35,10 +36,10 @@ use bytes::Bytes;
 use cordboard_model::{AccountId, ConferenceId, Ticket, Time};
 
 pub use command::Scope;
-pub(crate) use join::PendingJoin;
 pub(crate) use message::PendingChat;
 pub(crate) use outside::Outsider;
 pub(crate) use participant::Participant;
+pub(crate) use policy::PendingJoin;
 pub use uuid::Uuid;
 
 use self::io::{ChatInput, Departure};

@@ -243,7 +243,6 @@ impl Engine {
             .filter(goes)
             .map(|participant| participant.id)
             .collect();
-        let at = room.stamp(now);
         let staying = room.those(|participant| !going.contains(&participant.id));
         let by = json!({ "issued_by": speaker.participant });
         for one in going.iter().filter(|one| **one != speaker.participant) {
@@ -252,7 +251,10 @@ impl Engine {
         if going.contains(&speaker.participant) {
             self.show_somebody_out(id, speaker.participant, "session_ended", by.clone());
         }
-        self.tell_room(id, staying, event("moderation", at, "debriefing_started", by));
+        if let Some(room) = self.chat.rooms.get_mut(&id) {
+            let at = room.stamp(now);
+            self.tell_room(id, staying, event("moderation", at, "debriefing_started", by));
+        }
     }
 
     fn rename(&mut self, speaker: Speaker, target: Uuid, new_name: &str) {

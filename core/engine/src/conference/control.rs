@@ -104,7 +104,7 @@ impl Engine {
                 deaf: call.is_deaf(),
             },
         );
-        self.describe(key); // nobody sees who waits
+        self.describe(key); // who waits is not seen and sees nobody, whatever its lines say
         self.media(shard, command);
     }
 

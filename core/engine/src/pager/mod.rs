@@ -114,10 +114,10 @@ impl Engine {
             let sender = identity
                 .credential()
                 .map(|place| self.directory.credential(place));
-            let chats = self
-                .own_chatter(id, sender.map(|sender| sender.owner.as_str()))
-                .is_some();
+            let user = sender.map(|sender| sender.owner.as_str());
+            let chats = self.own_chatter(id, user).is_some();
             match config {
+                _ if self.chat_bans(id, user) => return Err((403, "banned")),
                 Some(config) if !config.outside_messages && !chats => return Err((403, "not_a_participant")),
                 Some(config) if !config.chat || !self.chat_is_enabled(id) => return Err((403, "disabled")),
                 _ => {}
@@ -141,6 +141,7 @@ impl Engine {
     fn pager_refused(&mut self, transaction: Key, request: &Message, status: u16, outcome: &'static str) {
         self.wire.counts.message("in", "pager", outcome);
         let phrase = match outcome {
+            "banned" => "Banned From This Conference",
             "not_a_participant" => "You Are Not In This Conference",
             "disabled" => "Chat Is Disabled",
             "mailbox_full" => "Mailbox Full",

@@ -144,6 +144,15 @@ impl Dialog {
         }
     }
 
+    /// The same by a request that has come now: on UDP the way that it came is the way to the peer from now on, for
+    /// a phone may have changed its network, and a NAT its port.
+    pub(crate) fn refreshed_by(&mut self, request: &Message, flow: Flow) {
+        self.retarget(request);
+        if self.flow.transport == Transport::Udp && flow.transport == Transport::Udp {
+            self.flow = flow;
+        }
+    }
+
     /// Whether a request of the peer is this dialog's.
     pub(crate) fn is_of(&self, request: &Message) -> bool {
         request.call_id() == self.call_id

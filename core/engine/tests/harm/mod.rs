@@ -91,7 +91,11 @@ fn negotiate_with_peer(session: &Session<'_>, audio: &Capabilities) {
             tcp: false,
         }],
     };
-    let terms = Terms { audio, video: true };
+    let terms = Terms {
+        audio,
+        video: true,
+        voices: true,
+    };
     let seen = [2, 3].map(|number| Wanted {
         source: VideoSource {
             leg: LegId(number),
@@ -118,7 +122,7 @@ fn negotiate_with_peer(session: &Session<'_>, audio: &Capabilities) {
         if let Ok(mut bundle) = bundle.answered(session, terms) {
             let text = bundle.offer(&[], terms, &mut origin, &mut chance);
             Session::parse(&text).expect("our offers can be read");
-            let _ = bundle.setup(true);
+            let _ = bundle.setup(true, true);
         }
     }
 }

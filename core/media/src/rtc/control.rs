@@ -6,13 +6,13 @@ use cordboard_model::Time;
 
 use super::feedback::{self, FeedbackKind, Request, Wish};
 use super::peer::Peer;
+use super::rewrite::{Pace, Rewrite};
+use super::subscription::SentTotals;
 use super::{House, Rtc};
 use crate::counts::{Counts, DropReason};
 use crate::report::peer_report;
-use crate::rtcp::{self, Block, Item, Sent};
+use crate::rtcp::{self, Block, Cname, Item, Sent};
 
-/// Units of a video timestamp per second.
-const CLOCK: u32 = 90_000;
 /// Bytes after which a compound packet is full.
 const FULL: usize = 1000;
 /// Between two reports about video (RFC 4585 section 3.4 lets them be frequent).
@@ -56,11 +56,16 @@ impl Rtc {
                 }
             }
             Item::Block(block) => {
-                if let Some(key) = self.outgoing(at, block.ssrc) {
-                    let one = &mut self.subscriptions[key];
-                    let report = peer_report(block, CLOCK, stamp);
-                    house.counts.peer_reported(one.report.replace(report), &report);
-                }
+                let video = self.outgoing(at, block.ssrc);
+                let mut voices = self.peers[at].voices.iter_mut();
+                let voice = voices.find(|voice| voice.ssrc == block.ssrc);
+                let (known, pace) = match (voice, video) {
+                    (Some(voice), _) => (&mut voice.report, Pace::VOICE),
+                    (None, Some(key)) => (&mut self.subscriptions[key].report, Pace::VIDEO),
+                    (None, None) => return,
+                };
+                let report = peer_report(block, pace.clock, stamp);
+                house.counts.peer_reported(known.replace(report), &report);
             }
             Item::Goodbye { .. } => {}
         }
@@ -92,6 +97,7 @@ impl Rtc {
                 if demand.is_some() && std::mem::replace(&mut one.demand, demand) == demand {
                     return;
                 }
+                one.sent.plis += 1;
                 if let Some(source) = one.source {
                     self.sources[source].pictures.want();
                     self.request_picture(source, house, now);
@@ -150,6 +156,7 @@ impl Rtc {
         };
         let mut asked = std::mem::take(&mut self.asked);
         let lost = layer.missing.ask(now, |sequence| asked.push(sequence));
+        layer.nacks += asked.len() as u64;
         let ssrc = layer.ssrc;
         if lost > 0 {
             house.counts.lost += lost;
@@ -193,21 +200,20 @@ impl Rtc {
             (outlet.ssrc, outlet.cname)
         };
         let mut compound = std::mem::take(&mut self.compound);
+        let voices = peer.voices.iter_mut();
+        let heard = voices.map(|voice| (voice.ssrc, &voice.rewrite, &mut voice.sent));
+        for (ssrc, rewrite, sent) in heard {
+            report_sent(&mut compound, (ssrc, &cname), rewrite, sent, now);
+        }
         for key in &peer.subscriptions {
             let one = &mut self.subscriptions[*key];
-            if let Some((timestamp, since)) = one.rewrite.last()
-                && one.sent.packets != one.sent.reported
-            {
-                one.sent.reported = one.sent.packets;
-                let passed = now.since(since).as_micros() as u64 * u64::from(CLOCK) / 1_000_000;
-                let sent = Sent {
-                    at: now,
-                    timestamp: timestamp.wrapping_add(passed as u32),
-                    packets: one.sent.packets as u32,
-                    bytes: one.sent.bytes as u32,
-                };
-                rtcp::write(&mut compound, one.ssrc, Some(sent), None, &cname, false);
-            }
+            report_sent(
+                &mut compound,
+                (one.ssrc, &cname),
+                &one.rewrite,
+                &mut one.sent,
+                now,
+            );
         }
         for key in &peer.published {
             for layer in &mut self.sources[*key].layers {
@@ -248,6 +254,27 @@ impl Rtc {
             .push(peer.leg, true, to, leg.srtp.as_deref_mut(), write);
         house.counts.control_out += 1;
     }
+}
+
+/// Says what was sent of a stream, if that is more than before.
+fn report_sent(
+    compound: &mut Vec<u8>,
+    (ssrc, cname): (u32, &Cname),
+    rewrite: &Rewrite,
+    sent: &mut SentTotals,
+    now: Time,
+) {
+    let Some(timestamp) = rewrite.timestamp(now).filter(|_| sent.packets != sent.reported) else {
+        return;
+    };
+    sent.reported = sent.packets;
+    let report = Sent {
+        at: now,
+        timestamp,
+        packets: sent.packets as u32,
+        bytes: sent.bytes as u32,
+    };
+    rtcp::write(compound, ssrc, Some(report), None, cname, false);
 }
 
 /// Whether feedback would reach a peer.

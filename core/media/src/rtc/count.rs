@@ -113,6 +113,8 @@ pub struct PeerCounts {
     pub subscriptions: usize,
     /// Seconds from a video packet's receive stamp to the hand-over of its last copy.
     pub forward_latency: Histogram,
+    /// The same of audio that is forwarded.
+    pub voice_latency: Histogram,
 }
 
 impl Default for PeerCounts {
@@ -133,6 +135,7 @@ impl Default for PeerCounts {
             sources: 0,
             subscriptions: 0,
             forward_latency: Histogram::new(RELAY_BOUNDS),
+            voice_latency: Histogram::new(RELAY_BOUNDS),
         }
     }
 }
@@ -160,6 +163,7 @@ impl PeerCounts {
         self.sources += other.sources;
         self.subscriptions += other.subscriptions;
         self.forward_latency.merge(&other.forward_latency);
+        self.voice_latency.merge(&other.voice_latency);
     }
 
     pub(crate) const fn outcome(&mut self, outcome: PeerOutcome) {

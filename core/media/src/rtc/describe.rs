@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 
 use cordboard_model::media::peer::{AudioLine, PeerSetup, VideoFlow, VideoLine, VideoSource};
-use cordboard_model::media::{AudioSetup, Direction};
+use cordboard_model::media::{AudioSetup, Codec, Direction};
 use cordboard_model::{MixId, Time};
 
 use super::dtls::Dtls;
 use super::peer::{Peer, Route};
-use super::rewrite::Rewrite;
+use super::rewrite::{Pace, Rewrite};
 use super::source::{Layer, Pictures, Source};
 use super::subscription::Subscription;
 use super::{House, Rtc};
@@ -52,6 +52,7 @@ impl Rtc {
         peer.audio = setup.audio;
         let video = &setup.video[..setup.video.len().min(MAX_LINES)];
         self.publish(at, video);
+        self.hear(at, &setup.voices, house);
         self.subscribe(at, video, house, now);
         self.reach(at, house, now);
         self.request_pictures(house, now);
@@ -59,6 +60,7 @@ impl Rtc {
 
     /// The leg has changed its mix: it sees and is seen by others from now on.
     pub(crate) fn moved(&mut self, at: usize, mix: MixId) {
+        self.leave_stage(at, self.peers[at].mix);
         let peer = &mut self.peers[at];
         peer.mix = mix;
         let (published, subscriptions) = (peer.published.clone(), peer.subscriptions.clone());
@@ -140,8 +142,7 @@ impl Rtc {
             .into_iter()
             .partition(|key| named(&self.subscriptions[*key]));
         over.into_iter().for_each(|key| self.unsubscribe(key));
-        let audio = self.peers[at].audio.as_ref().map(|line| line.ssrc);
-        let mut taken: Vec<u32> = audio.into_iter().collect();
+        let mut taken = self.peers[at].audio_ssrcs();
         let mut served = Vec::new();
         for (line, source, ssrc, rtx) in lines {
             // Two streams with one SSRC would use the same numbers under one key.
@@ -195,9 +196,10 @@ impl Rtc {
         now: Time,
     ) -> usize {
         let (random, peer) = (house.random.next(), &self.peers[at]);
-        let rewrite = peer
-            .used(ssrc)
-            .map_or_else(|| Rewrite::new(random), Rewrite::after);
+        let rewrite = peer.used(ssrc).map_or_else(
+            || Rewrite::new(random, Pace::VIDEO),
+            |highest| Rewrite::after(highest, Pace::VIDEO),
+        );
         let mut new = Subscription::new(at, mid.to_owned(), source.clone(), ssrc, rewrite, now);
         new.rtx = rtx;
         let rtx_used = rtx.and_then(|rtx| peer.used(rtx));
@@ -336,6 +338,7 @@ fn describe_audio(leg: &mut Leg, line: Option<&AudioLine>, selected: Option<Sock
         srtp: None,
     });
     leg.srtp = srtp;
+    leg.sends_apart = line.format.codec == Codec::Opus;
     leg.outlet.ssrc = line.ssrc;
     if let Some(inlet) = &mut leg.inlet {
         inlet.latch.pin(selected.unwrap_or(NOWHERE));

@@ -51,7 +51,10 @@ impl Rtc {
         let main = source.is_main(ssrc, stamp);
         let layer = source.layer(ssrc).ok_or(DropReason::UnknownStream)?;
         let (place, lost) = layer.place(unit.sequence, unit.timestamp, stamp, asks)?;
+        layer.packets += 1;
+        layer.bytes += unit.payload.len() as u64;
         if !place.anew && layer.missing.found(place.index) {
+            layer.recovered += 1;
             house.counts.peers.recovered += 1;
         }
         if lost > 0 {
@@ -86,6 +89,7 @@ impl Rtc {
             // It came by itself, or was given up.
             return Err(DropReason::Duplicate);
         }
+        layer.recovered += 1;
         house.counts.peers.recovered += 1;
         if source.muted || !main {
             return Ok(());
@@ -188,6 +192,7 @@ impl Rtc {
     /// Sends a packet again that a subscriber asks for.
     pub(super) fn resend(&mut self, key: usize, sequence: u16, house: &mut House<'_>, now: Time) {
         let one = &mut self.subscriptions[key];
+        one.sent.nacks += 1;
         let origin = one.rewrite.origin(sequence);
         let source = one.source.and_then(|source| self.sources.get(source));
         let found = origin.zip(source).and_then(|((index, out, shift), source)| {
@@ -210,6 +215,7 @@ impl Rtc {
             house.counts.peers.resend(ResendOutcome::Refused);
             return;
         }
+        one.sent.resends += 1;
         let stamp = same.unwrap_or_else(|| self.peers[one.peer].stamp(&one.extensions, now));
         let head = Head {
             ssrc: again.map_or(one.ssrc, |(ssrc, _)| ssrc),

@@ -20,15 +20,18 @@ mod ice;
 mod key_frame;
 mod missing;
 mod peer;
+mod quality;
 mod receive;
 mod rewrite;
 mod source;
+mod stage;
 mod stamp;
 mod stun;
 mod subscription;
 mod timer;
+mod voice;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use cordboard_model::media::MediaEvent;
@@ -46,6 +49,7 @@ use crate::output::Outbox;
 use crate::random::Random;
 use peer::Peer;
 use source::Source;
+use stage::{Speaker, Stage};
 use subscription::Subscription;
 
 /// How a shard serves WebRTC peers.
@@ -90,11 +94,16 @@ pub(crate) struct Rtc {
     /// Keys of sources, and of the subscriptions that want each.
     published: HashMap<VideoSource, usize>,
     wanted: HashMap<VideoSource, Vec<usize>>,
+    /// Mixes in which somebody hears single speakers.
+    stages: BTreeMap<MixId, Stage>,
+    candidates: Vec<Speaker>,
     numbers: u64,
     /// Peers with bursts that wait.
     dirty: Vec<usize>,
     /// Stamps of forwarded packets that are not handed over yet.
     forwarded: Vec<Time>,
+    /// The same of audio.
+    spoken: Vec<Time>,
     /// DTLS datagrams that wait for their turn.
     handshakes: VecDeque<(usize, Vec<u8>)>,
     /// The packet that is being looked at, unprotected.
@@ -122,9 +131,12 @@ impl Rtc {
             subscriptions: Slab::new(),
             published: HashMap::new(),
             wanted: HashMap::new(),
+            stages: BTreeMap::new(),
+            candidates: Vec::new(),
             numbers: 0,
             dirty: Vec::new(),
             forwarded: Vec::new(),
+            spoken: Vec::new(),
             handshakes: VecDeque::new(),
             packet: Vec::new(),
             copy: Vec::new(),
@@ -171,6 +183,7 @@ impl Rtc {
             self.unpublish(key);
         }
         let peer = self.peers.remove(at);
+        self.leave_stage(at, peer.mix);
         for ufrag in peer.ice.fragments() {
             self.by_ufrag.remove(ufrag);
         }
@@ -221,6 +234,9 @@ impl Rtc {
     pub(crate) fn handed_over(&mut self, counts: &mut Counts, now: Time) {
         for stamp in self.forwarded.drain(..) {
             counts.peers.forward_latency.record_duration(now.since(stamp));
+        }
+        for stamp in self.spoken.drain(..) {
+            counts.peers.voice_latency.record_duration(now.since(stamp));
         }
     }
 

@@ -7,6 +7,7 @@ use super::arrivals::Arrivals;
 use super::burst::Bursts;
 use super::dtls::Dtls;
 use super::ice::Ice;
+use super::voice::{Spoken, VoiceSlot};
 
 /// SSRCs of one peer that are known; those beyond are not listened to.
 const MAX_SSRCS: usize = 32;
@@ -46,6 +47,10 @@ pub(crate) struct Peer {
     routes: Vec<(u32, Route)>,
     /// Keys of the sources that it publishes.
     pub(crate) published: Vec<usize>,
+    /// What it says, as it is forwarded; `None` before it said anything.
+    pub(crate) spoken: Option<Spoken>,
+    /// The lines on which it hears single speakers.
+    pub(crate) voices: Vec<VoiceSlot>,
     /// Keys of its subscriptions.
     pub(crate) subscriptions: Vec<usize>,
     /// SSRCs of subscriptions that are over, each with the highest index that it used: with the same keys none may
@@ -76,6 +81,8 @@ impl Peer {
             audio: None,
             routes: Vec::new(),
             published: Vec::new(),
+            spoken: None,
+            voices: Vec::new(),
             subscriptions: Vec::new(),
             used: Vec::new(),
             transport_cc: None,
@@ -119,6 +126,12 @@ impl Peer {
             .iter()
             .find(|(known, _)| *known == ssrc)
             .map(|(_, highest)| *highest)
+    }
+
+    /// The SSRCs of all audio to it.
+    pub(crate) fn audio_ssrcs(&self) -> Vec<u32> {
+        let voices = self.voices.iter().map(|voice| voice.ssrc);
+        voices.chain(self.audio.iter().map(|line| line.ssrc)).collect()
     }
 
     /// Forgets which SSRC is what: the description has come again.

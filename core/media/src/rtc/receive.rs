@@ -82,7 +82,10 @@ impl Rtc {
             None => self.find(at, bytes, &packet)?,
         };
         match route {
-            Route::Audio => self.audio(at, source, bytes, stamp, house),
+            Route::Audio => {
+                self.speak(at, bytes, &packet, stamp, house, now);
+                self.audio(at, source, bytes, stamp, house)
+            }
             Route::Video(key) => {
                 let unit = self.unit(key, bytes, &packet);
                 self.count_video(bytes.len(), house);

@@ -9,10 +9,32 @@ use cordboard_model::Time;
 const FARTHEST: u64 = 1 << 35;
 /// Stretches that are remembered, for packets that are asked for again.
 const STRETCHES: usize = 4;
-/// Units of a video timestamp per second.
-const CLOCK: u64 = 90_000;
-/// Between the last packet of one stretch and the first of the next, at least.
-const FRAME: Duration = Duration::from_millis(33);
+
+/// How timestamps of a stream go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// Units per second.
+    pub(crate) clock: u32,
+    /// Between the last packet of one stretch and the first of the next, at least.
+    pub(crate) frame: Duration,
+}
+
+impl Pace {
+    pub(crate) const VIDEO: Self = Self {
+        clock: 90_000,
+        frame: Duration::from_millis(33),
+    };
+    /// That of Opus in packets of 20 ms.
+    pub(crate) const VOICE: Self = Self {
+        clock: 48_000,
+        frame: Duration::from_millis(20),
+    };
+
+    /// What passes in this time.
+    pub(crate) const fn units(self, passed: Duration) -> u32 {
+        (passed.as_micros() as u64 * self.clock as u64 / 1_000_000) as u32
+    }
+}
 
 /// Packets of one source in a row.
 #[derive(Debug, Clone, Copy)]
@@ -27,19 +49,21 @@ struct Stretch {
 pub(crate) struct Rewrite {
     /// The newest is last.
     stretches: Vec<Stretch>,
+    pace: Pace,
     highest: u64,
     last: Option<(u32, Time)>,
 }
 
 impl Rewrite {
     /// Begins at a sequence number in the lower half, as SRTP likes it (RFC 3711 section 3.3.1).
-    pub(crate) fn new(random: u64) -> Self {
-        Self::after(random & 0x7fff)
+    pub(crate) fn new(random: u64, pace: Pace) -> Self {
+        Self::after(random & 0x7fff, pace)
     }
 
     /// Begins after an index that was used before.
-    pub(crate) fn after(highest: u64) -> Self {
+    pub(crate) fn after(highest: u64, pace: Pace) -> Self {
         Self {
+            pace,
             stretches: Vec::with_capacity(STRETCHES),
             highest,
             last: None,
@@ -59,8 +83,8 @@ impl Rewrite {
     /// A new stretch begins with this packet of a source.
     pub(crate) fn begin(&mut self, index: u64, timestamp: u32, now: Time) {
         let shift = self.last.map_or(0, |(last, at)| {
-            let passed = now.since(at).max(FRAME).as_micros() as u64 * CLOCK / 1_000_000;
-            last.wrapping_add(passed as u32).wrapping_sub(timestamp)
+            let passed = self.pace.units(now.since(at).max(self.pace.frame));
+            last.wrapping_add(passed).wrapping_sub(timestamp)
         });
         if self.stretches.len() == STRETCHES {
             self.stretches.remove(0);
@@ -100,9 +124,10 @@ impl Rewrite {
         Some((stretch.first_in + (out - stretch.first_out), out, stretch.shift))
     }
 
-    /// Timestamp and time of the newest packet.
-    pub(crate) const fn last(&self) -> Option<(u32, Time)> {
-        self.last
+    /// The timestamp of what would be sent now, if anything was sent.
+    pub(crate) fn timestamp(&self, now: Time) -> Option<u32> {
+        let (timestamp, at) = self.last?;
+        Some(timestamp.wrapping_add(self.pace.units(now.since(at))))
     }
 }
 
@@ -116,7 +141,7 @@ mod tests {
 
     #[test]
     fn stretches_join_without_gap_or_jump() {
-        let mut rewrite = Rewrite::new(0xffff_fff0);
+        let mut rewrite = Rewrite::new(0xffff_fff0, Pace::VIDEO);
         assert_eq!(rewrite.map(5, 0, ms(0)), None, "nothing has begun");
         rewrite.begin(100, 9000, ms(0));
         assert_eq!(rewrite.map(100, 9000, ms(0)), Some((0x7ff1, 9000)));
@@ -134,7 +159,7 @@ mod tests {
 
     #[test]
     fn rollovers_are_counted() {
-        let mut rewrite = Rewrite::new(0);
+        let mut rewrite = Rewrite::new(0, Pace::VIDEO);
         rewrite.begin(0, 0, ms(0));
         for index in 0..70_000 {
             assert_eq!(rewrite.map(index, 0, ms(0)), Some((index + 1, 0)));

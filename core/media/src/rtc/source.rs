@@ -27,6 +27,12 @@ pub(crate) struct Layer {
     pub(crate) reception: Option<Reception>,
     pub(crate) cache: Cache,
     pub(crate) missing: Missing,
+    /// Packets that came, and bytes of their payloads.
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    /// Packets that were asked for, and those that came for that.
+    pub(crate) nacks: u64,
+    pub(crate) recovered: u64,
     /// The peer's last sender report: the middle of its NTP time, and when it came.
     pub(crate) sender: Option<(u32, Time)>,
     /// Its next packet begins the stream anew.
@@ -55,6 +61,10 @@ impl Layer {
             reception: None,
             cache: Cache::default(),
             missing: Missing::default(),
+            packets: 0,
+            bytes: 0,
+            nacks: 0,
+            recovered: 0,
             sender: None,
             anew: false,
             seen: Time(0),
@@ -78,6 +88,7 @@ impl Layer {
             self.reception = Some(reception);
             // One round ahead, so that packets from before the first do not go below zero.
             self.highest += 1 << 16 | u64::from(sequence);
+            self.anew = false; // it begins with this one
             return Ok((
                 Place {
                     index: self.highest,
@@ -137,6 +148,8 @@ impl Layer {
 pub(crate) struct Pictures {
     asked: Option<Time>,
     wanted: bool,
+    /// How often one was asked for.
+    pub(crate) requests: u64,
     pub(crate) demands: u8,
 }
 
@@ -156,6 +169,7 @@ impl Pictures {
         let due = self.wanted && self.asked.is_none_or(|last| now.since(last) >= REQUEST_PAUSE);
         if due {
             (self.asked, self.wanted) = (Some(now), false);
+            self.requests += 1;
         }
         due
     }

@@ -156,6 +156,7 @@ impl<'a> Check<'a> {
     pub(crate) fn accept(&self, out: &mut Vec<u8>, source: SocketAddr, key: &hmac::Key) {
         let start = self.begin(out, BINDING_SUCCESS);
         let mut value = [0; 20];
+        let source = SocketAddr::new(source.ip().to_canonical(), source.port());
         let len = xor_address(&mut value, source, &self.bytes[4..HEADER]);
         attribute(out, XOR_MAPPED_ADDRESS, &value[..len]);
         finish(out, start, Some(key));

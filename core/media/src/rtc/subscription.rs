@@ -22,12 +22,17 @@ pub(crate) struct TypePair {
     pub(crate) rtx: Option<u8>,
 }
 
-/// What was sent, as a sender report says it.
+/// What was sent, as a sender report says it, and what was asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SentTotals {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     pub(crate) reported: u64,
+    /// Packets that the peer asked for again, and those that it got.
+    pub(crate) nacks: u64,
+    pub(crate) resends: u64,
+    /// Pictures that it asked for.
+    pub(crate) plis: u64,
 }
 
 /// See the module.

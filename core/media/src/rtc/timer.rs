@@ -17,6 +17,7 @@ impl Rtc {
     pub(crate) fn tick(&mut self, house: &mut House<'_>, now: Time) {
         self.refusals = REFUSALS;
         self.ticks += 1;
+        self.choose_speakers(house);
         for at in 0..self.peers.capacity() {
             if self.peers.contains(at) && !self.peers[at].lost {
                 self.tick_peer(at, house, now);

@@ -157,7 +157,7 @@ impl Shard {
             let mut voice = std::mem::replace(&mut leg.voice, Voice::new());
             voice.rate = rate;
             Pass::Closing.shape(voice.own());
-            mix.leave_tail(voice);
+            mix.leave_tail(voice, leg.sends_apart);
         }
         self.mixed.truncate(before);
     }

@@ -58,14 +58,14 @@ impl Shard {
                 self.moving.push(*key);
             }
         }
-        mix.add_up(&mut self.legs, &mut self.round);
-        if self.round.is_silent() {
+        mix.add_up(&mut self.legs, &mut self.round, &mut self.apart);
+        if self.round.is_silent() && self.apart.is_silent() {
             self.mixed.truncate(mixed_before);
         }
         for key in &mix.members {
             let leg = &mut self.legs[*key];
             leg.dial.step();
-            leg.part(mix, &self.round);
+            leg.part(mix, if leg.hears_apart { &self.apart } else { &self.round });
         }
         for at in 0..mix.members.len() {
             let key = mix.members[at];
@@ -84,7 +84,12 @@ impl Shard {
             leg.outlet.skip();
             return;
         };
-        let (packets, bytes) = leg.serve(mix, &mut self.round, to, &mut self.outbox);
+        let round = if leg.hears_apart {
+            &mut self.apart
+        } else {
+            &mut self.round
+        };
+        let (packets, bytes) = leg.serve(mix, round, to, &mut self.outbox);
         self.counts.packets_out += packets;
         self.counts.bytes_out += bytes;
     }

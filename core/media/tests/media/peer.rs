@@ -271,7 +271,7 @@ fn the_peers_report_gives_loss_jitter_and_round_trip() {
     }
     world.report(1, report);
     world.run(1);
-    let totals = world.shard.leg(LegId(1)).unwrap();
+    let totals = world.shard.leg(LegId(1)).unwrap().totals;
     let peer = totals.peer.expect("the peer has reported");
     assert_eq!((peer.lost, peer.jitter_ms), (12, 10.0));
     let round_trip = peer.round_trip.unwrap().as_millis();

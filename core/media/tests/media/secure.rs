@@ -55,6 +55,7 @@ fn audio_and_reports_pass_and_nothing_else_does() {
             .shard
             .leg(LegId(2))
             .unwrap()
+            .totals
             .peer
             .expect("the other side has reported");
         assert_eq!(peer.lost, 0);

@@ -11,6 +11,7 @@ mod attack;
 mod browser;
 mod connect;
 mod extension;
+mod loudest;
 mod stream;
 mod stun;
 mod video;

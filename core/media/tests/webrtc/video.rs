@@ -409,3 +409,61 @@ fn two_streams_under_one_ssrc_are_not_both_served() {
     assert_eq!(scene.world.shard.counts().peers.subscriptions, 1);
     assert_eq!(scene.world.browsers[&2].spoiled, 0);
 }
+
+#[test]
+fn each_video_line_has_its_own_numbers() {
+    let mut scene = Scene::new(2, true);
+    scene.film(3000);
+    // The way from the camera loses packets: ours are asked for. Then one viewer asks for something.
+    scene.world.network = bad(10, 0);
+    scene.film(3000);
+    scene.world.network = Box::new(|_| Some(1));
+    scene.film(500);
+    scene.rest(500);
+    let newest = scene.viewer(0).seen.keys().next_back().copied().unwrap() as u16;
+    let before = scene.world.shard.leg(LegId(2)).unwrap().videos.remove(0);
+    let browser = scene.world.browser(2);
+    browser.send_control(&nack(0xa001, (0..5).map(|back| newest.wrapping_sub(back))));
+    browser.send_control(&pli(0xa001));
+    // A report: three packets lost of ours, a jitter of 900 units of its clock.
+    let mut report = vec![0x81, 201, 0, 7, 0, 0, 0, 1, 0, 0, 0xa0, 1, 0, 0, 0, 3, 0, 0, 0, 0];
+    report.extend([0, 0, 3, 0x84, 0, 0, 0, 0, 0, 0, 0, 0]);
+    browser.send_control(&report);
+    scene.rest(100);
+    let sent = scene.world.shard.leg(LegId(2)).unwrap().videos;
+    let [sent] = &sent[..] else {
+        panic!("one line: {sent:?}")
+    };
+    assert_eq!(
+        (sent.mid.as_str(), sent.source.as_ref().unwrap().leg),
+        ("1", LegId(1))
+    );
+    assert_eq!((sent.nacks, sent.resends), (before.nacks + 5, before.resends + 5));
+    assert_eq!(sent.plis, before.plis + 1);
+    assert_eq!((sent.lost, sent.jitter_ms, sent.stopped), (3, 10.0, false));
+    assert_eq!(sent.packets, before.packets);
+    assert!(
+        sent.bytes >= sent.packets * 1000 && sent.packets > 1000,
+        "{sent:?}"
+    );
+
+    let shown = scene.world.shard.leg(LegId(1)).unwrap().videos;
+    let [shown] = &shown[..] else {
+        panic!("one line: {shown:?}")
+    };
+    assert_eq!((shown.source.as_ref(), shown.stopped), (None, false));
+    assert!(
+        shown.nacks > 20 && shown.resends > 20 && shown.plis >= 1,
+        "{shown:?}"
+    );
+    assert!(
+        shown.packets > 1000 && shown.bytes >= shown.packets * 1000,
+        "{shown:?}"
+    );
+    // Who waits for a key frame is told apart.
+    scene.world.browser(1).checks = false;
+    scene.add(9, true);
+    scene.world.run(2000);
+    let waits = scene.world.shard.leg(LegId(9)).unwrap().videos;
+    assert!(waits[0].stopped && waits[0].packets == 0, "{waits:?}");
+}

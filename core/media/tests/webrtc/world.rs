@@ -180,6 +180,7 @@ impl World {
             dtls_client: !browser.is_client,
             fingerprints: vec![[1; 32], browser.fingerprint],
             audio: Some(audio_line(leg)),
+            voices: Vec::new(),
             video,
         }
     }

@@ -5,6 +5,7 @@
 //! descriptions say with [`PeerCommand::Describe`], and closed, moved and gated like every other leg.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -50,6 +51,9 @@ pub struct PeerSetup {
     pub fingerprints: Vec<[u8; 32]>,
     /// The audio line, if there is one.
     pub audio: Option<AudioLine>,
+    /// The lines on which the peer hears single speakers. Where there are any, its audio line carries only those
+    /// who cannot be forwarded: phones, and whoever speaks another codec.
+    pub voices: Vec<VoiceLine>,
     /// The video lines that are not rejected, in the order of the description.
     pub video: Vec<VideoLine>,
 }
@@ -82,6 +86,20 @@ pub struct AudioLine {
     pub ssrc: u32,
     /// The SSRCs that the peer's description names for what it sends; empty if it names none.
     pub remote_ssrcs: Vec<u32>,
+    /// Header extensions of this line.
+    pub extensions: HeaderExtensions,
+}
+
+/// A line on which a peer hears one of the loudest of the others, whoever that is at the time: Opus as it comes
+/// from the speaker, in one stream whose numbers go on when the speaker changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoiceLine {
+    /// `a=mid`.
+    pub mid: String,
+    /// The payload type of Opus on it.
+    pub payload_type: u8,
+    /// The SSRC that our description names.
+    pub ssrc: u32,
     /// Header extensions of this line.
     pub extensions: HeaderExtensions,
 }
@@ -204,6 +222,33 @@ pub struct HeaderExtensions {
     pub rid: Option<u8>,
     /// `urn:3gpp:video-orientation`.
     pub orientation: Option<u8>,
+}
+
+/// What one video line has moved so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoTotals {
+    /// `a=mid` of the line.
+    pub mid: String,
+    /// Whose video it is that the peer is sent; `None` where it is its own.
+    pub source: Option<VideoSource>,
+    /// Packets that came from the peer, or went to it for the first time.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Packets that are missing, as we count those from the peer, or as it reports those to it.
+    pub lost: u64,
+    /// Interarrival jitter in milliseconds, by whoever receives; 0 before anything is known.
+    pub jitter_ms: f32,
+    /// Round-trip time, if the peer has answered a report about this stream.
+    pub round_trip: Option<Duration>,
+    /// Packets that the receiver asked for again.
+    pub nacks: u64,
+    /// Pictures that the receiver asked for.
+    pub plis: u64,
+    /// Packets that came again, or were sent again.
+    pub resends: u64,
+    /// Of the peer's own video: nobody is sent it. Of another's: it waits for a key frame, and shows nothing new.
+    pub stopped: bool,
 }
 
 /// What a shard reports about a WebRTC peer.

@@ -131,7 +131,7 @@ static ABUSE: Section = Section {
     name: "sip.abuse",
     help: "What one source (an IPv4 address, an IPv6 /64) may do before it is left without answers. Trusted networks are exempt.",
     keys: &[
-        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned."),
+        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens, tickets and room passwords of the chat) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned."),
         key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together."),
         key("ban_time", Kind::Duration(secs(1), secs(604_800)), Toml("\"10m\""), "How long the first ban holds; each further one of the same source holds twice as long."),
         key("ban_time_max", Kind::Duration(secs(1), secs(2_592_000)), Toml("\"1d\""), "The longest ban."),
@@ -296,11 +296,11 @@ static CONFERENCE: Section = Section {
         key("conference_numbers", Kind::List(&Kind::Number), NONE, "Numbers that members dial."),
         key("member", Kind::Table(&MEMBER), Toml("{}"), "Members."),
         key("moderator", Kind::Table(&MODERATOR), Toml("{}"), "Moderators."),
-        key("max_participants", Kind::Integer(1, 100_000), Toml("1000"), "The most participants at once."),
+        key("max_participants", Kind::Integer(1, 100_000), Toml("1000"), "The most participants at once, callers and chat clients together."),
         key("messages", Kind::Flag, Toml("true"), "Whether participants may send messages."),
         key("outside_messages", Kind::Flag, Toml("false"), "Whether messages to its numbers are also taken from users who do not take part."),
         key("video", Kind::OneOf(&["none", "sfu"]), Toml("\"none\""), "Whether browsers see each other: with \"sfu\" everybody is shown to everybody else."),
-        later("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "Whether audio is mixed or forwarded."),
+        key("audio", Kind::OneOf(&["mix", "forward"]), Toml("\"mix\""), "What browsers hear: the mix of all others, or with \"forward\" the three loudest browsers as they are, each on a line of its own, and phones in a mix. Phones always hear the mix."),
         key("send_events", Kind::Flag, Toml("false"), "Conference events to participants as messages in their calls."),
         key("echo_events", Kind::Flag, Toml("false"), "Events also to the participant who caused them."),
         key("chat", Kind::Table(&ROOM), Toml("{}"), "The chat room."),
@@ -313,7 +313,7 @@ static MEMBER: Section = Section {
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Further numbers that members dial."),
         key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
-        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
+        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
 };
@@ -324,7 +324,7 @@ static MODERATOR: Section = Section {
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Numbers that moderators dial."),
         key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
-        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in muted."),
+        key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
 };
@@ -336,7 +336,7 @@ static ROOM: Section = Section {
         key("owner", Kind::Username, Absent("no owner"), "The user who may do everything in it."),
         key("invite_codes", Kind::List(&Kind::Id), NONE, "Codes that let a guest in."),
         key("password", Kind::Secret(0), Toml("\"\""), "Its password, which guests must give; empty is none."),
-        key("waiting_room", Kind::Flag, Toml("false"), "Whether all but moderators wait until they are let in."),
+        key("waiting_room", Kind::Flag, Toml("false"), "Whether all but moderators wait until they are let in; callers wait in silence, neither heard nor hearing."),
     ],
 };
 
@@ -357,7 +357,7 @@ static HOOKS: Section = Section {
     name: "hooks",
     help: "For each hook the plugins that are asked, in this order.",
     keys: &[
-        key("conference-policy", Kind::Tables(&CHAIN), NONE, "Before a participant is let into a conference."),
+        key("conference-policy", Kind::Tables(&CHAIN), NONE, "Before a participant is let into a conference, by a call or by the chat WebSocket."),
         key("message-filter", Kind::Tables(&CHAIN), NONE, "For each message, before it is relayed."),
         key("call-router", Kind::Tables(&CHAIN), NONE, "For each call that a caller begins: where it goes."),
         later("chatplan", Kind::Tables(&CHAIN), NONE, "To route a message."),

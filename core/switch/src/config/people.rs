@@ -252,6 +252,7 @@ impl<'a> Reader<'a, '_, '_> {
                 outside_messages: tree.sure("outside_messages").flag(),
                 send_events: tree.sure("send_events").flag(),
                 echo_events: tree.sure("echo_events").flag(),
+                forward_audio: tree.sure("audio").text() == "forward",
                 video: tree.sure("video").text() == "sfu",
             });
         }

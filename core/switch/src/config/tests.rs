@@ -304,14 +304,13 @@ fn a_key_of_a_part_that_does_not_exist_yet_is_a_warning() {
          plugin = [{{ name = \"p\", wasm = \"p.wasm\", grants = [\"http\"] }}]\n"
     );
     let warnings: Vec<_> = good(&text).warnings.iter().map(ToString::to_string).collect();
-    assert_eq!(warnings.len(), 4, "{warnings:#?}");
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
     assert_eq!(
         warnings[0],
         "x.toml:2:6: http.trusted_proxies: not served by this version; it has no effect"
     );
     assert!(warnings[1].contains("x.toml:3:1: esl: not served"));
-    assert!(warnings[2].contains("conference[0].audio: not served"));
-    assert!(warnings[3].contains("the power \"http\" is not served"));
+    assert!(warnings[2].contains("the power \"http\" is not served"));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_model::ConferenceId;
-use cordboard_model::media::LegTotals;
+use cordboard_model::media::LegQuality;
 use tokio::sync::watch;
 
 use crate::chat::ChatDoor;
@@ -38,7 +38,7 @@ pub(crate) type TakeSnapshot = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Snaps
 pub(crate) type TakeQuality = Arc<
     dyn Fn(
             ConferenceId,
-        ) -> Pin<Box<dyn Future<Output = Option<Vec<(Participant, Option<LegTotals>)>>> + Send>>
+        ) -> Pin<Box<dyn Future<Output = Option<Vec<(Participant, Option<LegQuality>)>>> + Send>>
         + Send
         + Sync,
 >;

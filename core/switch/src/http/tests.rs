@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use cordboard_engine::io::Transport;
 use cordboard_engine::limits::{Offence, Scope};
-use cordboard_model::media::{Codec, PeerReport};
+use cordboard_model::media::peer::{VideoSource, VideoTotals};
+use cordboard_model::media::{Codec, LegQuality, LegTotals, PeerReport};
 use cordboard_model::{LegId, ShardId, Time};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -130,7 +131,7 @@ async fn each_route_answers() {
 }
 
 /// Alice, in a browser.
-fn participant() -> (Participant, Option<LegTotals>) {
+fn participant() -> (Participant, Option<LegQuality>) {
     let alice = Participant {
         channel: "1800000000.7".into(),
         name: "Alice".into(),
@@ -157,7 +158,29 @@ fn participant() -> (Participant, Option<LegTotals>) {
         }),
         ..LegTotals::default()
     };
-    (alice, Some(totals))
+    let video = |source, packets| VideoTotals {
+        mid: "1".into(),
+        source,
+        packets,
+        bytes: packets * 1000,
+        lost: 4,
+        jitter_ms: 2.5,
+        round_trip: None,
+        nacks: 6,
+        plis: 2,
+        resends: 5,
+        stopped: false,
+    };
+    let own = VideoSource {
+        leg: LegId(7),
+        mid: "1".into(),
+    };
+    let gone = VideoSource {
+        leg: LegId(8),
+        mid: "1".into(),
+    };
+    let videos = vec![video(None, 100), video(Some(own), 90), video(Some(gone), 0)];
+    (alice, Some(LegQuality { totals, videos }))
 }
 
 #[tokio::test]
@@ -193,6 +216,28 @@ async fn quality_is_for_those_with_a_token() {
     assert_eq!(
         alice["sent"],
         serde_json::json!({"packets": 49, "lost": 2, "jitter_ms": 1.5, "round_trip_ms": 20.0})
+    );
+    let common = |packets: u64| {
+        serde_json::json!({
+            "mid": "1", "packets": packets, "bytes": packets * 1000, "lost": 4, "jitter_ms": 2.5,
+            "nacks": 6, "plis": 2, "resends": 5,
+        })
+    };
+    let mut shown = common(100);
+    shown["hidden"] = false.into();
+    let sent = |packets, of: Option<&str>| {
+        let mut video = common(packets);
+        video["of"] = of.into();
+        video["round_trip_ms"] = serde_json::Value::Null;
+        video["waits_for_key_frame"] = false.into();
+        video
+    };
+    assert_eq!(
+        alice["videos"],
+        serde_json::json!({
+            "received": [shown],
+            "sent": [sent(90, Some("1800000000.7")), sent(0, None)],
+        })
     );
 }
 

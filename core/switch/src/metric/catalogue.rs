@@ -57,7 +57,7 @@ catalogue! {
     CONFIG_RELOADS = Counter "cordboard_config_reloads_total" ["outcome"] "Reloads of the config at SIGHUP, applied or refused.";
     DRAINING = Gauge "cordboard_draining" [] "1 while the switch takes no new calls, else 0.";
 
-    RELAY_LATENCY = Histogram "cordboard_relay_latency_seconds" ["media"] "From reception to handing over the last copy; mix: to the first mixed frame that holds the packet.";
+    RELAY_LATENCY = Histogram "cordboard_relay_latency_seconds" ["media"] "From reception to handing over the last copy (audio: where it is forwarded); mix: to the first mixed frame that holds the packet.";
     RTP_PACKETS = Counter "cordboard_rtp_packets_total" ["direction", "media"] "RTP packets taken from and made for peers.";
     RTP_BYTES = Counter "cordboard_rtp_bytes_total" ["direction", "media"] "Bytes of these packets, RTP headers included.";
     RTP_DROPPED = Counter "cordboard_rtp_dropped_packets_total" ["reason"] "Media packets that came and were not used.";

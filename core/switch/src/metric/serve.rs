@@ -124,6 +124,7 @@ fn media(to: &mut Exposition, snapshot: &Snapshot) {
     }
     to.histogram(&metric::RELAY_LATENCY, &["mix"], &all.mix_latency);
     to.histogram(&metric::RELAY_LATENCY, &["video"], &all.peers.forward_latency);
+    to.histogram(&metric::RELAY_LATENCY, &["audio"], &all.peers.voice_latency);
     to.histogram(&metric::RELAY_LATENCY, &["message"], &snapshot.message_latency);
     to.histogram(&metric::RTP_JITTER, &["in"], &all.jitter_in);
     to.histogram(&metric::RTP_JITTER, &["out"], &all.jitter_out);

@@ -113,8 +113,8 @@ impl WebRtcSocket {
                 });
             }
         }
-        // What comes after a batch that was not full wakes again.
-        Ok(count == BATCH_SIZE)
+        // More may have come meanwhile: what is found now need not wake the thread.
+        Ok(count > 0)
     }
 
     /// Sends datagrams of `segment` bytes each, of which the last may be shorter; returns how many the kernel did

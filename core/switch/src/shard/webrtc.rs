@@ -167,8 +167,8 @@ impl WebRtc {
 
     /// Sends datagrams; returns how many were not taken.
     pub(super) fn send(&mut self, destination: SocketAddr, bytes: &[u8], segment: usize) -> u64 {
-        if let Some(refused) = self.streams.send(destination, bytes, segment) {
-            return refused;
+        if stream::is_connection(destination) {
+            return self.streams.send(destination, bytes, segment).unwrap_or(1);
         }
         let mut sockets = self.sockets.iter();
         match sockets.find(|(socket, _)| socket.serves(destination.ip())) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +24,9 @@ use crate::net::udp::{Datagram, MediaRoom, MediaSocket};
 const FAIR: usize = 10;
 /// Ticks between two looks at a leg's RTCP: reports are rare, and stamped on arrival.
 const CONTROL_EVERY: usize = 25;
+/// How long forwarded packets may wait for those that come right behind them: what goes to one peer leaves by one call,
+/// which costs hardly more than one packet does. Only what has arrived already is taken meanwhile, nothing is waited for.
+const GATHER: Duration = Duration::from_micros(300);
 /// Handshake datagrams that are taken before the thread looks at everything else again.
 const HANDSHAKES: usize = 4;
 /// How often the counts are published.
@@ -39,6 +43,8 @@ pub(super) struct Worker {
     shard: Shard,
     clock: Clock,
     commands: Receiver<Message>,
+    /// How many commands wait, as who sends them counts.
+    waiting: Arc<AtomicUsize>,
     events: Box<dyn FnMut(MediaEvent) + Send>,
     shared: Arc<Mutex<ShardCounts>>,
     counts: ShardCounts,
@@ -56,7 +62,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         config: ShardConfig,
-        commands: Receiver<Message>,
+        (commands, waiting): (Receiver<Message>, Arc<AtomicUsize>),
         events: Box<dyn FnMut(MediaEvent) + Send>,
         shared: Arc<Mutex<ShardCounts>>,
     ) -> io::Result<Self> {
@@ -72,6 +78,7 @@ impl Worker {
             shard,
             clock: config.clock,
             commands,
+            waiting,
             events,
             shared,
             counts: ShardCounts::default(),
@@ -133,7 +140,8 @@ impl Worker {
 
     /// Takes and forwards what WebRTC peers have sent, and goes on with their handshakes.
     fn take_webrtc(&mut self) {
-        for _ in 0..FAIR {
+        let mut begun = None;
+        for turn in 1..=FAIR {
             if !self.webrtc.is_ready() {
                 break;
             }
@@ -142,7 +150,11 @@ impl Worker {
             self.counts.receive_errors += self.webrtc.receive(&kernel, |packet| {
                 shard.webrtc_packet(packet.source, packet.bytes, packet.stamp, kernel.now());
             });
-            self.flush();
+            let waited = self.clock.now().since(*begun.get_or_insert(kernel.now()));
+            if waited >= GATHER || turn == FAIR || !self.webrtc.is_ready() {
+                self.flush();
+                begun = None;
+            }
         }
         if self.shard.has_work() {
             self.shard.work(HANDSHAKES, self.clock.now());
@@ -155,6 +167,7 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Message::Command(command)) => {
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
                     self.shard.command(command, self.clock.now());
                     self.flush();
                 }

@@ -14,6 +14,8 @@ pub struct Terms<'a> {
     pub audio: &'a Capabilities,
     /// Whether there is any video.
     pub video: bool,
+    /// Whether the peer is to hear single speakers on lines of their own.
+    pub voices: bool,
 }
 
 /// All lines of a call, which share one transport (RFC 9143).
@@ -29,6 +31,8 @@ pub struct Bundle {
     pub(super) proposed: Option<Vec<Line>>,
     /// The peer has refused to see somebody: it is not asked again before it offers video itself.
     pub(super) blind: bool,
+    /// The peer has refused a line for a single speaker: it hears the mix.
+    pub(super) mixed: bool,
     /// What our audio is called, also while the peer has turned its line off: one stream of one source for life.
     pub(super) voice: Option<Track>,
     /// RTCP of reduced size (RFC 5506) is taken.
@@ -47,8 +51,8 @@ impl Bundle {
     }
 
     /// What the media side is to do; `None` before both have described themselves. `hidden`: nobody is to see
-    /// what the peer shows.
-    pub fn setup(&self, hidden: bool) -> Option<PeerSetup> {
+    /// what the peer shows; `blind`: it is to see nobody, whatever it was shown before.
+    pub fn setup(&self, hidden: bool, blind: bool) -> Option<PeerSetup> {
         let (local, remote) = (self.local.as_ref()?, self.remote.as_ref()?);
         Some(PeerSetup {
             ice: remote.ice.clone(),
@@ -56,10 +60,11 @@ impl Bundle {
             dtls_client: self.dtls_client?,
             fingerprints: remote.fingerprints.clone(),
             audio: self.lines.iter().find_map(Line::audio_setup),
+            voices: self.lines.iter().filter_map(Line::voice_setup).collect(),
             video: self
                 .lines
                 .iter()
-                .filter_map(|line| line.video_setup(hidden))
+                .filter_map(|line| line.video_setup(hidden, blind))
                 .collect(),
         })
     }

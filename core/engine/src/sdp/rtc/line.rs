@@ -1,7 +1,7 @@
 //! One media line of a WebRTC call.
 
 use cordboard_model::media::peer::{
-    AudioLine, HeaderExtensions, VideoFlow, VideoFormat, VideoLine, VideoSource,
+    AudioLine, HeaderExtensions, VideoFlow, VideoFormat, VideoLine, VideoSource, VoiceLine,
 };
 use cordboard_model::media::{AudioFormat, Direction};
 
@@ -23,6 +23,7 @@ pub(super) enum Content {
     /// Port 0, for good; the formats mean nothing, but there must be one.
     Refused(String),
     Audio(Audio),
+    Voice(Voice),
     Camera(Camera),
     Slot(Slot),
 }
@@ -36,6 +37,17 @@ pub(super) struct Audio {
     pub(super) track: Track,
     pub(super) remote_ssrcs: Vec<u32>,
     pub(super) extensions: HeaderExtensions,
+}
+
+/// A line on which the peer hears one speaker, whoever that is at the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Voice {
+    /// Opus, and nothing else.
+    pub(super) format: AudioFormat,
+    pub(super) track: Track,
+    pub(super) extensions: HeaderExtensions,
+    /// The peer does not want to hear it now.
+    pub(super) held: bool,
 }
 
 /// What the peer shows to others.
@@ -104,6 +116,13 @@ impl Line {
         }
     }
 
+    pub(super) fn voice(&self) -> Option<&Voice> {
+        match &self.content {
+            Content::Voice(voice) => Some(voice),
+            _ => None,
+        }
+    }
+
     /// What the media side is told of it.
     pub(super) fn audio_setup(&self) -> Option<AudioLine> {
         let audio = self.audio()?;
@@ -117,8 +136,19 @@ impl Line {
         })
     }
 
-    /// The same of a video line; `hidden`: nobody is to see what the peer sends.
-    pub(super) fn video_setup(&self, hidden: bool) -> Option<VideoLine> {
+    /// The same of a line for a single speaker, unless nothing is to travel on it.
+    pub(super) fn voice_setup(&self) -> Option<VoiceLine> {
+        let voice = self.voice().filter(|voice| !voice.held)?;
+        Some(VoiceLine {
+            mid: self.mid.clone().unwrap_or_default(),
+            payload_type: voice.format.payload_type,
+            ssrc: voice.track.ssrc,
+            extensions: voice.extensions,
+        })
+    }
+
+    /// The same of a video line; `hidden`: nobody is to see what the peer sends, `blind`: it is to see nobody.
+    pub(super) fn video_setup(&self, hidden: bool, blind: bool) -> Option<VideoLine> {
         let (formats, extensions, flow) = match &self.content {
             Content::Camera(camera) if camera.flowing => {
                 let flow = VideoFlow::Publish {
@@ -129,7 +159,7 @@ impl Line {
             }
             Content::Camera(camera) => (&camera.formats, camera.extensions, VideoFlow::Inactive),
             Content::Slot(slot) => {
-                let shows = slot.shows.as_ref().filter(|_| !slot.held);
+                let shows = slot.shows.as_ref().filter(|_| !slot.held && !blind);
                 let flow = shows.map_or(VideoFlow::Inactive, |shown| VideoFlow::Subscribe {
                     source: shown.source.clone(),
                     ssrc: shown.track.ssrc,
@@ -156,6 +186,7 @@ impl Line {
                 let theirs = audio.remote_ssrcs.iter().copied();
                 theirs.chain([audio.track.ssrc]).collect()
             }
+            Content::Voice(voice) => vec![voice.track.ssrc],
             Content::Camera(camera) => camera
                 .ssrcs
                 .iter()

@@ -1,10 +1,10 @@
 //! What we offer: everybody whom the peer is to see, each on a line of their own.
 
-use cordboard_model::media::Codec;
 use cordboard_model::media::peer::{HeaderExtensions, VideoSource};
+use cordboard_model::media::{AudioFormat, Codec};
 
 use super::bundle::{Bundle, Terms, shown};
-use super::line::{Audio, Camera, Content, Line, Shown, Slot};
+use super::line::{Audio, Camera, Content, Line, Shown, Slot, Voice};
 use super::video::Format;
 use super::{extension, video, write};
 use crate::sdp::negotiate::{Capabilities, Origin};
@@ -12,6 +12,8 @@ use crate::sdp::offer_answer::offered;
 
 /// The most lines of one call: a description must fit into what is read of an answer.
 const MOST_LINES: usize = 32;
+/// Single speakers that a peer hears.
+const VOICES: usize = 3;
 /// The profile of our own lines.
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 
@@ -67,7 +69,7 @@ impl Bundle {
             number
         };
         let planned = self.planned(wanted, terms, &mut chance);
-        !planned.iter().map(shown).eq(self.lines.iter().map(shown))
+        planned.len() != self.lines.len() || !planned.iter().map(shown).eq(self.lines.iter().map(shown))
     }
 
     fn planned(&self, wanted: &[Wanted], terms: Terms<'_>, chance: &mut dyn FnMut() -> u64) -> Vec<Line> {
@@ -81,6 +83,7 @@ impl Bundle {
                 slot.shows = None;
             }
         }
+        self.add_voices(&mut lines, terms, chance);
         let Some((formats, extensions)) = self.example().filter(|_| terms.video && !self.blind) else {
             return lines;
         };
@@ -118,10 +121,43 @@ impl Bundle {
                 shows: Some(shows),
                 held: false,
             };
-            let mid = self.new_mid(&lines);
+            let mid = new_mid("video", &lines);
             lines.push(new_line("video", &mid, Content::Slot(slot)));
         }
         lines
+    }
+
+    /// Lines for single speakers, where they are heard so: once, and then they stay.
+    fn add_voices(&self, lines: &mut Vec<Line>, terms: Terms<'_>, chance: &mut dyn FnMut() -> u64) {
+        if !terms.voices || self.mixed || lines.iter().any(|line| line.voice().is_some()) {
+            return;
+        }
+        let Some(audio) = lines.iter().find_map(Line::audio) else {
+            return;
+        };
+        let mut known = audio.format.receive.iter();
+        let Some(opus) = known.find(|(_, codec)| *codec == Codec::Opus).copied() else {
+            return;
+        };
+        let format = AudioFormat {
+            codec: Codec::Opus,
+            payload_type: opus.0,
+            receive: vec![opus],
+            events: Vec::new(),
+            comfort_noise: None,
+            packet_ms: 20,
+        };
+        let extensions = audio.extensions;
+        for _ in 0..VOICES {
+            let voice = Voice {
+                format: format.clone(),
+                track: self.new_track(lines, chance),
+                extensions,
+                held: false,
+            };
+            let mid = new_mid("audio", lines);
+            lines.push(new_line("audio", &mid, Content::Voice(voice)));
+        }
     }
 
     /// The lines of a call that begins with our offer: audio, and where there is video the peer's camera.
@@ -155,17 +191,17 @@ impl Bundle {
             _ => None,
         })
     }
+}
 
-    /// `video-2` for the third line, unless the peer has named one so.
-    fn new_mid(&self, lines: &[Line]) -> String {
-        let taken = |mid: &str| lines.iter().any(|line| line.mid.as_deref() == Some(mid));
-        let mut numbers = lines.len()..;
-        loop {
-            let number = numbers.next().expect("there are more numbers than lines");
-            let mid = format!("video-{number}");
-            if !taken(&mid) {
-                return mid;
-            }
+/// `video-2` for the third line, unless the peer has named one so.
+fn new_mid(kind: &str, lines: &[Line]) -> String {
+    let taken = |mid: &str| lines.iter().any(|line| line.mid.as_deref() == Some(mid));
+    let mut numbers = lines.len()..;
+    loop {
+        let number = numbers.next().expect("there are more numbers than lines");
+        let mid = format!("{kind}-{number}");
+        if !taken(&mid) {
+            return mid;
         }
     }
 }

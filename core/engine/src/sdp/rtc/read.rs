@@ -1,9 +1,9 @@
 //! The peer's offers and answers.
 
-use cordboard_model::media::{AudioFormat, Direction};
+use cordboard_model::media::{AudioFormat, Codec, Direction};
 
 use super::bundle::{Bundle, Terms};
-use super::line::{Audio, Camera, Content, Line, Slot, remote_ssrcs};
+use super::line::{Audio, Camera, Content, Line, Slot, Voice, remote_ssrcs};
 use super::plan::best_first;
 use super::transport::{self, Remote, Setup, is_peer_line};
 use super::{extension, video, write};
@@ -86,6 +86,9 @@ impl Bundle {
             let has_audio = lines.iter().any(|line| line.audio().is_some());
             let content = match media.kind {
                 _ if !usable(media) => None,
+                "audio" if before.is_some_and(|line| line.voice().is_some()) => {
+                    before.and_then(|line| answer_voice(offer, media, line))
+                }
                 "audio" if !has_audio => self.answer_audio(offer, media, before, &lines, terms, chance),
                 "video" if terms.video => answer_video(offer, media, before),
                 _ => None,
@@ -166,11 +169,14 @@ impl Bundle {
                     direction: Direction::NONE,
                     ..audio.clone()
                 }),
+                (Content::Voice(voice), Some(media)) => answered_voice(voice, answer, media),
+                (Content::Voice(voice), None) => refused_voice(voice),
                 (Content::Camera(camera), Some(media)) => answered_camera(camera, answer, media),
                 (Content::Slot(slot), Some(media)) => answered_slot(slot, answer, media),
                 (Content::Camera(_) | Content::Slot(_), None) => refused_video(&ours.content),
             };
             let wanted_more = ours.slot().is_some_and(|slot| slot.shows.is_some());
+            next.mixed |= ours.voice().is_some() && matches!(content, Content::Refused(_));
             next.blind |= wanted_more && matches!(content, Content::Refused(_));
             lines.push(Line {
                 content,
@@ -310,6 +316,50 @@ fn answer_video(offer: &Session<'_>, media: &Media<'_>, before: Option<&Line>) -
     }))
 }
 
+/// A line for a single speaker in an offer of the peer.
+fn answer_voice(offer: &Session<'_>, media: &Media<'_>, before: &Line) -> Option<Content> {
+    let voice = before.voice()?;
+    let opus = opus(media)?;
+    Some(Content::Voice(Voice {
+        format: AudioFormat {
+            payload_type: opus,
+            receive: vec![(opus, Codec::Opus)],
+            ..voice.format.clone()
+        },
+        extensions: extension::read(media),
+        held: !offer.direction(media).receive,
+        track: voice.track.clone(),
+    }))
+}
+
+/// The payload type of Opus on a line.
+fn opus(media: &Media<'_>) -> Option<u8> {
+    let ours = Capabilities {
+        codecs: vec![Codec::Opus],
+        ..Capabilities::default()
+    };
+    let format = common(media, &ours)?;
+    let mut known = format.receive.iter();
+    known
+        .find(|(_, codec)| *codec == Codec::Opus)
+        .map(|(number, _)| *number)
+}
+
+fn answered_voice(ours: &Voice, answer: &Session<'_>, media: &Media<'_>) -> Content {
+    if opus(media) != Some(ours.format.payload_type) {
+        return refused_voice(ours);
+    }
+    Content::Voice(Voice {
+        extensions: extension::common(ours.extensions, extension::read(media)),
+        held: !answer.direction(media).receive,
+        ..ours.clone()
+    })
+}
+
+fn refused_voice(ours: &Voice) -> Content {
+    Content::Refused(ours.format.payload_type.to_string())
+}
+
 fn answered_audio(
     ours: &Audio,
     answer: &Session<'_>,
@@ -364,7 +414,7 @@ fn refused_video(ours: &Content) -> Content {
     let formats = match ours {
         Content::Camera(camera) => &camera.formats,
         Content::Slot(slot) => &slot.formats,
-        Content::Refused(_) | Content::Audio(_) => return ours.clone(),
+        Content::Refused(_) | Content::Audio(_) | Content::Voice(_) => return ours.clone(),
     };
     let number = formats.first().map_or(0, |format| format.known.payload_type);
     Content::Refused(number.to_string())

@@ -38,6 +38,7 @@ struct Call {
     origin: Origin,
     audio: Capabilities,
     video: bool,
+    voices: bool,
     number: u64,
 }
 
@@ -60,6 +61,7 @@ impl Call {
             origin: Origin::new(7, [5; 58]),
             audio: Capabilities::default(),
             video: true,
+            voices: false,
             number: 0,
         }
     }
@@ -75,6 +77,7 @@ impl Call {
         let terms = Terms {
             audio: &self.audio,
             video: self.video,
+            voices: self.voices,
         };
         let number = &mut self.number;
         let mut chance = || {
@@ -94,6 +97,7 @@ impl Call {
         let terms = Terms {
             audio: &self.audio,
             video: self.video,
+            voices: self.voices,
         };
         let number = &mut self.number;
         let mut chance = || {
@@ -108,6 +112,7 @@ impl Call {
         let terms = Terms {
             audio: &self.audio,
             video: self.video,
+            voices: self.voices,
         };
         self.bundle = self
             .bundle
@@ -118,7 +123,9 @@ impl Call {
     }
 
     fn setup(&self) -> PeerSetup {
-        self.bundle.setup(false).expect("both have described themselves")
+        self.bundle
+            .setup(false, false)
+            .expect("both have described themselves")
     }
 }
 
@@ -342,14 +349,16 @@ fn nothing_of_an_offer_holds_before_its_answer() {
         &[wanted(3)],
         Terms {
             audio: &call.audio,
-            video: true
+            video: true,
+            voices: false,
         }
     ));
     assert!(call.bundle.is_news(
         &[],
         Terms {
             audio: &call.audio,
-            video: true
+            video: true,
+            voices: false,
         }
     ));
 }

@@ -48,6 +48,13 @@ pub(super) fn description(bundle: &Bundle, lines: &[Line], setup: &str, id: u64,
             }) => {
                 stream(&mut text, &line.protocol, port, format, *direction, &[]);
             }
+            Content::Voice(voice) => {
+                let direction = Direction {
+                    send: !voice.held || offering,
+                    receive: false,
+                };
+                stream(&mut text, &line.protocol, port, &voice.format, direction, &[]);
+            }
             Content::Camera(Camera { formats, .. }) | Content::Slot(Slot { formats, .. }) => {
                 let _ = write!(text, "m=video {port} {}", line.protocol);
                 for number in video::numbers(formats) {
@@ -77,6 +84,12 @@ fn content(text: &mut String, line: &Line, reduced_size: bool, offering: bool) {
             extension::write(text, audio.extensions);
             if audio.direction.send {
                 track(text, &audio.track, None);
+            }
+        }
+        Content::Voice(voice) => {
+            extension::write(text, voice.extensions);
+            if !voice.held || offering {
+                track(text, &voice.track, None);
             }
         }
         Content::Camera(camera) => {

@@ -7,6 +7,7 @@ mod invite_server;
 mod non_invite_client;
 mod non_invite_server;
 mod step;
+mod way;
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -23,6 +24,7 @@ use self::invite_server::InviteServer;
 use self::non_invite_client::NonInviteClient;
 use self::non_invite_server::NonInviteServer;
 pub(crate) use self::step::{End, Repeat, Step};
+use self::way::Way;
 use crate::arena::{Arena, Key};
 use crate::io::{Flow, Packet};
 use crate::sip::message::{Framing, Message};
@@ -109,7 +111,8 @@ pub(crate) struct Transactions {
     all: Arena<Transaction>,
     servers: Hashed<Key>,
     copies: Hashed<Key>,
-    by_connection: HashMap<u64, HashSet<Key>>,
+    /// Requests of ours, by what they are lost with.
+    by_way: HashMap<Way, HashSet<Key>>,
     hash_keys: (u64, u64),
 }
 
@@ -119,7 +122,7 @@ impl Transactions {
             all: Arena::default(),
             servers: Hashed::default(),
             copies: Hashed::default(),
-            by_connection: HashMap::new(),
+            by_way: HashMap::new(),
             hash_keys: (wire.random(), wire.random()),
         }
     }
@@ -330,8 +333,8 @@ impl Transactions {
             copies: None,
             dismissed: Vec::new(),
         });
-        if flow.connection != 0 {
-            self.by_connection.entry(flow.connection).or_default().insert(key);
+        if let Some(way) = Way::of(flow) {
+            self.by_way.entry(way).or_default().insert(key);
         }
         *wire.counts.requests_out.entry(method).or_default() += 1;
         let repeat = if flow.transport.reliable() {
@@ -460,52 +463,6 @@ impl Transactions {
         (client && failed.is_some()).then_some((key, owner))
     }
 
-    /// A connection is gone: the owners of the requests that will get no answer.
-    pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner)> {
-        let mut keys: Vec<Key> = self
-            .by_connection
-            .remove(&connection)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        keys.sort_unstable();
-        self.fail(&keys)
-    }
-
-    /// No connection could be made: the owners of the requests that were to go that way.
-    pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner)> {
-        if !flow.transport.reliable() {
-            return Vec::new(); // UDP: the next repeat may get through
-        }
-        let keys: Vec<Key> = self
-            .all
-            .keys()
-            .into_iter()
-            .filter(|k| self.all.get(*k).is_some_and(|t| t.flow == flow))
-            .collect();
-        self.fail(&keys)
-    }
-
-    fn fail(&mut self, keys: &[Key]) -> Vec<(Key, Owner)> {
-        let mut owners = Vec::new();
-        for key in keys {
-            let waiting = self.all.get(*key).and_then(|t| match t.machine {
-                Machine::InviteClient(
-                    InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,
-                )
-                | Machine::NonInviteClient(NonInviteClient::Trying | NonInviteClient::Proceeding) => {
-                    Some(t.owner)
-                }
-                _ => None,
-            });
-            if let Some(owner) = waiting {
-                self.close(*key);
-                owners.push((*key, owner));
-            }
-        }
-        owners
-    }
-
     fn close(&mut self, key: Key) {
         let Some(transaction) = self.all.remove(key) else {
             return;
@@ -520,11 +477,12 @@ impl Transactions {
                 }
             }
             _ => {
-                let connection = transaction.flow.connection;
-                if let Some(keys) = self.by_connection.get_mut(&connection) {
+                if let Some(way) = Way::of(transaction.flow)
+                    && let Some(keys) = self.by_way.get_mut(&way)
+                {
                     keys.remove(&key);
                     if keys.is_empty() {
-                        self.by_connection.remove(&connection);
+                        self.by_way.remove(&way);
                     }
                 }
             }

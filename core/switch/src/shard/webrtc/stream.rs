@@ -1,9 +1,10 @@
 //! WebRTC over TCP for peers whose network lets no UDP through: ICE-TCP, passive (RFC 6544), each datagram behind its
-//! length (RFC 4571). To the shard a connection is an address like any other.
+//! length (RFC 4571). To the shard a connection is an address like any other, though never one that UDP could have:
+//! who connects from the port that another peer sends by must not get what is meant for that.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -52,6 +53,23 @@ impl StreamEnd {
             Self::Closed => "closed",
         }
     }
+}
+
+/// Tells the addresses of connections from those of UDP: a flow label is shorter than this.
+const LABEL: u32 = u32::MAX;
+
+/// What the peer of a connection is called here and in the shard.
+fn named(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    SocketAddrV6::new(ip, address.port(), LABEL, 0).into()
+}
+
+/// Whether this is the name of a connection.
+pub(super) fn is_connection(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(address) if address.flowinfo() == LABEL)
 }
 
 struct Connection {
@@ -123,6 +141,7 @@ impl Streams {
 
     fn accept(&mut self, at: usize, now: Time) {
         while let Ok((mut stream, address)) = self.listeners[at].accept() {
+            let address = named(address);
             if self.connections.len() >= MAX || self.keys.contains_key(&address) {
                 self.ends[StreamEnd::Full as usize] += 1;
                 continue;

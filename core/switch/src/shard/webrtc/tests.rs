@@ -19,6 +19,7 @@ use cordboard_model::media::peer::{PeerCommand, PeerEvent, PeerSetup, VideoLine}
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use socket2::{Domain, Socket, Type};
 
 use super::{StreamEnd, WebRtcPort};
 use crate::clock::Clock;
@@ -140,6 +141,7 @@ impl Hall {
             dtls_client: false,
             fingerprints: vec![browser.fingerprint],
             audio: Some(audio_line(leg)),
+            voices: Vec::new(),
             video,
         };
         let setup = Box::new(setup);
@@ -234,6 +236,36 @@ fn a_port_that_is_taken_is_named() {
     assert!(
         text.contains("webrtc_port") && text.contains(&port.to_string()),
         "{text}"
+    );
+}
+
+#[test]
+fn who_connects_from_the_port_that_another_sends_by_gets_nothing_of_it() {
+    let mut hall = Hall::new();
+    hall.join(1, false, vec![publish("1", vec![(VIDEO_SSRC, None)])]);
+    hall.join(2, false, vec![subscribe("1", 1, "1", false)]);
+    hall.until(|hall| hall.browsers.values().all(|(browser, _)| browser.connected));
+    let address = hall.browser(2).local.as_ref().unwrap().candidates[0].address;
+    let Line::Udp(socket) = &hall.browsers[&2].1 else {
+        unreachable!("it joined by UDP")
+    };
+    let own = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    own.bind(&socket.local_addr().unwrap().into()).unwrap();
+    own.connect(&address.into()).unwrap();
+    let mut at = 0u16;
+    hall.until(|hall| {
+        let payload = [&[0x10, 0][..], &[3; 900]].concat();
+        hall.browser(1)
+            .send(&rtp(96, at, u32::from(at) * 300, VIDEO_SSRC, &payload));
+        at += 1;
+        hall.browser(2).payloads(0xa001).len() > 100
+    });
+    own.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut stream = TcpStream::from(own);
+    assert_eq!(
+        stream.read(&mut [0; 10]).unwrap(),
+        0,
+        "it was told nothing, and was closed"
     );
 }
 

@@ -1,0 +1,60 @@
+//! What requests of ours are lost with: the connection that they went by, or one that could not be made.
+
+use std::net::SocketAddr;
+
+use super::{InviteClient, Machine, NonInviteClient, Owner, Transactions};
+use crate::arena::Key;
+use crate::io::{Flow, Transport};
+
+/// The connection that a request of ours went by, or whom one is to be made to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Way {
+    Connection(u64),
+    Peer(Transport, SocketAddr),
+}
+
+impl Way {
+    /// `None` on UDP, where there is none.
+    pub(super) fn of(flow: Flow) -> Option<Self> {
+        match (flow.transport.reliable(), flow.connection) {
+            (false, _) => None,
+            (true, 0) => Some(Self::Peer(flow.transport, flow.peer)),
+            (true, connection) => Some(Self::Connection(connection)),
+        }
+    }
+}
+
+impl Transactions {
+    /// A connection is gone: the owners of the requests that will get no answer.
+    pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner)> {
+        self.lost(Way::Connection(connection))
+    }
+
+    /// There is no connection, or none could be made: the owners of the requests that were to go that way. On UDP
+    /// there are none: the next repeat may get through.
+    pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner)> {
+        Way::of(flow).map_or_else(Vec::new, |way| self.lost(way))
+    }
+
+    fn lost(&mut self, way: Way) -> Vec<(Key, Owner)> {
+        let mut keys: Vec<Key> = self.by_way.remove(&way).unwrap_or_default().into_iter().collect();
+        keys.sort_unstable(); // the same inputs give the same outputs
+        let mut owners = Vec::new();
+        for key in &keys {
+            let waiting = self.all.get(*key).and_then(|t| match t.machine {
+                Machine::InviteClient(
+                    InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,
+                )
+                | Machine::NonInviteClient(NonInviteClient::Trying | NonInviteClient::Proceeding) => {
+                    Some(t.owner)
+                }
+                _ => None,
+            });
+            if let Some(owner) = waiting {
+                self.close(*key);
+                owners.push((*key, owner));
+            }
+        }
+        owners
+    }
+}
