@@ -36,7 +36,8 @@ impl Engine {
     }
 
     fn on_response(&mut self, response: &Message) {
-        if response.check_response().is_err() {
+        // With more than our own Via it has lost its way (RFC 3261 section 8.1.3.3).
+        if response.check_response().is_err() || response.values(Name::Via).nth(1).is_some() {
             return self.wire.counts.reject("bad_response");
         }
         match self.transactions.response(response, &mut self.wire) {

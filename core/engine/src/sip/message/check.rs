@@ -102,11 +102,7 @@ impl Message {
         if self.is_request() {
             return Err(Malformed::new("not_a_response"));
         }
-        // With more than one it has lost its way (RFC 3261 section 8.1.3.3).
         self.check_common()?;
-        if self.values(Name::Via).nth(1).is_some() {
-            return Err(Malformed::new("vias"));
-        }
         self.cseq().map(drop)
     }
 
