@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cordboard_tests::cable::Cable;
@@ -229,6 +230,8 @@ impl Drop for Chromium {
 
 /// The packages of the pages, by the lock file; the folder that they are in.
 pub(crate) fn install() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = checkout().join("tests/interop/browser");
     let lock = std::fs::read(folder.join("package-lock.json")).expect("part of the checkout");
     let installed = folder.join("node_modules/.cordboard-lock");
