@@ -189,6 +189,7 @@ impl Lab {
         text.push_str(
             "\n[[conference]]\nid = \"c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0\"\n\
              account = \"00000000000000000000000000000001\"\nname = \"Daily\"\nconference_numbers = [\"3000\"]\n\
+             max_participants = 2000\n\
              chat = { owner = \"alice\", invite_codes = [\"0b5e3d1c-7a57-4b7e-8c55-3f3d6c1d9e21\"] }\n",
         );
         if self.video {
