@@ -34,6 +34,11 @@ fn video(chromium: &mut Chromium, page: &str) -> Value {
 
 #[test]
 fn video_goes_on_over_a_bad_network_and_audio_is_mended() {
+    // Two encoders, two decoders and a bad network: beside other tests it would be about the machine.
+    if !long() {
+        println!("left out: it is part of tests/run long");
+        return;
+    }
     let _turn = turn();
     let Some(cable) = Cable::try_lay(std::process::id()) else {
         return;
@@ -55,7 +60,7 @@ fn video_goes_on_over_a_bad_network_and_audio_is_mended() {
         chromium.sees(page, 1);
         chromium.hears(page, &[other], &[]);
     }
-    let span = Duration::from_secs(if long() { 60 } else { 15 });
+    let span = Duration::from_secs(60);
     let pages = ["alice", "bob"];
     let before = pages.map(|page| (video(&mut chromium, page), chromium.run(page, "audio()")));
     let (begun, mut frames) = (Instant::now(), [Vec::new(), Vec::new()]);
@@ -92,11 +97,10 @@ fn video_goes_on_over_a_bad_network_and_audio_is_mended() {
             after[place].0
         );
         assert!(more("again") > 0.0, "{page}: nothing was sent again");
-        // How long it stands still is a matter of the machine, too: it counts where nothing else runs there.
         let still = longest(&frames[place]);
         let flows = more("frozen") <= more("freezes") && still < Duration::from_secs(1);
         assert!(
-            !long() || flows,
+            flows,
             "{page}: the video stood still for {still:?}: {}",
             after[place].0
         );
