@@ -22,6 +22,7 @@ mod message_ways;
 mod net;
 mod old_page;
 mod pager;
+mod pager_late;
 mod pager_ways;
 mod phone;
 mod proxy;

@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) answers: BTreeMap<u64, (u16, serde_json::Value)>,
     /// Writes of the chat wait until the story commits them.
     pub(crate) disk_waits: bool,
+    /// So do all others.
+    pub(crate) disk_hangs: bool,
     uncommitted: Vec<(Ticket, StoreWrite)>,
     ports: u16,
     config: Config,
@@ -200,6 +202,7 @@ impl World {
             chat: BTreeMap::new(),
             answers: BTreeMap::new(),
             disk_waits: false,
+            disk_hangs: false,
             uncommitted: Vec::new(),
             ports: 20_000,
             config,
@@ -400,7 +403,7 @@ impl World {
                     }
                 }
                 Output::Store { ticket, write }
-                    if self.disk_waits && matches!(write, StoreWrite::Chat(_)) =>
+                    if self.disk_hangs || self.disk_waits && matches!(write, StoreWrite::Chat(_)) =>
                 {
                     self.uncommitted.push((ticket, write));
                 }

@@ -24,7 +24,8 @@ pub struct Counts {
     pub retransmissions_out: u64,
     /// Requests that came again and were absorbed.
     pub retransmissions_in: u64,
-    /// Timers that ended a transaction, by RFC 3261 name (`B`, `F`, `H`, `L` ...).
+    /// Timers that ended a transaction, by RFC 3261 name (`B`, `F`, `H`, `L` ...); `late_answer` where an answer of
+    /// ours came too late to be sent (RFC 4320).
     pub timeouts: BTreeMap<&'static str, u64>,
     /// What was refused at the door, by reason.
     pub rejected: BTreeMap<&'static str, u64>,

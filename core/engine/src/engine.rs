@@ -204,6 +204,7 @@ impl Engine {
                 Timer::Notify(key) => self.notify_timer(key),
                 Timer::Chat(connection) => self.chat_timer(connection),
                 Timer::Room(room) => self.room_timer(room),
+                Timer::Page(key) => self.page_timer(key),
                 Timer::Mail => self.mail_timer(at),
                 Timer::Deliver => self.deliver_all(),
                 Timer::Talking(id) => self.talking_timer(id),

@@ -16,6 +16,9 @@ pub(crate) const T2: Duration = Duration::from_secs(4);
 pub(crate) const T4: Duration = Duration::from_secs(5);
 /// Timers B, F, H, J, L and M: 64 times T1.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(32);
+/// RFC 4320 section 4.1: when the sender of a request other than INVITE begins to repeat it every [`T2`], over UDP:
+/// by then it is told 100 if there is no answer yet.
+pub(crate) const TRYING: Duration = Duration::from_millis(3500);
 /// Timer C of a call between users: how long the called party's phones ring (RFC 3261 section 16.6
 /// asks a proxy for more than three minutes; a phone that rings longer is not going to be answered).
 pub(crate) const RINGING: Duration = Duration::from_secs(180);
@@ -54,6 +57,8 @@ pub(crate) enum Timer {
     Chat(u64),
     /// A chat room may be forgotten, or some of what was said there.
     Room(ConferenceId),
+    /// The sender of a message waits for what its addressee's phones answer.
+    Page(Key),
     /// The time of kept messages is up.
     Mail,
     /// Everything is loaded: kept messages go out.
@@ -65,7 +70,7 @@ pub(crate) enum Timer {
 }
 
 /// The lengths of most timers: there may be hundreds of thousands of each.
-const LENGTHS: [Duration; 3] = [T1, T4, PATIENCE];
+const LENGTHS: [Duration; 4] = [T1, T4, PATIENCE, TRYING];
 
 /// What is to happen when. A timer is not taken out when it is no longer wanted: its owner knows the
 /// moment it waits for and ignores any other.
@@ -122,7 +127,8 @@ mod tests {
         let mut armed = Vec::new();
         for number in 0..300_u64 {
             let now = ms(number * 37);
-            let length = [T1, PATIENCE, T4, Duration::from_millis(number * 7919 % 9000)][number as usize % 4];
+            let length =
+                [T1, PATIENCE, TRYING, Duration::from_millis(number * 7919 % 9000)][number as usize % 4];
             timers.arm_after(length, now, Timer::Binding(number));
             armed.push((now + length, number));
         }

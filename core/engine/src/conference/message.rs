@@ -12,6 +12,7 @@ use crate::conference::copies::{Letter, essence, json_text, tail};
 use crate::door::ACCEPT;
 use crate::engine::{Engine, Subject};
 use crate::io::Output;
+use crate::pager::rejection;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::write::quote_display;
@@ -205,7 +206,7 @@ impl Engine {
         let name = sender_name(call, request);
         let outcome = match verdict {
             MessageVerdict::Reject { code, reason } => {
-                let code = if (400..700).contains(&code) { code } else { 403 };
+                let code = rejection(code);
                 self.wire.counts.message("in", "conference", "rejected");
                 let header = format!("SIP;cause={code};text={}", quote_display(&reason));
                 return self.respond_with(message.transaction, request, code, &reason, |response| {

@@ -14,7 +14,7 @@ use super::delivery::Delivery;
 use super::imdn::{Fate, is_composing};
 use super::mailbox::{Full, Mailboxes};
 use super::{Page, PendingPager};
-use crate::arena::Arena;
+use crate::arena::{Arena, Key};
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
 use crate::date::{read_sip_date, sip_date};
@@ -36,7 +36,7 @@ pub(crate) struct Courier {
     pub(super) boxes: Mailboxes,
     pub(super) deliveries: Arena<Delivery>,
     /// By address: messages that are not kept and follow those that are.
-    pub(super) held: HashMap<String, Vec<Page>>,
+    pub(super) held: HashMap<String, Vec<Key>>,
     /// When the timer runs that ends messages.
     timer: Option<Time>,
     /// What users may still send, by credential, and when that was counted.
@@ -80,7 +80,7 @@ impl Engine {
             let address = self.directory.address_of_record(place);
             let held = self.courier.held.get(&address).map_or(0, Vec::len);
             if !passing && held < HELD && self.courier.boxes.is_busy(&address) {
-                return self.courier.held.entry(address).or_default().push(page);
+                return self.hold_page(address, page);
             }
             return self.relay_page(page, &contacts);
         }
@@ -89,26 +89,25 @@ impl Engine {
 
     /// Keeps a message; where that may not be, it goes to the contacts that there are.
     pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
-        let address = self.directory.address_of_record(place);
-        let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
-        // He may have been taken out of the configuration while the plugins thought.
-        let may = self.config.mail.count > 0 && self.directory.knows(&address);
-        let outcome = match expires.filter(|_| may && !is_composing(&page.kind, &page.body)) {
-            None => "not_registered",
-            Some(expires) => {
-                let message = self.letter_of(&page, address, expires);
-                match self.keep(message) {
-                    Ok((address, number)) => {
-                        return self.store_kept(address, number, Some(page.message));
-                    }
-                    Err(Full) => "mailbox_full",
-                }
-            }
+        let outcome = match self.put_aside(place, &page) {
+            Ok((address, number)) => return self.store_kept(address, number, Some(page.message)),
+            Err(outcome) => outcome,
         };
         if contacts.is_empty() {
             return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
         }
         self.relay_page(page, contacts);
+    }
+
+    /// Puts a message into the mailbox of its addressee; what is counted where that may not be.
+    pub(super) fn put_aside(&mut self, place: usize, page: &Page) -> Result<(String, u64), &'static str> {
+        let address = self.directory.address_of_record(place);
+        let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
+        // He may have been taken out of the configuration while the plugins thought.
+        let may = self.config.mail.count > 0 && self.directory.knows(&address);
+        let expires = expires.filter(|_| may && !is_composing(&page.kind, &page.body));
+        let message = self.letter_of(page, address, expires.ok_or("not_registered")?);
+        self.keep(message).map_err(|Full| "mailbox_full")
     }
 
     fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, wish};
 use super::mailbox::Full;
-use super::relay::{Sheet, TOO_LARGE, way};
+use super::relay::{SILENCE, Sheet, TOO_LARGE, way};
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -45,6 +45,20 @@ pub(super) struct Delivery {
     answered: bool,
     /// A later attempt may succeed.
     hopeful: bool,
+}
+
+impl Delivery {
+    /// One that phones have had for some time; `best` is the best of their refusals, 0 where there is none.
+    pub(super) const fn begun(address: String, number: u64, waiting: usize, best: u16) -> Self {
+        Self {
+            address,
+            number,
+            waiting,
+            delivered: false,
+            answered: best != 0 && best != SILENCE,
+            hopeful: best != 0 && !is_for_good(best),
+        }
+    }
 }
 
 impl Engine {
@@ -128,19 +142,17 @@ impl Engine {
             return;
         }
         // Nothing is on its way any more: what waited for that follows.
-        for page in self.courier.held.remove(address).unwrap_or_default() {
-            self.page(page);
-        }
+        self.release_held(address);
     }
 
     /// A phone has answered a kept message, or not.
     pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
         if let Some(status) = self.page_status(&outcome) {
-            self.delivery_answered(key, status, matches!(outcome, Outcome::Response(_)));
+            self.delivery_answered(key, status, status != SILENCE);
         }
     }
 
-    fn delivery_answered(&mut self, key: Key, status: u16, answered: bool) {
+    pub(super) fn delivery_answered(&mut self, key: Key, status: u16, answered: bool) {
         let Some(delivery) = self.courier.deliveries.get_mut(key) else {
             return;
         };
@@ -177,9 +189,7 @@ impl Engine {
         if kept.message.expires <= self.wire.now || kept.news {
             return self.deliver(address); // its time is up, or a phone came meanwhile
         }
-        for page in self.courier.held.remove(address).unwrap_or_default() {
-            self.page(page);
-        }
+        self.release_held(address);
     }
 
     /// A message is not kept any longer; the sender is told, if that was asked for.

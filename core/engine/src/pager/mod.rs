@@ -5,6 +5,7 @@ mod courier;
 mod delivery;
 mod imdn;
 mod mailbox;
+mod overdue;
 mod relay;
 
 use bytes::Bytes;
@@ -40,7 +41,7 @@ enum Addressee {
 }
 
 /// A message whose verdict is awaited.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PendingPager {
     pub(crate) transaction: Key,
     pub(crate) request: Message,
@@ -58,7 +59,7 @@ pub(crate) struct PendingPager {
 }
 
 /// A message that the plugins have seen, as it goes out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Page {
     message: PendingPager,
     kind: String,
@@ -277,7 +278,7 @@ impl Engine {
                 return self.page(page);
             }
             MessageVerdict::Reject { code, reason } => {
-                let code = if (400..700).contains(&code) { code } else { 403 };
+                let code = rejection(code);
                 let header = format!("SIP;cause={code};text={}", quote_display(&reason));
                 self.respond_with(message.transaction, &message.request, code, &reason, |response| {
                     response.header("Reason", header)
@@ -340,5 +341,15 @@ impl Engine {
             name: &page.name,
         };
         self.chat_from_outside(id, outsider, &page.kind, &page.body);
+    }
+}
+
+/// The status of a MESSAGE that a plugin refuses: what it says, if that is one that may be sent. 408 may not
+/// (RFC 4320 section 4.2).
+pub(crate) const fn rejection(code: u16) -> u16 {
+    match code {
+        408 => 480,
+        400..=699 => code,
+        _ => 403,
     }
 }

@@ -21,22 +21,50 @@ use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::write::{Short, Writer, default_phrase, quote_display};
-use crate::timer::PATIENCE;
 
 /// What the head of a message has beside its names: never less than it really is.
 const HEAD: usize = 420;
 /// The answer to a message that no way to the phone can carry.
 pub(super) const TOO_LARGE: u16 = 413;
 
+/// Stands for the status of a phone that is silent, or that there is no way to: worse than any that a phone could
+/// send. No sender is told of it: a 408 to a request other than INVITE says nothing in time (RFC 4320).
+pub(super) const SILENCE: u16 = 999;
+
+/// A message whose sender waits, or one that phones have.
+#[derive(Debug)]
+pub(crate) enum Pager {
+    /// It follows those that are kept for its addressee.
+    Held(Box<Page>),
+    /// Phones have it.
+    Sent(Sent),
+    /// Phones have it and did not answer in time: it is in the mailbox. Answers are about that delivery.
+    Kept { delivery: Option<Key>, waiting: usize },
+}
+
 /// A message on its way to the contacts of a user.
 #[derive(Debug)]
-pub(crate) struct Pager {
-    page: Page,
-    waiting: usize,
-    best: u16,
+pub(crate) struct Sent {
+    pub(super) page: Page,
+    pub(super) waiting: usize,
+    /// The best answer so far; 0 before the first.
+    pub(super) best: u16,
     sent: Time,
     /// No datagram holds it.
     oversize: bool,
+    /// Its sender has been answered.
+    pub(super) told: bool,
+}
+
+impl Pager {
+    /// The message, where its sender waits for an answer.
+    pub(super) fn awaited(&self) -> Option<&PendingPager> {
+        match self {
+            Self::Held(page) => Some(&page.message),
+            Self::Sent(sent) if !sent.told => Some(&sent.page.message),
+            Self::Sent(_) | Self::Kept { .. } => None,
+        }
+    }
 }
 
 /// What the copies of one message have in common.
@@ -68,19 +96,30 @@ impl Engine {
         let (stamp, accepted) = (message.stamp, message.accepted);
         let (name, from) = (page.name.clone(), message.uri.clone());
         let hops = hops_left(&message.request).unwrap_or_default();
-        let pager = self.pagers.insert_with(|_| Pager {
-            page,
-            waiting: contacts.len(),
-            best: 0,
-            sent: self.wire.now,
-            oversize: tail.len() > DATAGRAM - HEAD,
+        // Where it may come to be kept, a later attempt is to be known as a repeat of this one.
+        let id = match message.addressee {
+            Addressee::User(place) if self.config.mail.count > 0 => {
+                Some(id_of(message, &self.directory.address_of_record(place)))
+            }
+            _ => None,
+        };
+        let pager = self.pagers.insert_with(|_| {
+            Pager::Sent(Sent {
+                page,
+                waiting: contacts.len(),
+                best: 0,
+                sent: self.wire.now,
+                oversize: tail.len() > DATAGRAM - HEAD,
+                told: false,
+            })
         });
+        self.watch_page(pager, accepted);
         let sheet = Sheet {
             name: &name,
             from: &from,
             to: &to,
             hops,
-            id: None,
+            id,
             tail: &tail,
         };
         let mut too_large = 0;
@@ -92,7 +131,7 @@ impl Engine {
         self.wire.counts.fanout("pager", waited);
         self.wire.out.push_back(Output::Relayed { stamp });
         for _ in 0..too_large {
-            self.page_answered(pager, TOO_LARGE, false);
+            self.page_answered(pager, TOO_LARGE);
         }
     }
 
@@ -188,17 +227,17 @@ impl Engine {
         self.send_page(Owner::Farewell, (message.flow, &target, ""), &sheet);
     }
 
-    /// Counts what a phone made of a message; its status, 408 where it was silent, `None` while it is
+    /// Counts what a phone made of a message; its status, [`SILENCE`] where it said nothing, `None` while it is
     /// not final.
     pub(super) fn page_status(&mut self, outcome: &Outcome<'_>) -> Option<u16> {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
             Outcome::Response(response) => response.status(),
-            Outcome::Silence => 408,
+            Outcome::Silence => SILENCE,
         };
         let result = match status {
             200..=299 => "delivered",
-            408 => "timeout",
+            SILENCE | 408 => "timeout",
             415 | 488 | 405 => "unsupported",
             _ => "refused",
         };
@@ -206,17 +245,18 @@ impl Engine {
         Some(status)
     }
 
-    /// A phone has taken a message: its sender is told, if that was asked for.
+    /// A phone has taken a message: its sender is told, if that was asked for; and what is kept for the phone's user
+    /// can be delivered.
     fn taken_at_once(&mut self, key: Key) {
-        let Some(pager) = self.pagers.get(key) else {
+        let Some(Pager::Sent(sent)) = self.pagers.get(key) else {
             return;
         };
-        let message = &pager.page.message;
+        let message = &sent.page.message;
         let Addressee::User(place) = message.addressee else {
             return;
         };
         let to = self.directory.address_of_record(place);
-        let (kind, body) = (pager.page.kind.clone(), pager.page.body.clone());
+        let (kind, body) = (sent.page.kind.clone(), sent.page.body.clone());
         let (from, accepted, id) = (message.uri.clone(), message.accepted, id_of(message, &to));
         let notice = Notice {
             kind: &kind,
@@ -227,57 +267,62 @@ impl Engine {
             accepted,
         };
         self.notify_sender(&notice, Fate::Delivered);
+        self.deliver(&to);
     }
 
     /// The sender hears the first acceptance, or the best of the refusals when all are in.
     pub(crate) fn pager_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
         if let Some(status) = self.page_status(&outcome) {
-            self.page_answered(key, status, matches!(outcome, Outcome::Silence));
+            self.page_answered(key, status);
         }
     }
 
-    fn page_answered(&mut self, key: Key, status: u16, silent: bool) {
-        let now = self.wire.now;
-        let Some(pager) = self.pagers.get_mut(key) else {
-            return;
+    fn page_answered(&mut self, key: Key, status: u16) {
+        let sent = match self.pagers.get_mut(key) {
+            Some(Pager::Sent(sent)) => sent,
+            Some(Pager::Kept { delivery, waiting }) => {
+                *waiting = waiting.saturating_sub(1);
+                let (delivery, over) = (*delivery, *waiting == 0);
+                if over {
+                    self.pagers.remove(key);
+                }
+                if let Some(delivery) = delivery {
+                    self.delivery_answered(delivery, status, status != SILENCE);
+                }
+                return;
+            }
+            Some(Pager::Held(_)) | None => return,
         };
-        let unreachable = silent && now.since(pager.sent) < PATIENCE;
-        let status = match unreachable && pager.oversize {
-            true => TOO_LARGE,
-            false => status,
+        sent.waiting = sent.waiting.saturating_sub(1);
+        let status = match status {
+            SILENCE if sent.oversize => TOO_LARGE,
+            // A challenge means nothing to the sender, a redirection is not followed, and 408 is none of ours.
+            300..=399 | 401 | 407 | 408 => 480,
+            status => status,
         };
-        pager.waiting = pager.waiting.saturating_sub(1);
-        // A challenge means nothing to the sender, and a redirection is not followed.
-        let status = if matches!(status, 300..=399 | 401 | 407) {
-            480
-        } else {
-            status
-        };
-        let taken = status < 300 && (pager.best == 0 || pager.best >= 300);
-        if pager.best == 0 || status < pager.best {
-            pager.best = status;
+        let taken = status < 300 && (sent.best == 0 || sent.best >= 300);
+        if sent.best == 0 || status < sent.best {
+            sent.best = status;
         }
-        let (best, waiting) = (pager.best, pager.waiting);
-        let waited = now.since(pager.sent);
-        if best >= 300 && waiting > 0 {
-            return;
-        }
+        let (best, waiting) = (sent.best, sent.waiting);
+        let answers = !sent.told && (best < 300 || waiting == 0);
+        sent.told |= answers;
+        let waited = self.wire.now.since(sent.sent);
+        let (transaction, request) = (sent.page.message.transaction, sent.page.message.request.clone());
         if taken {
             self.taken_at_once(key);
         }
-        let Some(pager) = self.pagers.get_mut(key) else {
-            return;
-        };
-        let (transaction, request) = (pager.page.message.transaction, pager.page.message.request.clone());
         if waiting == 0 {
             let pager = self.pagers.remove(key);
             // No phone was there after all: there was no way to the only one that was known.
-            let nobody = best == 408 && unreachable;
-            if let Some(Pager { page, .. }) = pager.filter(|_| nobody)
+            if let Some(Pager::Sent(Sent { page, .. })) = pager.filter(|_| answers && best == SILENCE)
                 && let Addressee::User(place) = page.message.addressee
             {
                 return self.keep_page(place, page, &[]);
             }
+        }
+        if !answers {
+            return;
         }
         let way = self.transactions.flow(transaction);
         if let Some(way) = way.filter(|_| best < 300) {

@@ -110,7 +110,7 @@ catalogue! {
     SIP_SUBSCRIPTIONS_ENDED = Counter "cordboard_sip_subscriptions_ended_total" ["reason"] "Subscriptions that ended without their subscriber's wish.";
     SIP_CONNECTIONS = Gauge "cordboard_sip_connections" ["transport"] "Open SIP connections.";
     SIP_RETRANSMISSIONS = Counter "cordboard_sip_retransmissions_total" ["direction"] "out: sent again by us; in: came again and absorbed.";
-    SIP_TIMEOUTS = Counter "cordboard_sip_timeouts_total" ["timer"] "Transactions that a timer ended, by its RFC 3261 name.";
+    SIP_TIMEOUTS = Counter "cordboard_sip_timeouts_total" ["timer"] "Transactions that a timer ended, by its RFC 3261 name; late_answer: an answer of ours came too late to be sent (RFC 4320).";
     SIP_REJECTED = Counter "cordboard_sip_rejected_total" ["reason"] "SIP that was refused or dropped at the door.";
 
     SIP_BANS = Counter "cordboard_sip_bans_total" ["reason"] "Sources that were banned.";

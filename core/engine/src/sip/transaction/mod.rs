@@ -267,11 +267,14 @@ impl Transactions {
         if !step.send {
             return;
         }
+        let waited = wire.now.since(transaction.started);
+        if status >= 200 && waited >= PATIENCE && transaction.method != Method::Invite {
+            // RFC 4320 section 4.3: nobody waits any more.
+            *wire.counts.timeouts.entry("late_answer").or_default() += 1;
+            return self.close(key);
+        }
         transaction.packet = Some(packet);
-        let (method, waited) = (
-            transaction.method,
-            wire.now.since(transaction.started).as_secs_f64(),
-        );
+        let (method, waited) = (transaction.method, waited.as_secs_f64());
         *wire.counts.responses_out.entry((method, status)).or_default() += 1;
         if status >= 200 {
             wire.counts.server_transaction(method, waited);

@@ -1,0 +1,120 @@
+//! Messages whose sender waits long: it hears in time, and never a 408 (RFC 4320). What its addressee's phones have
+//! not answered by then goes into the mailbox; where that may not be, the sender is told that nobody answers.
+
+use std::time::Duration;
+
+use super::delivery::Delivery;
+use super::relay::{Pager, SILENCE};
+use super::{Addressee, Page};
+use crate::arena::Key;
+use crate::engine::Engine;
+use crate::sip::write::default_phrase;
+use crate::timer::{TRYING, Timer};
+
+/// How long after a message came its sender is answered, whatever its addressee's phones do: three quarters of the
+/// sender's Timer F, for the first of its copies may have been lost.
+const DEADLINE: Duration = Duration::from_secs(24);
+
+impl Engine {
+    /// Holds a message back until those before it, which are kept, have been delivered.
+    pub(super) fn hold_page(&mut self, address: String, page: Page) {
+        let accepted = page.message.accepted;
+        let key = self.pagers.insert_with(|_| Pager::Held(Box::new(page)));
+        self.courier.held.entry(address).or_default().push(key);
+        self.watch_page(key, accepted);
+    }
+
+    /// Nothing is on its way to an address any more: what waited for that follows.
+    pub(super) fn release_held(&mut self, address: &str) {
+        for key in self.courier.held.remove(address).unwrap_or_default() {
+            if let Some(Pager::Held(page)) = self.pagers.remove(key) {
+                self.page(*page);
+            }
+        }
+    }
+
+    /// The sender of this message will not wait for ever.
+    pub(super) fn watch_page(&mut self, key: Key, accepted: cordboard_model::Time) {
+        let now = self.wire.now;
+        let length = (accepted + TRYING).since(now);
+        self.wire.timers.arm_after(length, now, Timer::Page(key));
+    }
+
+    /// The sender of a message has waited for some time.
+    pub(crate) fn page_timer(&mut self, key: Key) {
+        let Some(message) = self.pagers.get(key).and_then(Pager::awaited) else {
+            return;
+        };
+        let end = message.accepted + DEADLINE;
+        if self.wire.now >= end {
+            return self.page_overdue(key);
+        }
+        // RFC 4320 section 4.1: by now over UDP, too.
+        let (transaction, request) = (message.transaction, message.request.clone());
+        self.trying(transaction, &request);
+        self.wire.timers.arm(end, Timer::Page(key));
+    }
+
+    fn page_overdue(&mut self, key: Key) {
+        match self.pagers.get(key) {
+            Some(Pager::Held(_)) => {
+                self.courier.held.retain(|_, keys| {
+                    keys.retain(|held| *held != key);
+                    !keys.is_empty()
+                });
+                if let Some(Pager::Held(page)) = self.pagers.remove(key)
+                    && let Addressee::User(place) = page.message.addressee
+                {
+                    self.keep_page(place, *page, &[]);
+                }
+            }
+            Some(Pager::Sent(sent)) => {
+                let (page, best, waiting) = (sent.page.clone(), sent.best, sent.waiting);
+                self.phones_are_slow(key, page, best, waiting);
+            }
+            Some(Pager::Kept { .. }) | None => {}
+        }
+    }
+
+    /// Phones have a message and say nothing: from now on it is one that is kept and on its way.
+    fn phones_are_slow(&mut self, key: Key, page: Page, best: u16, waiting: usize) {
+        let Addressee::User(place) = page.message.addressee else {
+            return;
+        };
+        let kept = self.put_aside(place, &page);
+        let (address, number) = match kept {
+            Ok(kept) => kept,
+            Err(outcome) => return self.tell_of_silence(key, best, outcome),
+        };
+        let on_its_way = self
+            .courier
+            .boxes
+            .get_mut(&address, number)
+            .is_some_and(|kept| std::mem::replace(&mut kept.on_its_way, true));
+        // The same message may be there from before a crash, and on its way already.
+        let delivery = (!on_its_way).then(|| {
+            let delivery = Delivery::begun(address.clone(), number, waiting, best);
+            self.courier.deliveries.insert_with(|_| delivery)
+        });
+        if let Some(pager) = self.pagers.get_mut(key) {
+            *pager = Pager::Kept { delivery, waiting };
+        }
+        self.store_kept(address, number, Some(page.message));
+    }
+
+    /// The sender hears what the best of the phones that did answer said, or that nobody does.
+    fn tell_of_silence(&mut self, key: Key, best: u16, outcome: &'static str) {
+        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+            return;
+        };
+        sent.told = true;
+        let (transaction, request) = (sent.page.message.transaction, sent.page.message.request.clone());
+        let (status, phrase) = match (best, outcome) {
+            (0 | SILENCE, "mailbox_full") => (480, "Mailbox Full"),
+            (0 | SILENCE, _) => (480, "Phone Does Not Answer"),
+            (best, _) => (best, default_phrase(best)),
+        };
+        self.wire.counts.message("in", "pager", "no_answer");
+        self.respond_with(transaction, &request, status, phrase, |response| response);
+    }
+}

@@ -1,0 +1,174 @@
+//! Messages to phones that say nothing for long: the sender hears in time what became of them (RFC 4320).
+
+use std::time::Duration;
+
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+use cordboard_model::hook::OnFailure;
+use cordboard_model::hook::message::MessageVerdict;
+use cordboard_model::{Ask, Verdict};
+
+use crate::phone::Phone;
+use crate::world::{World, chain};
+
+const TEXT: &str = "Content-Type: text/plain\r\n";
+
+fn seconds(count: f64) -> Duration {
+    Duration::from_secs_f64(count)
+}
+
+fn send(alice: &mut Phone, world: &mut World, headers: &str, body: &str) -> Message {
+    alice.request(world, "MESSAGE", "sip:bob@lab.test", headers, body.as_bytes())
+}
+
+/// Alice has written to bob, whose phone is silent.
+fn silence(mailbox: bool) -> (World, Phone, Phone) {
+    let mut world = World::with(|config| {
+        if !mailbox {
+            config.mail.count = 0;
+        }
+    });
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 3600);
+    assert_eq!(send(&mut alice, &mut world, TEXT, "1").status(), 0);
+    (world, alice, bob)
+}
+
+/// The statuses that a phone has been sent.
+fn statuses(phone: &mut Phone, world: &mut World) -> Vec<u16> {
+    phone.listen(world);
+    phone
+        .inbox
+        .drain(..)
+        .map(|delivery| delivery.message.status())
+        .collect()
+}
+
+#[test]
+fn what_a_silent_phone_does_not_take_is_kept_before_its_sender_gives_up() {
+    let (mut world, mut alice, mut bob) = silence(true);
+    let first = bob.gets(&mut world, "MESSAGE", false);
+    world.advance(seconds(3.4));
+    alice.has_nothing(&mut world);
+    world.advance(seconds(0.2));
+    assert_eq!(statuses(&mut alice, &mut world), [100]);
+    world.advance(seconds(20.3));
+    alice.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    world.advance(seconds(0.2));
+    assert_eq!(statuses(&mut alice, &mut world), [202]);
+    assert_eq!(world.engine.gauges().kept_messages, 1);
+    world.advance(seconds(60.0));
+    alice.has_nothing(&mut world);
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    // The phone is back: the same message, which it may know.
+    bob.register(&mut world, 3600);
+    let again = bob.gets(&mut world, "MESSAGE", true);
+    assert_eq!(
+        (again.body_slice(), again.call_id()),
+        (&b"1"[..], first.call_id())
+    );
+    assert_eq!(again.other("Message-ID"), first.other("Message-ID"));
+    assert!(again.other("Message-ID").is_some());
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
+fn a_phone_that_takes_it_late_gets_it_once() {
+    let (mut world, mut alice, mut bob) = silence(true);
+    let message = bob.gets(&mut world, "MESSAGE", false);
+    world.advance(seconds(26.0));
+    assert_eq!(statuses(&mut alice, &mut world), [100, 202]);
+    bob.respond(&mut world, &message, 200, "", "");
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    alice.has_nothing(&mut world);
+    world.advance(seconds(60.0));
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    bob.register(&mut world, 3600);
+    bob.has_nothing(&mut world);
+    // A message that it takes brings what was kept before.
+    assert_eq!(send(&mut alice, &mut world, TEXT, "2").status(), 0);
+    world.advance(seconds(33.0));
+    assert_eq!(statuses(&mut alice, &mut world), [100, 202]);
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    assert_eq!(send(&mut alice, &mut world, TEXT, "3").status(), 0);
+    assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), b"3");
+    assert_eq!(statuses(&mut alice, &mut world), [200]);
+    assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), b"2");
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
+fn without_a_mailbox_the_sender_is_told_that_nobody_answers() {
+    let (mut world, mut alice, mut bob) = silence(false);
+    let message = bob.gets(&mut world, "MESSAGE", false);
+    world.advance(seconds(24.0));
+    alice.listen(&mut world);
+    let answer = alice.inbox.pop().expect("an answer in time").message;
+    assert_eq!((answer.status(), answer.reason()), (480, "Phone Does Not Answer"));
+    alice.inbox.clear();
+    bob.respond(&mut world, &message, 200, "", "");
+    world.advance(seconds(60.0));
+    alice.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().transactions, 0);
+}
+
+#[test]
+fn a_time_out_that_a_phone_tells_of_is_not_passed_on() {
+    let (mut world, mut alice, mut bob) = silence(true);
+    let message = bob.gets(&mut world, "MESSAGE", false);
+    bob.respond(&mut world, &message, 408, "", "");
+    assert_eq!(statuses(&mut alice, &mut world), [480]);
+}
+
+#[test]
+fn one_that_waits_behind_another_is_kept_in_time_too() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    assert_eq!(send(&mut alice, &mut world, TEXT, "1").status(), 202);
+    bob.register(&mut world, 3600);
+    bob.gets(&mut world, "MESSAGE", false);
+    world.advance(seconds(1.0));
+    assert_eq!(send(&mut alice, &mut world, TEXT, "2").status(), 0);
+    world.advance(seconds(24.0));
+    assert_eq!(statuses(&mut alice, &mut world), [100, 202]);
+    assert_eq!(world.engine.gauges().kept_messages, 2);
+    world.advance(seconds(60.0));
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    bob.register(&mut world, 3600);
+    for body in [b"1", b"2"] {
+        assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), body);
+    }
+}
+
+#[test]
+fn plugins_cannot_have_a_time_out_sent_either() {
+    let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
+    let mut alice = Phone::new("alice", 1);
+    assert_eq!(send(&mut alice, &mut world, TEXT, "1").status(), 0);
+    let (ticket, Ask::Message(_)) = world.question() else {
+        panic!("a question about a message")
+    };
+    let verdict = MessageVerdict::Reject {
+        code: 408,
+        reason: "no".into(),
+    };
+    world.answer(ticket, Verdict::Message(verdict));
+    assert_eq!(statuses(&mut alice, &mut world), [480]);
+}
+
+#[test]
+fn an_answer_for_which_nobody_waits_any_more_is_not_sent() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    world.disk_hangs = true;
+    assert_eq!(alice.register(&mut world, 600).header(Name::Contact), None);
+    world.advance(seconds(32.0));
+    world.commit(true);
+    alice.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().transactions, 0);
+    assert_eq!(world.engine.counts().timeouts["late_answer"], 1);
+}
