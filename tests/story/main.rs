@@ -28,6 +28,7 @@ mod phone;
 mod proxy;
 mod record;
 mod registration;
+mod registration_undone;
 mod reload;
 mod reoffer;
 mod robot;

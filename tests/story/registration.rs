@@ -275,3 +275,26 @@ fn a_phone_that_comes_back_under_another_contact_replaces_its_old_one() {
     world.restart();
     assert_eq!(world.engine.gauges().registrations, 4);
 }
+
+#[test]
+fn a_phone_unregisters_its_flow_whatever_its_contact_is_by_now() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let instance = "\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\"";
+    let mut register = |world: &mut World, port: u16, flow: &str, expires: u32| {
+        let headers = format!(
+            "Contact: <sip:alice@198.51.100.1:{port}>;+sip.instance={instance}{flow}\r\nExpires: {expires}\r\n"
+        );
+        let answer = alice.request(world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!(answer.status(), 200);
+        answer.headers(Name::Contact).count()
+    };
+    assert_eq!(register(&mut world, 5060, ";reg-id=1", 600), 1);
+    assert_eq!(register(&mut world, 5061, ";reg-id=2", 600), 2);
+    // Its network has changed, and the port with it: another flow of its own and a nameless one are not meant.
+    assert_eq!(register(&mut world, 7000, ";reg-id=3", 0), 2);
+    assert_eq!(register(&mut world, 7000, "", 0), 2);
+    assert_eq!(register(&mut world, 7000, ";reg-id=1", 0), 1);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 1, "the disk knows it, too");
+    assert_eq!(register(&mut world, 7000, ";reg-id=2", 0), 0);
+}

@@ -220,7 +220,7 @@ impl World {
                     kept.retain(|old| (&old.aor, &old.contact) != (&new.aor, &new.contact));
                     kept.push((**new).clone());
                 }
-                StoreWrite::PutRecord { .. } => {}
+                StoreWrite::PutRecord { .. } | StoreWrite::All(_) => {}
                 StoreWrite::Chat(write) => disk.write(write),
                 StoreWrite::PutMessage(new) => {
                     mail.retain(|old| old.id != new.id);
@@ -328,11 +328,23 @@ impl World {
 
     /// The disk has written what waits.
     pub(crate) fn commit(&mut self, ok: bool) {
-        for (ticket, write) in std::mem::take(&mut self.uncommitted) {
+        self.commit_first(self.uncommitted.len(), ok);
+    }
+
+    /// The disk has written the first of what waits.
+    pub(crate) fn commit_first(&mut self, count: usize, ok: bool) {
+        for (ticket, write) in self.uncommitted.drain(..count).collect::<Vec<_>>() {
             if ok {
-                self.writes.push(write);
+                self.written(write);
             }
             self.handle(Input::Stored { ticket, ok });
+        }
+    }
+
+    fn written(&mut self, write: StoreWrite) {
+        match write {
+            StoreWrite::All(writes) => self.writes.extend(writes),
+            write => self.writes.push(write),
         }
     }
 
@@ -409,7 +421,7 @@ impl World {
                 }
                 Output::Store { ticket, write } => {
                     if self.disk_works {
-                        self.writes.push(write);
+                        self.written(write);
                     }
                     let ok = self.disk_works;
                     self.engine.handle(Input::Stored { ticket, ok }, self.now);

@@ -23,18 +23,19 @@ use crate::io::{Input, Output, StoredBinding, StoredMessage, Transport};
 use crate::limits::Limits;
 use crate::pager::{Courier, Keeping, Pager, PendingPager};
 use crate::record::Records;
-use crate::registration::Registering;
 use crate::sip::digest::Nonces;
 use crate::sip::registrar::Registrar;
 use crate::sip::transaction::{Outcome, Owner, Transactions};
 use crate::subscription::Subscription;
 use crate::timer::Timer;
+use crate::unsettled::Unsettled;
 use crate::wire::Wire;
 
 /// What an open question or write is about.
 #[derive(Debug)]
 pub(crate) enum Subject {
-    Registration(Box<Registering>),
+    /// The address of record.
+    Registration(String),
     Join(Key),
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
@@ -52,6 +53,7 @@ pub struct Engine {
     pub(crate) wire: Wire,
     pub(crate) transactions: Transactions,
     pub(crate) registrar: Registrar,
+    pub(crate) unsettled: Unsettled,
     pub(crate) nonces: Nonces,
     pub(crate) nonce_counts: NonceCounts,
     pub(crate) limits: Limits,
@@ -89,6 +91,7 @@ impl Engine {
             directory: Directory::new(&config),
             transactions: Transactions::new(&mut wire),
             registrar: Registrar::default(),
+            unsettled: Unsettled::default(),
             nonces: Nonces::new(wire.random_bytes()),
             nonce_counts: NonceCounts::default(),
             limits: Limits::new(config.abuse),
@@ -344,7 +347,7 @@ impl Engine {
             return;
         }
         match self.subjects.remove(&ticket) {
-            Some(Subject::Registration(registering)) => self.registration_stored(*registering, ok),
+            Some(Subject::Registration(address)) => self.registration_stored(address, ticket, ok),
             Some(Subject::Keeping(keeping)) => self.message_stored(*keeping, ok),
             Some(other) => {
                 self.subjects.insert(ticket, other);

@@ -272,6 +272,8 @@ pub enum StoreWrite {
         /// The contact's URI as it was registered.
         contact: String,
     },
+    /// All of these, or none.
+    All(Vec<StoreWrite>),
     /// A change of what is kept of a chat room.
     Chat(ChatWrite),
     /// A message between users, kept until it is delivered.

@@ -33,6 +33,7 @@ pub mod sdp;
 pub mod sip;
 mod subscription;
 mod timer;
+mod unsettled;
 mod wire;
 
 pub use engine::Engine;

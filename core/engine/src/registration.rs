@@ -15,6 +15,7 @@ use crate::sip::registrar::{Binding, Expired};
 use crate::sip::uri::Uri;
 use crate::sip::write::{Short, respond};
 use crate::timer::Timer;
+use crate::unsettled::Before;
 
 /// The longest contact URI and Path that are kept, in bytes.
 const MAX_CONTACT: usize = 1024;
@@ -22,7 +23,7 @@ const MAX_CONTACT: usize = 1024;
 const MAX_INSTANCE: usize = 256;
 
 /// What a REGISTER asks for one contact.
-struct Change {
+struct Wish {
     contact: String,
     expires: Duration,
     q: u16,
@@ -32,12 +33,19 @@ struct Change {
 /// A REGISTER whose bindings are being written.
 #[derive(Debug)]
 pub(crate) struct Registering {
-    pub(crate) transaction: Key,
-    /// The address of record.
-    pub(crate) address: String,
-    pub(crate) response: Packet,
+    transaction: Key,
+    response: Packet,
     /// What is answered otherwise where they cannot be written.
-    pub(crate) request: Message,
+    request: Message,
+    /// What its contacts were before, each once for each row that is written.
+    pub(crate) before: Vec<Before>,
+}
+
+/// What a REGISTER changes, and what was before.
+#[derive(Debug, Default)]
+struct Changes {
+    writes: Vec<StoreWrite>,
+    before: Vec<Before>,
 }
 
 /// Why a REGISTER is refused.
@@ -76,11 +84,11 @@ impl Engine {
         };
         let address = self.directory.address_of_record(place);
         match self.bind(&address, &request, flow) {
-            Ok(writes) => {
+            Ok(changes) => {
                 if flow.transport.reliable() {
                     self.bring_back(place, &request, flow);
                 }
-                self.answer_registration(transaction, request, address, writes);
+                self.answer_registration(transaction, request, address, changes);
             }
             Err(Refused::Status(status, phrase, reason)) => {
                 self.refuse_in(transaction, &request, status, phrase, reason);
@@ -96,7 +104,7 @@ impl Engine {
     }
 
     /// Applies a REGISTER to the bindings, all of it or nothing, and gives what is to be written.
-    fn bind(&mut self, address: &str, request: &Message, flow: Flow) -> Result<Vec<StoreWrite>, Refused> {
+    fn bind(&mut self, address: &str, request: &Message, flow: Flow) -> Result<Changes, Refused> {
         let cseq = request
             .cseq()
             .map_err(|_| Refused::Status(400, "Bad CSeq", "bad_cseq"))?
@@ -116,53 +124,55 @@ impl Engine {
             if all.iter().any(out_of_order) {
                 return Err(disorder);
             }
-            return Ok(all
-                .into_iter()
-                .filter_map(|binding| self.unbind(address, binding.serial))
-                .collect());
+            let mut changes = Changes::default();
+            for binding in all {
+                self.unbind_by(address, binding.serial, &mut changes);
+            }
+            return Ok(changes);
         }
-        let changes = self.changes(request)?;
+        let wishes = self.wishes(request)?;
         if joined(request, Name::Path).len() > MAX_CONTACT {
             return Err(Refused::Status(400, "Path Too Long", "bad_path"));
         }
-        let known = |change: &Change| {
-            let same = self.registrar.find(address, &change.contact);
-            same.or_else(|| self.registrar.find_instance(address, &change.instance))
+        let known = |wish: &Wish| {
+            let same = self.registrar.find_instance(address, &wish.instance);
+            same.or_else(|| self.registrar.find(address, &wish.contact))
         };
-        if changes.iter().filter_map(known).any(out_of_order) {
+        if wishes.iter().filter_map(known).any(out_of_order) {
             return Err(disorder);
         }
-        let added = changes
+        let added = wishes
             .iter()
-            .filter(|change| !change.expires.is_zero() && known(change).is_none())
+            .filter(|wish| !wish.expires.is_zero() && known(wish).is_none())
             .count();
         if added > self.config.registration.contacts {
             return Err(Refused::Status(403, "Too Many Contacts", "too_many_contacts"));
         }
-        let mut writes = Vec::new();
-        for change in changes {
-            if change.expires.is_zero() {
-                let serial = self
-                    .registrar
-                    .find(address, &change.contact)
-                    .map(|binding| binding.serial);
-                writes.extend(serial.and_then(|serial| self.unbind(address, serial)));
-            } else {
-                writes.extend(self.put_binding(address, change, cseq, request, flow));
+        let mut changes = Changes::default();
+        for wish in wishes {
+            if !wish.expires.is_zero() {
+                self.put_binding(address, wish, cseq, request, flow, &mut changes);
+                continue;
+            }
+            // The same phone and flow, whatever its contact is by now (RFC 5626 section 6).
+            let same = self.registrar.find_instance(address, &wish.instance);
+            let same = same.or_else(|| self.registrar.find(address, &wish.contact));
+            if let Some(serial) = same.map(|binding| binding.serial) {
+                self.unbind_by(address, serial, &mut changes);
             }
         }
-        Ok(writes)
+        Ok(changes)
     }
 
     /// What the Contact headers ask for.
-    fn changes(&self, request: &Message) -> Result<Vec<Change>, Refused> {
+    fn wishes(&self, request: &Message) -> Result<Vec<Wish>, Refused> {
         let bad = || Refused::Status(400, "Bad Contact", "bad_contact");
         let limits = self.config.registration;
         let general = match request.expires() {
             Some(Ok(seconds)) => Some(seconds),
             Some(Err(_)) | None => None,
         };
-        let mut changes = Vec::new();
+        let mut wishes = Vec::new();
         for contact in request.contacts() {
             let contact = contact.map_err(|_| bad())?;
             let uri = Uri::parse(contact.uri).map_err(|_| bad())?;
@@ -183,34 +193,37 @@ impl Engine {
                 .param("q")
                 .and_then(|text| text.parse::<f32>().ok())
                 .unwrap_or(1.0);
-            changes.push(Change {
+            wishes.push(Wish {
                 contact: contact.uri.to_owned(),
                 expires: expires.min(limits.max),
                 q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
                 instance: instance_of(&contact),
             });
         }
-        Ok(changes)
+        Ok(wishes)
     }
 
     fn put_binding(
         &mut self,
         address: &str,
-        change: Change,
+        wish: Wish,
         cseq: u32,
         request: &Message,
         flow: Flow,
-    ) -> Vec<StoreWrite> {
-        let mut writes = Vec::new();
-        // The same phone on the same flow again, under a new contact: the old one leads nowhere.
-        let old = self.registrar.find_instance(address, &change.instance);
-        let old = old
-            .filter(|old| old.contact != change.contact)
-            .map(|old| old.serial);
-        writes.extend(old.and_then(|serial| self.unbind(address, serial)));
+        changes: &mut Changes,
+    ) {
+        // The same phone on the same flow again, under a new contact: the old one leads nowhere. And a contact that
+        // is written in another way is another row on disk.
+        let phone = self.registrar.find_instance(address, &wish.instance);
+        let same = self.registrar.find(address, &wish.contact);
+        let differs = |old: &&Binding| old.contact != wish.contact;
+        let old = [phone, same].map(|old| old.filter(differs).map(|old| old.serial));
+        for serial in old.into_iter().flatten() {
+            self.unbind_by(address, serial, changes);
+        }
         let held = self.registrar.contacts(address, Time::default());
         if held.len() >= self.config.registration.contacts
-            && self.registrar.find(address, &change.contact).is_none()
+            && self.registrar.find(address, &wish.contact).is_none()
         {
             // A phone that comes back under new contacts must not lock itself out: the binding that
             // would end first makes room.
@@ -218,19 +231,21 @@ impl Engine {
                 .iter()
                 .min_by_key(|binding| binding.expires)
                 .map(|binding| binding.serial);
-            writes.extend(first.and_then(|serial| self.unbind(address, serial)));
+            if let Some(serial) = first {
+                self.unbind_by(address, serial, changes);
+            }
         }
-        let expires = self.wire.now + change.expires;
+        let expires = self.wire.now + wish.expires;
         let binding = Binding {
-            contact: change.contact,
+            contact: wish.contact,
             expires,
-            q: change.q,
+            q: wish.q,
             call_id: request.call_id().to_owned(),
             cseq,
             flow,
             user_agent: self.registrar.agent(&cut(&joined(request, Name::UserAgent), 256)),
             path: joined(request, Name::Path),
-            instance: change.instance,
+            instance: wish.instance,
             serial: 0,
             timer: expires,
         };
@@ -239,14 +254,21 @@ impl Engine {
         if arm {
             self.wire.timers.arm(expires, Timer::Binding(serial));
         }
-        if let Some(old) = replaced.filter(|old| old.contact != stored.contact) {
-            writes.push(StoreWrite::DeleteBinding {
-                aor: address.to_owned(),
-                contact: old.contact,
-            });
-        }
-        writes.push(StoreWrite::PutBinding(Box::new(stored)));
-        writes
+        changes.before.push(self.before(&stored.contact, replaced, true));
+        changes.writes.push(StoreWrite::PutBinding(Box::new(stored)));
+    }
+
+    /// Takes a binding out, as a part of what a REGISTER changes.
+    fn unbind_by(&mut self, address: &str, serial: u64, changes: &mut Changes) {
+        let Some(binding) = self.registrar.remove(address, serial) else {
+            return;
+        };
+        changes.writes.push(StoreWrite::DeleteBinding {
+            aor: address.to_owned(),
+            contact: binding.contact.clone(),
+        });
+        let contact = binding.contact.clone();
+        changes.before.push(self.before(&contact, Some(binding), false));
     }
 
     fn unbind(&mut self, address: &str, serial: u64) -> Option<StoreWrite> {
@@ -289,7 +311,7 @@ impl Engine {
         transaction: Key,
         request: Message,
         address: String,
-        writes: Vec<StoreWrite>,
+        Changes { mut writes, before }: Changes,
     ) {
         let Some(flow) = self.transactions.flow(transaction) else {
             return;
@@ -331,41 +353,51 @@ impl Engine {
             response.add_pieces("Path", [path]);
         }
         let response = Packet::whole(response.pieces("Server", [&self.product]).finish());
-        if writes.is_empty() {
-            self.transactions
-                .respond(transaction, 200, response, &mut self.wire);
-            return;
-        }
-        let mut ticket = Ticket(0);
-        for write in writes {
-            ticket = self.ticket();
-            self.wire.out.push_back(Output::Store { ticket, write });
-        }
-        // The store writes in order: when the last is safe, all are.
-        self.subjects.insert(
-            ticket,
-            Subject::Registration(Box::new(Registering {
-                transaction,
-                address,
-                response,
-                request,
-            })),
-        );
+        let write = match (writes.pop(), writes.is_empty()) {
+            (None, _) => {
+                return self
+                    .transactions
+                    .respond(transaction, 200, response, &mut self.wire);
+            }
+            (Some(only), true) => only,
+            (Some(last), false) => {
+                writes.push(last);
+                StoreWrite::All(writes)
+            }
+        };
+        let ticket = self.ticket();
+        self.wire.out.push_back(Output::Store { ticket, write });
+        self.subjects
+            .insert(ticket, Subject::Registration(address.clone()));
+        let registering = Registering {
+            transaction,
+            response,
+            request,
+            before,
+        };
+        self.unsettled.insert(address, ticket, registering);
     }
 
     /// The bindings of a REGISTER are on disk, or cannot be brought there.
-    pub(crate) fn registration_stored(&mut self, registering: Registering, ok: bool) {
+    pub(crate) fn registration_stored(&mut self, address: String, ticket: Ticket, ok: bool) {
+        let key = (address, ticket);
+        let Some(registering) = self.unsettled.remove(&key) else {
+            return;
+        };
+        let (address, _) = key;
         let Registering {
             transaction,
-            address,
             response,
             request,
+            before,
         } = registering;
         if ok {
+            self.forget_before(before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
             self.deliver_to_user(&address);
         } else {
+            self.take_back(&address, ticket, before);
             self.respond_with(transaction, &request, 500, "Store Unavailable", |response| {
                 response.header("Retry-After", 5)
             });

@@ -78,6 +78,34 @@ impl Registrar {
             .find(|binding| same_contact(&binding.contact, contact))
     }
 
+    /// The binding whose contact is written exactly like this.
+    pub(crate) fn find_written(&self, address: &str, contact: &str) -> Option<&Binding> {
+        self.by_address
+            .get(address)?
+            .iter()
+            .find(|binding| binding.contact == contact)
+    }
+
+    /// Marks a connection, so that it is known later whether it has been closed; 0 is none.
+    pub(crate) fn mark_connection(&mut self, connection: u64) -> u64 {
+        if connection == 0 {
+            return 0;
+        }
+        self.serial += 1; // no binding has this number
+        self.by_connection
+            .entry(connection)
+            .or_default()
+            .insert(self.serial);
+        self.serial
+    }
+
+    /// Takes a mark off again; whether the connection still lives.
+    pub(crate) fn unmark_connection(&mut self, connection: u64, mark: u64) -> bool {
+        let lives = self.by_connection.contains_key(&connection);
+        self.forget_connection(connection, mark);
+        lives
+    }
+
     /// The binding of the same phone and flow (RFC 5626 section 6), whatever its contact is now.
     pub(crate) fn find_instance(&self, address: &str, instance: &str) -> Option<&Binding> {
         self.by_address

@@ -253,6 +253,8 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
         StoreWrite::DeleteBinding { aor, contact } => connection
             .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?
             .execute([aor, contact]),
+        // Whatever is in one transaction is written whole.
+        StoreWrite::All(writes) => return writes.iter().try_for_each(|write| apply(connection, write)),
         StoreWrite::Chat(write) => chat::apply(connection, write),
         StoreWrite::PutMessage(message) => put_message(connection, message),
         StoreWrite::DeleteMessage { id } => connection

@@ -87,6 +87,28 @@ fn what_was_reported_is_there_after_reopening() {
 }
 
 #[test]
+fn several_writes_of_one_ticket_are_written_in_their_order_and_reported_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    let gone = StoreWrite::DeleteBinding {
+        aor: "alice@lab.test".into(),
+        contact: binding("alice", 0).contact,
+    };
+    store.write(
+        Ticket(1),
+        StoreWrite::All(vec![put("alice", 200), put("bob", 200), gone]),
+    );
+    store.write(Ticket(2), put("carol", 200));
+    assert_eq!(reported.recv().unwrap(), (Ticket(1), true));
+    assert_eq!(reported.recv().unwrap(), (Ticket(2), true));
+    drop(store);
+    let (store, _) = open(folder.path());
+    let mut loaded = store.load_bindings(Time::from_unix_seconds(150)).unwrap();
+    loaded.sort_by(|a, b| a.aor.cmp(&b.aor));
+    assert_eq!(loaded, [binding("bob", 200), binding("carol", 200)]);
+}
+
+#[test]
 fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let (store, reported) = open(folder.path());

@@ -1,0 +1,114 @@
+//! Registrations that are being written. What cannot be written is taken back, so that memory and disk agree: each
+//! binding is again what it was before, also where further REGISTERs for the same address are on their way to disk.
+
+use std::collections::BTreeMap;
+
+use cordboard_model::Ticket;
+
+use crate::engine::Engine;
+use crate::registration::Registering;
+use crate::sip::registrar::Binding;
+use crate::timer::Timer;
+
+/// What one contact was before a REGISTER.
+#[derive(Debug)]
+pub(crate) struct Before {
+    contact: String,
+    binding: Option<Box<Binding>>,
+    /// It was bound by that REGISTER, and not unbound.
+    bound: bool,
+    /// The mark on the connection of the former binding, by which it is known whether that still lives.
+    mark: u64,
+}
+
+/// Every REGISTER that is being written, by its address of record and ticket.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    all: BTreeMap<(String, Ticket), Registering>,
+}
+
+impl Unsettled {
+    pub(crate) fn insert(&mut self, address: String, ticket: Ticket, registering: Registering) {
+        self.all.insert((address, ticket), registering);
+    }
+
+    pub(crate) fn remove(&mut self, key: &(String, Ticket)) -> Option<Registering> {
+        self.all.remove(key)
+    }
+
+    /// What the next REGISTER after this one found at a contact of the same address.
+    fn next_before(&mut self, address: &str, ticket: Ticket, contact: &str) -> Option<&mut Before> {
+        let (from, to) = (Ticket(ticket.0 + 1), Ticket(u64::MAX));
+        self.all
+            .range_mut((address.to_owned(), from)..=(address.to_owned(), to))
+            .flat_map(|(_, registering)| &mut registering.before)
+            .find(|before| before.contact == contact)
+    }
+}
+
+impl Engine {
+    /// Remembers what a contact was that has just been bound or unbound.
+    pub(crate) fn before(&mut self, contact: &str, binding: Option<Binding>, bound: bool) -> Before {
+        let connection = binding.as_ref().map_or(0, |binding| binding.flow.connection);
+        Before {
+            contact: contact.to_owned(),
+            binding: binding.map(Box::new),
+            bound,
+            mark: self.registrar.mark_connection(connection),
+        }
+    }
+
+    /// A REGISTER is on disk: nobody needs to know any more what was before.
+    pub(crate) fn forget_before(&mut self, before: Vec<Before>) {
+        for before in before {
+            if let Some(binding) = before.binding {
+                self.registrar
+                    .unmark_connection(binding.flow.connection, before.mark);
+            }
+        }
+    }
+
+    /// A REGISTER could not be written, nothing of it: what was before holds again.
+    pub(crate) fn take_back(&mut self, address: &str, ticket: Ticket, before: Vec<Before>) {
+        for before in before.into_iter().rev() {
+            // What a later REGISTER has found there is not on disk either.
+            if let Some(next) = self.unsettled.next_before(address, ticket, &before.contact) {
+                let bound = next.bound;
+                let found = std::mem::replace(next, Before { bound, ..before });
+                self.forget_before(vec![found]);
+                continue;
+            }
+            self.restore(address, before);
+        }
+    }
+
+    fn restore(&mut self, address: &str, before: Before) {
+        let now = self.wire.now;
+        let there = self.registrar.find_written(address, &before.contact);
+        let there = there.map(|binding| binding.serial);
+        if before.bound && there.is_none() {
+            return self.forget_before(vec![before]); // it has ended meanwhile
+        }
+        let Some(mut binding) = before.binding else {
+            if let Some(serial) = there {
+                self.registrar.remove(address, serial);
+            }
+            return;
+        };
+        let connection = binding.flow.connection;
+        if !self.registrar.unmark_connection(connection, before.mark) {
+            binding.flow.connection = 0;
+        }
+        if binding.expires <= now || !self.directory.knows(address) {
+            if let Some(serial) = there {
+                self.registrar.remove(address, serial);
+            }
+            return;
+        }
+        let expires = binding.expires;
+        let (serial, _, arm) = self.registrar.put(address, *binding);
+        if arm {
+            self.wire.timers.arm(expires, Timer::Binding(serial));
+        }
+    }
+}
