@@ -36,6 +36,7 @@ mod route;
 mod session;
 mod sfu;
 mod subscription;
+mod subscription_lost;
 mod voices;
 mod webcall;
 mod world;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cordboard_engine::io::{ConferenceCommand, Input, Transport};
+use cordboard_engine::io::{ConferenceCommand, Input};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::hook::conference::Role;
@@ -206,16 +206,6 @@ fn a_subscriber_that_refuses_or_is_silent_is_forgotten() {
         world.advance(Duration::from_secs(60));
         alice.has_nothing(&mut world);
     }
-}
-
-#[test]
-fn a_subscriber_whose_connection_is_gone_is_forgotten() {
-    let mut world = World::new();
-    let mut alice = Phone::new("alice", 1).over(Transport::Ws, 9);
-    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
-    alice.gets(&mut world, "NOTIFY", false);
-    world.handle(Input::FlowClosed { connection: 9 });
-    assert_eq!(world.engine.gauges().subscriptions, 0);
 }
 
 #[test]

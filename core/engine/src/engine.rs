@@ -63,6 +63,8 @@ pub struct Engine {
     pub(crate) courier: Courier,
     pub(crate) subscriptions: Arena<Subscription>,
     pub(crate) carried: Carried,
+    /// The same for subscriptions.
+    pub(crate) watchers: Carried,
     /// Conferences that are alive.
     pub(crate) conferences: HashMap<ConferenceId, Conference>,
     /// The calls that media legs belong to.
@@ -101,6 +103,7 @@ impl Engine {
             courier: Courier::default(),
             subscriptions: Arena::default(),
             carried: Carried::default(),
+            watchers: Carried::default(),
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
@@ -163,6 +166,7 @@ impl Engine {
             Input::FlowClosed { connection } => {
                 self.registrar.connection_closed(connection);
                 self.strand_calls(connection);
+                self.strand_subscriptions(connection);
                 let failed = self.transactions.connection_closed(connection);
                 self.failed(failed);
             }
@@ -204,6 +208,7 @@ impl Engine {
                 Timer::Binding(serial) => self.binding_timer(serial, at),
                 Timer::Record(leg) => self.record_totals(leg, None),
                 Timer::Subscription(key) => self.subscription_timer(key, at),
+                Timer::Lost(key) => self.lost_timer(key, at),
                 Timer::Notify(key) => self.notify_timer(key),
                 Timer::Chat(connection) => self.chat_timer(connection),
                 Timer::Room(room) => self.room_timer(room),

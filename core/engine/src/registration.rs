@@ -297,11 +297,12 @@ impl Engine {
         }
     }
 
-    /// A phone has registered on a connection; it may have calls that have lost theirs.
+    /// A phone has registered on a connection; it may have calls and subscriptions that have lost theirs.
     fn bring_back(&mut self, place: usize, request: &Message, flow: Flow) {
         let owner = self.directory.credential(place).user;
         for contact in request.contacts().flatten() {
             self.phone_is_back(owner, contact.uri, flow);
+            self.subscriber_is_back(owner, contact.uri, flow);
         }
     }
 

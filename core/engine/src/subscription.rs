@@ -1,10 +1,13 @@
 //! Subscriptions (RFC 6665): SUBSCRIBE makes or renews one, NOTIFY tells its state, at once and whenever
 //! it has changed. What can be subscribed to stands in [`PACKAGES`].
 
+mod reach;
+
 use std::time::Duration;
 
-use cordboard_model::{ConferenceId, Time};
+use cordboard_model::{ConferenceId, Time, UserId};
 
+use self::reach::Lost;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::conference::info::{TYPE, Told};
@@ -55,6 +58,10 @@ pub(crate) struct Subscription {
     conference: ConferenceId,
     entity: String,
     subscriber: Subscriber,
+    /// Whose phone it is, if it is a user's.
+    owner: Option<UserId>,
+    /// Its connection is gone.
+    lost: Option<Lost>,
     expires: Time,
     /// The moment that the timer for that is armed for: renewed again and again, it is one timer.
     armed: Option<Time>,
@@ -63,6 +70,8 @@ pub(crate) struct Subscription {
     told: Told,
     /// A NOTIFY is on its way.
     waiting: bool,
+    /// The last one went by no connection of the subscriber's, but to where its Contact says.
+    called: bool,
     /// The next NOTIFY tells everything.
     whole: bool,
     /// No NOTIFY before this.
@@ -105,8 +114,14 @@ impl Engine {
             Identity::User(place) => Subscriber::User(place),
             Identity::Trusted(_) => Subscriber::Address(flow.peer.ip()),
         };
+        let owner = match subscriber {
+            Subscriber::User(place) => Some(self.directory.credential(place).user),
+            Subscriber::Address(_) => None,
+        };
         let held = self.subscriptions.values().filter(|s| s.subscriber == subscriber);
-        if held.count() >= PER_SUBSCRIBER || self.subscriptions.len() >= self.config.limits.subscriptions {
+        let full =
+            held.count() >= PER_SUBSCRIBER || self.subscriptions.len() >= self.config.limits.subscriptions;
+        if full && !self.forget_a_lost_one(owner) {
             self.wire.counts.reject("too_many_subscriptions");
             return self.respond_with(transaction, &request, 503, "Too Many Subscriptions", |response| {
                 response.header("Retry-After", 60)
@@ -133,16 +148,20 @@ impl Engine {
                 conference,
                 entity,
                 subscriber,
+                owner,
+                lost: None,
                 expires: now + expires,
                 armed: None,
                 version: 0,
                 told: Told::default(),
                 waiting: false,
+                called: false,
                 whole: true,
                 quiet_until: now,
                 timed: false,
             }
         });
+        self.watchers.carry(flow.connection, key);
         self.subscribed(key, transaction, &request, expires);
     }
 
@@ -168,7 +187,7 @@ impl Engine {
             return self.refuse_in(transaction, request, 500, "Out Of Order", "cseq_out_of_order");
         }
         if flow.transport == subscription.dialog.flow.transport && flow.transport.reliable() {
-            subscription.dialog.flow = flow;
+            self.move_subscription(key, flow);
         }
         if request.method() != Method::Subscribe {
             self.wire.counts.reject("method_not_allowed");
@@ -295,7 +314,8 @@ impl Engine {
     /// Tells what is new, unless a NOTIFY is on its way or the last was a moment ago: then later.
     pub(crate) fn notify(&mut self, key: Key) {
         let now = self.wire.now;
-        let Some(subscription) = self.subscriptions.get_mut(key).filter(|s| !s.waiting) else {
+        let may = |s: &&mut Subscription| !s.waiting && s.is_reachable();
+        let Some(subscription) = self.subscriptions.get_mut(key).filter(may) else {
             return;
         };
         if subscription.quiet_until > now {
@@ -315,6 +335,15 @@ impl Engine {
         }
         let left = subscription.expires.since(now).as_secs();
         self.send_state(key, Owner::Notify(key), &format!("active;expires={left}"));
+    }
+
+    /// Tells everything at once: what was told before may not have come.
+    fn tell_again(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.whole = true;
+            subscription.quiet_until = self.wire.now;
+        }
+        self.notify(key);
     }
 
     /// The subscriber may be told again.
@@ -354,6 +383,7 @@ impl Engine {
         }
         let (event, dialog) = (subscription.event.clone(), &mut subscription.dialog);
         let flow = dialog.next_flow();
+        subscription.called = flow.transport.reliable() && flow.connection == 0;
         self.transactions
             .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
                 let notify = dialog
@@ -370,7 +400,7 @@ impl Engine {
     /// Sends the last NOTIFY of a subscription and forgets it.
     fn end_subscription(&mut self, key: Key, why: &str) {
         self.send_state(key, Owner::Farewell, &format!("terminated;reason={why}"));
-        self.subscriptions.remove(key);
+        self.drop_subscription(key);
     }
 
     /// A NOTIFY was answered, or not.
@@ -382,23 +412,40 @@ impl Engine {
                 response.status() < 300
                     || (response.status() >= 500 && response.header(Name::RetryAfter).is_some())
             }
-            Outcome::Silence => false,
+            Outcome::Silence => return self.notify_unanswered(key),
         };
         if !keeps {
-            if self.subscriptions.remove(key).is_some() {
-                *self
-                    .wire
-                    .counts
-                    .subscriptions_ended
-                    .entry("notify_failed")
-                    .or_default() += 1;
-            }
-            return;
+            return self.notify_failed(key);
         }
+        self.subscriber_answers(key);
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             subscription.waiting = false;
         }
         self.notify(key);
+    }
+
+    /// A NOTIFY got no answer. Over a connection that is gone that says nothing about the subscriber.
+    fn notify_unanswered(&mut self, key: Key) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        let flow = subscription.dialog.flow;
+        let called = flow.transport.reliable() && flow.connection == 0;
+        if !called && subscription.lost.is_none() {
+            return self.notify_failed(key);
+        }
+        // What went by the connection that broke does not count as a call.
+        let tried = called && subscription.called;
+        subscription.waiting = false;
+        self.subscriber_lost(key, tried);
+        self.tell_again(key);
+    }
+
+    fn notify_failed(&mut self, key: Key) {
+        if self.drop_subscription(key) {
+            let ended = &mut self.wire.counts.subscriptions_ended;
+            *ended.entry("notify_failed").or_default() += 1;
+        }
     }
 
     /// A subscription's time is up, if it was not renewed.

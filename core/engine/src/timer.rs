@@ -51,6 +51,8 @@ pub(crate) enum Timer {
     Record(LegId),
     /// A subscription ends.
     Subscription(Key),
+    /// A subscriber whose connection broke has not come back.
+    Lost(Key),
     /// A subscriber may be told again.
     Notify(Key),
     /// A chat connection that was too fast may go on (its number).

@@ -1,5 +1,6 @@
 //! Calls whose connection ends. They go on: what we have to say meanwhile goes to where the phone says it is reached,
-//! and by the new connection as soon as the same phone has registered on it.
+//! and by the new connection as soon as the same phone has registered on it. Subscriptions do the same, for a time
+//! (`subscription/reach`).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,7 +12,7 @@ use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::uri::Uri;
 
-/// Which calls go by which connection, and which have lost theirs.
+/// Which dialogs go by which connection, and which have lost theirs.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
     by_connection: HashMap<u64, BTreeSet<Key>>,
@@ -19,26 +20,48 @@ pub(crate) struct Carried {
     stranded: HashMap<UserId, BTreeSet<Key>>,
 }
 
+impl Carried {
+    /// This dialog goes by a connection; 0 is none.
+    pub(crate) fn carry(&mut self, connection: u64, key: Key) {
+        if connection != 0 {
+            self.by_connection.entry(connection).or_default().insert(key);
+        }
+    }
+
+    /// It does not any more, nor is it among those that have lost theirs.
+    pub(crate) fn drop(&mut self, connection: u64, owner: Option<UserId>, key: Key) {
+        remove(&mut self.by_connection, connection, key);
+        if let Some(owner) = owner {
+            remove(&mut self.stranded, owner, key);
+        }
+    }
+
+    /// A connection has ended: the dialogs that went by it.
+    pub(crate) fn lose(&mut self, connection: u64) -> BTreeSet<Key> {
+        self.by_connection.remove(&connection).unwrap_or_default()
+    }
+
+    /// This dialog has lost its connection.
+    pub(crate) fn strand(&mut self, owner: UserId, key: Key) {
+        self.stranded.entry(owner).or_default().insert(key);
+    }
+
+    /// The dialogs with phones of this user that have lost theirs.
+    pub(crate) fn stranded(&self, owner: UserId) -> impl Iterator<Item = Key> {
+        self.stranded.get(&owner).into_iter().flatten().copied()
+    }
+}
+
 impl Engine {
     /// The requests of this call go by a connection from now on, if its flow is one.
     pub(crate) fn carry(&mut self, key: Key) {
         let Some(call) = self.calls.get(key) else { return };
-        let connection = call.dialog.flow.connection;
-        if connection != 0 {
-            self.carried
-                .by_connection
-                .entry(connection)
-                .or_default()
-                .insert(key);
-        }
+        self.carried.carry(call.dialog.flow.connection, key);
     }
 
     /// The call is over.
     pub(crate) fn drop_carried(&mut self, key: Key, call: &Call) {
-        remove(&mut self.carried.by_connection, call.dialog.flow.connection, key);
-        if let Some(owner) = call.owner {
-            remove(&mut self.carried.stranded, owner, key);
-        }
+        self.carried.drop(call.dialog.flow.connection, call.owner, key);
     }
 
     /// The peer of this call is reached by another flow now.
@@ -51,18 +74,14 @@ impl Engine {
         if before == flow.connection {
             return;
         }
-        remove(&mut self.carried.by_connection, before, key);
-        if let Some(owner) = owner {
-            remove(&mut self.carried.stranded, owner, key);
-        }
+        self.carried.drop(before, owner, key);
         self.carry(key);
         self.videos_changed(key); // what it could not be told
     }
 
     /// A connection has ended.
     pub(crate) fn strand_calls(&mut self, connection: u64) {
-        let lost = self.carried.by_connection.remove(&connection);
-        for key in lost.unwrap_or_default() {
+        for key in self.carried.lose(connection) {
             let Some(call) = self.calls.get_mut(key) else {
                 continue;
             };
@@ -71,23 +90,20 @@ impl Engine {
             }
             call.dialog.disconnected();
             if let Some(owner) = call.owner {
-                self.carried.stranded.entry(owner).or_default().insert(key);
+                self.carried.strand(owner, key);
             }
         }
     }
 
     /// A phone of `owner` has registered `contact` on a connection: its calls go by that.
     pub(crate) fn phone_is_back(&mut self, owner: UserId, contact: &str, flow: Flow) {
-        let Some(stranded) = self.carried.stranded.get(&owner) else {
-            return;
-        };
-        let is_of_phone = |key: &&Key| {
-            let call = self.calls.get(**key);
+        let is_of_phone = |key: &Key| {
+            let call = self.calls.get(*key);
             call.is_some_and(|call| {
                 call.dialog.flow.transport == flow.transport && is_same(&call.dialog.target, contact)
             })
         };
-        let back: Vec<Key> = stranded.iter().filter(is_of_phone).copied().collect();
+        let back: Vec<Key> = self.carried.stranded(owner).filter(is_of_phone).collect();
         for key in back {
             self.move_call(key, flow);
             self.flush(key);
@@ -97,7 +113,7 @@ impl Engine {
 }
 
 /// Whether two contacts are of one phone; how they are reached may have changed.
-fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (Uri::parse(one), Uri::parse(other)) {
         (Ok(one), Ok(other)) => one.host == other.host && one.user() == other.user(),
         _ => false,

@@ -1,0 +1,130 @@
+//! Subscriptions whose connection ends. For a time they go on: a phone on TCP or TLS is called where its Contact says
+//! when there is something to tell, and any phone that registers or subscribes again on a new connection is told
+//! everything by that.
+
+use std::time::Duration;
+
+use cordboard_model::{Time, UserId};
+
+use super::Subscription;
+use crate::arena::Key;
+use crate::call::reach::is_same;
+use crate::engine::Engine;
+use crate::io::{Flow, Transport};
+use crate::timer::Timer;
+
+/// How long a phone whose connection broke has to come back.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The connection of a subscription is gone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    /// It is forgotten then.
+    until: Time,
+    /// The phone was called in vain.
+    pub(super) tried: bool,
+}
+
+impl Subscription {
+    /// Whether there is a way to the subscriber that has not been tried in vain.
+    pub(super) fn is_reachable(&self) -> bool {
+        let may_be_called = matches!(self.dialog.flow.transport, Transport::Tcp | Transport::Tls);
+        self.lost.is_none_or(|lost| may_be_called && !lost.tried)
+    }
+}
+
+impl Engine {
+    /// A connection has ended.
+    pub(crate) fn strand_subscriptions(&mut self, connection: u64) {
+        for key in self.watchers.lose(connection) {
+            if let Some(subscription) = self.subscriptions.get_mut(key) {
+                subscription.dialog.disconnected();
+                self.subscriber_lost(key, false);
+            }
+        }
+    }
+
+    pub(super) fn subscriber_lost(&mut self, key: Key, tried: bool) {
+        let until = self.wire.now + PATIENCE;
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        if let Some(lost) = &mut subscription.lost {
+            lost.tried |= tried;
+            return;
+        }
+        subscription.lost = Some(Lost { until, tried });
+        let owner = subscription.owner;
+        if let Some(owner) = owner {
+            self.watchers.strand(owner, key);
+        }
+        self.wire.timers.arm(until, Timer::Lost(key));
+    }
+
+    /// The subscriber has not come back in time.
+    pub(crate) fn lost_timer(&mut self, key: Key, at: Time) {
+        let lost = self.subscriptions.get(key).and_then(|s| s.lost);
+        if lost.is_some_and(|lost| lost.until == at) {
+            let ended = &mut self.wire.counts.subscriptions_ended;
+            *ended.entry("connection_lost").or_default() += 1;
+            self.drop_subscription(key);
+        }
+    }
+
+    /// The subscriber is reached by this flow from now on.
+    pub(super) fn move_subscription(&mut self, key: Key, flow: Flow) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut subscription.dialog.flow, flow).connection;
+        let owner = subscription.owner;
+        subscription.lost = None;
+        self.watchers.drop(before, owner, key);
+        self.watchers.carry(flow.connection, key);
+    }
+
+    /// A phone of `owner` has registered `contact` on a connection: it is told there what it missed.
+    pub(crate) fn subscriber_is_back(&mut self, owner: UserId, contact: &str, flow: Flow) {
+        let is_of_phone = |key: &Key| {
+            self.subscriptions.get(*key).is_some_and(|subscription| {
+                let dialog = &subscription.dialog;
+                dialog.flow.transport == flow.transport && is_same(&dialog.target, contact)
+            })
+        };
+        let back: Vec<Key> = self.watchers.stranded(owner).filter(is_of_phone).collect();
+        for key in back {
+            self.move_subscription(key, flow);
+            self.tell_again(key);
+        }
+    }
+
+    /// A NOTIFY was answered: wherever it went, the subscriber is there.
+    pub(super) fn subscriber_answers(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get(key)
+            && subscription.lost.is_some()
+        {
+            self.move_subscription(key, subscription.dialog.flow);
+        }
+    }
+
+    /// Who gives way to a new subscription of the same subscriber: one whose connection is gone.
+    pub(super) fn forget_a_lost_one(&mut self, owner: Option<UserId>) -> bool {
+        let first = owner.and_then(|owner| self.watchers.stranded(owner).next());
+        if let Some(key) = first {
+            let ended = &mut self.wire.counts.subscriptions_ended;
+            *ended.entry("connection_lost").or_default() += 1;
+            self.drop_subscription(key);
+        }
+        first.is_some()
+    }
+
+    /// Forgets a subscription; whether it was there.
+    pub(super) fn drop_subscription(&mut self, key: Key) -> bool {
+        let Some(subscription) = self.subscriptions.remove(key) else {
+            return false;
+        };
+        let connection = subscription.dialog.flow.connection;
+        self.watchers.drop(connection, subscription.owner, key);
+        true
+    }
+}

@@ -1,0 +1,173 @@
+//! Who watches a conference and loses the connection is told on the next one what happened meanwhile.
+
+use std::time::Duration;
+
+use cordboard_engine::io::{Flow, Input, Transport};
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+
+use crate::phone::{Line, Phone};
+use crate::subscription::{CONFERENCE, subscribe};
+use crate::world::{REALM, World};
+
+/// Alice watches over connection 9, and knows what there is to know.
+fn watching(transport: Transport) -> (World, Phone, Line) {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(transport, 9);
+    let (line, _) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    alice.gets(&mut world, "NOTIFY", true);
+    world.advance(Duration::from_secs(10));
+    (world, alice, line)
+}
+
+fn breaks(world: &mut World, connection: u64) {
+    world.handle(Input::FlowClosed { connection });
+}
+
+/// Alice registers the contact that she had, on another connection.
+fn back(world: &mut World, alice: &mut Phone, connection: u64) {
+    let headers = format!("Contact: {}\r\nExpires: 600\r\n", alice.contact());
+    alice.flow.connection = connection;
+    let uri = format!("sip:{REALM}");
+    let answer = alice.request(world, "REGISTER", &uri, &headers, b"");
+    assert_eq!(answer.status(), 200);
+}
+
+/// The next NOTIFY for alice, and the way that it went.
+fn told(world: &mut World, alice: &mut Phone, answer: bool) -> (Flow, String) {
+    alice.listen(world);
+    let flow = alice.inbox.first().expect("a NOTIFY").flow;
+    let notify = alice.gets(world, "NOTIFY", answer);
+    (flow, text(&notify))
+}
+
+fn text(notify: &Message) -> String {
+    String::from_utf8(notify.body_slice().to_vec()).unwrap()
+}
+
+#[test]
+fn a_browser_that_comes_back_is_told_everything_on_its_new_connection() {
+    for in_flight in [false, true] {
+        let (mut world, mut alice, _) = watching(Transport::Ws);
+        let mut bob = Phone::new("bob", 2);
+        if in_flight {
+            bob.call(&mut world, "3000");
+            alice.gets(&mut world, "NOTIFY", false);
+        }
+        breaks(&mut world, 9);
+        if !in_flight {
+            bob.call(&mut world, "3000");
+        }
+        world.advance(Duration::from_secs(60));
+        alice.has_nothing(&mut world);
+        assert_eq!(world.engine.gauges().subscriptions, 1);
+        back(&mut world, &mut alice, 10);
+        let (flow, whole) = told(&mut world, &mut alice, true);
+        assert_eq!(flow.connection, 10);
+        assert!(
+            whole.contains("state=\"full\"") && whole.contains("sip:bob@lab.test"),
+            "{whole}"
+        );
+        alice.has_nothing(&mut world);
+        // From now on it is a subscription like any other.
+        world.advance(Duration::from_secs(120));
+        Phone::new("carol", 3).call(&mut world, "3000");
+        let (flow, news) = told(&mut world, &mut alice, true);
+        assert_eq!(flow.connection, 10);
+        assert!(
+            news.contains("state=\"partial\"") && news.contains("sip:carol@lab.test"),
+            "{news}"
+        );
+    }
+}
+
+#[test]
+fn a_phone_on_tcp_is_called_where_its_contact_says() {
+    let (mut world, mut alice, _) = watching(Transport::Tcp);
+    breaks(&mut world, 9);
+    alice.has_nothing(&mut world);
+    Phone::new("bob", 2).call(&mut world, "3000");
+    let (flow, news) = told(&mut world, &mut alice, true);
+    assert_eq!((flow.transport, flow.connection), (Transport::Tcp, 0));
+    assert_eq!(flow.peer, alice.flow.peer);
+    assert!(news.contains("sip:bob@lab.test"), "{news}");
+    world.advance(Duration::from_secs(200));
+    assert_eq!(world.engine.gauges().subscriptions, 1, "it answers");
+}
+
+#[test]
+fn one_that_cannot_be_called_is_told_when_it_comes_back() {
+    let (mut world, mut alice, _) = watching(Transport::Tcp);
+    breaks(&mut world, 9);
+    let mut bob = Phone::new("bob", 2);
+    let mut line = bob.call(&mut world, "3000");
+    let (flow, _) = told(&mut world, &mut alice, false);
+    world.handle(Input::Unreachable { flow });
+    world.advance(Duration::from_secs(10));
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    world.advance(Duration::from_secs(10));
+    alice.has_nothing(&mut world); // it is not called again and again
+    back(&mut world, &mut alice, 11);
+    let (flow, whole) = told(&mut world, &mut alice, true);
+    assert_eq!(flow.connection, 11);
+    assert!(
+        whole.contains("state=\"full\"") && whole.contains("<user-count>0</user-count>"),
+        "{whole}"
+    );
+}
+
+#[test]
+fn a_subscription_follows_the_connection_by_which_it_is_renewed() {
+    let (mut world, mut alice, mut line) = watching(Transport::Ws);
+    breaks(&mut world, 9);
+    alice.flow.connection = 12;
+    let renewed = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+    assert_eq!(renewed.status(), 200);
+    assert_eq!(told(&mut world, &mut alice, true).0.connection, 12);
+    // The connection that it has now is the one whose end counts.
+    world.advance(Duration::from_secs(130));
+    assert_eq!(world.engine.gauges().subscriptions, 1);
+    breaks(&mut world, 12);
+    world.advance(Duration::from_secs(121));
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+}
+
+#[test]
+fn who_does_not_come_back_is_forgotten() {
+    let (mut world, mut alice, mut line) = watching(Transport::Ws);
+    breaks(&mut world, 9);
+    world.advance(Duration::from_secs(119));
+    assert_eq!(world.engine.gauges().subscriptions, 1);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.engine.gauges().subscriptions, 0);
+    assert_eq!(world.engine.counts().subscriptions_ended["connection_lost"], 1);
+    alice.flow.connection = 12;
+    let gone = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+    assert_eq!(gone.status(), 481);
+}
+
+#[test]
+fn another_phone_of_the_user_is_not_taken_for_the_one_that_is_gone() {
+    let (mut world, mut alice, _) = watching(Transport::Ws);
+    breaks(&mut world, 9);
+    alice.flow.connection = 10; // and its contact with it
+    back(&mut world, &mut alice, 10);
+    alice.has_nothing(&mut world);
+}
+
+#[test]
+fn those_whose_connection_is_gone_give_way() {
+    let mut world = World::with(|config| config.abuse.user_requests_per_second = 0);
+    let mut alice = Phone::new("alice", 1).over(Transport::Ws, 9);
+    for _ in 0..50 {
+        subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+        alice.inbox.clear();
+    }
+    let (_, full) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    assert_eq!((full.status(), full.header(Name::RetryAfter)), (503, Some("60")));
+    breaks(&mut world, 9);
+    alice.flow.connection = 10;
+    let (_, again) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    assert_eq!(again.status(), 200);
+    assert_eq!(world.engine.gauges().subscriptions, 50);
+}
