@@ -2,7 +2,7 @@
 
 use cordboard_engine::io::Transport;
 use cordboard_engine::sip::message::Message;
-use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, SrtpSuite};
+use cordboard_model::media::{AudioSetup, Codec, Control, Direction, MediaCommand, SrtpSuite};
 
 use crate::bridge::up_with;
 use crate::phone::{Line, Phone, SDP_TYPE};
@@ -261,5 +261,49 @@ fn a_phone_on_tls_is_offered_keys_and_may_leave_them_aside() {
                 |command| !matches!(command, MediaCommand::Modify { audio, .. } if audio.srtp.is_some())
             )
         );
+    }
+}
+
+#[test]
+fn a_phone_reports_where_it_says_and_on_the_port_of_rtp_if_it_can() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let plain = "m=audio 4000 RTP/AVP 0\r\n";
+    let (mut line, answer) = call(&mut world, &mut alice, &format!("{plain}a=rtcp-mux\r\n"));
+    alice.ack(&mut world, &line);
+    assert!(sdp(&answer).contains("a=rtcp-mux\r\n"), "{}", sdp(&answer));
+    assert_eq!(audio(&world).control, Control::Muxed);
+    for (lines, control) in [
+        (
+            "a=rtcp:4444\r\n",
+            Control::Named("198.51.100.1:4444".parse().unwrap()),
+        ),
+        ("", Control::NextPort),
+    ] {
+        let answer = reinvite(&mut world, &mut alice, &mut line, &format!("{plain}{lines}"));
+        assert!(!sdp(&answer).contains("rtcp-mux"), "{}", sdp(&answer));
+        assert_eq!(audio(&world).control, control);
+    }
+}
+
+#[test]
+fn a_phone_that_is_called_may_take_reports_on_the_port_of_rtp_or_leave_them() {
+    for takes in [true, false] {
+        let mut world = World::new();
+        let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+        bob.register(&mut world, 600);
+        alice.invite(&mut world, "bob");
+        let invite = bob.gets(&mut world, "INVITE", false);
+        assert!(sdp(&invite).contains("a=rtcp-mux\r\n"), "{}", sdp(&invite));
+        bob.sdp = match takes {
+            true => {
+                "v=0\r\no=- 1 1 IN IP4 198.51.100.2\r\ns=-\r\nc=IN IP4 198.51.100.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp-mux\r\n"
+            }
+            false => bob.sdp,
+        };
+        bob.pick_up(&mut world, &invite);
+        let muxed = world.media.iter().any(|command| {
+            matches!(command, MediaCommand::Modify { audio, .. } if audio.control == Control::Muxed)
+        });
+        assert_eq!(muxed, takes);
     }
 }

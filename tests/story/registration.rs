@@ -6,7 +6,7 @@ use cordboard_engine::config::DigestAlgorithm;
 use cordboard_engine::io::{StoreWrite, Transport};
 use cordboard_engine::sip::name::Name;
 
-use crate::phone::Phone;
+use crate::phone::{Phone, SDP_TYPE};
 use crate::world::{REALM, World};
 
 #[test]
@@ -297,4 +297,52 @@ fn a_phone_unregisters_its_flow_whatever_its_contact_is_by_now() {
     world.restart();
     assert_eq!(world.engine.gauges().registrations, 1, "the disk knows it, too");
     assert_eq!(register(&mut world, 7000, ";reg-id=2", 0), 0);
+}
+
+#[test]
+fn a_phone_on_udp_that_keeps_its_flow_alive_is_called_on_it() {
+    let (mut world, mut bob, mut alice) = (World::new(), Phone::new("bob", 2), Phone::new("alice", 1));
+    let mut register = |world: &mut World, more: &str| {
+        let headers = format!(
+            "Supported: path, outbound\r\n{more}Contact: <sip:bob@198.51.100.2:7777;ob>;reg-id=1;\
+             +sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\"\r\nExpires: 600\r\n"
+        );
+        let answer = bob.request(world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!(answer.status(), 200);
+        let said = |name| answer.header(name).map(str::to_owned);
+        (said(Name::Require), said(Name::FlowTimer))
+    };
+    // A proxy between us that does not hold the phone's flow, and one that does.
+    for (hops, holds) in [
+        ("<sip:edge.lab.test;lr>", false),
+        ("<sip:edge.lab.test;lr;ob>", true),
+        ("<sip:edge.lab.test;lr;ob>, <sip:near.lab.test;lr>", false),
+    ] {
+        let (require, _) = register(&mut world, &format!("Path: {hops}\r\n"));
+        assert_eq!(require.as_deref() == Some("outbound"), holds, "{hops}");
+    }
+    let (require, timer) = register(&mut world, "");
+    assert_eq!(
+        (require.as_deref(), timer.as_deref()),
+        (Some("outbound"), Some("30"))
+    );
+    // Not to the port that its contact names: no NAT lets that through.
+    alice.invite(&mut world, "bob");
+    let invite = world.take(bob.flow.peer);
+    assert_eq!(invite.len(), 1);
+    assert_eq!(invite[0].message.method_text(), "INVITE");
+    alice.request(
+        &mut world,
+        "MESSAGE",
+        "sip:bob@lab.test",
+        "Content-Type: text/plain\r\n",
+        b"hi",
+    );
+    assert_eq!(world.take(bob.flow.peer).len(), 1);
+    // Nor inside its calls, where it says so.
+    let contact = format!("Contact: <sip:bob@198.51.100.2:7777;ob>\r\n{SDP_TYPE}");
+    bob.respond(&mut world, &invite[0].message, 200, &contact, bob.sdp);
+    let inside = world.take(bob.flow.peer);
+    assert_eq!(inside.len(), 1);
+    assert_eq!(inside[0].message.method_text(), "ACK");
 }

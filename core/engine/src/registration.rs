@@ -8,6 +8,7 @@ use crate::arena::Key;
 use crate::call::ability::supports;
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::sip::grammar::List;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -21,6 +22,11 @@ use crate::unsettled::Before;
 const MAX_CONTACT: usize = 1024;
 /// The longest instance that is kept, in bytes.
 const MAX_INSTANCE: usize = 256;
+
+/// How many seconds a phone may let pass between two keep-alives (RFC 5626 section 4.4): what connections bear, and
+/// what NATs bear on UDP.
+const FLOW_TIMER: u16 = 120;
+const FLOW_TIMER_UDP: u16 = 30;
 
 /// What a REGISTER asks for one contact.
 struct Wish {
@@ -341,14 +347,16 @@ impl Engine {
             response.add_pieces("Contact", parts);
             outbound |= !binding.instance.is_empty() && binding.call_id == request.call_id();
         }
-        // We hold the phone's own flow, with no proxy between (RFC 5626 section 6). On UDP it would be kept alive by
-        // STUN, which is not answered there.
-        if outbound
-            && flow.transport.reliable()
-            && supports(&request, "outbound")
-            && request.header(Name::Path).is_none()
-        {
-            response = response.header("Require", "outbound");
+        // We hold the phone's own flow, or the proxy next to it does (RFC 5626 section 6).
+        if outbound && supports(&request, "outbound") && first_hop_holds(&request) {
+            let patience = if flow.transport.reliable() {
+                FLOW_TIMER
+            } else {
+                FLOW_TIMER_UDP
+            };
+            response = response
+                .header("Require", "outbound")
+                .header("Flow-Timer", patience);
         }
         for path in request.headers(Name::Path) {
             response.add_pieces("Path", [path]);
@@ -484,6 +492,16 @@ fn instance_of(contact: &NameAddr<'_>) -> String {
         }
         _ => String::new(),
     }
+}
+
+/// Whether whoever the phone is connected to holds its flow: we, or a proxy that says so in its Path. That of the
+/// proxy next to the phone is the last one.
+fn first_hop_holds(request: &Message) -> bool {
+    let path = joined(request, Name::Path);
+    let Some(last) = List::new(&path).last() else {
+        return true;
+    };
+    NameAddr::parse(last).is_ok_and(|hop| Uri::parse(hop.uri).is_ok_and(|uri| uri.param("ob").is_some()))
 }
 
 /// All values of a header as one list.

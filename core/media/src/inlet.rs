@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use cordboard_model::Time;
-use cordboard_model::media::{AudioSetup, Codec};
+use cordboard_model::media::{AudioSetup, Codec, Control};
 
 use crate::claim::Claim;
 use crate::counts::{Counts, DropReason};
@@ -37,7 +37,8 @@ pub(crate) struct Inlet {
     pub(crate) reception: Option<Reception>,
     pub(crate) packets: u64,
     pub(crate) late: u64,
-    /// Where the peer's RTCP comes from.
+    /// Where the peer's RTCP is said to be, and where it was seen to come from.
+    control: Control,
     control_source: Option<SocketAddr>,
     playout: Playout,
     digits: Digits,
@@ -60,6 +61,7 @@ impl Inlet {
             reception: None,
             packets: 0,
             late: 0,
+            control: Control::NextPort,
             control_source: None,
             playout: Playout::new(),
             digits: Digits::default(),
@@ -69,12 +71,13 @@ impl Inlet {
     }
 
     /// The peer's description has come again.
-    pub(crate) fn signal(&mut self, address: SocketAddr) {
+    pub(crate) fn signal(&mut self, address: SocketAddr, control: Control) {
         let before = self.latch.destination();
         self.latch.signal(address);
-        if self.latch.destination() != before {
+        if self.latch.destination() != before || self.control != control {
             self.control_source = None;
         }
+        self.control = control;
     }
 
     /// Takes a packet; returns the key if a press begins. Audio is kept only if someone may `listen`.
@@ -202,7 +205,11 @@ impl Inlet {
 
     /// Whether an RTCP packet from here is the peer's; if so, reports go back there.
     pub(crate) fn admit_control(&mut self, source: SocketAddr) -> bool {
-        let known = source.ip() == self.latch.destination().ip();
+        let named = match self.control {
+            Control::Named(address) => Some(address.ip()),
+            Control::NextPort | Control::Muxed => None,
+        };
+        let known = source.ip() == self.latch.destination().ip() || Some(source.ip()) == named;
         if known {
             self.control_source = Some(source);
         }
@@ -212,15 +219,22 @@ impl Inlet {
     /// Where reports for the peer go.
     pub(crate) fn control_destination(&self) -> Option<SocketAddr> {
         let media = self.latch.destination();
-        if self.latch.is_pinned() {
+        if self.latch.is_pinned() || self.control == Control::Muxed {
             return Some(media);
         }
-        self.control_source.or_else(|| {
-            media
-                .port()
-                .checked_add(1)
-                .map(|port| SocketAddr::new(media.ip(), port))
+        self.control_source.or_else(|| match self.control {
+            // What a phone behind a NAT names is as unreachable as the address that it names for RTP.
+            Control::Named(address) if self.latch.is_where_named() => Some(address),
+            _ => {
+                let port = media.port().checked_add(1)?;
+                Some(SocketAddr::new(media.ip(), port))
+            }
         })
+    }
+
+    /// Whether RTCP leaves from the port of RTP.
+    pub(crate) fn is_muxed(&self) -> bool {
+        self.control == Control::Muxed
     }
 }
 

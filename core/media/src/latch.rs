@@ -90,6 +90,11 @@ impl Latch {
         }
     }
 
+    /// Whether the peer is at the host that it named, as far as is known.
+    pub(crate) fn is_where_named(&self) -> bool {
+        self.destination().ip() == self.signalled.ip()
+    }
+
     /// Where packets for the peer go.
     pub(crate) fn destination(&self) -> SocketAddr {
         let found = self.pinned.or(self.held.map(|held| held.address));

@@ -107,10 +107,9 @@ impl Leg {
 
     /// The peer is described, or described anew.
     pub(crate) fn describe(&mut self, audio: AudioSetup) {
-        match &mut self.inlet {
-            Some(inlet) => inlet.signal(audio.remote),
-            None => self.inlet = Some(Inlet::new(audio.remote)),
-        }
+        self.inlet
+            .get_or_insert_with(|| Inlet::new(audio.remote))
+            .signal(audio.remote, audio.control);
         if self
             .audio
             .as_ref()

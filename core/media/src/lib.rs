@@ -38,5 +38,8 @@ mod voice;
 
 pub use counts::{Counts, DropReason};
 pub use output::{Packet, PortRequest};
-pub use rtc::{FeedbackKind, Identity, NoIdentity, PeerCounts, PeerOutcome, ResendOutcome, Transmit, WebRtc};
+pub use rtc::{
+    FeedbackKind, Identity, NoBinding, NoIdentity, PeerCounts, PeerOutcome, ResendOutcome, Transmit, WebRtc,
+    answer_binding,
+};
 pub use shard::Shard;

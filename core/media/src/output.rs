@@ -29,7 +29,7 @@ pub enum PortRequest {
 pub struct Packet<'a> {
     /// The leg whose socket sends it.
     pub leg: LegId,
-    /// Whether it is RTCP and leaves from the RTCP port.
+    /// Whether it is RTCP that leaves from the RTCP port; where RTCP is multiplexed (RFC 5761) it does not.
     pub control: bool,
     /// Where it goes.
     pub destination: SocketAddr,
@@ -76,6 +76,21 @@ impl Outbox {
             end: self.bytes.len(),
         });
         self.bytes.len() - start
+    }
+
+    /// Adds a packet of RTCP; where it is `muxed`, it leaves from the port of RTP.
+    pub(crate) fn push_control(
+        &mut self,
+        leg: LegId,
+        muxed: bool,
+        destination: SocketAddr,
+        srtp: Option<&mut Session>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.push(leg, true, destination, srtp, write);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.control = !muxed;
+        }
     }
 
     pub(crate) fn drain(&mut self, mut send: impl FnMut(Packet<'_>)) {

@@ -64,7 +64,7 @@ impl Reports {
         now: Time,
         reception: Option<&mut Reception>,
         outlet: &Outlet,
-        way: &mut Way<'_>,
+        (way, muxed): (&mut Way<'_>, bool),
         leaving: bool,
         random: &mut Random,
     ) -> u64 {
@@ -91,10 +91,11 @@ impl Reports {
             bytes: outlet.payload_bytes as u32,
         });
         self.sent_packets = outlet.packets;
+        let write = |bytes: &mut Vec<u8>| {
+            rtcp::write(bytes, outlet.ssrc, sent, block, &outlet.cname, leaving);
+        };
         way.outbox
-            .push(way.leg, true, way.to, way.srtp.as_deref_mut(), |bytes| {
-                rtcp::write(bytes, outlet.ssrc, sent, block, &outlet.cname, leaving);
-            });
+            .push_control(way.leg, muxed, way.to, way.srtp.as_deref_mut(), write);
         newly_lost
     }
 

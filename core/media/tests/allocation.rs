@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, MediaCommand};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, MediaCommand};
 use cordboard_model::{LegId, MixId, Time};
 
 mod counting;
@@ -37,6 +37,7 @@ fn open(leg: u64) -> MediaCommand {
     };
     let audio = Some(AudioSetup {
         remote: address(leg),
+        control: Control::NextPort,
         format,
         direction: Direction::BOTH,
         srtp: None,

@@ -164,12 +164,26 @@ pub enum MediaCommand {
     },
 }
 
+/// Where the RTCP of a leg goes, and where that of its peer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Control {
+    /// The port after that of RTP, on both sides (RFC 3550 section 11).
+    #[default]
+    NextPort,
+    /// What the peer names (RFC 3605); ours is the port after that of RTP.
+    Named(SocketAddr),
+    /// The port of RTP, on both sides (RFC 5761).
+    Muxed,
+}
+
 /// The negotiated audio of a leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioSetup {
     /// Where the peer's description says it listens; media from elsewhere is latched onto (RFC 7362)
     /// as the media shard's own rules allow.
     pub remote: SocketAddr,
+    /// Where RTCP goes.
+    pub control: Control,
     /// Codec and payload types.
     pub format: AudioFormat,
     /// Which way media flows.

@@ -373,6 +373,7 @@ fn take_snapshot(running: &Running, served: &Served) -> TakeSnapshot {
                 snapshot.refused.insert("send_buffer_full", report.sent.full);
                 snapshot.refused.insert("send_failed", report.sent.failed);
                 snapshot.refused.insert("slow_reader", report.slow_readers);
+                snapshot.stun_keep_alives = report.stun;
                 snapshot.slow_chat_readers = report.slow_chat_readers;
                 snapshot.chat_frames = report.chat_frames;
                 snapshot.engine = report.counts;

@@ -35,6 +35,7 @@ pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
 use crate::net::connection::Writer;
+use crate::net::keep_alive::{KeepAlive, keep_alive};
 use crate::net::udp::{Batch, Outgoing, SipSocket};
 
 /// Messages from connections that may wait for control; their peers are slowed down by TCP meanwhile.
@@ -291,6 +292,7 @@ impl Control {
     fn receive(&mut self, readable: &mut HashSet<Token>, batch: &mut Batch) {
         let (inbox, clock, garbage) = (&mut self.inbox, &self.clock, &mut self.report.garbage);
         let (engine, unread, now) = (&self.engine, &mut self.unread, self.clock.now());
+        let (stun, mut answers) = (&mut self.report.stun, Vec::new());
         for (index, socket) in &mut self.sockets {
             let token = Token(usize::from(*index));
             if !readable.contains(&token) {
@@ -303,14 +305,6 @@ impl Control {
                     peer: datagram.source,
                     connection: 0,
                 };
-                // Keep-alives: empty lines, or the zero bytes that some phones send.
-                if datagram
-                    .bytes
-                    .iter()
-                    .all(|byte| matches!(byte, b'\r' | b'\n' | 0))
-                {
-                    return;
-                }
                 let (source, stamp) = (datagram.source.ip(), datagram.stamp);
                 // So that the kernel's buffer keeps room for phones that are known.
                 if engine.is_late(stamp, now) && !engine.is_known(source, now) {
@@ -320,6 +314,16 @@ impl Control {
                     }
                 }
                 let banned = engine.is_banned(source, stamp);
+                match keep_alive(datagram.bytes, datagram.source) {
+                    None => {}
+                    Some(KeepAlive::Empty) => return,
+                    Some(KeepAlive::Stun(answer)) if !banned => {
+                        *stun += 1;
+                        return answers.push((*index, (answer, Bytes::new(), datagram.source)));
+                    }
+                    Some(KeepAlive::Stun(_)) => return *garbage.entry("banned").or_default() += 1,
+                    Some(KeepAlive::BadStun) => return *garbage.entry("bad_stun").or_default() += 1,
+                }
                 match Message::parse(Bytes::copy_from_slice(datagram.bytes), Framing::Datagram) {
                     // The engine knows which of its messages belong to calls that are up.
                     Ok(message) => inbox.push(Input::Message {
@@ -341,6 +345,10 @@ impl Control {
                     tracing::error!(%error, address = %socket.local(), "a SIP socket failed");
                 }
             }
+        }
+        for (listener, answer) in answers {
+            self.taken += 1;
+            self.post(listener, answer);
         }
         let mut inbox = std::mem::take(&mut self.inbox);
         for input in inbox.drain(..) {
@@ -493,12 +501,7 @@ impl Control {
 
     fn route(&mut self, flow: Flow, packet: Packet) {
         if flow.transport == Transport::Udp {
-            let listener = usize::from(flow.listener);
-            if self.outgoing.len() <= listener {
-                self.outgoing.resize_with(listener + 1, Vec::new);
-            }
-            self.outgoing[listener].push((packet.head, packet.tail, flow.peer));
-            return;
+            return self.post(flow.listener, (packet.head, packet.tail, flow.peer));
         }
         let peer = (flow.transport, flow.peer);
         let connection = match flow.connection {
@@ -526,6 +529,15 @@ impl Control {
         }
         self.dialling.insert(peer, (flow, vec![packet]));
         self.shell.dial(flow);
+    }
+
+    /// Puts a datagram to those that go out at the end of this round.
+    fn post(&mut self, listener: u16, datagram: Outgoing) {
+        let listener = usize::from(listener);
+        if self.outgoing.len() <= listener {
+            self.outgoing.resize_with(listener + 1, Vec::new);
+        }
+        self.outgoing[listener].push(datagram);
     }
 
     /// Hands over the datagrams of this round, and knows then how long each relay took.

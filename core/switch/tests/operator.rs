@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -144,4 +145,24 @@ fn no_password_reaches_log_or_check() {
     reader.read_to_string(&mut log).unwrap();
     child.wait().unwrap();
     assert!(!log.contains("open-sesame"));
+}
+
+#[test]
+fn a_phone_that_keeps_its_nat_open_by_stun_is_told_its_address_on_the_sip_port() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, ""));
+    let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let request = b"\0\x01\0\0\x21\x12\xa4\x42twelve bytes";
+    phone.send_to(request, switch.address("udp")).unwrap();
+    let mut answer = [0; 100];
+    let (len, from) = phone.recv_from(&mut answer).unwrap();
+    assert_eq!(from, switch.address("udp"));
+    let port = phone.local_addr().unwrap().port() ^ 0x2112;
+    let address = [127 ^ 0x21, 0x12, 0xa4, 1 ^ 0x42];
+    let mut expected = b"\x01\x01\0\x0c\x21\x12\xa4\x42twelve bytes\0\x20\0\x08\0\x01".to_vec();
+    expected.extend(port.to_be_bytes());
+    expected.extend(address);
+    assert_eq!(answer[..len], expected);
+    switch.wait_for_metric("cordboard_sip_stun_keep_alives_total 1", true);
+    assert!(switch.end(Signal::SIGTERM).success());
 }

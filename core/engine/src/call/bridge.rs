@@ -20,7 +20,7 @@ use crate::call::{Call, Place, Stage};
 use crate::conference::seat::Seat;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
-use crate::sip::dialog::{Dialog, address_in, hops_left};
+use crate::sip::dialog::{Dialog, Target, address_in, hops_left};
 use crate::sip::grammar::List;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
@@ -207,7 +207,10 @@ impl Engine {
             local_uri: bridge.from_uri.clone(),
             local_name: Some(bridge.from_name.clone()),
             remote: format!("<{}>", bridge.to_uri),
-            target: contact.contact.clone().into(),
+            target: match is_kept(contact) {
+                true => Target::on_its_flow(contact.contact.clone()),
+                false => contact.contact.clone().into(),
+            },
             route: routes(&contact.path),
             local_cseq: 0,
             remote_cseq: None,
@@ -484,10 +487,15 @@ fn reachable(binding: &Binding) -> bool {
     binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
 }
 
-/// The flow to a contact outside any dialog: the connection that it registered on while that lives;
-/// otherwise its first Path hop, or the address that its URI names, unless that is one behind a NAT.
+/// Whether a phone keeps the way open by which it has registered, and is to be reached by that: on UDP.
+fn is_kept(binding: &Binding) -> bool {
+    !binding.instance.is_empty() && binding.path.is_empty() && binding.flow.transport == Transport::Udp
+}
+
+/// The flow to a contact outside any dialog: the connection that it registered on while that lives, or on UDP the way
+/// that a phone keeps alive itself (RFC 5626); otherwise its first Path hop, or the address that its URI names, unless that is one behind a NAT.
 pub(crate) fn contact_flow(binding: &Binding) -> Flow {
-    if binding.flow.connection != 0 {
+    if binding.flow.connection != 0 || is_kept(binding) {
         return binding.flow;
     }
     let first = List::new(&binding.path).next();

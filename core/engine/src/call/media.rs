@@ -266,6 +266,7 @@ impl Engine {
         Capabilities {
             codecs: self.config.codecs.clone(),
             direction,
+            mux: true,
             ..Capabilities::default()
         }
     }

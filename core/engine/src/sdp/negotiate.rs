@@ -1,6 +1,6 @@
 //! What both sides of an offer can do together.
 
-use cordboard_model::media::{AudioFormat, Codec, Direction, SrtpKey, SrtpSuite};
+use cordboard_model::media::{AudioFormat, Codec, Control, Direction, SrtpKey, SrtpSuite};
 use zeroize::Zeroizing;
 
 use super::crypto::{self, OwnKeys};
@@ -27,10 +27,13 @@ pub struct Capabilities {
     /// Whether our first offer names keys for SRTP, which the peer may take or leave (RFC 8643): where nobody on the
     /// way can read them.
     pub secure: bool,
+    /// Whether we offer RTCP on the port of RTP (RFC 5761), which the peer may take or leave. Where the peer offers
+    /// it, it is always taken.
+    pub mux: bool,
 }
 
 impl Default for Capabilities {
-    /// Every codec and telephone events, 20 ms, both ways, no keys.
+    /// Every codec and telephone events, 20 ms, both ways, no keys, RTCP on its own port.
     fn default() -> Self {
         Self {
             codecs: Codec::ALL.to_vec(),
@@ -38,6 +41,7 @@ impl Default for Capabilities {
             packet_ms: 20,
             direction: Direction::BOTH,
             secure: false,
+            mux: false,
         }
     }
 }
@@ -205,6 +209,15 @@ pub(super) fn mirrored(session: &Session<'_>, media: &Media<'_>, ours: Direction
     Direction {
         send: theirs.receive && ours.send && !held,
         receive: theirs.send && ours.receive,
+    }
+}
+
+/// Where RTCP goes; `mux`: both sides want it on the port of RTP.
+pub(super) fn control(session: &Session<'_>, media: &Media<'_>, mux: bool) -> Control {
+    match session.rtcp_address(media) {
+        _ if mux => Control::Muxed,
+        Some(address) => Control::Named(address),
+        None => Control::NextPort,
     }
 }
 

@@ -7,7 +7,8 @@ use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Srtp, Sr
 
 use super::crypto::{self, Crypto};
 use super::negotiate::{
-    Capabilities, EVENT_TYPES, Format, Origin, common, direction_name, format, is_secure, is_usable, mirrored,
+    Capabilities, EVENT_TYPES, Format, Origin, common, control, direction_name, format, is_secure, is_usable,
+    mirrored,
 };
 use super::session::{Media, Session};
 use crate::sip::message::Refusal;
@@ -40,6 +41,8 @@ struct Used<'a> {
     direction: Direction,
     /// Our keys, where the stream is or may become SRTP.
     crypto: Vec<Crypto<'a>>,
+    /// Whether RTCP is on the port of RTP, or offered to be.
+    mux: bool,
 }
 
 /// Answers an offer: the first stream that we can use is taken, every other is refused with port 0.
@@ -96,6 +99,7 @@ pub fn answer(
         format: &format,
         direction,
         crypto,
+        mux: media.rtcp_mux(),
     };
     let answer_text = origin.say(|id, version| {
         let mut text = head(id, version, local, offer.time);
@@ -107,6 +111,7 @@ pub fn answer(
         answer_text,
         audio: Some(AudioSetup {
             remote,
+            control: control(offer, media, media.rtcp_mux()),
             format,
             direction,
             srtp,
@@ -149,6 +154,7 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
                 format: &format,
                 direction: ours.direction,
                 crypto: last.media.get(at).into_iter().flat_map(crypto::usable).collect(),
+                mux: ours.mux,
             };
             streams(&mut text, local.port(), &last.media, Some(&used));
             text
@@ -163,6 +169,7 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
                 ours.direction,
                 &keys,
             );
+            multiplexed(&mut text, ours.mux);
             text
         }
     })
@@ -228,6 +235,7 @@ pub fn accept_answer(
 
     Ok(AudioSetup {
         remote: SocketAddr::new(address, media.port),
+        control: control(answer, media, sent.rtcp_mux() && media.rtcp_mux()),
         format,
         direction,
         srtp,
@@ -253,6 +261,7 @@ fn streams(text: &mut String, port: u16, lines: &[Media<'_>], used: Option<&Used
                     used.direction,
                     &used.crypto,
                 );
+                multiplexed(text, used.mux);
             }
             None => refused(text, media),
         }
@@ -310,6 +319,13 @@ pub(super) fn stream(
         format.packet_ms,
         direction_name(direction)
     );
+}
+
+/// RTCP on the port of RTP (RFC 5761).
+fn multiplexed(text: &mut String, mux: bool) {
+    if mux {
+        text.push_str("a=rtcp-mux\r\n");
+    }
 }
 
 /// The line of a stream that is not used; its formats mean nothing, but there must be one.

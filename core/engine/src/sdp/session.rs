@@ -1,6 +1,6 @@
 //! Reading a session description.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use cordboard_model::media::Direction;
 
@@ -156,6 +156,18 @@ impl<'a> Session<'a> {
     /// Where a stream is to be sent, if that is an address and not a name.
     pub fn address(&self, media: &Media<'_>) -> Option<IpAddr> {
         media.connection.or(self.connection)?.ip()
+    }
+
+    /// Where the RTCP of a stream is to be sent, if its attribute `rtcp` names a port (RFC 3605): on the address of the
+    /// stream, or on one of its own.
+    pub fn rtcp_address(&self, media: &Media<'_>) -> Option<SocketAddr> {
+        let port = media.rtcp_port().filter(|port| *port != 0)?;
+        let mut words = media.attribute("rtcp")?.split_ascii_whitespace().skip(1);
+        let own = match (words.next(), words.next(), words.next()) {
+            (Some(_), Some(_), Some(address)) => address.parse().ok(),
+            _ => None,
+        };
+        Some(SocketAddr::new(own.or_else(|| self.address(media))?, port))
     }
 
     /// Which way a stream flows, seen from whoever wrote the description.
@@ -345,6 +357,10 @@ mod tests {
         assert_eq!(
             (video.rtcp_mux(), video.rtcp_port(), audio.rtcp_mux()),
             (true, Some(5), false)
+        );
+        assert_eq!(
+            (session.rtcp_address(video), session.rtcp_address(audio)),
+            ("1.1.1.1:5".parse().ok(), None)
         );
     }
 

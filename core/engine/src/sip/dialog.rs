@@ -50,12 +50,25 @@ pub(crate) struct Target {
     uri: String,
     /// The address that the URI names by number.
     address: Option<SocketAddr>,
+    /// The peer keeps its flow alive, and is reached by that alone (RFC 5626 section 4.3: `ob`).
+    kept: bool,
+}
+
+impl Target {
+    /// Where a phone is reached that has registered such a flow.
+    pub(crate) fn on_its_flow(uri: String) -> Self {
+        Self {
+            kept: true,
+            ..uri.into()
+        }
+    }
 }
 
 impl From<String> for Target {
     fn from(uri: String) -> Self {
         let address = address_in(&uri);
-        Self { uri, address }
+        let kept = Uri::parse(&uri).is_ok_and(|uri| uri.param("ob").is_some());
+        Self { uri, address, kept }
     }
 }
 
@@ -238,7 +251,7 @@ impl Dialog {
 
     /// Where our next request goes. A connection is used for as long as it lives; on UDP the first
     /// router or the target decides, unless the target shows an address that the peer did not come
-    /// from: then it stands behind a NAT and only the way it came leads back.
+    /// from, or says so: then it stands behind a NAT and only the way it came leads back.
     pub(crate) fn next_flow(&self) -> Flow {
         if self.flow.transport != Transport::Udp {
             return self.flow;
@@ -249,7 +262,7 @@ impl Dialog {
             return Flow { peer, ..self.flow };
         }
         match self.target.address {
-            Some(peer) if peer.ip() == self.flow.peer.ip() => Flow { peer, ..self.flow },
+            Some(peer) if peer.ip() == self.flow.peer.ip() && !self.target.kept => Flow { peer, ..self.flow },
             _ => self.flow,
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use cordboard_model::media::peer::{AudioLine, PeerSetup, VideoFlow, VideoLine, VideoSource};
-use cordboard_model::media::{AudioSetup, Codec, Direction};
+use cordboard_model::media::{AudioSetup, Codec, Control, Direction};
 use cordboard_model::{MixId, Time};
 
 use super::dtls::Dtls;
@@ -333,6 +333,7 @@ fn describe_audio(leg: &mut Leg, line: Option<&AudioLine>, selected: Option<Sock
     let srtp = leg.srtp.take();
     leg.describe(AudioSetup {
         remote: NOWHERE,
+        control: Control::Muxed,
         format: line.format.clone(),
         direction: line.direction,
         srtp: None,

@@ -5,6 +5,7 @@
 //! packets of a publisher, [`forward`] sends them to each [`subscription`], [`feedback`] is what comes back.
 
 mod arrivals;
+mod binding;
 mod burst;
 mod cache;
 mod control;
@@ -39,6 +40,7 @@ use cordboard_model::media::peer::{Candidate, LocalPeer, PeerEvent, PeerLoss, Vi
 use cordboard_model::{LegId, MixId, Time};
 use slab::Slab;
 
+pub use binding::{NoBinding, answer_binding};
 pub use count::{PeerCounts, PeerOutcome, ResendOutcome};
 pub use dtls::{Identity, NoIdentity};
 pub use feedback::FeedbackKind;

@@ -6,25 +6,25 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 
 /// Bytes before the attributes.
-const HEADER: usize = 20;
-const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+pub(super) const HEADER: usize = 20;
+pub(super) const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 /// No agent's check is longer; what is, is not read.
-const MAX_LEN: usize = 548;
+pub(super) const MAX_LEN: usize = 548;
 /// Attributes that are looked at.
-const MAX_ATTRIBUTES: usize = 24;
+pub(super) const MAX_ATTRIBUTES: usize = 24;
 
-const BINDING_REQUEST: u16 = 0x0001;
-const BINDING_SUCCESS: u16 = 0x0101;
-const BINDING_ERROR: u16 = 0x0111;
+pub(super) const BINDING_REQUEST: u16 = 0x0001;
+pub(super) const BINDING_SUCCESS: u16 = 0x0101;
+pub(super) const BINDING_ERROR: u16 = 0x0111;
 
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
-const ERROR_CODE: u16 = 0x0009;
-const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(super) const USERNAME: u16 = 0x0006;
+pub(super) const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(super) const ERROR_CODE: u16 = 0x0009;
+pub(super) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+pub(super) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
-const FINGERPRINT: u16 = 0x8028;
+pub(super) const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLED: u16 = 0x8029;
 
 /// What the checksum is combined with (RFC 8489 section 14.7).
@@ -182,7 +182,7 @@ impl<'a> Check<'a> {
     }
 }
 
-fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub(super) fn attribute(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&(value.len() as u16).to_be_bytes());
     out.extend_from_slice(value);
@@ -207,7 +207,7 @@ fn finish(out: &mut Vec<u8>, start: usize, key: Option<&hmac::Key>) {
 }
 
 /// RFC 8489 section 14.2; returns how long it is.
-fn xor_address(value: &mut [u8; 20], address: SocketAddr, mask: &[u8]) -> usize {
+pub(super) fn xor_address(value: &mut [u8; 20], address: SocketAddr, mask: &[u8]) -> usize {
     let (family, ip): (u8, [u8; 16]) = match address.ip().to_canonical() {
         IpAddr::V4(v4) => {
             let mut ip = [0; 16];
@@ -247,7 +247,7 @@ const TABLE: [u32; 256] = {
 };
 
 /// The value of `FINGERPRINT` (RFC 8489 section 14.7).
-fn checksum(bytes: &[u8]) -> u32 {
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
     let sum = bytes.iter().fold(!0u32, |sum, byte| {
         TABLE[((sum ^ u32::from(*byte)) & 0xff) as usize] ^ sum >> 8
     });

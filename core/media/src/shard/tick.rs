@@ -6,6 +6,7 @@ use cordboard_model::Time;
 use cordboard_model::media::MediaEvent;
 
 use super::Shard;
+use crate::inlet::Inlet;
 use crate::mix::Mix;
 use crate::outlet::Way;
 
@@ -98,6 +99,7 @@ impl Shard {
     pub(super) fn send_report(&mut self, key: usize, now: Time, leaving: bool) {
         let leg = &mut self.legs[key];
         let Some(to) = leg.reports_to() else { return };
+        let muxed = leg.inlet.as_ref().is_some_and(Inlet::is_muxed);
         let reception = leg.inlet.as_mut().and_then(|inlet| inlet.reception.as_mut());
         if let Some(reception) = &reception {
             self.counts.reported(reception);
@@ -108,9 +110,14 @@ impl Shard {
             srtp: leg.srtp.as_deref_mut(),
             outbox: &mut self.outbox,
         };
-        self.counts.lost +=
-            leg.reports
-                .send(now, reception, &leg.outlet, &mut way, leaving, &mut self.random);
+        self.counts.lost += leg.reports.send(
+            now,
+            reception,
+            &leg.outlet,
+            (&mut way, muxed),
+            leaving,
+            &mut self.random,
+        );
         self.counts.control_out += 1;
     }
 }

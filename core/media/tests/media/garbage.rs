@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, Time};
 use proptest::prelude::*;
 
@@ -49,6 +49,7 @@ fn format() -> impl Strategy<Value = AudioFormat> {
 fn audio() -> impl Strategy<Value = AudioSetup> {
     (0u8..4, format(), any::<bool>(), any::<bool>()).prop_map(|(remote, format, send, receive)| AudioSetup {
         remote: address(remote),
+        control: [Control::NextPort, Control::Named(address(3)), Control::Muxed][usize::from(remote % 3)],
         format,
         direction: Direction { send, receive },
         srtp: None,

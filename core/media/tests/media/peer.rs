@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use cordboard_media::DropReason;
 use cordboard_model::LegId;
-use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioSetup, Codec, Control, Direction, MediaCommand, MediaEvent};
 
 use crate::world::tone::{goertzel, snr};
 use crate::world::{PATIENCE, World, address, setup};
@@ -298,4 +298,77 @@ fn reports_of_strangers_and_garbage_are_dropped_and_counted() {
     assert_eq!(counts.dropped_for(DropReason::ForeignSource), 1);
     assert_eq!(counts.dropped_for(DropReason::Malformed), 3);
     assert_eq!(counts.dropped_for(DropReason::UnknownPayload), 1);
+}
+
+/// A receiver report about nobody.
+const REPORT: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0x1e, 0xef];
+
+/// Two phones; RTCP of the first is here.
+fn reporting(control: Control) -> World {
+    let mut world = two();
+    let audio = AudioSetup {
+        control,
+        ..setup(1, Codec::Pcmu)
+    };
+    world.command(MediaCommand::Modify { leg: LegId(1), audio });
+    world
+}
+
+fn ways(world: &mut World) -> Vec<(bool, SocketAddr)> {
+    std::mem::take(&mut world.phone(1).control_ways)
+        .into_iter()
+        .collect()
+}
+
+#[test]
+fn reports_come_and_go_on_the_port_of_rtp_where_that_is_agreed() {
+    let mut world = reporting(Control::Muxed);
+    world.run(20_000);
+    assert_eq!(ways(&mut world), [(false, address(1))]);
+    world.inject(1, address(1), &REPORT);
+    assert_eq!(world.shard.counts().control_in, 1);
+    // Behind a NAT they follow the stream, whatever port a report comes from.
+    let real: SocketAddr = "203.0.113.7:51000".parse().unwrap();
+    world.phone(1).address = real;
+    world.run(10_000);
+    ways(&mut world);
+    world.inject(1, "203.0.113.7:51001".parse().unwrap(), &REPORT);
+    world.run(20_000);
+    assert_eq!(ways(&mut world), [(false, real)]);
+    assert!(
+        snr(world.phone(2).last(500), A) > 33.0,
+        "and are not taken for audio"
+    );
+    world.close(1);
+    assert_eq!(ways(&mut world), [(false, real)], "the goodbye, too");
+    // The other one has not agreed to that.
+    let other = std::mem::take(&mut world.phone(2).control_ways);
+    let next = SocketAddr::new(address(2).ip(), address(2).port() + 1);
+    assert_eq!(other.into_iter().collect::<Vec<_>>(), [(true, next)]);
+}
+
+#[test]
+fn reports_go_to_the_port_that_the_peer_names() {
+    let named: SocketAddr = "10.7.7.7:9001".parse().unwrap();
+    let mut world = reporting(Control::Named(named));
+    world.run(20_000);
+    assert_eq!(ways(&mut world), [(true, named)]);
+    // It may report from there, though its audio comes from elsewhere.
+    world
+        .shard
+        .control_packet(LegId(1), named, &REPORT, world.now, world.now);
+    world
+        .shard
+        .control_packet(LegId(1), attacker(), &REPORT, world.now, world.now);
+    let counts = world.shard.counts();
+    assert_eq!(
+        (counts.control_in, counts.dropped_for(DropReason::ForeignSource)),
+        (1, 1)
+    );
+    // A new description without a name: the next port again.
+    let audio = setup(1, Codec::Pcmu);
+    world.command(MediaCommand::Modify { leg: LegId(1), audio });
+    world.run(20_000);
+    let next = SocketAddr::new(address(1).ip(), address(1).port() + 1);
+    assert_eq!(ways(&mut world), [(true, next)]);
 }

@@ -15,6 +15,8 @@ pub(crate) struct Report {
     pub(crate) gauges: Gauges,
     /// What was thrown away before it was a message, by reason.
     pub(crate) garbage: BTreeMap<&'static str, u64>,
+    /// STUN binding requests answered on SIP ports.
+    pub(crate) stun: u64,
     /// From the stamp of a message to handing over its last copy.
     pub(crate) relay: Histogram,
     /// SIP datagrams sent, refused by the kernel, or lost to a full buffer.
@@ -37,6 +39,7 @@ impl Default for Report {
             counts: Counts::default(),
             gauges: Gauges::default(),
             garbage: BTreeMap::new(),
+            stun: 0,
             relay: Histogram::new(RELAY_BOUNDS),
             sent: Sent::default(),
             kernel_drops: 0,

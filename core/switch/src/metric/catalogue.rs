@@ -111,6 +111,7 @@ catalogue! {
     SIP_CONNECTIONS = Gauge "cordboard_sip_connections" ["transport"] "Open SIP connections.";
     SIP_RETRANSMISSIONS = Counter "cordboard_sip_retransmissions_total" ["direction"] "out: sent again by us; in: came again and absorbed.";
     SIP_TIMEOUTS = Counter "cordboard_sip_timeouts_total" ["timer"] "Transactions that a timer ended, by its RFC 3261 name; late_answer: an answer of ours came too late to be sent (RFC 4320).";
+    SIP_KEEP_ALIVES = Counter "cordboard_sip_stun_keep_alives_total" [] "STUN binding requests answered on SIP ports (RFC 5626).";
     SIP_REJECTED = Counter "cordboard_sip_rejected_total" ["reason"] "SIP that was refused or dropped at the door.";
 
     SIP_BANS = Counter "cordboard_sip_bans_total" ["reason"] "Sources that were banned.";

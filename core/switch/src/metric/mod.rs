@@ -34,6 +34,8 @@ pub(crate) struct Snapshot {
     pub(crate) message_latency: Histogram,
     /// SIP that never reached the engine, by reason, from the sockets.
     pub(crate) refused: BTreeMap<&'static str, u64>,
+    /// STUN binding requests answered on SIP ports.
+    pub(crate) stun_keep_alives: u64,
     /// Chat connections cut because they read too slowly.
     pub(crate) slow_chat_readers: u64,
     /// Frames handed to chat connections.
@@ -62,6 +64,7 @@ impl Snapshot {
             gauges: Gauges::default(),
             message_latency: Histogram::new(RELAY_BOUNDS),
             refused: BTreeMap::new(),
+            stun_keep_alives: 0,
             slow_chat_readers: 0,
             chat_frames: 0,
             connections: BTreeMap::new(),

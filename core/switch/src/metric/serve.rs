@@ -267,6 +267,7 @@ fn sip(to: &mut Exposition, snapshot: &Snapshot) {
     for (timer, count) in &engine.timeouts {
         to.count(&metric::SIP_TIMEOUTS, &[timer], *count);
     }
+    to.count(&metric::SIP_KEEP_ALIVES, &[], snapshot.stun_keep_alives);
     let mut rejected = engine.rejected.clone();
     for (reason, count) in &snapshot.refused {
         *rejected.entry(reason).or_default() += count;

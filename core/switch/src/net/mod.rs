@@ -3,6 +3,7 @@
 pub(crate) mod bind;
 pub(crate) mod connection;
 pub(crate) mod hoard;
+pub(crate) mod keep_alive;
 pub(crate) mod listen;
 mod meter;
 pub(crate) mod place;

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction};
 use cordboard_model::{LegId, MixId};
 
 use super::*;
@@ -33,6 +33,7 @@ fn open(leg: u64, remote: SocketAddr) -> MediaCommand {
     };
     let audio = Some(AudioSetup {
         remote,
+        control: Control::NextPort,
         format,
         direction: Direction::BOTH,
         srtp: None,

@@ -1,5 +1,7 @@
 //! Tables for offers and answers.
 
+use cordboard_model::media::Control;
+
 use super::*;
 
 const HEAD: &str = "v=0\r\no=p 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n";
@@ -458,4 +460,49 @@ fn audio_may_be_turned_off_and_on_again() {
         (session.media.len(), session.media[0].port, session.media[0].mid()),
         (1, 4000, Some("a"))
     );
+}
+
+#[test]
+fn reports_go_where_both_sides_agree() {
+    let named = |address: &str| Control::Named(address.parse().unwrap());
+    for (lines, expect) in [
+        ("", Control::NextPort),
+        ("a=rtcp:5000\r\n", named("192.0.2.9:5000")),
+        ("a=rtcp:5000 IN IP4 192.0.2.8\r\n", named("192.0.2.8:5000")),
+        ("a=rtcp:5000 IN IP4 host.example\r\n", named("192.0.2.9:5000")),
+        ("a=rtcp:0\r\n", Control::NextPort),
+        ("a=rtcp:port\r\n", Control::NextPort),
+        ("a=rtcp:5000\r\na=rtcp-mux\r\n", Control::Muxed),
+    ] {
+        let media = format!("m=audio 9 RTP/AVP 0\r\n{lines}");
+        assert_eq!(
+            answer_to(&media).unwrap().audio.unwrap().control,
+            expect,
+            "{lines}"
+        );
+        assert_eq!(
+            media_of(&media).contains("a=rtcp-mux|"),
+            expect == Control::Muxed,
+            "{lines}"
+        );
+        // The same in an answer; the port of RTP only where we have offered it.
+        for mux in [true, false] {
+            let ours = Capabilities {
+                mux,
+                ..Capabilities::default()
+            };
+            let mut origin = Origin::new(7, [5; 58]);
+            let text = offer(&ours, local(), &mut origin);
+            assert_eq!(text.ends_with("a=sendrecv\r\na=rtcp-mux\r\n"), mux, "{text}");
+            let again = offer(&ours, local(), &mut origin);
+            assert_eq!(again, text, "a later offer says the same");
+            let theirs = format!("{HEAD}{media}");
+            let (sent, said) = (Session::parse(&text).unwrap(), Session::parse(&theirs).unwrap());
+            let settled = accept_answer(&sent, &said, &ours).unwrap().control;
+            match (mux, expect) {
+                (false, Control::Muxed) => assert_eq!(settled, named("192.0.2.9:5000")),
+                _ => assert_eq!(settled, expect, "{lines}"),
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
 use cordboard_model::media::{
-    AudioFormat, AudioSetup, Codec, Direction, LegTotals, MediaCommand, MediaEvent,
+    AudioFormat, AudioSetup, Codec, Control, Direction, LegTotals, MediaCommand, MediaEvent,
 };
 use cordboard_model::{LegId, MixId, Time};
 
@@ -59,6 +59,8 @@ pub(crate) struct Phone {
     pub(crate) keys: Vec<(u32, bool, Vec<u8>)>,
     pub(crate) payload_lens: BTreeSet<usize>,
     pub(crate) control: Vec<Vec<u8>>,
+    /// Where they came: whether to be sent from the RTCP port, and to which address.
+    pub(crate) control_ways: BTreeSet<(bool, SocketAddr)>,
     pub(crate) destinations: BTreeSet<SocketAddr>,
     expected: Option<(u16, u32, u32)>,
     next_send: u64,
@@ -103,6 +105,7 @@ pub(crate) fn address(leg: u64) -> SocketAddr {
 pub(crate) fn setup(leg: u64, codec: Codec) -> AudioSetup {
     AudioSetup {
         remote: address(leg),
+        control: Control::NextPort,
         format: format(codec, 20),
         direction: Direction::BOTH,
         srtp: None,
@@ -162,6 +165,7 @@ impl World {
             keys: Vec::new(),
             payload_lens: BTreeSet::new(),
             control: Vec::new(),
+            control_ways: BTreeSet::new(),
             destinations: BTreeSet::new(),
             expected: None,
             // Each phone has its own phase.
@@ -310,8 +314,10 @@ impl World {
                 return;
             }
             let phone = phones.get_mut(&packet.leg).expect("a packet of a known leg");
-            if packet.control {
+            // RFC 5761 section 4: RTCP is told from RTP by its second byte.
+            if packet.control || (192..=223).contains(&packet.bytes[1]) {
                 phone.control.push(packet.bytes.to_vec());
+                phone.control_ways.insert((packet.control, packet.destination));
             } else {
                 phone.destinations.insert(packet.destination);
                 phone.hear(packet.bytes, at);
