@@ -97,6 +97,10 @@ pub(crate) enum ShardUnreachable {
 }
 
 /// What is sent to the thread.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the largest is what comes most: a box would be an allocation each"
+)]
 enum Message {
     Command(MediaCommand),
     /// What these legs have moved so far; those that are gone are left out.

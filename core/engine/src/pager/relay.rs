@@ -33,6 +33,10 @@ pub(super) const SILENCE: u16 = 999;
 
 /// A message whose sender waits, or one that phones have.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the largest: a box would be an allocation each"
+)]
 pub(crate) enum Pager {
     /// It follows those that are kept for its addressee.
     Held(Box<Page>),
@@ -50,6 +54,8 @@ pub(crate) struct Sent {
     /// The best answer so far; 0 before the first.
     pub(super) best: u16,
     sent: Time,
+    /// Its id, where it may come to be kept.
+    id: Option<u128>,
     /// No datagram holds it.
     oversize: bool,
     /// Its sender has been answered.
@@ -109,6 +115,7 @@ impl Engine {
                 waiting: contacts.len(),
                 best: 0,
                 sent: self.wire.now,
+                id,
                 oversize: tail.len() > DATAGRAM - HEAD,
                 told: false,
             })
@@ -257,7 +264,8 @@ impl Engine {
         };
         let to = self.directory.address_of_record(place);
         let (kind, body) = (sent.page.kind.clone(), sent.page.body.clone());
-        let (from, accepted, id) = (message.uri.clone(), message.accepted, id_of(message, &to));
+        let id = sent.id.unwrap_or_else(|| id_of(message, &to));
+        let (from, accepted) = (message.uri.clone(), message.accepted);
         let notice = Notice {
             kind: &kind,
             body: &body,
@@ -267,7 +275,9 @@ impl Engine {
             accepted,
         };
         self.notify_sender(&notice, Fate::Delivered);
-        self.deliver(&to);
+        if self.courier.len() > 0 {
+            self.deliver(&to);
+        }
     }
 
     /// The sender hears the first acceptance, or the best of the refusals when all are in.

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Command(MediaCommand),
+    Command(Box<MediaCommand>),
     Packet {
         leg: u64,
         source: u8,
@@ -126,7 +126,7 @@ fn rtp() -> impl Strategy<Value = Vec<u8>> {
 fn step() -> impl Strategy<Value = Step> {
     let bytes = prop_oneof![4 => rtp(), 1 => prop::collection::vec(any::<u8>(), 0..80)];
     prop_oneof![
-        3 => command().prop_map(Step::Command),
+        3 => command().prop_map(|command| Step::Command(Box::new(command))),
         12 => (0u64..4, 0u8..4, bytes, -500i64..500, any::<bool>()).prop_map(
             |(leg, source, bytes, stamp_offset_ms, control)| Step::Packet {
                 leg, source, bytes, stamp_offset_ms, control: control && leg == 0
@@ -151,10 +151,10 @@ proptest! {
         for step in steps {
             match step {
                 Step::Command(command) => {
-                    if let MediaCommand::Open { leg, .. } = &command {
+                    if let MediaCommand::Open { leg, .. } = &*command {
                         asked[leg.0 as usize] += 1;
                     }
-                    shard.command(command, now);
+                    shard.command(*command, now);
                 }
                 Step::Packet { leg, source, bytes, stamp_offset_ms, control } => {
                     let stamp = Time(now.0.saturating_add_signed(stamp_offset_ms * 1_000_000));
