@@ -27,7 +27,7 @@ pub(crate) fn trim(text: &str) -> &str {
 /// The text without white space before it.
 #[inline]
 pub(crate) fn trim_start(text: &str) -> &str {
-    &text[byte::run(text.as_bytes(), byte::SPACE)..]
+    &text[byte::spaces(text.as_bytes())..]
 }
 
 /// Length of the quoted string that `text` begins with, quotes included; `None` if it does not end.

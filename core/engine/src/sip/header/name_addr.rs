@@ -43,7 +43,9 @@ impl<'a> NameAddr<'a> {
             Some(b'<') => 0,
             Some(b'"') => quoted_len(value).ok_or(FAULT)?,
             _ => {
-                let mark = bytes.iter().position(|b| matches!(b, b'<' | b'"'));
+                // What a bare URI consists of is skipped first: often that is all.
+                let bare = byte::run(bytes, byte::VALUE);
+                let mark = memchr::memchr2(b'<', b'"', &bytes[bare..]).map(|at| bare + at);
                 mark.filter(|at| bytes[*at] == b'<').unwrap_or(0)
             }
         };
@@ -55,15 +57,14 @@ impl<'a> NameAddr<'a> {
         }
         let (uri, params) = match rest.strip_prefix('<') {
             Some(rest) => {
-                let end = memchr::memchr(b'>', rest.as_bytes()).ok_or(FAULT)?;
-                (&rest[..end], &rest[end + 1..])
+                let (uri, rest) = rest.split_at(byte::run(rest.as_bytes(), byte::URI));
+                (uri, rest.strip_prefix('>').ok_or(FAULT)?)
             }
             // The question mark, comma and semicolon of a bare URI would be ambiguous (RFC 3261 section 20.10).
-            None if display.is_empty() => rest.split_at(rest.find([';', ' ', '\t']).unwrap_or(rest.len())),
+            None if display.is_empty() => bare(rest).ok_or(FAULT)?,
             None => return Err(FAULT),
         };
-        let bare = !rest.starts_with('<');
-        if !is_uri(uri) || bare && uri.contains(['?', ',']) {
+        if scheme_len(uri).is_none_or(|len| len + 1 == uri.len()) {
             return Err(FAULT);
         }
         let (params, tag) = Params::parse(params, "tag")?;
@@ -144,9 +145,11 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// Whether this has a scheme and no character that ends a URI.
-fn is_uri(text: &str) -> bool {
-    scheme_len(text).is_some_and(|len| len + 1 < text.len()) && byte::all(text, byte::URI)
+/// A URI without brackets and a question mark, and its parameters; no comma may follow it.
+fn bare(text: &str) -> Option<(&str, &str)> {
+    let (uri, rest) = text.split_at(byte::run(text.as_bytes(), byte::VALUE));
+    let ends = matches!(rest.as_bytes().first(), None | Some(b';' | b' ' | b'\t'));
+    (ends && !uri.contains('?')).then_some((uri, rest))
 }
 
 #[cfg(test)]

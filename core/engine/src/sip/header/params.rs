@@ -112,6 +112,7 @@ impl<'a> Iterator for Params<'a> {
 }
 
 /// Name and value of the first parameter, and what follows it.
+#[inline]
 fn first(text: &str) -> Option<(&str, Option<&str>, &str)> {
     let text = trim_start(text.strip_prefix(';')?);
     let (name, rest) = text.split_at(byte::run(text.as_bytes(), byte::TOKEN));

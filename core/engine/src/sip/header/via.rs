@@ -50,9 +50,8 @@ impl<'a> Via<'a> {
         if transport.is_empty() || !rest.starts_with([' ', '\t']) {
             return Err(FAULT);
         }
-        let end = rest.bytes().position(|b| b == b';').unwrap_or(rest.len());
-        let (host, port) = host_port(trim(&rest[..end])).ok_or(FAULT)?;
-        let (params, branch) = Params::parse(&rest[end..], "branch").map_err(|_| FAULT)?;
+        let (host, port, rest) = host_port(trim_start(rest), trim_start).ok_or(FAULT)?;
+        let (params, branch) = Params::parse(rest, "branch").map_err(|_| FAULT)?;
         Ok(Self {
             transport,
             host,

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use super::lines::{Line, Lines};
 use super::{Core, Framing, Header, Malformed, Message, Span, Start, Version};
 use crate::sip::byte;
-use crate::sip::grammar::{clamped_number, trim, trim_start};
+use crate::sip::grammar::{clamped_number, is_space, trim, trim_start};
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 
@@ -114,18 +114,33 @@ fn no_end(raw: &[u8]) -> Malformed {
 
 fn header(raw: &[u8], line: Line) -> Option<Header> {
     let bytes = &raw[line.start..line.end];
-    let len = byte::run(bytes, byte::TOKEN);
-    let colon = len + byte::run(&bytes[len..], byte::SPACE);
-    if len == 0 || bytes.get(colon) != Some(&b':') {
-        return None;
-    }
-    let start = colon + 1 + byte::run(&bytes[colon + 1..], byte::SPACE);
-    let space = |byte: &&u8| byte::is(**byte, byte::SPACE);
-    let end = bytes.len() - bytes[start..].iter().rev().take_while(space).count();
+    let usual = raw[line.start..].first_chunk().and_then(Name::at_start);
+    let (name, len, colon) = match usual {
+        Some((name, len)) => (name, len, len),
+        None => {
+            let len = byte::run(bytes, byte::TOKEN);
+            let colon = len + byte::spaces(&bytes[len..]);
+            if len == 0 || bytes.get(colon) != Some(&b':') {
+                return None;
+            }
+            (Name::of_bytes(&bytes[..len]), len, colon)
+        }
+    };
+    let value = &bytes[colon + 1..];
+    let (start, end) = match value {
+        [b' ', first, .., last] if !is_space(*first) && !is_space(*last) => (1, value.len()),
+        _ => {
+            let start = byte::spaces(value);
+            let space = |byte: &&u8| is_space(**byte);
+            let end = value.len() - value[start..].iter().rev().take_while(space).count();
+            (start, end)
+        }
+    };
+    let value = line.start + colon + 1;
     Some(Header {
-        name: Name::of_bytes(&bytes[..len]),
+        name,
         text: Span::new(line.start, line.start + len),
-        value: Span::new(line.start + start, line.start + end),
+        value: Span::new(value + start, value + end),
     })
 }
 
