@@ -112,3 +112,23 @@ pub(crate) fn spaces(bytes: &[u8]) -> usize {
 pub(crate) fn all(text: &str, class: u8) -> bool {
     run(text.as_bytes(), class) == text.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn runs_end_at_the_first_byte_of_no_such_class(
+            bytes in proptest::collection::vec(prop_oneof![4 => b'a'..=b'z', 1 => any::<u8>()], 0..40),
+            bit in 0..8,
+        ) {
+            let class = 1_u8 << bit;
+            let plain = |class| bytes.iter().position(|byte| !is(*byte, class)).unwrap_or(bytes.len());
+            prop_assert_eq!(run(&bytes, class), plain(class));
+            prop_assert_eq!(spaces(&bytes), plain(SPACE));
+        }
+    }
+}

@@ -83,6 +83,9 @@ struct Header {
     value: Span,
 }
 
+// Messages are moved through queues, and an index is written for each: both are kept small.
+const _: () = assert!(size_of::<Header>() == 10 && size_of::<Message>() <= 200);
+
 impl Message {
     /// Whether this is a request.
     pub fn is_request(&self) -> bool {

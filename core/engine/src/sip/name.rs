@@ -229,6 +229,40 @@ mod tests {
     }
 
     #[test]
+    fn usual_spellings_are_found_at_the_start_of_a_line_and_nothing_else_is() {
+        for name in Name::ALL {
+            let text = name.text();
+            let start = |line: String| Name::at_start(line.as_bytes().first_chunk().unwrap());
+            let found = (text.len() < 16).then_some((*name, text.len()));
+            assert_eq!(start(format!("{text}: a:                ")), found);
+            assert_eq!(start(format!("{text}::::::::::::::::")), found);
+            for odd in [
+                format!("{text} :"),
+                format!("\t{text}:"),
+                text.to_lowercase() + ":",
+                text.replace('-', "\r") + ":",
+            ] {
+                let same = odd.strip_suffix(':') == Some(text);
+                assert_eq!(
+                    start(format!("{odd}                ")),
+                    found.filter(|_| same),
+                    "{odd:?}"
+                );
+            }
+        }
+        for line in [
+            [0; 16],
+            [b':'; 16],
+            [b' '; 16],
+            [0xff; 16],
+            *b"v: SIP/2.0/UDP a",
+            *b"aa\0\0:\0\0\0\0\0\0\0\0\0\0\0",
+        ] {
+            assert_eq!(Name::at_start(&line), None, "{line:?}");
+        }
+    }
+
+    #[test]
     fn compact_forms_are_those_of_the_registry() {
         let forms = [
             ("v", Name::Via),

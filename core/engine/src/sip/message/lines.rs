@@ -45,9 +45,19 @@ impl<'a> Lines<'a> {
         self.stray
     }
 
+    /// Where the last of the lines ends that are folded into the one which ends here.
+    #[cold]
+    fn folded_end(&mut self, end: usize) -> Option<usize> {
+        let mut end = end;
+        while matches!(self.buffer.get(end + 2), Some(b' ' | b'\t')) {
+            end = self.line_end(end + 2)?;
+        }
+        Some(end)
+    }
+
     /// Where the first CRLF stands from here on. A lone LF ends nothing: what one reader takes for the end
     /// of a header and another does not is how headers are smuggled.
-    #[inline]
+    #[inline(always)]
     fn line_end(&mut self, from: usize) -> Option<usize> {
         let mut at = from;
         loop {
@@ -98,10 +108,9 @@ impl Iterator for Lines<'_> {
             self.end = Some(start + 2);
             return None;
         }
-        let mut folded = false;
-        while matches!(self.buffer.get(end + 2), Some(b' ' | b'\t')) {
-            folded = true;
-            end = self.line_end(end + 2)?;
+        let folded = matches!(self.buffer.get(end + 2), Some(b' ' | b'\t'));
+        if folded {
+            end = self.folded_end(end)?;
         }
         self.at = end + 2;
         Some(Line { start, end, folded })
@@ -110,7 +119,50 @@ impl Iterator for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The lines found byte by byte, where the body begins, and whether there are stray bytes.
+    fn plain(bytes: &[u8]) -> (Vec<Line>, Option<usize>, bool) {
+        let is_break = |at: usize| bytes[at..].starts_with(b"\r\n");
+        let (mut lines, mut start, mut folded, mut stray, mut at) = (Vec::new(), 0, false, false, 0);
+        while at < bytes.len() {
+            if !is_break(at) {
+                stray |= matches!(bytes[at], b'\r' | b'\n')
+                    || bytes[at] == 0 && (at == 0 || bytes[at - 1] != b'\\');
+                at += 1;
+                continue;
+            }
+            if at == start {
+                return (lines, Some(at + 2), stray);
+            }
+            if matches!(bytes.get(at + 2), Some(b' ' | b'\t')) {
+                folded = true;
+            } else {
+                lines.push(Line {
+                    start,
+                    end: at,
+                    folded,
+                });
+                (start, folded) = (at + 2, false);
+            }
+            at += 2;
+        }
+        (lines, None, stray)
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_those_that_are_found_byte_by_byte(text in "([a-zä:\u{7f}]{0,20}|\r\n|\r\n|\r\n[ \t]|[\r\n\0\t\\\\ ]){0,40}") {
+            let mut lines = Lines::new(text.as_bytes());
+            let found: Vec<_> = lines.by_ref().collect();
+            let (expect, body, stray) = plain(text.as_bytes());
+            prop_assert_eq!(found, expect);
+            prop_assert_eq!(lines.body(), body);
+            prop_assert!(body.is_none() || lines.saw_stray_bytes() == stray);
+        }
+    }
 
     #[test]
     fn control_characters_are_found_wherever_they_stand_in_a_block() {
