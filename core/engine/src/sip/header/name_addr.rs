@@ -39,13 +39,13 @@ impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a str) -> Result<Self, Malformed> {
         let value = trim(value);
         let bytes = value.as_bytes();
+        // What a bare URI consists of is skipped first: often that is all.
+        let bare_len = byte::run(bytes, byte::VALUE);
         let display_len = match bytes.first() {
             Some(b'<') => 0,
             Some(b'"') => quoted_len(value).ok_or(FAULT)?,
             _ => {
-                // What a bare URI consists of is skipped first: often that is all.
-                let bare = byte::run(bytes, byte::VALUE);
-                let mark = memchr::memchr2(b'<', b'"', &bytes[bare..]).map(|at| bare + at);
+                let mark = memchr::memchr2(b'<', b'"', &bytes[bare_len..]).map(|at| bare_len + at);
                 mark.filter(|at| bytes[*at] == b'<').unwrap_or(0)
             }
         };
@@ -61,7 +61,7 @@ impl<'a> NameAddr<'a> {
                 (uri, rest.strip_prefix('>').ok_or(FAULT)?)
             }
             // The question mark, comma and semicolon of a bare URI would be ambiguous (RFC 3261 section 20.10).
-            None if display.is_empty() => bare(rest).ok_or(FAULT)?,
+            None if display.is_empty() => bare(rest, bare_len).ok_or(FAULT)?,
             None => return Err(FAULT),
         };
         if scheme_len(uri).is_none_or(|len| len + 1 == uri.len()) {
@@ -145,16 +145,17 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// A URI without brackets and a question mark, and its parameters; no comma may follow it.
-fn bare(text: &str) -> Option<(&str, &str)> {
-    let (uri, rest) = text.split_at(byte::run(text.as_bytes(), byte::VALUE));
+/// A URI of this length without brackets and a question mark, and its parameters; no comma may follow it.
+fn bare(text: &str, len: usize) -> Option<(&str, &str)> {
+    let (uri, rest) = text.split_at(len);
     let ends = matches!(rest.as_bytes().first(), None | Some(b';' | b' ' | b'\t'));
-    (ends && !uri.contains('?')).then_some((uri, rest))
+    (ends && memchr::memchr(b'?', uri.as_bytes()).is_none()).then_some((uri, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::grammar::List;
 
     #[track_caller]
     fn check(text: &str, display: Option<&str>, uri: &str, params: &str) {
@@ -223,6 +224,17 @@ mod tests {
         ];
         for text in texts {
             assert!(NameAddr::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2048))]
+
+        #[test]
+        fn what_is_one_address_is_no_list(text in "([a-z:?@]{1,5}|sip:a|<sip:[a-z,?]{1,3}>|;[a-z]=?[a-z]?|\"[a-z,\\\\]{0,3}\"|[ ,<>\"é]){1,7}") {
+            if NameAddr::parse(&text).is_ok() {
+                proptest::prop_assert_eq!(List::new(&text).collect::<Vec<_>>(), [trim(&text)]);
+            }
         }
     }
 

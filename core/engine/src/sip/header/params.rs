@@ -69,7 +69,7 @@ impl<'a> Params<'a> {
         };
         while !rest.is_empty() {
             let (found, value, after) = first(rest).ok_or(FAULT)?;
-            if found.len() == name.len() && found.eq_ignore_ascii_case(name) {
+            if found.len() == name.len() && (found == name || found.eq_ignore_ascii_case(name)) {
                 match noted.value {
                     None => noted.value = Some(value.unwrap_or_default()),
                     Some(_) => noted.again = true,

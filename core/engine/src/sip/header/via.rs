@@ -135,6 +135,7 @@ fn part<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::grammar::List;
 
     #[test]
     fn a_via_is_read_with_white_space_wherever_it_may_be() {
@@ -161,6 +162,17 @@ mod tests {
             Via::parse("SIP/2.0/UDP a;rport=5").unwrap().rport(),
             Some(Some(5))
         );
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2048))]
+
+        #[test]
+        fn what_is_one_via_is_no_list(text in "SIP/2.0/UDP ([a-z]{1,3}|:5|;[a-z]=?[a-z]?|;[a-z]=\"[a-z,<>\\\\]{0,3}\"|[ ,<>\"é]){1,7}") {
+            if Via::parse(&text).is_ok() {
+                proptest::prop_assert_eq!(List::new(&text).collect::<Vec<_>>(), [trim(&text)]);
+            }
+        }
     }
 
     #[test]

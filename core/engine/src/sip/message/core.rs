@@ -22,7 +22,7 @@ impl Core {
         for header in headers {
             let value = || header.value.text(head);
             match header.name {
-                Name::Via => via = via.or_else(|| Some(value())),
+                Name::Via => via = via.or_else(|| Some(value()).filter(|via| !via.is_empty())),
                 Name::From => from = from.or_else(|| Some(value())),
                 Name::To => to = to.or_else(|| Some(value())),
                 Name::CSeq => cseq = cseq.or_else(|| Some(value())),
