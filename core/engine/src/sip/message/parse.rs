@@ -177,7 +177,8 @@ fn request_line(text: &str) -> Option<Start> {
     let last_space = trim(rest).bytes().rposition(|byte| byte == b' ')?;
     let version_at = token.len() + 1 + last_space + 1 + (rest.len() - trim_start(rest).len());
     let version = &text[version_at..];
-    if !version.get(..4)?.eq_ignore_ascii_case("SIP/") {
+    let is_sip2 = version == "SIP/2.0" || version.eq_ignore_ascii_case("SIP/2.0");
+    if !is_sip2 && !version.get(..4)?.eq_ignore_ascii_case("SIP/") {
         return None;
     }
     Some(Start::Request {
@@ -185,7 +186,7 @@ fn request_line(text: &str) -> Option<Start> {
         token: Span::new(0, token.len()),
         uri: Span::new(token.len() + 1, version_at - 1),
         version: match version {
-            _ if version.eq_ignore_ascii_case("SIP/2.0") => Version::Sip2,
+            _ if is_sip2 => Version::Sip2,
             _ if version.ends_with([' ', '\t', '\r', '\n']) => Version::Padded,
             _ => Version::Unknown,
         },

@@ -11,6 +11,7 @@ pub(crate) struct Span {
 
 impl Span {
     /// From one byte to before another.
+    #[inline]
     pub(super) fn new(start: usize, end: usize) -> Self {
         let place =
             |at: usize| u16::try_from(at).expect("a head has at most 64 KiB, its last line break included");
@@ -30,6 +31,7 @@ impl Span {
     }
 
     /// The piece of the same head.
+    #[inline]
     pub(crate) fn text(self, head: &str) -> &str {
         head.get(usize::from(self.start)..usize::from(self.end))
             .unwrap_or_default()
