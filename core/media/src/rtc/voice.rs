@@ -148,7 +148,11 @@ impl Rtc {
         let peer = &mut self.peers[at];
         let leg = &mut house.legs[peer.key];
         let heard = peer.connected && !peer.lost && leg.bound && !leg.deaf;
-        let (Some(voice), Some(session), true) = (peer.voices.get_mut(line), &leg.srtp, heard) else {
+        let Some(voice) = peer.voices.get_mut(line) else {
+            return;
+        };
+        let Some(session) = leg.srtp.as_ref().filter(|_| heard) else {
+            voice.grant = 0; // what is not for it is no loss: it hears the next one as a beginning
             return;
         };
         let begins = voice.grant != grant;
