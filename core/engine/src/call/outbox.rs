@@ -7,7 +7,7 @@ use cordboard_model::Time;
 
 use crate::arena::Key;
 use crate::call::incoming::accepted;
-use crate::call::reach::is_same_phone;
+use crate::call::reach::is_same;
 use crate::call::{Call, Stage};
 use crate::conference::copies::{tail, text_of_tail};
 use crate::conference::seat::Stream;
@@ -202,7 +202,7 @@ impl Engine {
             flow.transport.reliable()
                 && flow.connection != 0
                 && flow.peer.ip() == dialog.flow.peer.ip()
-                && is_same_phone(&binding.contact, &dialog.target)
+                && is_same(&binding.contact, &dialog.target)
         };
         self.directory
             .devices(place)

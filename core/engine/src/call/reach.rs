@@ -84,7 +84,7 @@ impl Engine {
         let is_of_phone = |key: &&Key| {
             let call = self.calls.get(**key);
             call.is_some_and(|call| {
-                call.dialog.flow.transport == flow.transport && is_same_phone(&call.dialog.target, contact)
+                call.dialog.flow.transport == flow.transport && is_same(&call.dialog.target, contact)
             })
         };
         let back: Vec<Key> = stranded.iter().filter(is_of_phone).copied().collect();
@@ -97,7 +97,7 @@ impl Engine {
 }
 
 /// Whether two contacts are of one phone; how they are reached may have changed.
-pub(crate) fn is_same_phone(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (Uri::parse(one), Uri::parse(other)) {
         (Ok(one), Ok(other)) => one.host == other.host && one.user() == other.user(),
         _ => false,
