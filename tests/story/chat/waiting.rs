@@ -5,11 +5,12 @@ use cordboard_engine::io::ConferenceCommand;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::ParticipantId;
 use cordboard_model::media::MediaCommand;
+use cordboard_model::media::peer::VideoFlow;
 use serde_json::json;
 
 use crate::meeting::Client;
 use crate::phone::Phone;
-use crate::sfu::{command, legs, meeting, subscriptions};
+use crate::sfu::{command, legs, meeting, setup_of, subscriptions};
 use crate::world::World;
 
 fn guarded() -> World {
@@ -224,6 +225,16 @@ fn a_caller_waits_in_silence_until_it_is_let_in() {
 }
 
 #[test]
+fn the_owner_does_not_wait_by_the_phone_either() {
+    let mut world = guarded();
+    let mut alice = Phone::new("alice", 1);
+    let mut line = alice.call(&mut world, "3000");
+    let answer = alice.within(&mut world, &mut line, "MESSAGE", TEXT, b"I am in");
+    assert_eq!(answer.status(), 202);
+    assert_eq!(is_shut(&world), None);
+}
+
+#[test]
 fn a_caller_can_be_sent_back_and_goes_from_there_like_anybody() {
     let mut world = World::with(|config| config.conferences[0].send_events = true);
     let (mut alice, mut bob, mut carol) = (
@@ -305,4 +316,9 @@ fn a_browser_that_is_sent_there_sees_nobody_whatever_its_lines_still_say() {
     alice.about(&mut world, "moderation", "send_to_waiting_room", &id);
     // Bob's page has not answered anything yet.
     assert_eq!(subscriptions(&world, legs[0]), []);
+    let shown = &setup_of(&world, legs[0]).video[0].flow;
+    assert!(
+        matches!(shown, VideoFlow::Publish { muted: true, .. }),
+        "and is not seen: {shown:?}"
+    );
 }
