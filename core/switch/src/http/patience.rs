@@ -56,9 +56,9 @@ impl Progress {
         }
     }
 
-    /// A whole message has come, and is where it belongs.
+    /// A whole message has come.
     pub(super) fn whole(&self) {
-        self.meter.passed_on();
+        self.meter.whole();
     }
 
     /// Whether the stream ended because connections held too much.
@@ -210,5 +210,15 @@ mod tests {
             far.write_all(&[0; PART]).await.unwrap();
             stream.read_exact(&mut vec![0; PART]).await.unwrap();
         }
+        // The library keeps room for another one as large, whatever comes next.
+        for (far, stream) in &mut held {
+            stream.progress().whole();
+            far.write_all(&[0]).await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+        }
+        let (mut far, near) = duplex(2 * PART);
+        let mut next = Watched::new(near, &hoard);
+        far.write_all(&[0; PART]).await.unwrap();
+        next.read_exact(&mut vec![0; PART]).await.unwrap_err();
     }
 }

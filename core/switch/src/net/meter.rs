@@ -27,11 +27,6 @@ impl Meter {
         self.largest.fetch_max(length, Ordering::Relaxed);
     }
 
-    /// A whole message has come, and its reader has given away what it took.
-    pub(crate) fn passed_on(&self) {
-        self.since.store(0, Ordering::Relaxed);
-    }
-
     /// Whether the stream ended because connections held too much.
     pub(crate) fn is_overfull(&self) -> bool {
         self.overfull.load(Ordering::Relaxed)
