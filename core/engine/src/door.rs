@@ -380,7 +380,7 @@ impl Engine {
     }
 }
 
-/// The first required extension that we do not know, in the words of the request.
+/// The required extensions that we do not know, in the words of the request; empty where we know all.
 fn unknown_extensions(request: &Message) -> String {
     let wanted = request.values(Name::Require);
     let unknown = wanted.filter(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)));

@@ -97,7 +97,7 @@ impl Engine {
 }
 
 /// Whether two contacts are of one phone; how they are reached may have changed.
-fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (Uri::parse(one), Uri::parse(other)) {
         (Ok(one), Ok(other)) => one.host == other.host && one.user() == other.user(),
         _ => false,

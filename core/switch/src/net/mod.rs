@@ -4,7 +4,7 @@ pub(crate) mod bind;
 pub(crate) mod connection;
 pub(crate) mod hoard;
 pub(crate) mod listen;
-mod meter;
+pub(crate) mod meter;
 pub(crate) mod place;
 mod tcp;
 pub(crate) mod udp;
