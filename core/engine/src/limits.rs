@@ -6,13 +6,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use cordboard_model::Time;
 
 use crate::config::AbuseLimits;
+use crate::table::Mixed;
 
 /// A bucket holds this many seconds' worth: phones behind one address come back together after an outage.
 const BURST: f64 = 4.0;
@@ -129,16 +130,16 @@ impl Line {
 
 /// A table that forgets its eldest lines when it is full.
 #[derive(Debug)]
-struct Bounded<K, V> {
-    lines: HashMap<K, V>,
+struct Bounded<K, V, S = RandomState> {
+    lines: HashMap<K, V, S>,
     order: VecDeque<K>,
     most: usize,
 }
 
-impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
+impl<K: Copy + Eq + Hash, V, S: BuildHasher + Default> Bounded<K, V, S> {
     fn new(most: usize) -> Self {
         Self {
-            lines: HashMap::new(),
+            lines: HashMap::default(),
             order: VecDeque::new(),
             most: most.max(1),
         }
@@ -176,7 +177,8 @@ pub(crate) struct Limits {
     sources: Bounded<IpAddr, Line>,
     /// When somebody proved himself there last.
     proven: Bounded<IpAddr, Time>,
-    users: Bounded<usize, Bucket>,
+    /// By credential.
+    users: Bounded<usize, Bucket, BuildHasherDefault<Mixed>>,
     /// Where scanners seem to be, for whoever looks.
     scanners: Bounded<IpAddr, Ban>,
 }

@@ -210,7 +210,7 @@ impl Engine {
             .iter()
             .flat_map(|device| {
                 self.registrar
-                    .contacts(&self.directory.address_of_record(*device), self.wire.now)
+                    .contacts(self.directory.address_of_record(*device), self.wire.now)
             })
             .find(is_same_phone)
             .map(|binding| binding.flow)
