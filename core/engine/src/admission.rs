@@ -157,9 +157,12 @@ impl Engine {
         let lives = |identity: Option<u128>| {
             identity.is_some_and(|identity| self.transactions.server(identity).is_some())
         };
+        // All dialogs of ours are found by the tag in To.
+        let in_dialog = || request.to().is_ok_and(|to| to.tag().is_some());
         match request.method() {
             Method::Ack => true,
             Method::Cancel => lives(self.transactions.identity(request, Method::Invite)) || lives(identity),
+            _ if !in_dialog() => lives(identity),
             Method::Subscribe if self.subscription_of(request).is_some() => true,
             _ => self.call_of(request).is_some() || self.early_of(request).is_some() || lives(identity),
         }

@@ -393,6 +393,9 @@ impl Engine {
 
 /// The first required extension that we do not know, in the words of the request.
 fn unknown_extensions(request: &Message) -> String {
+    if request.header(Name::Require).is_none() {
+        return String::new();
+    }
     let wanted = request.values(Name::Require);
     let unknown = wanted.filter(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)));
     unknown.collect::<Vec<_>>().join(", ")

@@ -240,10 +240,7 @@ fn a_database_of_the_first_version_is_taken_over_with_what_is_in_it() {
     let (store, _) = open(folder.path());
     let kept = store.load_bindings(Time::from_unix_seconds(0)).unwrap();
     assert_eq!(kept.len(), 1);
-    assert_eq!(
-        (&*kept[0].aor, kept[0].instance.as_str()),
-        ("alice@lab.test", "")
-    );
+    assert_eq!((&*kept[0].aor, kept[0].instance.as_str()), ("alice@lab.test", ""));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
+
 use crate::config::DigestAlgorithm;
 use crate::sip::grammar::{List, is_token, trim, unquote};
 use crate::sip::message::Malformed;
@@ -49,8 +51,11 @@ impl<'a> Credentials<'a> {
         }
         let mut found = Found::default();
         for (at, param) in List::new(params).enumerate() {
-            let (name, value) = param.split_once('=').ok_or(FAULT)?;
-            let (name, value) = (trim(name), bare(trim(value)).ok_or(FAULT)?);
+            let equals = memchr(b'=', param.as_bytes()).ok_or(FAULT)?;
+            let (name, value) = (
+                trim(&param[..equals]),
+                bare(trim(&param[equals + 1..])).ok_or(FAULT)?,
+            );
             if at == MAX_PARAMS || !is_token(name) {
                 return Err(FAULT);
             }
@@ -89,7 +94,10 @@ fn bare(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(_) if crate::sip::grammar::quoted_len(value) != Some(value.len()) => None,
         Some(inner) => inner.strip_suffix('"'),
-        None => (!value.is_empty() && !value.contains(['"', ' ', '\t'])).then_some(value),
+        None => {
+            let apart = |byte| matches!(byte, b'"' | b' ' | b'\t');
+            (!value.is_empty() && !value.bytes().any(apart)).then_some(value)
+        }
     }
 }
 
@@ -110,22 +118,20 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<&'a str>> {
-        let slots = [
-            ("username", &mut self.username),
-            ("realm", &mut self.realm),
-            ("nonce", &mut self.nonce),
-            ("uri", &mut self.uri),
-            ("response", &mut self.response),
-            ("algorithm", &mut self.algorithm),
-            ("qop", &mut self.qop),
-            ("cnonce", &mut self.cnonce),
-            ("nc", &mut self.nc),
-            ("opaque", &mut self.opaque),
-        ];
-        slots
-            .into_iter()
-            .find(|(n, _)| name.eq_ignore_ascii_case(n))
-            .map(|(_, slot)| slot)
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        Some(match name.len() {
+            2 if is("nc") => &mut self.nc,
+            3 if is("qop") => &mut self.qop,
+            3 if is("uri") => &mut self.uri,
+            5 if is("nonce") => &mut self.nonce,
+            5 if is("realm") => &mut self.realm,
+            6 if is("cnonce") => &mut self.cnonce,
+            6 if is("opaque") => &mut self.opaque,
+            8 if is("response") => &mut self.response,
+            8 if is("username") => &mut self.username,
+            9 if is("algorithm") => &mut self.algorithm,
+            _ => return None,
+        })
     }
 
     fn finish(self) -> Option<Credentials<'a>> {
