@@ -6,14 +6,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, RandomState};
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use cordboard_model::Time;
 
 use crate::config::AbuseLimits;
-use crate::table::Mixed;
 
 /// A bucket holds this many seconds' worth: phones behind one address come back together after an outage.
 const BURST: f64 = 4.0;
@@ -130,16 +129,16 @@ impl Line {
 
 /// A table that forgets its eldest lines when it is full.
 #[derive(Debug)]
-struct Bounded<K, V, S = RandomState> {
-    lines: HashMap<K, V, S>,
+struct Bounded<K, V> {
+    lines: HashMap<K, V>,
     order: VecDeque<K>,
     most: usize,
 }
 
-impl<K: Copy + Eq + Hash, V, S: BuildHasher + Default> Bounded<K, V, S> {
+impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
     fn new(most: usize) -> Self {
         Self {
-            lines: HashMap::default(),
+            lines: HashMap::new(),
             order: VecDeque::new(),
             most: most.max(1),
         }
@@ -177,8 +176,7 @@ pub(crate) struct Limits {
     sources: Bounded<IpAddr, Line>,
     /// When somebody proved himself there last.
     proven: Bounded<IpAddr, Time>,
-    /// By credential.
-    users: Bounded<usize, Bucket, BuildHasherDefault<Mixed>>,
+    users: Bounded<usize, Bucket>,
     /// Where scanners seem to be, for whoever looks.
     scanners: Bounded<IpAddr, Ban>,
 }
