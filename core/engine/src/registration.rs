@@ -1,5 +1,7 @@
 //! REGISTER: RFC 3261 section 10.3. Acknowledged when the bindings are on disk.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cordboard_model::{Ticket, Time};
@@ -22,8 +24,8 @@ const MAX_CONTACT: usize = 1024;
 const MAX_INSTANCE: usize = 256;
 
 /// What a REGISTER asks for one contact.
-struct Change {
-    contact: String,
+struct Change<'a> {
+    contact: &'a str,
     expires: Duration,
     q: u16,
     instance: String,
@@ -34,7 +36,7 @@ struct Change {
 pub(crate) struct Registering {
     pub(crate) transaction: Key,
     /// The address of record.
-    pub(crate) address: String,
+    pub(crate) address: Arc<str>,
     pub(crate) response: Packet,
     /// What is answered otherwise where they cannot be written.
     pub(crate) request: Message,
@@ -48,11 +50,8 @@ enum Refused {
 
 impl Engine {
     pub(crate) fn on_register(&mut self, request: Message, flow: Flow) {
-        let domain = Uri::parse(request.request_uri())
-            .ok()
-            .map(|uri| uri.host.to_owned())
-            .unwrap_or_default();
-        let account = self.directory.account(&domain).clone();
+        let domain = Uri::parse(request.request_uri()).map_or("", |uri| uri.host);
+        let account = Arc::clone(self.directory.account(domain));
         let identity = match self.authenticate(&request, flow, &account) {
             Ok(identity) => identity,
             Err(denial) => return self.deny(&request, flow, &account, denial),
@@ -60,21 +59,18 @@ impl Engine {
         let Some(transaction) = self.open_server(&request, flow) else {
             return;
         };
-        let user = request
-            .to()
-            .ok()
-            .and_then(|to| Uri::parse(to.uri).ok()?.user().map(std::borrow::Cow::into_owned));
+        let to = request.to().ok();
+        let user = to.and_then(|to| Uri::parse(to.uri).ok()?.user());
         let registered = user.and_then(|user| self.directory.find(account.id, &user));
-        let owner = |place: usize| &self.directory.credential(place).owner;
         let place = match (registered, identity.trusted(), identity.credential()) {
             (Some(place), true, _) => place,
             (None, true, _) => {
                 return self.refuse_in(transaction, &request, 404, "No Such User", "unknown_user");
             }
-            (Some(place), false, Some(proven)) if owner(place) == owner(proven) => place,
+            (Some(place), false, Some(proven)) if self.directory.is_same_owner(place, proven) => place,
             _ => return self.refuse_in(transaction, &request, 403, "Not Your Address", "not_the_user"),
         };
-        let address = self.directory.address_of_record(place);
+        let address = Arc::clone(self.directory.address_of_record(place));
         match self.bind(&address, &request, flow) {
             Ok(writes) => {
                 if flow.transport.reliable() {
@@ -96,29 +92,30 @@ impl Engine {
     }
 
     /// Applies a REGISTER to the bindings, all of it or nothing, and gives what is to be written.
-    fn bind(&mut self, address: &str, request: &Message, flow: Flow) -> Result<Vec<StoreWrite>, Refused> {
+    fn bind(
+        &mut self,
+        address: &Arc<str>,
+        request: &Message,
+        flow: Flow,
+    ) -> Result<Vec<StoreWrite>, Refused> {
         let cseq = request
             .cseq()
             .map_err(|_| Refused::Status(400, "Bad CSeq", "bad_cseq"))?
             .number;
-        let out_of_order = |binding: &Binding| binding.call_id == request.call_id() && cseq <= binding.cseq;
+        let out_of_order = |binding: &Binding| *binding.call_id == *request.call_id() && cseq <= binding.cseq;
         let disorder = Refused::Status(500, "Out Of Order", "cseq_out_of_order");
         if request.header(Name::Contact) == Some("*") {
             if !matches!(request.expires(), Some(Ok(0))) || request.headers(Name::Contact).count() != 1 {
                 return Err(Refused::Status(400, "Contact * Needs Expires 0", "bad_contact"));
             }
-            let all: Vec<Binding> = self
-                .registrar
-                .contacts(address, Time::default())
-                .into_iter()
-                .cloned()
-                .collect();
+            let all = self.registrar.all(address);
             if all.iter().any(out_of_order) {
                 return Err(disorder);
             }
-            return Ok(all
+            let serials: Vec<u64> = all.iter().map(|binding| binding.serial).collect();
+            return Ok(serials
                 .into_iter()
-                .filter_map(|binding| self.unbind(address, binding.serial))
+                .filter_map(|serial| self.unbind(address, serial))
                 .collect());
         }
         let changes = self.changes(request)?;
@@ -126,7 +123,7 @@ impl Engine {
             return Err(Refused::Status(400, "Path Too Long", "bad_path"));
         }
         let known = |change: &Change| {
-            let same = self.registrar.find(address, &change.contact);
+            let same = self.registrar.find(address, change.contact);
             same.or_else(|| self.registrar.find_instance(address, &change.instance))
         };
         if changes.iter().filter_map(known).any(out_of_order) {
@@ -144,18 +141,18 @@ impl Engine {
             if change.expires.is_zero() {
                 let serial = self
                     .registrar
-                    .find(address, &change.contact)
+                    .find(address, change.contact)
                     .map(|binding| binding.serial);
                 writes.extend(serial.and_then(|serial| self.unbind(address, serial)));
             } else {
-                writes.extend(self.put_binding(address, change, cseq, request, flow));
+                self.put_binding(address, change, cseq, request, flow, &mut writes);
             }
         }
         Ok(writes)
     }
 
     /// What the Contact headers ask for.
-    fn changes(&self, request: &Message) -> Result<Vec<Change>, Refused> {
+    fn changes<'a>(&self, request: &'a Message) -> Result<Vec<Change<'a>>, Refused> {
         let bad = || Refused::Status(400, "Bad Contact", "bad_contact");
         let limits = self.config.registration;
         let general = match request.expires() {
@@ -166,9 +163,7 @@ impl Engine {
         for contact in request.contacts() {
             let contact = contact.map_err(|_| bad())?;
             let uri = Uri::parse(contact.uri).map_err(|_| bad())?;
-            if contact.uri.len() > MAX_CONTACT
-                || !matches!(uri.scheme().to_ascii_lowercase().as_str(), "sip" | "sips")
-            {
+            if contact.uri.len() > MAX_CONTACT || !uri.is_sip() {
                 return Err(bad());
             }
             let asked = contact
@@ -184,7 +179,7 @@ impl Engine {
                 .and_then(|text| text.parse::<f32>().ok())
                 .unwrap_or(1.0);
             changes.push(Change {
-                contact: contact.uri.to_owned(),
+                contact: contact.uri,
                 expires: expires.min(limits.max),
                 q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
                 instance: instance_of(&contact),
@@ -195,23 +190,22 @@ impl Engine {
 
     fn put_binding(
         &mut self,
-        address: &str,
-        change: Change,
+        address: &Arc<str>,
+        change: Change<'_>,
         cseq: u32,
         request: &Message,
         flow: Flow,
-    ) -> Vec<StoreWrite> {
-        let mut writes = Vec::new();
+        writes: &mut Vec<StoreWrite>,
+    ) {
         // The same phone on the same flow again, under a new contact: the old one leads nowhere.
         let old = self.registrar.find_instance(address, &change.instance);
         let old = old
-            .filter(|old| old.contact != change.contact)
+            .filter(|old| *old.contact != *change.contact)
             .map(|old| old.serial);
         writes.extend(old.and_then(|serial| self.unbind(address, serial)));
-        let held = self.registrar.contacts(address, Time::default());
-        if held.len() >= self.config.registration.contacts
-            && self.registrar.find(address, &change.contact).is_none()
-        {
+        let held = self.registrar.all(address);
+        let known = self.registrar.find(address, change.contact);
+        if held.len() >= self.config.registration.contacts && known.is_none() {
             // A phone that comes back under new contacts must not lock itself out: the binding that
             // would end first makes room.
             let first = held
@@ -220,16 +214,24 @@ impl Engine {
                 .map(|binding| binding.serial);
             writes.extend(first.and_then(|serial| self.unbind(address, serial)));
         }
+        // A phone that renews its binding says nearly the same as before.
+        let shared = |text: &str, before: Option<&Arc<str>>| match before {
+            Some(before) if **before == *text => Arc::clone(before),
+            _ => text.into(),
+        };
+        let known = self.registrar.find(address, change.contact);
+        let contact = shared(change.contact, known.map(|known| &known.contact));
+        let call_id = shared(request.call_id(), known.map(|known| &known.call_id));
         let expires = self.wire.now + change.expires;
         let binding = Binding {
-            contact: change.contact,
+            contact,
             expires,
             q: change.q,
-            call_id: request.call_id().to_owned(),
+            call_id,
             cseq,
             flow,
-            user_agent: self.registrar.agent(&cut(&joined(request, Name::UserAgent), 256)),
-            path: joined(request, Name::Path),
+            user_agent: self.registrar.agent(cut(&joined(request, Name::UserAgent), 256)),
+            path: joined(request, Name::Path).into_owned(),
             instance: change.instance,
             serial: 0,
             timer: expires,
@@ -241,35 +243,34 @@ impl Engine {
         }
         if let Some(old) = replaced.filter(|old| old.contact != stored.contact) {
             writes.push(StoreWrite::DeleteBinding {
-                aor: address.to_owned(),
+                aor: Arc::clone(address),
                 contact: old.contact,
             });
         }
         writes.push(StoreWrite::PutBinding(Box::new(stored)));
-        writes
     }
 
-    fn unbind(&mut self, address: &str, serial: u64) -> Option<StoreWrite> {
+    fn unbind(&mut self, address: &Arc<str>, serial: u64) -> Option<StoreWrite> {
         let binding = self.registrar.remove(address, serial)?;
         Some(StoreWrite::DeleteBinding {
-            aor: address.to_owned(),
+            aor: Arc::clone(address),
             contact: binding.contact,
         })
     }
 
-    fn stored(&self, address: &str, binding: &Binding) -> StoredBinding {
+    fn stored(&self, address: &Arc<str>, binding: &Binding) -> StoredBinding {
         StoredBinding {
-            aor: address.to_owned(),
-            contact: binding.contact.clone(),
+            aor: Arc::clone(address),
+            contact: Arc::clone(&binding.contact),
             expires: binding.expires,
             q: binding.q,
-            call_id: binding.call_id.clone(),
+            call_id: Arc::clone(&binding.call_id),
             cseq: binding.cseq,
             transport: binding.flow.transport,
             local: self.config.listeners[usize::from(binding.flow.listener)].address,
             peer: binding.flow.peer,
             connection: 0,
-            user_agent: binding.user_agent.as_ref().to_owned(),
+            user_agent: Arc::clone(&binding.user_agent),
             path: binding.path.clone(),
             instance: binding.instance.clone(),
         }
@@ -288,15 +289,15 @@ impl Engine {
         &mut self,
         transaction: Key,
         request: Message,
-        address: String,
+        address: Arc<str>,
         writes: Vec<StoreWrite>,
     ) {
         let Some(flow) = self.transactions.flow(transaction) else {
             return;
         };
         let now = self.wire.now;
-        let tag = self.wire.token();
-        let mut response = respond(&request, flow.peer, 200, "OK", Some(&tag));
+        let tag = self.wire.short_token();
+        let mut response = respond(&request, flow.peer, 200, "OK", Some(tag.as_str()));
         let mut outbound = false;
         for binding in self.registrar.contacts(&address, now) {
             let seconds = Short::number(binding.expires.since(now).as_secs());
@@ -316,7 +317,7 @@ impl Engine {
                 instance[1],
             ];
             response.add_pieces("Contact", parts);
-            outbound |= !binding.instance.is_empty() && binding.call_id == request.call_id();
+            outbound |= !binding.instance.is_empty() && *binding.call_id == *request.call_id();
         }
         // We hold the phone's own flow, with no proxy between (RFC 5626 section 6). On UDP it would be kept alive by
         // STUN, which is not answered there.
@@ -378,7 +379,7 @@ impl Engine {
             Some(Expired::Gone(aor, binding)) => {
                 let ticket = self.ticket();
                 let write = StoreWrite::DeleteBinding {
-                    aor: aor.as_ref().to_owned(),
+                    aor,
                     contact: binding.contact,
                 };
                 self.wire.out.push_back(Output::Store { ticket, write });
@@ -454,8 +455,10 @@ fn instance_of(contact: &NameAddr<'_>) -> String {
 }
 
 /// All values of a header as one list.
-fn joined(request: &Message, name: Name) -> String {
-    request.headers(name).collect::<Vec<_>>().join(", ")
+fn joined(request: &Message, name: Name) -> Cow<'_, str> {
+    let mut values = request.headers(name);
+    let first = values.next().unwrap_or_default();
+    values.fold(first.into(), |list, value| list + ", " + value)
 }
 
 /// A q value, which is kept in thousandths, as it is written.
@@ -471,12 +474,12 @@ fn preference(q: u16) -> Short {
 }
 
 /// A text cut to at most `max` bytes, on a character boundary.
-fn cut(text: &str, max: usize) -> String {
+fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].to_owned()
+    &text[..end]
 }
 
 #[cfg(test)]

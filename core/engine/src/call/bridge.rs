@@ -149,7 +149,7 @@ impl Engine {
             .iter()
             .flat_map(|device| {
                 self.registrar
-                    .contacts(&self.directory.address_of_record(*device), now)
+                    .contacts(self.directory.address_of_record(*device), now)
             })
             .filter(|binding| reachable(binding))
             .cloned()
@@ -207,7 +207,7 @@ impl Engine {
             local_uri: bridge.from_uri.clone(),
             local_name: Some(bridge.from_name.clone()),
             remote: format!("<{}>", bridge.to_uri),
-            target: contact.contact.clone().into(),
+            target: contact.contact.as_ref().to_owned().into(),
             route: routes(&contact.path),
             local_cseq: 0,
             remote_cseq: None,

@@ -209,7 +209,7 @@ impl Engine {
             .iter()
             .flat_map(|device| {
                 self.registrar
-                    .contacts(&self.directory.address_of_record(*device), self.wire.now)
+                    .contacts(self.directory.address_of_record(*device), self.wire.now)
             })
             .find(leads_there)
             .map(|binding| binding.flow)

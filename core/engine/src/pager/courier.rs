@@ -75,12 +75,17 @@ impl Engine {
     /// To the one contact that there is; otherwise the message is kept first.
     pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
         let contacts = self.contacts_of(place);
-        let passing = is_composing(&page.kind, &page.body);
+        let passing = is_composing(page.kind(), &page.body);
         if contacts.len() == 1 || passing && !contacts.is_empty() {
-            let address = self.directory.address_of_record(place);
-            let held = self.courier.held.get(&address).map_or(0, Vec::len);
-            if !passing && held < HELD && self.courier.boxes.is_busy(&address) {
-                return self.courier.held.entry(address).or_default().push(page);
+            let address = &**self.directory.address_of_record(place);
+            let held = self.courier.held.get(address).map_or(0, Vec::len);
+            if !passing && held < HELD && self.courier.boxes.is_busy(address) {
+                return self
+                    .courier
+                    .held
+                    .entry(address.to_owned())
+                    .or_default()
+                    .push(page);
             }
             return self.relay_page(page, &contacts);
         }
@@ -89,11 +94,11 @@ impl Engine {
 
     /// Keeps a message; where that may not be, it goes to the contacts that there are.
     pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
-        let address = self.directory.address_of_record(place);
+        let address = self.directory.address_of_record(place).as_ref().to_owned();
         let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
         // He may have been taken out of the configuration while the plugins thought.
         let may = self.config.mail.count > 0 && self.directory.knows(&address);
-        let outcome = match expires.filter(|_| may && !is_composing(&page.kind, &page.body)) {
+        let outcome = match expires.filter(|_| may && !is_composing(page.kind(), &page.body)) {
             None => "not_registered",
             Some(expires) => {
                 let message = self.letter_of(&page, address, expires);
@@ -123,8 +128,8 @@ impl Engine {
             number: self.courier.boxes.next_number(),
             to,
             from: page.message.uri.clone(),
-            name: page.name.clone(),
-            headers: header_lines(&page.kind, &headers),
+            name: page.name().to_owned(),
+            headers: header_lines(page.kind(), &headers),
             body: page.body.clone(),
             accepted: self.wire.now,
             expires,
