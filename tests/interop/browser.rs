@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 /// How long one command may take: starting a page on a busy machine is the longest.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Which library a page speaks SIP with.
+/// Which SIP stack a page has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Library {
+pub(crate) enum Stack {
     /// JsSIP as it is now.
     JsSip,
     /// The JsSIP that pages written for Asterisk's video conferences bring along (3.0.13).
@@ -37,7 +37,7 @@ pub(crate) struct Chromium {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Participant<'a> {
     pub(crate) user: &'a str,
-    pub(crate) library: Library,
+    pub(crate) stack: Stack,
     /// The number that it calls; `None`: it waits to be called.
     pub(crate) number: Option<&'a str>,
     /// The tone that it sends.
@@ -108,12 +108,12 @@ impl Chromium {
 
     /// Opens a page that registers and calls.
     pub(crate) fn join(&mut self, switch: &Switch, who: Participant<'_>) {
-        let library = match who.library {
-            Library::JsSip => "jssip",
-            Library::OldJsSip => "jssip-of-old-pages",
-            Library::SipJs => "sipjs",
+        let stack = match who.stack {
+            Stack::JsSip => "jssip",
+            Stack::OldJsSip => "jssip-of-old-pages",
+            Stack::SipJs => "sipjs",
         };
-        self.tell(&json!({"open": who.user, "library": library}));
+        self.tell(&json!({"open": who.user, "stack": stack}));
         self.call(switch, who);
     }
 

@@ -9,7 +9,7 @@ use cordboard_tests::client::{Message, Note};
 use cordboard_tests::switch::Lab;
 use serde_json::{Value, json};
 
-use crate::browser::{Chromium, Library, Participant};
+use crate::browser::{Chromium, Participant, Stack};
 use crate::chat::{guest, hears, joined, texts};
 use crate::{SOON, turn};
 
@@ -52,7 +52,7 @@ fn a_phone_two_chat_clients_and_a_browser_all_talk_and_a_late_joiner_misses_noth
         &switch,
         Participant {
             user: "carol",
-            library: Library::JsSip,
+            stack: Stack::JsSip,
             number: Some("3000"),
             hertz: 440.0,
             secure: false,

@@ -6,7 +6,7 @@ use cordboard_tests::cable::{Cable, Weather};
 use cordboard_tests::switch::Lab;
 use serde_json::Value;
 
-use crate::browser::{Chromium, Library, Participant};
+use crate::browser::{Chromium, Participant, Stack};
 use crate::{long, turn};
 
 /// Each way: 5 % loss, delays that rise and fall by 100 ms, and a fifth of the packets overtaking the others.
@@ -49,7 +49,7 @@ fn video_goes_on_over_a_bad_network_and_audio_is_mended() {
     for (user, hertz) in [("alice", 440.0), ("bob", 620.0)] {
         let who = Participant {
             user,
-            library: Library::JsSip,
+            stack: Stack::JsSip,
             number: Some("3000"),
             hertz,
             secure: false,

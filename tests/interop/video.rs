@@ -6,7 +6,7 @@ use cordboard_tests::switch::{Lab, Switch};
 use cordboard_tests::tone::peak_level;
 
 use crate::baresip::Baresip;
-use crate::browser::{Chromium, Library, Participant};
+use crate::browser::{Chromium, Participant, Stack};
 use crate::turn;
 
 /// Who sends which tone. None is a multiple of another.
@@ -19,11 +19,11 @@ const TONES: [(&str, f64); 4] = [
 /// A type of its own, as applications make them up.
 const JSON: &str = "application/x-lab-chat+json";
 
-fn participant(place: usize, library: Library) -> Participant<'static> {
+fn participant(place: usize, stack: Stack) -> Participant<'static> {
     let (user, hertz) = TONES[place];
     Participant {
         user,
-        library,
+        stack,
         number: Some("3000"),
         hertz,
         secure: false,
@@ -54,14 +54,14 @@ fn four_browsers_meet_and_come_and_go() {
     let _turn = turn();
     let switch = lab();
     let mut chromium = Chromium::start();
-    let libraries = [Library::JsSip, Library::JsSip, Library::OldJsSip, Library::JsSip];
-    for (place, library) in libraries.into_iter().enumerate() {
+    let stacks = [Stack::JsSip, Stack::JsSip, Stack::OldJsSip, Stack::JsSip];
+    for (place, stack) in stacks.into_iter().enumerate() {
         let secure = place == 1;
         chromium.join(
             &switch,
             Participant {
                 secure,
-                ..participant(place, library)
+                ..participant(place, stack)
             },
         );
     }
@@ -80,7 +80,7 @@ fn four_browsers_meet_and_come_and_go() {
     chromium.run("bob", "leave()");
     all_meet(&mut chromium, &[0, 2, 3]);
     chromium.reload("bob");
-    chromium.call(&switch, participant(1, Library::JsSip));
+    chromium.call(&switch, participant(1, Stack::JsSip));
     all_meet(&mut chromium, &[0, 1, 2, 3]);
 
     // One mutes itself.
@@ -95,12 +95,12 @@ fn a_page_that_is_reloaded_in_the_middle_of_its_call_comes_back() {
     let _turn = turn();
     let switch = lab();
     let mut chromium = Chromium::start();
-    chromium.join(&switch, participant(0, Library::JsSip));
-    chromium.join(&switch, participant(1, Library::JsSip));
+    chromium.join(&switch, participant(0, Stack::JsSip));
+    chromium.join(&switch, participant(1, Stack::JsSip));
     all_meet(&mut chromium, &[0, 1]);
     // The former call says no good-bye: what is left of it ends when nobody is there any more.
     chromium.reload("bob");
-    chromium.call(&switch, participant(1, Library::JsSip));
+    chromium.call(&switch, participant(1, Stack::JsSip));
     all_meet(&mut chromium, &[0, 1]);
 }
 
@@ -109,8 +109,8 @@ fn a_phone_among_browsers_hears_and_is_heard() {
     let _turn = turn();
     let switch = lab();
     let mut chromium = Chromium::start();
-    chromium.join(&switch, participant(0, Library::JsSip));
-    chromium.join(&switch, participant(1, Library::JsSip));
+    chromium.join(&switch, participant(0, Stack::JsSip));
+    chromium.join(&switch, participant(1, Stack::JsSip));
     all_meet(&mut chromium, &[0, 1]);
     let mut phone = Baresip::call(&switch, "carol", "3000", 1_010.0, 12);
     chromium.hears("alice", &[620.0, 1_010.0], &[440.0]);
@@ -132,9 +132,9 @@ fn sip_js_meets_jssip() {
     let _turn = turn();
     let switch = lab();
     let mut chromium = Chromium::start();
-    chromium.join(&switch, participant(0, Library::SipJs));
-    chromium.join(&switch, participant(1, Library::SipJs));
-    chromium.join(&switch, participant(2, Library::JsSip));
+    chromium.join(&switch, participant(0, Stack::SipJs));
+    chromium.join(&switch, participant(1, Stack::SipJs));
+    chromium.join(&switch, participant(2, Stack::JsSip));
     all_meet(&mut chromium, &[0, 1, 2]);
     assert_eq!(chromium.say("alice", JSON, "{}"), 202);
     chromium.is_told("bob", "Alice", JSON, "{}");
@@ -150,7 +150,7 @@ fn a_phone_calls_a_browser_and_they_hear_each_other() {
     let mut chromium = Chromium::start();
     let alice = Participant {
         number: None,
-        ..participant(0, Library::JsSip)
+        ..participant(0, Stack::JsSip)
     };
     chromium.join(&switch, alice);
     let mut phone = Baresip::call(&switch, "bob", "alice", 620.0, 8);
@@ -168,9 +168,9 @@ fn four_browsers_hear_each_other_on_lines_of_their_own_where_audio_is_forwarded(
     let _turn = turn();
     let switch = Lab::new().secure().forward_audio().start();
     let mut chromium = Chromium::start();
-    let libraries = [Library::JsSip, Library::JsSip, Library::SipJs, Library::JsSip];
-    for (place, library) in libraries.into_iter().enumerate() {
-        chromium.join(&switch, participant(place, library));
+    let stacks = [Stack::JsSip, Stack::JsSip, Stack::SipJs, Stack::JsSip];
+    for (place, stack) in stacks.into_iter().enumerate() {
+        chromium.join(&switch, participant(place, stack));
     }
     let all_hear = |chromium: &mut Chromium, places: &[usize]| {
         for place in places {
@@ -209,7 +209,7 @@ fn four_browsers_hear_each_other_on_lines_of_their_own_where_audio_is_forwarded(
     chromium.run("bob", "leave()");
     all_hear(&mut chromium, &[0, 2, 3]);
     chromium.reload("bob");
-    chromium.call(&switch, participant(1, Library::JsSip));
+    chromium.call(&switch, participant(1, Stack::JsSip));
     all_hear(&mut chromium, &[0, 1, 2, 3]);
 }
 
@@ -229,8 +229,8 @@ fn ice_restarts_and_microphones_that_come_and_go_leave_the_rest_alone() {
     let _turn = turn();
     let switch = lab();
     let mut chromium = Chromium::start();
-    for (place, library) in [Library::JsSip, Library::SipJs].into_iter().enumerate() {
-        chromium.join(&switch, participant(place, library));
+    for (place, stack) in [Stack::JsSip, Stack::SipJs].into_iter().enumerate() {
+        chromium.join(&switch, participant(place, stack));
     }
     all_meet(&mut chromium, &[0, 1]);
     for page in ["alice", "bob"] {
@@ -253,9 +253,9 @@ fn pages_written_for_asterisk_name_every_view() {
     let _turn = turn();
     let switch = Lab::new().secure().video().events().start();
     let mut chromium = Chromium::start();
-    let libraries = [Library::OldJsSip, Library::JsSip, Library::SipJs];
-    for (place, library) in libraries.into_iter().enumerate() {
-        chromium.join(&switch, participant(place, library));
+    let stacks = [Stack::OldJsSip, Stack::JsSip, Stack::SipJs];
+    for (place, stack) in stacks.into_iter().enumerate() {
+        chromium.join(&switch, participant(place, stack));
     }
     let named = |chromium: &mut Chromium, page: &str, names: &[&str]| {
         chromium.until(page, "names()", |shown| *shown == serde_json::json!(names));
@@ -266,7 +266,7 @@ fn pages_written_for_asterisk_name_every_view() {
     // Another one gets the line of who leaves, and its own name.
     chromium.run("bob", "leave()");
     named(&mut chromium, "alice", &["Carol"]);
-    chromium.join(&switch, participant(3, Library::OldJsSip));
+    chromium.join(&switch, participant(3, Stack::OldJsSip));
     named(&mut chromium, "alice", &["Carol", "Dave"]);
     named(&mut chromium, "carol", &["Alice", "Dave"]);
     named(&mut chromium, "dave", &["Alice", "Carol"]);

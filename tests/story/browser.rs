@@ -308,9 +308,8 @@ impl Browser {
 
     /// Makes an offer inside its call; what is answered.
     pub(crate) fn tries(&mut self, world: &mut World, offer: &str) -> Message {
-        let kind = SDP_TYPE;
         self.phone
-            .within(world, &mut self.line, "INVITE", kind, offer.as_bytes())
+            .within(world, &mut self.line, "INVITE", SDP_TYPE, offer.as_bytes())
     }
 
     /// The next message must be a re-INVITE; its description is read.

@@ -268,3 +268,38 @@ fn questions_and_cancels_about_what_is_not_there_are_481_and_cost_nothing() {
     }
     assert_eq!(world.engine.gauges().transactions, 0);
 }
+
+#[test]
+fn a_response_that_has_lost_its_way_is_dropped() {
+    let mut three = registered();
+    let (_, to_bob, _) = calling(&mut three);
+    let Three {
+        world, alice, bob, ..
+    } = &mut three;
+    alice.listen(world);
+    alice.inbox.clear();
+    let another = "Via: SIP/2.0/UDP 192.0.2.99;branch=z9hG4bKanother\r\n";
+    bob.respond(world, &to_bob, 180, another, "");
+    alice.has_nothing(world);
+    assert_eq!(world.engine.counts().rejected["bad_response"], 1);
+    bob.respond(world, &to_bob, 180, "", "");
+    assert_eq!(alice.next(world).status(), 180);
+}
+
+#[test]
+fn extensions_that_nobody_knows_are_all_named_and_hold_up_no_cancel() {
+    let mut three = registered();
+    let (_, to_bob, _) = calling(&mut three);
+    let Three {
+        world, alice, bob, ..
+    } = &mut three;
+    bob.respond(world, &to_bob, 180, "", ""); // nobody cancels what is not known to have arrived
+    let wanted = "Require: 100rel, one\r\nRequire: two\r\n";
+    let refused = alice.request(world, "OPTIONS", "sip:lab.test", wanted, b"");
+    assert_eq!(refused.status(), 420);
+    assert_eq!(refused.header(Name::Unsupported), Some("one, two"));
+    alice.cancel(world, wanted);
+    let answer = alice.final_response(world);
+    assert_eq!((answer.status(), answer.method_text()), (200, "CANCEL"));
+    assert_eq!(bob.gets(world, "CANCEL", true).call_id(), to_bob.call_id());
+}

@@ -158,12 +158,11 @@ fn an_invite_without_an_offer_gets_ours_and_the_ack_brings_the_answer() {
 fn hold_and_resume_change_the_direction_and_nothing_else() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     let mut line = alice.call(&mut world, "3000");
-    let kind = SDP_TYPE;
     let hold = format!("{SDP}a=sendonly\r\n");
-    let response = alice.within(&mut world, &mut line, "INVITE", kind, hold.as_bytes());
+    let response = alice.within(&mut world, &mut line, "INVITE", SDP_TYPE, hold.as_bytes());
     assert!(String::from_utf8_lossy(response.body_slice()).contains("a=recvonly"));
     alice.ack(&mut world, &line);
-    let response = alice.within(&mut world, &mut line, "UPDATE", kind, SDP.as_bytes());
+    let response = alice.within(&mut world, &mut line, "UPDATE", SDP_TYPE, SDP.as_bytes());
     assert!(String::from_utf8_lossy(response.body_slice()).contains("a=sendrecv"));
     let directions: Vec<bool> = world
         .media

@@ -426,18 +426,18 @@ fn each_sign_of_life_moves_timer_c() {
 
 #[test]
 fn a_phone_that_says_for_ever_that_it_rings_does_not_ring_for_ever() {
-    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
-    bob.register(&mut world, 7200);
-    alice.invite(&mut world, "bob");
-    let invite = bob.gets(&mut world, "INVITE", false);
+    let mut ringing = calling("");
+    let Ringing {
+        world, bob, invite, ..
+    } = &mut ringing;
     for _ in 0..9 {
-        bob.respond(&mut world, &invite, 180, "", "");
+        bob.respond(world, invite, 180, "", "");
         world.advance(Duration::from_secs(60));
-        bob.has_nothing(&mut world);
+        bob.has_nothing(world);
     }
-    bob.respond(&mut world, &invite, 180, "", "");
+    bob.respond(world, invite, 180, "", "");
     world.advance(Duration::from_secs(61));
-    bob.gets(&mut world, "CANCEL", true);
+    bob.gets(world, "CANCEL", true);
 }
 
 #[test]

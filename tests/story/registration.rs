@@ -157,7 +157,7 @@ fn a_binding_ends_when_its_time_is_up_and_not_before() {
     world.advance(Duration::from_secs(2));
     assert_eq!(world.engine.gauges().registrations, 0);
     assert!(
-        matches!(world.writes.last(), Some(StoreWrite::DeleteBinding { aor, .. }) if aor == "alice@lab.test")
+        matches!(world.writes.last(), Some(StoreWrite::DeleteBinding { aor, .. }) if **aor == *"alice@lab.test")
     );
 }
 

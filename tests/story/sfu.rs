@@ -257,22 +257,15 @@ fn an_invite_of_the_browser_in_our_offer_is_491_and_its_own_comes_first_otherwis
     let mut browsers = meeting(&mut world, &["alice"]);
     let alice = &mut browsers[0];
     let own = alice.phone.sdp.to_owned();
-    let kind = SDP_TYPE;
     // Its own INVITE is answered and waits for its ACK: ours waits too.
-    let answer = alice
-        .phone
-        .within(&mut world, &mut alice.line, "INVITE", kind, own.as_bytes());
-    assert_eq!(answer.status(), 200);
+    assert_eq!(alice.tries(&mut world, &own).status(), 200);
     let mut bob = Browser::new("bob", 2);
     bob.call(&mut world, "3000");
     alice.is_left_alone(&mut world);
     alice.phone.ack(&mut world, &alice.line);
     let open = alice.offered(&mut world);
     // Now ours is open.
-    let glare = alice
-        .phone
-        .within(&mut world, &mut alice.line, "INVITE", kind, own.as_bytes());
-    assert_eq!(glare.status(), 491);
+    assert_eq!(alice.tries(&mut world, &own).status(), 491);
     alice.answers(&mut world, &open);
     assert_eq!(alice.sees().len(), 1);
 }
@@ -531,10 +524,9 @@ fn a_browser_that_brings_no_offer_gets_ours_and_answers_in_the_ack() {
     alice.line.cseq = cseq;
     alice.line.learn(&response);
     let answer = alice.answer_to(&text);
-    let kind = SDP_TYPE;
     alice
         .phone
-        .send(&mut world, &alice.line, "ACK", cseq, kind, answer.as_bytes());
+        .send(&mut world, &alice.line, "ACK", cseq, SDP_TYPE, answer.as_bytes());
     let setup = setup_of(&world, legs(&world)[0]);
     assert!(setup.audio.is_some() && matches!(setup.video[0].flow, VideoFlow::Publish { .. }));
     alice.mids = vec!["0".into(), "1".into()];

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cordboard_engine::io::{Input, Transport};
 use cordboard_engine::sdp::Session;
 
+use crate::bridge::{Pair, up_with};
 use crate::browser::{Browser, body};
 use crate::phone::Phone;
 use crate::sfu::{legs, setup_of, subscriptions};
@@ -139,25 +140,31 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
     for transport in [Transport::Tcp, Transport::Tls] {
         let mut world = World::new();
         let mut alice = Phone::new("alice", 1).over(transport, 5);
-        let mut bob = Phone::new("bob", 2).over(transport, 6);
+        let bob = Phone::new("bob", 2).over(transport, 6);
         let mut mallory = Phone::new("carol", 3).over(transport, 9);
         alice.register(&mut world, 600);
-        bob.register(&mut world, 600);
-        let (mut line, _) = alice.invite(&mut world, "bob");
-        let invite = bob.gets(&mut world, "INVITE", false);
-        bob.pick_up(&mut world, &invite);
-        bob.gets(&mut world, "ACK", false);
-        let answer = alice.final_response(&mut world);
-        line.learn(&answer);
-        alice.ack(&mut world, &line);
+        let Pair {
+            mut world,
+            mut alice,
+            mut bob,
+            mut from_alice,
+            ..
+        } = up_with(world, alice, bob, "", "");
         world.handle(Input::FlowClosed { connection: 6 });
         // Somebody else who registers bob's contact gets nothing of bob's.
         let headers = format!("Contact: {}\r\nExpires: 600\r\n", bob.contact());
         mallory.request(&mut world, "REGISTER", "sip:lab.test", &headers, b"");
+        // Nor does another phone of his.
+        let mut desk = Phone::new("bob", 4).over(transport, 10);
+        desk.register(&mut world, 600);
         bob.flow.connection = 17;
         bob.register(&mut world, 600);
-        assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+        assert_eq!(
+            alice.within(&mut world, &mut from_alice, "BYE", "", b"").status(),
+            200
+        );
         mallory.has_nothing(&mut world);
+        desk.has_nothing(&mut world);
         bob.gets(&mut world, "BYE", true);
         world.advance(Duration::from_secs(70));
         world.is_clean();
@@ -166,19 +173,22 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
 
 #[test]
 fn a_phone_whose_connection_broke_is_called_where_its_contact_says() {
-    let mut world = World::new();
-    let mut alice = Phone::new("alice", 1);
-    let mut bob = Phone::new("bob", 2).over(Transport::Tcp, 6);
-    bob.register(&mut world, 600);
-    let (mut line, _) = alice.invite(&mut world, "bob");
-    let invite = bob.gets(&mut world, "INVITE", false);
-    bob.pick_up(&mut world, &invite);
-    bob.gets(&mut world, "ACK", false);
-    let answer = alice.final_response(&mut world);
-    line.learn(&answer);
-    alice.ack(&mut world, &line);
+    let (alice, bob) = (
+        Phone::new("alice", 1),
+        Phone::new("bob", 2).over(Transport::Tcp, 6),
+    );
+    let Pair {
+        mut world,
+        mut alice,
+        mut bob,
+        mut from_alice,
+        ..
+    } = up_with(World::new(), alice, bob, "", "");
     world.handle(Input::FlowClosed { connection: 6 });
-    assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+    assert_eq!(
+        alice.within(&mut world, &mut from_alice, "BYE", "", b"").status(),
+        200
+    );
     bob.flow.connection = 0;
     bob.gets(&mut world, "BYE", true);
 }

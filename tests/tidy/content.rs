@@ -77,11 +77,14 @@ fn every_crate_root_forbids_unsafe_code() {
             continue;
         }
         let excused = UNSAFE_ROOTS.iter().any(|(path, _)| *path == source.path);
-        if !source.text.contains("#![forbid(unsafe_code)]") && !excused {
+        if source.text.contains("#![forbid(unsafe_code)]") == excused {
             broken.push(source.path.clone());
         }
     }
-    none("a crate root says #![forbid(unsafe_code)]", broken);
+    none(
+        "a crate root says #![forbid(unsafe_code)], or is excused and does not",
+        broken,
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rules of the house as tests: who may depend on whom, how big things may get, what must never stand in a file.
 //!
-//! Each rule is one test, so that a failure names the rule. Exceptions stand in the tables below, by name and with
-//! the reason; an exception that is no longer needed fails too.
+//! Each rule is one test, so that a failure names the rule. Exceptions stand in a table beside the rule, by name and
+//! with the reason; an exception that is no longer needed fails too.
 
 mod command;
 mod content;

@@ -68,8 +68,9 @@ fn no_function_is_longer_than_the_cap() {
             let excused = LONG_FUNCTIONS
                 .iter()
                 .any(|(path, function, _)| *path == source.path && function == name);
-            if *lines > FUNCTION_CAP && !excused {
-                broken.push(format!("{}: {name} has {lines} lines", source.path));
+            if (*lines > FUNCTION_CAP) != excused {
+                let why = if excused { ", excused for nothing" } else { "" };
+                broken.push(format!("{}: {name} has {lines} lines{why}", source.path));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The files of the checkout as the rules look at them: which there are, what in them ships, how long their functions are.
+//! The files of the checkout as the rules look at them: which there are, what in them ships, how long their functions
+//! are.
 
 use std::path::{Path, PathBuf};
 

@@ -15,7 +15,7 @@ use super::peer::Peer;
 /// Where number and time stand in a payload.
 const STAMP: usize = 12;
 /// Bytes before the payload: the head of RTP and the extensions.
-pub const HEADER: usize = 12 + 12;
+const HEADER: usize = 12 + 12;
 /// Between two key frames.
 const KEY_FRAMES: Duration = Duration::from_millis(500);
 
@@ -42,8 +42,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Reads it from a payload.
-    pub fn read(payload: &[u8]) -> Option<Self> {
+    fn read(payload: &[u8]) -> Option<Self> {
         let (number, at) = payload.get(STAMP..STAMP + 16)?.split_first_chunk::<8>()?;
         Some(Self {
             number: u64::from_be_bytes(*number),
@@ -51,7 +50,7 @@ impl Sent {
         })
     }
 
-    /// The same from an RTP packet with extensions of any length.
+    /// Reads it from an RTP packet with extensions of any length.
     pub fn of(packet: &[u8]) -> Option<Self> {
         let mut at = 12 + usize::from(packet.first()? & 15) * 4;
         if packet[0] & 0x10 != 0 {

@@ -9,7 +9,7 @@ pub mod sdp;
 mod sip;
 mod stun;
 
-pub use camera::{Camera, Film, HEADER, Sent, now};
+pub use camera::{Camera, Film, Sent, now};
 pub use crowd::{Crowd, Seen};
 pub use peer::{Identity, Opened, Peer, Remote};
 pub use reader::Reader;

@@ -23,17 +23,17 @@ const PHONES: u32 = 1_000_000;
 fn binding(number: u32, start: Time) -> StoredBinding {
     let [_, a, b, c] = number.to_be_bytes();
     StoredBinding {
-        aor: format!("user{number}@lab.test"),
-        contact: format!("sip:user{number}@10.{a}.{b}.{c}:5060;transport=udp"),
+        aor: format!("user{number}@lab.test").into(),
+        contact: format!("sip:user{number}@10.{a}.{b}.{c}:5060;transport=udp").into(),
         expires: start + Duration::from_secs(60 + u64::from(number % 3600)),
         q: 1000,
-        call_id: format!("{number:024x}@10.{a}.{b}.{c}"),
+        call_id: format!("{number:024x}@10.{a}.{b}.{c}").into(),
         cseq: 7,
         transport: Transport::Udp,
         local: server(),
         peer: format!("10.{a}.{b}.{c}:5060").parse().expect("an address"),
         connection: 0,
-        user_agent: format!("Some Phone {}/4.2.{}", number % 20, number % 7),
+        user_agent: format!("Some Phone {}/4.2.{}", number % 20, number % 7).into(),
         path: String::new(),
         instance: String::new(),
     }

@@ -1,7 +1,9 @@
 //! What the engine alone needs for a REGISTER with digest and for a MESSAGE between users, without sockets and
 //! disk: `cargo bench -p cordboard-engine --bench requests`.
 //!
-//! Time in the engine is virtual; what is measured is reading each datagram, handing it in and draining.
+//! Time in the engine is virtual; what is measured is reading each datagram, handing it in and draining, and how
+//! often that allocates. With a number behind `--`, so many requests in one run, spread over more time, and with the
+//! beginning of a row's name that row alone: for a program that counts instructions in `Bench::take_in`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -9,6 +11,8 @@
 )]
 #![allow(clippy::print_stdout, reason = "its result is what it prints")]
 
+#[path = "../tests/counting/mod.rs"]
+mod counting;
 mod house;
 
 use std::net::SocketAddr;
@@ -17,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::config::{Config, Credential};
-use cordboard_engine::io::{Flow, Input, Output, Transport};
+use cordboard_engine::io::{Flow, Input, Output, Packet, Transport};
 use cordboard_engine::sip::digest::ha1_md5;
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_engine::sip::name::Name;
@@ -62,17 +66,24 @@ struct Bench {
     engine: Engine,
     now: Time,
     took: Duration,
+    allocations: usize,
+    /// How much time goes by between two.
+    step: Duration,
+    packets: Vec<Packet>,
     sent: Vec<Message>,
     number: usize,
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(step: Duration) -> Self {
         let now = Time::from_unix_seconds(1_800_000_000);
         let mut bench = Self {
             engine: Engine::new(config(), [1; 32], now),
             now,
             took: Duration::ZERO,
+            allocations: 0,
+            step,
+            packets: Vec::with_capacity(4),
             sent: Vec::new(),
             number: 0,
         };
@@ -98,38 +109,50 @@ impl Bench {
             peer,
             connection: 0,
         };
-        let (begun, mut sent) = (Instant::now(), Vec::with_capacity(4));
-        let message = Message::parse(Bytes::from(bytes), Framing::Datagram).expect("a good one");
+        let bytes = Bytes::from(bytes);
+        let begun = Instant::now();
+        self.allocations += counting::allocations(|| self.take_in(flow, bytes));
+        self.took += begun.elapsed();
+        let whole = |bytes: Vec<u8>| {
+            Message::parse(bytes.into(), Framing::Datagram).expect("the engine writes good ones")
+        };
+        self.sent = self
+            .packets
+            .drain(..)
+            .map(|packet| whole([&packet.head[..], &packet.tail[..]].concat()))
+            .collect();
+    }
+
+    #[inline(never)]
+    fn take_in(&mut self, flow: Flow, bytes: Bytes) {
+        let message = Message::parse(bytes, Framing::Datagram).expect("a good one");
         let stamp = self.now;
         self.engine
             .handle(Input::Message { flow, message, stamp }, self.now);
         while let Some(output) = self.engine.output() {
             match output {
-                Output::Send { packet, .. } => sent.push(packet),
+                Output::Send { packet, .. } => self.packets.push(packet),
                 Output::Store { ticket, .. } => {
                     self.engine.handle(Input::Stored { ticket, ok: true }, self.now);
                 }
                 _ => {}
             }
         }
-        self.took += begun.elapsed();
-        let whole = |bytes: Vec<u8>| {
-            Message::parse(bytes.into(), Framing::Datagram).expect("the engine writes good ones")
-        };
-        self.sent = sent
-            .iter()
-            .map(|packet| whole([&packet.head[..], &packet.tail[..]].concat()))
-            .collect();
     }
 
     /// Time goes on, and timers with it.
     fn wait(&mut self) {
-        self.now = self.now + Duration::from_micros(200);
+        self.now = self.now + self.step;
         let begun = Instant::now();
+        self.allocations += counting::allocations(|| self.time_out());
+        self.took += begun.elapsed();
+    }
+
+    #[inline(never)]
+    fn time_out(&mut self) {
         if self.engine.next_timeout().is_some_and(|at| at <= self.now) {
             self.engine.timeout(self.now);
         }
-        self.took += begun.elapsed();
     }
 
     /// A user registers: the challenge, the proof.
@@ -235,18 +258,32 @@ fn proof(challenge: &Message, user: &str) -> String {
     )
 }
 
-fn row(name: &str, one: fn(&mut Bench)) {
-    let mut bench = Bench::new();
-    let run = |_| {
-        bench.took = Duration::ZERO;
-        (0..REQUESTS).for_each(|_| one(&mut bench));
-        bench.took.as_nanos() as f64 / REQUESTS as f64
+fn row(name: &str, one: fn(&mut Bench), requests: Option<usize>) {
+    let (requests, runs, step) = match requests {
+        Some(requests) => (requests, 1, Duration::from_millis(20)),
+        None => (REQUESTS, RUNS, Duration::from_micros(200)),
     };
-    let best = (0..RUNS).map(run).fold(f64::INFINITY, f64::min);
-    println!("{name:24} {best:8.0} ns");
+    let mut bench = Bench::new(step);
+    let run = |_| {
+        (bench.took, bench.allocations) = (Duration::ZERO, 0);
+        (0..requests).for_each(|_| one(&mut bench));
+        bench.took.as_nanos() as f64 / requests as f64
+    };
+    let best = (0..runs).map(run).fold(f64::INFINITY, f64::min);
+    let allocations = bench.allocations as f64 / requests as f64;
+    println!("{name:24} {best:8.0} ns {allocations:8.1} allocations");
 }
 
 fn main() {
-    row("REGISTER, 401, REGISTER", Bench::register);
-    row("MESSAGE, relayed", Bench::page);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let requests = arguments.iter().find_map(|argument| argument.parse().ok());
+    let rows: [(_, fn(&mut Bench)); 2] = [
+        ("REGISTER, 401, REGISTER", Bench::register),
+        ("MESSAGE, relayed", Bench::page),
+    ];
+    let named = |name: &str| arguments.iter().any(|argument| name.starts_with(argument));
+    let all = !rows.iter().any(|(name, _)| named(name));
+    for (name, one) in rows.into_iter().filter(|(name, _)| all || named(name)) {
+        row(name, one, requests);
+    }
 }

@@ -35,6 +35,16 @@ const SCANNERS: &[&str] = &[
     "gulp",
 ];
 
+/// The letters that they begin with, by their place in the alphabet: nearly no byte needs a longer look.
+const INITIALS: u32 = {
+    let (mut letters, mut at) = (0, 0);
+    while at < SCANNERS.len() {
+        letters |= 1 << (SCANNERS[at].as_bytes()[0] & 31);
+        at += 1;
+    }
+    letters
+};
+
 /// The part of the lag at which datagrams of strangers begin to be left unread.
 const EARLY: u32 = 8;
 
@@ -73,12 +83,19 @@ impl Engine {
         self.limits.bans(now)
     }
 
-    /// Whether a message is looked at. What is not is counted, and answered only where that helps.
-    pub(crate) fn admits(&mut self, message: &Message, flow: Flow, stamp: Time) -> bool {
+    /// Whether a message is looked at. What is not is counted, and answered only where that helps. `identity` is
+    /// that of a request's own transaction.
+    pub(crate) fn admits(
+        &mut self,
+        message: &Message,
+        identity: Option<u128>,
+        flow: Flow,
+        stamp: Time,
+    ) -> bool {
         let (peer, now) = (flow.peer.ip(), self.wire.now);
         // Before anything else: a ban is for what is new. Whoever knows the tags and branches of a call
         // that is up is in it, and may end it.
-        let belongs = !message.is_request() || self.belongs_to_something(message);
+        let belongs = !message.is_request() || self.belongs_to_something(message, identity);
         if self.limits.is_banned(peer, now) {
             let within = belongs && (message.method() != Method::Ack || self.acknowledges(message));
             if !within {
@@ -90,6 +107,7 @@ impl Engine {
             return true;
         }
         let trusted = self.directory.trusts(peer);
+        let proven = self.limits.has_proven(peer, now);
         if !trusted && !self.config.abuse.answer_scanners && is_scanner(message) {
             self.wire.counts.reject("scanner");
             if flow.transport.reliable() {
@@ -100,9 +118,9 @@ impl Engine {
             return false;
         }
         let proves = message.headers(Name::Authorization).next().is_some();
-        let known = trusted || proves && self.limits.has_proven(peer, now);
+        let known = trusted || proves && proven;
         // A phone's first request bears no proof yet: that it comes from where phones are must do.
-        let stranger = !self.is_known(peer, now);
+        let stranger = !(trusted || proven);
         let pressure = self.pressure(stamp);
         if pressure == Pressure::NewCalls || (pressure == Pressure::Strangers && stranger) {
             self.wire.counts.reject(match stranger {
@@ -135,18 +153,18 @@ impl Engine {
 
     /// Whether a request is part of what is going on already: such requests come last when the switch
     /// must refuse, and those that end something help it.
-    fn belongs_to_something(&self, request: &Message) -> bool {
-        let transaction = |method| {
-            let identity = self.transactions.identity(request, method);
+    fn belongs_to_something(&self, request: &Message, identity: Option<u128>) -> bool {
+        let lives = |identity: Option<u128>| {
             identity.is_some_and(|identity| self.transactions.server(identity).is_some())
         };
+        // All dialogs of ours are found by the tag in To.
+        let in_dialog = || request.to().is_ok_and(|to| to.tag().is_some());
         match request.method() {
             Method::Ack => true,
-            Method::Cancel => transaction(Method::Invite) || transaction(Method::Cancel),
+            Method::Cancel => lives(self.transactions.identity(request, Method::Invite)) || lives(identity),
+            _ if !in_dialog() => lives(identity),
             Method::Subscribe if self.subscription_of(request).is_some() => true,
-            method => {
-                self.call_of(request).is_some() || self.early_of(request).is_some() || transaction(method)
-            }
+            _ => self.call_of(request).is_some() || self.early_of(request).is_some() || lives(identity),
         }
     }
 
@@ -230,7 +248,15 @@ fn mark(address: IpAddr) -> u64 {
 
 fn is_scanner(request: &Message) -> bool {
     request.headers(Name::UserAgent).any(|agent| {
-        let agent = agent.to_ascii_lowercase();
-        SCANNERS.iter().any(|scanner| agent.contains(scanner))
+        let agent = agent.as_bytes();
+        let begins = |at: &usize| INITIALS >> (agent[*at] & 31) & 1 == 1;
+        (0..agent.len()).filter(begins).any(|at| {
+            let rest = &agent[at..];
+            let is = |name: &&str| {
+                rest.get(..name.len())
+                    .is_some_and(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+            };
+            SCANNERS.iter().any(is)
+        })
     })
 }

@@ -53,12 +53,19 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
+    /// The key of the value that is inserted next.
+    pub(crate) fn next_key(&self) -> Key {
+        Key {
+            index: index(self.slots.vacant_key()),
+            serial: self.serial.wrapping_add(1),
+        }
+    }
+
     pub(crate) fn insert_with(&mut self, make: impl FnOnce(Key) -> T) -> Key {
         self.serial = self.serial.wrapping_add(1);
         let entry = self.slots.vacant_entry();
-        let index = u32::try_from(entry.key()).expect("fewer than 2^32 values: every arena is bounded");
         let key = Key {
-            index,
+            index: index(entry.key()),
             serial: self.serial,
         };
         entry.insert((self.serial, make(key)));
@@ -92,7 +99,7 @@ impl<T> Arena<T> {
         self.slots
             .iter()
             .map(|(index, (serial, _))| Key {
-                index: u32::try_from(index).expect("inserted under a 32-bit index"),
+                index: self::index(index),
                 serial: *serial,
             })
             .collect()
@@ -101,6 +108,10 @@ impl<T> Arena<T> {
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().map(|(_, (_, value))| value)
     }
+}
+
+fn index(slot: usize) -> u32 {
+    u32::try_from(slot).expect("fewer than 2^32 values: every arena is bounded")
 }
 
 #[cfg(test)]
@@ -121,7 +132,9 @@ mod tests {
     #[test]
     fn keys_are_read_back_from_their_text() {
         let mut arena = Arena::default();
+        let next = arena.next_key();
         let key = arena.insert_with(|_| ());
+        assert_eq!(key, next);
         let text = format!("{}.secret", key.text());
         assert_eq!(Key::read(&text), Some((key, "secret")));
         assert_eq!(Key::read("zz.1.x"), None);

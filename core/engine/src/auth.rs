@@ -1,6 +1,6 @@
 //! Who sent a request: digest authentication (RFC 7616, RFC 8760) without state for strangers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use cordboard_model::Time;
@@ -8,12 +8,12 @@ use cordboard_model::Time;
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Transport};
-use crate::sip::digest::{
-    Credentials, Ha1, NONCE_LIFE, NonceState, Nonces, challenges, same_resource, verify,
-};
+use crate::sip::digest::{Credentials, Ha1, NONCE_LIFE, NonceState, Stamp, challenge, same_resource, verify};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
+use crate::sip::write::quote_display;
+use crate::table::Table;
 
 /// Nonces whose counters are kept at once; with more, the oldest is forgotten and its next use is
 /// answered by a fresh challenge.
@@ -59,16 +59,16 @@ pub(crate) enum Denial {
 /// The highest counter seen of each nonce that has proved somebody: a replay has none higher.
 #[derive(Debug, Default)]
 pub(crate) struct NonceCounts {
-    /// By the moment and the salt of the nonce.
-    highest: HashMap<(Time, u64), u32>,
-    order: VecDeque<(Time, u64)>,
+    /// Nobody but us makes their names.
+    highest: Table<Stamp, u32>,
+    order: VecDeque<Stamp>,
     /// Nonces of this moment or before may have been forgotten: what is unknown of them is not new.
     forgotten: Option<Time>,
 }
 
 impl NonceCounts {
     /// Whether this use of a fresh nonce is new.
-    fn advance(&mut self, nonce: (Time, u64), count: u32, now: Time) -> bool {
+    fn advance(&mut self, nonce: Stamp, count: u32, now: Time) -> bool {
         if let Some(highest) = self.highest.get_mut(&nonce) {
             let new = count > *highest;
             *highest = count.max(*highest);
@@ -102,17 +102,9 @@ impl Engine {
         flow: Flow,
         account: &Account,
     ) -> Result<Identity, Denial> {
-        let from = request.from().ok();
-        let from_user = from
-            .as_ref()
-            .and_then(|from| Uri::parse(from.uri).ok())
-            .and_then(|uri| uri.user());
-        let claimed = from_user
-            .as_deref()
-            .and_then(|user| self.directory.find(account.id, user));
         if self.directory.trusts(flow.peer.ip()) {
             self.connection_proven(flow);
-            return Ok(Identity::Trusted(claimed));
+            return Ok(Identity::Trusted(self.claimed(request, account)));
         }
         let mut denial = Denial::Challenge { stale: false };
         for value in request.headers(Name::Authorization) {
@@ -127,9 +119,9 @@ impl Engine {
                     if !self.limits.user_may_ask(place, now) {
                         return Err(Denial::TooOften);
                     }
-                    let impostor = claimed.is_some_and(|claimed| {
-                        self.directory.credential(claimed).owner != self.directory.credential(place).owner
-                    });
+                    let claimed = self.claimed(request, account);
+                    let impostor =
+                        claimed.is_some_and(|claimed| !self.directory.is_same_owner(claimed, place));
                     return if impostor {
                         Err(Denial::Forbidden)
                     } else {
@@ -140,6 +132,12 @@ impl Engine {
             }
         }
         Err(denial)
+    }
+
+    /// The credential that the From of a request names.
+    fn claimed(&self, request: &Message, account: &Account) -> Option<usize> {
+        let user = Uri::parse(request.from().ok()?.uri).ok()?.user()?;
+        self.directory.find(account.id, &user)
     }
 
     fn prove(
@@ -182,12 +180,13 @@ impl Engine {
             }
             return Err(refused);
         };
-        match self.nonces.check(credentials.nonce, self.wire.now) {
-            NonceState::Fresh => {}
-            NonceState::Stale => return Err(Denial::Challenge { stale: true }),
-            NonceState::Forged => return Err(refused),
-        }
-        let (nonce, now) = (Nonces::stamp(credentials.nonce).ok_or(refused)?, self.wire.now);
+        let now = self.wire.now;
+        let nonce = self
+            .nonces
+            .open(credentials.nonce, now)
+            .map_err(|state| Denial::Challenge {
+                stale: state == NonceState::Stale,
+            })?;
         match credentials.nc {
             Some(count) if !self.nonce_counts.advance(nonce, count, now) => {
                 self.wire.counts.reject("nonce_replayed");
@@ -254,25 +253,25 @@ impl Engine {
             Denial::Challenge { stale } => {
                 let salt = self.salt_for(flow.peer.ip());
                 let nonce = self.nonces.issue(self.wire.now, salt);
-                let values = challenges(
-                    &account.realm,
-                    &nonce,
-                    stale,
-                    self.offered(request, flow.transport),
-                );
-                self.wire
-                    .counts
-                    .reject(if stale { "stale_nonce" } else { "unauthorised" });
-                let mut values = values.into_iter();
-                let first = values.next().unwrap_or_default();
+                let reason = if stale { "stale_nonce" } else { "unauthorised" };
+                self.wire.counts.reject(reason);
+                let realm = quote_display(&account.realm);
+                let mut offered = self.offered(request, flow.transport).iter().copied();
+                let first = offered.next();
+                let second = offered.find(|other| Some(*other) != first);
+                let value = |algorithm| challenge(&realm, &nonce, stale, algorithm);
+                let (first, second) = (first.map(value), second.map(value));
                 // Phones that know only the second algorithm ask in more words than scanners do.
-                let others: Vec<_> = values.map(|value| ("WWW-Authenticate", value, 2)).collect();
+                let others = second.as_ref().map(|value| ("WWW-Authenticate", &value[..], 2));
                 self.reply(
                     request,
                     flow,
                     (401, "Unauthorized"),
-                    |response| response.pieces("WWW-Authenticate", [&first]),
-                    &others,
+                    |response| match first {
+                        Some(value) => response.pieces("WWW-Authenticate", value),
+                        None => response,
+                    },
+                    others.as_slice(),
                 );
             }
         }

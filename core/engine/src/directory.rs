@@ -9,6 +9,7 @@ use cordboard_model::{AccountId, ConferenceId};
 use ipnet::IpNet;
 
 use crate::config::{Account, ConferenceConfig, Config, Credential};
+use crate::table::Table;
 
 /// What a dialled user part means within an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +21,27 @@ pub(crate) enum Destination {
 }
 
 /// What stands under a name in an account; found without making a key.
-type Names<T> = HashMap<AccountId, HashMap<String, T>>;
+type Names<T> = Table<AccountId, Table<String, T>>;
 
 fn named<'a, T>(names: &'a Names<T>, account: AccountId, name: &str) -> Option<&'a T> {
     names.get(&account)?.get(name)
 }
 
+/// What is kept of a credential by those who refer to it.
+#[derive(Debug)]
+struct Shared {
+    /// The address of record: `user@realm`.
+    address: Arc<str>,
+    owner: Arc<str>,
+}
+
 /// Indexes over the configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Directory {
-    accounts: Vec<Account>,
+    accounts: Vec<Arc<Account>>,
     credentials: Vec<Credential>,
+    /// What those who keep it share of each of them.
+    shared: Vec<Shared>,
     by_name: Names<usize>,
     by_owner: Names<Vec<usize>>,
     by_number: Names<(ConferenceId, Role)>,
@@ -92,7 +103,12 @@ impl Directory {
                 .map(move |code| (code, id))
         };
         self.by_invitation = config.conferences.iter().flat_map(invitations).collect();
-        self.accounts.clone_from(&config.accounts);
+        self.accounts = config.accounts.iter().cloned().map(Arc::new).collect();
+        let shared = |credential: &Credential| Shared {
+            address: self.address_of(credential),
+            owner: credential.owner.as_str().into(),
+        };
+        self.shared = self.credentials.iter().map(shared).collect();
         self.trusted.clone_from(&config.trusted);
     }
 
@@ -105,7 +121,7 @@ impl Directory {
     }
 
     /// The account of a domain; the default one for a domain that is not ours.
-    pub(crate) fn account(&self, domain: &str) -> &Account {
+    pub(crate) fn account(&self, domain: &str) -> &Arc<Account> {
         self.accounts
             .iter()
             .find(|account| account.realm.eq_ignore_ascii_case(domain))
@@ -115,6 +131,11 @@ impl Directory {
 
     pub(crate) fn credential(&self, place: usize) -> &Credential {
         &self.credentials[place]
+    }
+
+    /// Whether two credentials are devices of one owner.
+    pub(crate) fn is_same_owner(&self, one: usize, other: usize) -> bool {
+        one == other || self.credentials[one].owner == self.credentials[other].owner
     }
 
     pub(crate) fn find(&self, account: AccountId, username: &str) -> Option<usize> {
@@ -161,13 +182,21 @@ impl Directory {
     }
 
     /// The address of record of a credential: `user@realm`.
-    pub(crate) fn address_of_record(&self, place: usize) -> String {
-        let credential = &self.credentials[place];
+    pub(crate) fn address_of_record(&self, place: usize) -> &Arc<str> {
+        &self.shared[place].address
+    }
+
+    /// The owner of a credential.
+    pub(crate) fn owner(&self, place: usize) -> &Arc<str> {
+        &self.shared[place].owner
+    }
+
+    fn address_of(&self, credential: &Credential) -> Arc<str> {
         let realm = self
             .accounts
             .iter()
             .find(|a| a.id == credential.account)
             .map_or("", |a| a.realm.as_str());
-        format!("{}@{realm}", credential.username)
+        format!("{}@{realm}", credential.username).into()
     }
 }

@@ -1,5 +1,7 @@
 //! The door: every SIP message comes in here, is checked, matched and handed on.
 
+use std::sync::Arc;
+
 use cordboard_model::Time;
 
 use crate::arena::Key;
@@ -25,11 +27,16 @@ pub(crate) const SUPPORTED: &[&str] = &["path", "outbound", "timer", "100rel"];
 
 impl Engine {
     pub(crate) fn on_message(&mut self, flow: Flow, message: Message, stamp: Time) {
-        if !self.admits(&message, flow, stamp) {
+        let is_request = message.is_request();
+        let identity = match is_request {
+            true => self.transactions.identity(&message, message.method()),
+            false => None,
+        };
+        if !self.admits(&message, identity, flow, stamp) {
             return;
         }
-        if message.is_request() {
-            self.on_request(message, flow, stamp);
+        if is_request {
+            self.on_request(message, identity, flow, stamp);
         } else {
             self.on_response(&message);
         }
@@ -53,7 +60,7 @@ impl Engine {
         }
     }
 
-    fn on_request(&mut self, request: Message, flow: Flow, stamp: Time) {
+    fn on_request(&mut self, request: Message, identity: Option<u128>, flow: Flow, stamp: Time) {
         let method = request.method();
         *self.wire.counts.requests_in.entry(method).or_default() += 1;
         if method == Method::Ack {
@@ -65,7 +72,7 @@ impl Engine {
                 response
             });
         }
-        let Some(identity) = self.transactions.identity(&request, method) else {
+        let Some(identity) = identity else {
             return self.wire.counts.reject("bad_via");
         };
         if let Some(transaction) = self.transactions.server(identity) {
@@ -159,13 +166,14 @@ impl Engine {
 
     fn on_options(&mut self, request: &Message, flow: Flow) {
         let status = if self.draining { 503 } else { 200 };
-        let may = [
-            ("Allow", ALLOW.to_owned(), 1),
-            ("Allow-Events", EVENTS.to_owned(), 1),
-            ("Supported", SUPPORTED.join(", "), 1),
-            ("Accept", format!("application/sdp, {ACCEPT}"), 1),
-            ("Accept-Encoding", "identity".to_owned(), 1),
-            ("Accept-Language", "en".to_owned(), 1),
+        let supported = SUPPORTED.join(", ");
+        let may: [(_, &[&str], _); 6] = [
+            ("Allow", &[ALLOW], 1),
+            ("Allow-Events", &[EVENTS], 1),
+            ("Supported", &[&supported], 1),
+            ("Accept", &["application/sdp, ", ACCEPT], 1),
+            ("Accept-Encoding", &["identity"], 1),
+            ("Accept-Language", &["en"], 1),
         ];
         self.reply(request, flow, (status, default_phrase(status)), |r| r, &may);
     }
@@ -243,7 +251,7 @@ impl Engine {
             return None;
         };
         let dialled = uri.user().unwrap_or_default().into_owned();
-        let account = self.directory.account(uri.host).clone();
+        let account = Arc::clone(self.directory.account(uri.host));
         let identity = match self.authenticate(request, flow, &account) {
             Ok(identity) => identity,
             Err(denial) => {
@@ -296,7 +304,7 @@ impl Engine {
         self.reply(request, flow, (status, phrase), add, &[]);
     }
 
-    /// The same, with headers that may be left out (name, value, and how many times as long as the
+    /// The same, with headers that may be left out (name, value in pieces, and how many times as long as the
     /// request the answer may become by it). Over UDP a stranger may have written another's address
     /// onto a request, and the answer must not be worth the trouble: what would make it longer than
     /// allowed is left out.
@@ -306,7 +314,7 @@ impl Engine {
         flow: Flow,
         (status, phrase): (u16, &str),
         must: impl FnOnce(Writer) -> Writer,
-        may: &[(&str, String, usize)],
+        may: &[(&str, &[&str], usize)],
     ) {
         if request.header(Name::Via).is_none() {
             return self.wire.counts.reject("bad_via"); // whose answer it is could not be told
@@ -315,13 +323,12 @@ impl Engine {
         let mut response = must(respond(request, flow.peer, status, phrase, Some(tag.as_str())));
         let free = flow.transport.reliable() || self.directory.trusts(flow.peer.ip());
         let mut slimmed = false;
-        let may = may
-            .iter()
-            .map(|(name, value, times)| (*name, value.as_str(), *times));
-        for (name, value, times) in may.chain([("Server", self.product.as_str(), 1)]) {
-            let grown = response.size() + name.len() + value.len() + 4;
+        let product: &[&str] = &[&self.product];
+        for (name, value, times) in may.iter().copied().chain([("Server", product, 1)]) {
+            let length: usize = value.iter().map(|piece| piece.len()).sum();
+            let grown = response.size() + name.len() + length + 4;
             if free || grown <= request.raw().len() * times {
-                response.add_pieces(name, [value]);
+                response.add_all(name, value);
             } else {
                 slimmed = true;
             }
@@ -349,15 +356,19 @@ impl Engine {
         let Some(flow) = self.transactions.flow(transaction) else {
             return;
         };
+        let token;
         let tag = match self
             .call_of_invite(transaction)
             .and_then(|call| self.calls.get(call))
         {
-            Some(call) => call.dialog.local_tag.clone(),
-            None => self.wire.token(),
+            Some(call) => &call.dialog.local_tag,
+            None => {
+                token = self.wire.short_token();
+                token.as_str()
+            }
         };
         let response =
-            add(respond(request, flow.peer, status, phrase, Some(&tag))).pieces("Server", [&self.product]);
+            add(respond(request, flow.peer, status, phrase, Some(tag))).pieces("Server", [&self.product]);
         self.transactions.respond(
             transaction,
             status,
@@ -380,8 +391,11 @@ impl Engine {
     }
 }
 
-/// The first required extension that we do not know, in the words of the request.
+/// The required extensions that we do not know, in the words of the request; empty where we know all.
 fn unknown_extensions(request: &Message) -> String {
+    if request.header(Name::Require).is_none() {
+        return String::new();
+    }
     let wanted = request.values(Name::Require);
     let unknown = wanted.filter(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)));
     unknown.collect::<Vec<_>>().join(", ")

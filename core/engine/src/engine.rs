@@ -27,6 +27,7 @@ use crate::sip::digest::Nonces;
 use crate::sip::registrar::Registrar;
 use crate::sip::transaction::{Outcome, Owner, Transactions};
 use crate::subscription::Subscription;
+use crate::table::Table;
 use crate::timer::Timer;
 use crate::unsettled::Unsettled;
 use crate::wire::Wire;
@@ -35,7 +36,7 @@ use crate::wire::Wire;
 #[derive(Debug)]
 pub(crate) enum Subject {
     /// The address of record.
-    Registration(String),
+    Registration(Arc<str>),
     Join(Key),
     Message(Box<PendingMessage>),
     Pager(Box<PendingPager>),
@@ -75,7 +76,7 @@ pub struct Engine {
     /// Calls that are over and whose BYE waits, by the transactions of their open offers.
     pub(crate) partings: HashMap<Key, Parting>,
     pub(crate) records: Records,
-    pub(crate) subjects: HashMap<Ticket, Subject>,
+    pub(crate) subjects: Table<Ticket, Subject>,
     pub(crate) product: String,
     tickets: u64,
     /// Media legs that shards hold for each shard: the next conference goes where there are fewest.
@@ -110,7 +111,7 @@ impl Engine {
             chat: Chat::default(),
             partings: HashMap::new(),
             records: Records::default(),
-            subjects: HashMap::new(),
+            subjects: Table::default(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
             tickets: 0,
             shard_load: vec![0; usize::from(config.shards.max(1))],

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cordboard_model::hook::conference::Role;
@@ -268,9 +269,9 @@ pub enum StoreWrite {
     /// A contact is gone.
     DeleteBinding {
         /// The address of record: `user@realm`.
-        aor: String,
+        aor: Arc<str>,
         /// The contact's URI as it was registered.
-        contact: String,
+        contact: Arc<str>,
     },
     /// All of these, or none.
     All(Vec<StoreWrite>),
@@ -296,15 +297,15 @@ pub enum StoreWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBinding {
     /// The address of record: `user@realm`.
-    pub aor: String,
+    pub aor: Arc<str>,
     /// The contact's URI as it was registered.
-    pub contact: String,
+    pub contact: Arc<str>,
     /// When it ends.
     pub expires: Time,
     /// Preference, 0 to 1000 (the q value times 1000).
     pub q: u16,
     /// The Call-ID of the REGISTER.
-    pub call_id: String,
+    pub call_id: Arc<str>,
     /// Its CSeq.
     pub cseq: u32,
     /// How the REGISTER came.
@@ -316,7 +317,7 @@ pub struct StoredBinding {
     /// The connection, valid only while the process lives that wrote it: not stored, 0 when loaded.
     pub connection: u64,
     /// The User-Agent header, cut to 256 bytes.
-    pub user_agent: String,
+    pub user_agent: Arc<str>,
     /// The Path header values (RFC 3327), in order, joined by commas; empty if none.
     pub path: String,
     /// The phone and which of its flows (RFC 5626): the contact's `+sip.instance` value, `;reg-id=` and the

@@ -32,6 +32,7 @@ mod registration;
 pub mod sdp;
 pub mod sip;
 mod subscription;
+mod table;
 mod timer;
 mod unsettled;
 mod wire;

@@ -1,5 +1,7 @@
 //! REGISTER: RFC 3261 section 10.3. Acknowledged when the bindings are on disk.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cordboard_model::{Ticket, Time};
@@ -29,8 +31,8 @@ const FLOW_TIMER: u16 = 120;
 const FLOW_TIMER_UDP: u16 = 30;
 
 /// What a REGISTER asks for one contact.
-struct Wish {
-    contact: String,
+struct Wish<'a> {
+    contact: &'a str,
     expires: Duration,
     q: u16,
     instance: String,
@@ -62,11 +64,8 @@ enum Refused {
 
 impl Engine {
     pub(crate) fn on_register(&mut self, request: Message, flow: Flow) {
-        let domain = Uri::parse(request.request_uri())
-            .ok()
-            .map(|uri| uri.host.to_owned())
-            .unwrap_or_default();
-        let account = self.directory.account(&domain).clone();
+        let domain = Uri::parse(request.request_uri()).map_or("", |uri| uri.host);
+        let account = Arc::clone(self.directory.account(domain));
         let identity = match self.authenticate(&request, flow, &account) {
             Ok(identity) => identity,
             Err(denial) => return self.deny(&request, flow, &account, denial),
@@ -74,21 +73,18 @@ impl Engine {
         let Some(transaction) = self.open_server(&request, flow) else {
             return;
         };
-        let user = request
-            .to()
-            .ok()
-            .and_then(|to| Uri::parse(to.uri).ok()?.user().map(std::borrow::Cow::into_owned));
+        let to = request.to().ok();
+        let user = to.and_then(|to| Uri::parse(to.uri).ok()?.user());
         let registered = user.and_then(|user| self.directory.find(account.id, &user));
-        let owner = |place: usize| &self.directory.credential(place).owner;
         let place = match (registered, identity.trusted(), identity.credential()) {
             (Some(place), true, _) => place,
             (None, true, _) => {
                 return self.refuse_in(transaction, &request, 404, "No Such User", "unknown_user");
             }
-            (Some(place), false, Some(proven)) if owner(place) == owner(proven) => place,
+            (Some(place), false, Some(proven)) if self.directory.is_same_owner(place, proven) => place,
             _ => return self.refuse_in(transaction, &request, 403, "Not Your Address", "not_the_user"),
         };
-        let address = self.directory.address_of_record(place);
+        let address = Arc::clone(self.directory.address_of_record(place));
         match self.bind(&address, &request, flow) {
             Ok(changes) => {
                 if flow.transport.reliable() {
@@ -110,29 +106,25 @@ impl Engine {
     }
 
     /// Applies a REGISTER to the bindings, all of it or nothing, and gives what is to be written.
-    fn bind(&mut self, address: &str, request: &Message, flow: Flow) -> Result<Changes, Refused> {
+    fn bind(&mut self, address: &Arc<str>, request: &Message, flow: Flow) -> Result<Changes, Refused> {
         let cseq = request
             .cseq()
             .map_err(|_| Refused::Status(400, "Bad CSeq", "bad_cseq"))?
             .number;
-        let out_of_order = |binding: &Binding| binding.call_id == request.call_id() && cseq <= binding.cseq;
+        let out_of_order = |binding: &Binding| *binding.call_id == *request.call_id() && cseq <= binding.cseq;
         let disorder = Refused::Status(500, "Out Of Order", "cseq_out_of_order");
         if request.header(Name::Contact) == Some("*") {
             if !matches!(request.expires(), Some(Ok(0))) || request.headers(Name::Contact).count() != 1 {
                 return Err(Refused::Status(400, "Contact * Needs Expires 0", "bad_contact"));
             }
-            let all: Vec<Binding> = self
-                .registrar
-                .contacts(address, Time::default())
-                .into_iter()
-                .cloned()
-                .collect();
+            let all = self.registrar.all(address);
             if all.iter().any(out_of_order) {
                 return Err(disorder);
             }
+            let serials: Vec<u64> = all.iter().map(|binding| binding.serial).collect();
             let mut changes = Changes::default();
-            for binding in all {
-                self.unbind_by(address, binding.serial, &mut changes);
+            for serial in serials {
+                self.unbind_by(address, serial, &mut changes);
             }
             return Ok(changes);
         }
@@ -140,9 +132,9 @@ impl Engine {
         if joined(request, Name::Path).len() > MAX_CONTACT {
             return Err(Refused::Status(400, "Path Too Long", "bad_path"));
         }
-        let known = |wish: &Wish| {
+        let known = |wish: &Wish<'_>| {
             let same = self.registrar.find_instance(address, &wish.instance);
-            same.or_else(|| self.registrar.find(address, &wish.contact))
+            same.or_else(|| self.registrar.find(address, wish.contact))
         };
         if wishes.iter().filter_map(known).any(out_of_order) {
             return Err(disorder);
@@ -162,7 +154,7 @@ impl Engine {
             }
             // The same phone and flow, whatever its contact is by now (RFC 5626 section 6).
             let same = self.registrar.find_instance(address, &wish.instance);
-            let same = same.or_else(|| self.registrar.find(address, &wish.contact));
+            let same = same.or_else(|| self.registrar.find(address, wish.contact));
             if let Some(serial) = same.map(|binding| binding.serial) {
                 self.unbind_by(address, serial, &mut changes);
             }
@@ -171,7 +163,7 @@ impl Engine {
     }
 
     /// What the Contact headers ask for.
-    fn wishes(&self, request: &Message) -> Result<Vec<Wish>, Refused> {
+    fn wishes<'a>(&self, request: &'a Message) -> Result<Vec<Wish<'a>>, Refused> {
         let bad = || Refused::Status(400, "Bad Contact", "bad_contact");
         let limits = self.config.registration;
         let general = match request.expires() {
@@ -182,9 +174,7 @@ impl Engine {
         for contact in request.contacts() {
             let contact = contact.map_err(|_| bad())?;
             let uri = Uri::parse(contact.uri).map_err(|_| bad())?;
-            if contact.uri.len() > MAX_CONTACT
-                || !matches!(uri.scheme().to_ascii_lowercase().as_str(), "sip" | "sips")
-            {
+            if contact.uri.len() > MAX_CONTACT || !uri.is_sip() {
                 return Err(bad());
             }
             let asked = contact
@@ -200,7 +190,7 @@ impl Engine {
                 .and_then(|text| text.parse::<f32>().ok())
                 .unwrap_or(1.0);
             wishes.push(Wish {
-                contact: contact.uri.to_owned(),
+                contact: contact.uri,
                 expires: expires.min(limits.max),
                 q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
                 instance: instance_of(&contact),
@@ -211,8 +201,8 @@ impl Engine {
 
     fn put_binding(
         &mut self,
-        address: &str,
-        wish: Wish,
+        address: &Arc<str>,
+        wish: Wish<'_>,
         cseq: u32,
         request: &Message,
         flow: Flow,
@@ -221,16 +211,15 @@ impl Engine {
         // The same phone on the same flow again, under a new contact: the old one leads nowhere. And a contact that
         // is written in another way is another row on disk.
         let phone = self.registrar.find_instance(address, &wish.instance);
-        let same = self.registrar.find(address, &wish.contact);
-        let differs = |old: &&Binding| old.contact != wish.contact;
+        let same = self.registrar.find(address, wish.contact);
+        let differs = |old: &&Binding| *old.contact != *wish.contact;
         let old = [phone, same].map(|old| old.filter(differs).map(|old| old.serial));
         for serial in old.into_iter().flatten() {
             self.unbind_by(address, serial, changes);
         }
-        let held = self.registrar.contacts(address, Time::default());
-        if held.len() >= self.config.registration.contacts
-            && self.registrar.find(address, &wish.contact).is_none()
-        {
+        let held = self.registrar.all(address);
+        let known = self.registrar.find(address, wish.contact);
+        if held.len() >= self.config.registration.contacts && known.is_none() {
             // A phone that comes back under new contacts must not lock itself out: the binding that
             // would end first makes room.
             let first = held
@@ -241,16 +230,24 @@ impl Engine {
                 self.unbind_by(address, serial, changes);
             }
         }
+        // A phone that renews its binding says nearly the same as before.
+        let shared = |text: &str, before: Option<&Arc<str>>| match before {
+            Some(before) if **before == *text => Arc::clone(before),
+            _ => text.into(),
+        };
+        let known = self.registrar.find(address, wish.contact);
+        let contact = shared(wish.contact, known.map(|known| &known.contact));
+        let call_id = shared(request.call_id(), known.map(|known| &known.call_id));
         let expires = self.wire.now + wish.expires;
         let binding = Binding {
-            contact: wish.contact,
+            contact,
             expires,
             q: wish.q,
-            call_id: request.call_id().to_owned(),
+            call_id,
             cseq,
             flow,
-            user_agent: self.registrar.agent(&cut(&joined(request, Name::UserAgent), 256)),
-            path: joined(request, Name::Path),
+            user_agent: self.registrar.agent(cut(&joined(request, Name::UserAgent), 256)),
+            path: joined(request, Name::Path).into_owned(),
             instance: wish.instance,
             serial: 0,
             timer: expires,
@@ -260,44 +257,45 @@ impl Engine {
         if arm {
             self.wire.timers.arm(expires, Timer::Binding(serial));
         }
-        changes.before.push(self.before(&stored.contact, replaced, true));
+        let before = self.before(Arc::clone(&stored.contact), replaced, true);
+        changes.before.push(before);
         changes.writes.push(StoreWrite::PutBinding(Box::new(stored)));
     }
 
     /// Takes a binding out, as a part of what a REGISTER changes.
-    fn unbind_by(&mut self, address: &str, serial: u64, changes: &mut Changes) {
+    fn unbind_by(&mut self, address: &Arc<str>, serial: u64, changes: &mut Changes) {
         let Some(binding) = self.registrar.remove(address, serial) else {
             return;
         };
+        let contact = Arc::clone(&binding.contact);
         changes.writes.push(StoreWrite::DeleteBinding {
-            aor: address.to_owned(),
-            contact: binding.contact.clone(),
+            aor: Arc::clone(address),
+            contact: Arc::clone(&contact),
         });
-        let contact = binding.contact.clone();
-        changes.before.push(self.before(&contact, Some(binding), false));
+        changes.before.push(self.before(contact, Some(binding), false));
     }
 
-    fn unbind(&mut self, address: &str, serial: u64) -> Option<StoreWrite> {
+    fn unbind(&mut self, address: &Arc<str>, serial: u64) -> Option<StoreWrite> {
         let binding = self.registrar.remove(address, serial)?;
         Some(StoreWrite::DeleteBinding {
-            aor: address.to_owned(),
+            aor: Arc::clone(address),
             contact: binding.contact,
         })
     }
 
-    fn stored(&self, address: &str, binding: &Binding) -> StoredBinding {
+    fn stored(&self, address: &Arc<str>, binding: &Binding) -> StoredBinding {
         StoredBinding {
-            aor: address.to_owned(),
-            contact: binding.contact.clone(),
+            aor: Arc::clone(address),
+            contact: Arc::clone(&binding.contact),
             expires: binding.expires,
             q: binding.q,
-            call_id: binding.call_id.clone(),
+            call_id: Arc::clone(&binding.call_id),
             cseq: binding.cseq,
             transport: binding.flow.transport,
             local: self.config.listeners[usize::from(binding.flow.listener)].address,
             peer: binding.flow.peer,
             connection: 0,
-            user_agent: binding.user_agent.as_ref().to_owned(),
+            user_agent: Arc::clone(&binding.user_agent),
             path: binding.path.clone(),
             instance: binding.instance.clone(),
         }
@@ -317,15 +315,15 @@ impl Engine {
         &mut self,
         transaction: Key,
         request: Message,
-        address: String,
+        address: Arc<str>,
         Changes { mut writes, before }: Changes,
     ) {
         let Some(flow) = self.transactions.flow(transaction) else {
             return;
         };
         let now = self.wire.now;
-        let tag = self.wire.token();
-        let mut response = respond(&request, flow.peer, 200, "OK", Some(&tag));
+        let tag = self.wire.short_token();
+        let mut response = respond(&request, flow.peer, 200, "OK", Some(tag.as_str()));
         let mut outbound = false;
         for binding in self.registrar.contacts(&address, now) {
             let seconds = Short::number(binding.expires.since(now).as_secs());
@@ -345,7 +343,7 @@ impl Engine {
                 instance[1],
             ];
             response.add_pieces("Contact", parts);
-            outbound |= !binding.instance.is_empty() && binding.call_id == request.call_id();
+            outbound |= !binding.instance.is_empty() && *binding.call_id == *request.call_id();
         }
         // We hold the phone's own flow, or the proxy next to it does (RFC 5626 section 6).
         if outbound && supports(&request, "outbound") && first_hop_holds(&request) {
@@ -377,7 +375,7 @@ impl Engine {
         let ticket = self.ticket();
         self.wire.out.push_back(Output::Store { ticket, write });
         self.subjects
-            .insert(ticket, Subject::Registration(address.clone()));
+            .insert(ticket, Subject::Registration(Arc::clone(&address)));
         let registering = Registering {
             transaction,
             response,
@@ -388,7 +386,7 @@ impl Engine {
     }
 
     /// The bindings of a REGISTER are on disk, or cannot be brought there.
-    pub(crate) fn registration_stored(&mut self, address: String, ticket: Ticket, ok: bool) {
+    pub(crate) fn registration_stored(&mut self, address: Arc<str>, ticket: Ticket, ok: bool) {
         let key = (address, ticket);
         let Some(registering) = self.unsettled.remove(&key) else {
             return;
@@ -419,7 +417,7 @@ impl Engine {
             Some(Expired::Gone(aor, binding)) => {
                 let ticket = self.ticket();
                 let write = StoreWrite::DeleteBinding {
-                    aor: aor.as_ref().to_owned(),
+                    aor,
                     contact: binding.contact,
                 };
                 self.wire.out.push_back(Output::Store { ticket, write });
@@ -505,8 +503,10 @@ fn first_hop_holds(request: &Message) -> bool {
 }
 
 /// All values of a header as one list.
-fn joined(request: &Message, name: Name) -> String {
-    request.headers(name).collect::<Vec<_>>().join(", ")
+fn joined(request: &Message, name: Name) -> Cow<'_, str> {
+    let mut values = request.headers(name);
+    let first = values.next().unwrap_or_default();
+    values.fold(first.into(), |list, value| list + ", " + value)
 }
 
 /// A q value, which is kept in thousandths, as it is written.
@@ -522,12 +522,12 @@ fn preference(q: u16) -> Short {
 }
 
 /// A text cut to at most `max` bytes, on a character boundary.
-fn cut(text: &str, max: usize) -> String {
+fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].to_owned()
+    &text[..end]
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! binding is again what it was before, also where further REGISTERs for the same address are on their way to disk.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cordboard_model::Ticket;
 
@@ -13,7 +14,7 @@ use crate::timer::Timer;
 /// What one contact was before a REGISTER.
 #[derive(Debug)]
 pub(crate) struct Before {
-    contact: String,
+    contact: Arc<str>,
     binding: Option<Box<Binding>>,
     /// It was bound by that REGISTER, and not unbound.
     bound: bool,
@@ -24,34 +25,34 @@ pub(crate) struct Before {
 /// Every REGISTER that is being written, by its address of record and ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Unsettled {
-    all: BTreeMap<(String, Ticket), Registering>,
+    all: BTreeMap<(Arc<str>, Ticket), Registering>,
 }
 
 impl Unsettled {
-    pub(crate) fn insert(&mut self, address: String, ticket: Ticket, registering: Registering) {
+    pub(crate) fn insert(&mut self, address: Arc<str>, ticket: Ticket, registering: Registering) {
         self.all.insert((address, ticket), registering);
     }
 
-    pub(crate) fn remove(&mut self, key: &(String, Ticket)) -> Option<Registering> {
+    pub(crate) fn remove(&mut self, key: &(Arc<str>, Ticket)) -> Option<Registering> {
         self.all.remove(key)
     }
 
     /// What the next REGISTER after this one found at a contact of the same address.
-    fn next_before(&mut self, address: &str, ticket: Ticket, contact: &str) -> Option<&mut Before> {
+    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, contact: &str) -> Option<&mut Before> {
         let (from, to) = (Ticket(ticket.0 + 1), Ticket(u64::MAX));
         self.all
-            .range_mut((address.to_owned(), from)..=(address.to_owned(), to))
+            .range_mut((Arc::clone(address), from)..=(Arc::clone(address), to))
             .flat_map(|(_, registering)| &mut registering.before)
-            .find(|before| before.contact == contact)
+            .find(|before| *before.contact == *contact)
     }
 }
 
 impl Engine {
     /// Remembers what a contact was that has just been bound or unbound.
-    pub(crate) fn before(&mut self, contact: &str, binding: Option<Binding>, bound: bool) -> Before {
+    pub(crate) fn before(&mut self, contact: Arc<str>, binding: Option<Binding>, bound: bool) -> Before {
         let connection = binding.as_ref().map_or(0, |binding| binding.flow.connection);
         Before {
-            contact: contact.to_owned(),
+            contact,
             binding: binding.map(Box::new),
             bound,
             mark: self.registrar.mark_connection(connection),
@@ -69,7 +70,7 @@ impl Engine {
     }
 
     /// A REGISTER could not be written, nothing of it: what was before holds again.
-    pub(crate) fn take_back(&mut self, address: &str, ticket: Ticket, before: Vec<Before>) {
+    pub(crate) fn take_back(&mut self, address: &Arc<str>, ticket: Ticket, before: Vec<Before>) {
         for before in before.into_iter().rev() {
             // What a later REGISTER has found there is not on disk either.
             if let Some(next) = self.unsettled.next_before(address, ticket, &before.contact) {
@@ -82,7 +83,7 @@ impl Engine {
         }
     }
 
-    fn restore(&mut self, address: &str, before: Before) {
+    fn restore(&mut self, address: &Arc<str>, before: Before) {
         let now = self.wire.now;
         let there = self.registrar.find_written(address, &before.contact);
         let there = there.map(|binding| binding.serial);

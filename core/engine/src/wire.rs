@@ -45,7 +45,12 @@ impl Wire {
 
     /// A random token for a tag or a Call-ID.
     pub(crate) fn token(&mut self) -> String {
-        Short::new().hexadecimal(self.random(), 16).as_str().to_owned()
+        self.short_token().as_str().to_owned()
+    }
+
+    /// The same for what is written at once and not kept.
+    pub(crate) fn short_token(&mut self) -> Short {
+        Short::new().hexadecimal(self.random(), 16)
     }
 
     pub(crate) fn send(&mut self, flow: Flow, packet: Packet) {

@@ -52,14 +52,6 @@ impl Port {
         Self { socket, state }
     }
 
-    /// A port as a browser has it, which takes one datagram at a time.
-    fn sink() -> Sink {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let _ = setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20));
-        socket.set_nonblocking(true).unwrap();
-        Sink { socket, taken: 0 }
-    }
-
     fn send(&self, destination: SocketAddr, bytes: &[u8], segment: usize) {
         let segment_size = (bytes.len() > segment).then_some(segment);
         let transmit = Transmit {
@@ -73,13 +65,20 @@ impl Port {
     }
 }
 
-/// Who all packets go to.
+/// Who all packets go to: a port as a browser has it, which takes one datagram at a time.
 struct Sink {
     socket: UdpSocket,
     taken: u64,
 }
 
 impl Sink {
+    fn new() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20));
+        socket.set_nonblocking(true).unwrap();
+        Self { socket, taken: 0 }
+    }
+
     fn empty(&mut self) {
         while self.socket.recv(&mut [0; 2048]).is_ok() {
             self.taken += 1;
@@ -110,7 +109,7 @@ fn forward(size: usize, subscribers: u64, bursts: usize) -> (Duration, u64) {
         })
         .collect();
     // The shard believes in addresses of its own; the sockets stand for them.
-    let (port, publisher, mut sink) = (Port::new(), Port::new(), Port::sink());
+    let (port, publisher, mut sink) = (Port::new(), Port::new(), Sink::new());
     let (to, receiver) = (
         port.socket.local_addr().unwrap(),
         sink.socket.local_addr().unwrap(),
@@ -163,7 +162,7 @@ fn forward(size: usize, subscribers: u64, bursts: usize) -> (Duration, u64) {
 
 /// CPU time of only encrypting and sending as many packets in bursts of the same length.
 fn floor(size: usize, packets: u64) -> Duration {
-    let (port, mut sink) = (Port::new(), Port::sink());
+    let (port, mut sink) = (Port::new(), Sink::new());
     let to = sink.socket.local_addr().unwrap();
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[7; 16]).unwrap());
     let payload = vec![9; size];

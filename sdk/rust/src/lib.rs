@@ -42,7 +42,8 @@
 //! ```
 //!
 //! What a plugin may use beside its own code are the powers [`log`], [`kv`], [`config`] and [`time`], and
-//! [`audience`], which says whom a message is for. Each but `config` and `audience` is named under `[wants]` in the plugin's `plugin.toml` and granted by the operator.
+//! [`audience`], which says whom a message is for. Each but `config` and `audience` is named under `[wants]` in the
+//! plugin's `plugin.toml` and granted by the operator.
 //! Compiled for anything but WebAssembly, the powers are stand-ins in memory (see [`testing`]), so that
 //! `cargo test` in a plugin's folder just works.
 

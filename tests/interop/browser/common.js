@@ -1,4 +1,4 @@
-// A participant's page, whichever library speaks SIP: camera, a tone for a microphone, views of the others,
+// A participant's page, whichever stack speaks SIP: camera, a tone for a microphone, views of the others,
 // and what the test asks about them.
 
 const views = new Map(); // media stream id -> video element, as old pages keep them
@@ -172,7 +172,7 @@ function way() {
   };
 }
 
-// Takes the microphone's line away, or brings it back; the library says so to the other side.
+// Takes the microphone's line away, or brings it back; the SIP stack says so to the other side.
 async function microphone(on) {
   if (on) {
     peer.addTrack(spoken.getAudioTracks()[0], spoken);

@@ -1,6 +1,6 @@
 // Drives Chromium for the tests: one JSON command per line in, one JSON answer per line out.
 //
-// {"open": NAME, "library": "jssip" | "jssip-of-old-pages" | "sipjs"}, {"page": NAME, "run": EXPRESSION},
+// {"open": NAME, "stack": "jssip" | "jssip-of-old-pages" | "sipjs"}, {"page": NAME, "run": EXPRESSION},
 // {"reload": NAME}, {"close": NAME}, {"end": true}. Answers: {"ok": VALUE} or {"error": TEXT}.
 
 import { readFile } from 'node:fs/promises';
@@ -12,14 +12,14 @@ import { chromium } from 'playwright-core';
 
 const here = new URL('.', import.meta.url).pathname;
 
-const libraries = {
+const stacks = {
   jssip: { source: "import JsSIP from 'jssip'; globalThis.JsSIP = JsSIP;", page: 'jssip.js' },
   'jssip-of-old-pages': { file: 'node_modules/jssip-of-old-pages/dist/jssip.min.js', page: 'jssip.js' },
   sipjs: { source: "import * as SIP from 'sip.js'; globalThis.SIP = SIP;", page: 'sipjs.js' },
 };
 
-async function library(name) {
-  const { source, file } = libraries[name];
+async function bundled(name) {
+  const { source, file } = stacks[name];
   if (file) return readFile(here + file);
   const built = await build({
     stdin: { contents: source, resolveDir: here },
@@ -35,9 +35,9 @@ async function library(name) {
 const cache = new Map();
 const server = http.createServer(async (request, response) => {
   const path = request.url.split('?')[0].slice(1);
-  const name = path.replace(/^library-/, '').replace(/\.js$/, '');
+  const name = path.replace(/^stack-/, '').replace(/\.js$/, '');
   try {
-    if (path.startsWith('library-') && !cache.has(path)) cache.set(path, await library(name));
+    if (path.startsWith('stack-') && !cache.has(path)) cache.set(path, await bundled(name));
     const known = { '': 'page.html', 'common.js': 'common.js', 'jssip.js': 'jssip.js', 'sipjs.js': 'sipjs.js' };
     const bytes = cache.get(path) ?? (await readFile(here + known[path]));
     response.setHeader('Content-Type', path.endsWith('.js') ? 'text/javascript' : 'text/html');
@@ -76,8 +76,8 @@ const pages = new Map();
 
 async function load(page, name) {
   await page.goto(base);
-  await page.addScriptTag({ url: `/library-${name}.js` });
-  await page.addScriptTag({ url: `/${libraries[name].page}` });
+  await page.addScriptTag({ url: `/stack-${name}.js` });
+  await page.addScriptTag({ url: `/${stacks[name].page}` });
 }
 
 async function obey(command) {
@@ -87,12 +87,12 @@ async function obey(command) {
     const page = await context.newPage();
     page.on('pageerror', (error) => console.error(command.open, String(error)));
     page.on('console', (message) => console.error(command.open, message.text()));
-    pages.set(command.open, { page, context, library: command.library });
-    return load(page, command.library);
+    pages.set(command.open, { page, context, stack: command.stack });
+    return load(page, command.stack);
   }
   if (command.page) return pages.get(command.page).page.evaluate(command.run);
   if (command.reload) {
-    const { page, library: name } = pages.get(command.reload);
+    const { page, stack: name } = pages.get(command.reload);
     return load(page, name);
   }
   if (command.close) {

@@ -223,6 +223,11 @@ fn who_was_muted_by_force_is_unmuted_by_a_moderator_and_by_nothing_else() {
     alice.act(&mut world, "livekit", "enable_microphone_restrictions");
     alice.say(&mut world, "moderation", mute("unmute"));
     assert_eq!(gates(&world), [true, false, true, false]);
+    // That holds for as long as the restriction does, wherever the caller goes meanwhile.
+    for action in ["send_to_waiting_room", "accept"] {
+        alice.about(&mut world, "moderation", action, id.as_str().unwrap());
+    }
+    assert_eq!(gates(&world)[4..], [true, false]);
     alice.told(&world);
     let unknown = json!(["00000000-0000-4000-8000-000000000000"]);
     alice.say(

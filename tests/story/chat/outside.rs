@@ -90,6 +90,30 @@ fn who_is_banned_does_not_get_in_from_outside_either() {
 }
 
 #[test]
+fn who_waits_at_the_door_does_not_call_through_it() {
+    let mut world = World::with(|config| {
+        open(config);
+        config.conferences[0].room.waiting_room = true;
+    });
+    let (mut alice, mut bob) = (Client::joined(&mut world, "alice"), Phone::new("bob", 2));
+    let waits = Client::user(&mut world, "bob");
+    let join = json!({ "action": "join", "display_name": "Bob" });
+    waits.say(&mut world, "control", join);
+    let answer = send(&mut bob, &mut world, TEXT, "let me in");
+    assert_eq!(answer.status(), 403);
+    assert!(answer.header(Name::Reason).unwrap().contains("Waiting Room"));
+    let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
+    alice.about(&mut world, "moderation", "accept", &id);
+    assert_eq!(
+        send(&mut bob, &mut world, TEXT, "thanks").status(),
+        403,
+        "it has not entered"
+    );
+    waits.act(&mut world, "control", "enter_room");
+    assert_eq!(send(&mut bob, &mut world, TEXT, "thanks").status(), 202);
+}
+
+#[test]
 fn a_message_to_a_room_without_anybody_leaves_nothing_behind() {
     let mut world = World::with(open);
     let mut bob = Phone::new("bob", 2);

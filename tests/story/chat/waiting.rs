@@ -1,13 +1,16 @@
 //! The waiting room.
 
 use cordboard_engine::chat::io::Departure;
+use cordboard_engine::io::ConferenceCommand;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::ParticipantId;
 use cordboard_model::media::MediaCommand;
+use cordboard_model::media::peer::VideoFlow;
 use serde_json::json;
 
 use crate::meeting::Client;
 use crate::phone::Phone;
-use crate::sfu::{legs, meeting, subscriptions};
+use crate::sfu::{command, legs, meeting, setup_of, subscriptions};
 use crate::world::World;
 
 fn guarded() -> World {
@@ -222,6 +225,16 @@ fn a_caller_waits_in_silence_until_it_is_let_in() {
 }
 
 #[test]
+fn the_owner_does_not_wait_by_the_phone_either() {
+    let mut world = guarded();
+    let mut alice = Phone::new("alice", 1);
+    let mut line = alice.call(&mut world, "3000");
+    let answer = alice.within(&mut world, &mut line, "MESSAGE", TEXT, b"I am in");
+    assert_eq!(answer.status(), 202);
+    assert_eq!(is_shut(&world), None);
+}
+
+#[test]
 fn a_caller_can_be_sent_back_and_goes_from_there_like_anybody() {
     let mut world = World::with(|config| config.conferences[0].send_events = true);
     let (mut alice, mut bob, mut carol) = (
@@ -249,6 +262,17 @@ fn a_caller_can_be_sent_back_and_goes_from_there_like_anybody() {
     let told = carol.gets(&mut world, "MESSAGE", true);
     assert!(String::from_utf8_lossy(told.body_slice()).contains("ConfbridgeLeave"));
     bob.has_nothing(&mut world);
+    // Whoever is muted there is no news to those who do not see it.
+    let participant = world.media.iter().rev().find_map(|command| match command {
+        MediaCommand::Gate { leg, .. } => Some(ParticipantId(leg.0)),
+        _ => None,
+    });
+    let participant = participant.expect("its gate was shut");
+    for muted in [true, false] {
+        command(&mut world, ConferenceCommand::Mute { participant, muted });
+        assert_eq!(is_shut(&world), Some(true));
+    }
+    carol.has_nothing(&mut world);
     // The moderators who come now see it there.
     let mut again = Client::user(&mut world, "alice");
     let success = again.join(&mut world, "Alice");
@@ -284,7 +308,7 @@ fn a_caller_who_waits_can_be_shown_out() {
 fn a_browser_that_is_sent_there_sees_nobody_whatever_its_lines_still_say() {
     let mut world = World::new();
     let mut alice = Client::joined(&mut world, "alice");
-    let browsers = meeting(&mut world, &["bob", "carol"]);
+    meeting(&mut world, &["bob", "carol"]);
     let id = alice.payload(&world)["id"].as_str().unwrap().to_owned();
     let legs = legs(&world);
     assert_eq!(subscriptions(&world, legs[0]), [legs[1]]);
@@ -292,5 +316,9 @@ fn a_browser_that_is_sent_there_sees_nobody_whatever_its_lines_still_say() {
     alice.about(&mut world, "moderation", "send_to_waiting_room", &id);
     // Bob's page has not answered anything yet.
     assert_eq!(subscriptions(&world, legs[0]), []);
-    assert_eq!(browsers.len(), 2);
+    let shown = &setup_of(&world, legs[0]).video[0].flow;
+    assert!(
+        matches!(shown, VideoFlow::Publish { muted: true, .. }),
+        "and is not seen: {shown:?}"
+    );
 }

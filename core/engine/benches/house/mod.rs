@@ -1,4 +1,4 @@
-//! The house that the benches measure.
+//! The house that the benches measure, and that the mutated chat room stands in.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -149,7 +149,7 @@ impl Engine {
             .iter()
             .flat_map(|device| {
                 self.registrar
-                    .contacts(&self.directory.address_of_record(*device), now)
+                    .contacts(self.directory.address_of_record(*device), now)
             })
             .filter(|binding| reachable(binding))
             .cloned()
@@ -208,8 +208,8 @@ impl Engine {
             local_name: Some(bridge.from_name.clone()),
             remote: format!("<{}>", bridge.to_uri),
             target: match is_kept(contact) {
-                true => Target::on_its_flow(contact.contact.clone()),
-                false => contact.contact.clone().into(),
+                true => Target::on_its_flow(contact.contact.as_ref().to_owned()),
+                false => contact.contact.as_ref().to_owned().into(),
             },
             route: routes(&contact.path),
             local_cseq: 0,

@@ -47,7 +47,7 @@ const CONFERENCE_FULL: Refusal = Refusal {
 pub(crate) struct Caller {
     pub(crate) flow: Flow,
     pub(crate) identity: Identity,
-    pub(crate) account: Account,
+    pub(crate) account: Arc<Account>,
 }
 
 impl Engine {

@@ -7,6 +7,7 @@ use cordboard_model::Time;
 
 use crate::arena::Key;
 use crate::call::incoming::accepted;
+use crate::call::reach::is_same;
 use crate::call::{Call, Stage};
 use crate::conference::copies::{tail, text_of_tail};
 use crate::conference::seat::Stream;
@@ -196,23 +197,21 @@ impl Engine {
         let own = Uri::parse(&dialog.local_uri).ok()?;
         let account = self.directory.account(own.host).id;
         let place = self.directory.find(account, call.user.as_deref()?)?;
-        let target = Uri::parse(&dialog.target).ok()?;
-        let is_same_phone = |binding: &&Binding| {
+        let leads_there = |binding: &&Binding| {
             let flow = binding.flow;
             flow.transport.reliable()
                 && flow.connection != 0
                 && flow.peer.ip() == dialog.flow.peer.ip()
-                && Uri::parse(&binding.contact)
-                    .is_ok_and(|contact| contact.host == target.host && contact.user() == target.user())
+                && is_same(&binding.contact, &dialog.target)
         };
         self.directory
             .devices(place)
             .iter()
             .flat_map(|device| {
                 self.registrar
-                    .contacts(&self.directory.address_of_record(*device), self.wire.now)
+                    .contacts(self.directory.address_of_record(*device), self.wire.now)
             })
-            .find(is_same_phone)
+            .find(leads_there)
             .map(|binding| binding.flow)
     }
 

@@ -8,9 +8,10 @@ use cordboard_model::ConferenceId;
 use serde_json::Value;
 
 use super::command::{Command, Envelope, Unreadable};
-use super::frame::{error, event, refusal};
+use super::frame::{error, event};
 use super::io::{ChatOutput, Departure};
 use super::participant::Presence;
+use super::refusal::{BANNED, DRAINING, GUESSED, Refusal, refused};
 use super::ticket::Admission;
 use super::uuid::Uuid;
 use super::{Connection, Waiting};
@@ -61,12 +62,12 @@ impl Engine {
                 self.connect_chat(wish, admission);
                 self.chat_out(ChatOutput::Opened { connection, protocol });
             }
-            Err((status, code, message)) => {
-                self.chat_dropped(code);
+            Err(refusal) => {
+                self.chat_dropped(refusal.code);
                 self.chat_out(ChatOutput::Refused {
                     connection: wish.connection,
-                    status,
-                    body: refusal(code, message),
+                    status: refusal.status,
+                    body: refusal.body(),
                 });
             }
         }
@@ -77,32 +78,28 @@ impl Engine {
         &mut self,
         wish: &Wish,
         protocols: Option<&str>,
-    ) -> Result<(Admission, &'static str), (u16, &'static str, &'static str)> {
+    ) -> Result<(Admission, &'static str), Refusal> {
         let Some(list) = protocols else {
-            return Err((
+            return Err(refused(
                 400,
                 "missing_protocol",
                 "a Sec-WebSocket-Protocol header must be there",
             ));
         };
         if self.is_banned(wish.source, self.wire.now) {
-            return Err((
-                429,
-                "too_many_requests",
-                "too many wrong proofs have come from this address; try again later",
-            ));
+            return Err(GUESSED);
         }
         let offered: Vec<&str> = list.split(',').map(str::trim).collect();
         let known = PROTOCOLS.into_iter().find(|known| offered.contains(known));
         let Some(protocol) = known else {
-            return Err((
+            return Err(refused(
                 400,
                 "invalid_protocol",
                 "offer the subprotocol opentalk-signaling-json-v1.0",
             ));
         };
         let Some(ticket) = offered.iter().find_map(|name| name.strip_prefix(TICKET)) else {
-            return Err((
+            return Err(refused(
                 401,
                 "missing_ticket",
                 "offer the ticket as a subprotocol: ticket#...",
@@ -111,37 +108,37 @@ impl Engine {
         let now = self.wire.now;
         if ticket.len() != TICKET_LENGTH || !self.chat.tickets.knows(ticket, now) {
             self.wrong_secret(wish.source);
-            return Err((401, "invalid_ticket", "the ticket is unknown, used or too old"));
+            return Err(refused(
+                401,
+                "invalid_ticket",
+                "the ticket is unknown, used or too old",
+            ));
         }
         if !wish.upgradable {
-            return Err((
+            return Err(refused(
                 400,
                 "no_websocket",
                 "this is no request that opens a WebSocket (RFC 6455)",
             ));
         }
         if self.draining {
-            return Err((
-                503,
-                "service_unavailable",
-                "the switch takes no new connections and will end",
-            ));
+            return Err(DRAINING);
         }
         let from_there = self.chat.sources.get(&wish.source).copied().unwrap_or_default();
         if self.chat.connections.len() >= self.config.chat.connections
             || from_there >= self.config.chat.connections_per_source
         {
-            return Err((503, "too_many_connections", "too many chat connections are open"));
+            return Err(refused(
+                503,
+                "too_many_connections",
+                "too many chat connections are open",
+            ));
         }
         let admission = self.chat.tickets.take(ticket, now);
-        let admission = admission.ok_or((401, "invalid_ticket", "the ticket is used"))?;
+        let admission = admission.ok_or(refused(401, "invalid_ticket", "the ticket is used"))?;
         // The ticket may be older than the ban.
         if self.chat_bans(admission.room, admission.principal.user()) {
-            return Err((
-                403,
-                "banned_from_room",
-                "a moderator has banned you from this room",
-            ));
+            return Err(BANNED);
         }
         Ok((admission, protocol))
     }

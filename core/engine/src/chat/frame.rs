@@ -106,11 +106,6 @@ fn said(message: &StoredMessage) -> Said<'_> {
     }
 }
 
-/// The body of an HTTP answer that refuses something.
-pub(crate) fn refusal(code: &str, message: &str) -> Bytes {
-    json!({ "code": code, "message": message }).to_string().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -101,7 +101,7 @@ impl Engine {
 
 /// What chat takes of a message that came by SIP; empty if it is nothing for chat.
 pub(super) fn chat_text(kind: &str, body: &[u8]) -> String {
-    let text = match essence(kind).as_str() {
+    let text = match essence(kind).as_ref() {
         "text/html" => Some(plain(&String::from_utf8_lossy(body))),
         text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
         _ => json_text(kind, body),

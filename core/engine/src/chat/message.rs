@@ -190,8 +190,8 @@ impl Engine {
         }
     }
 
-    /// A message for its sender alone.
-    fn echo_chat(&mut self, speaker: Speaker, scope: Scope, source: Uuid, content: String) {
+    /// A message for one alone: its sender's own, or one of nobody's (a `source` of 0).
+    pub(super) fn echo_chat(&mut self, speaker: Speaker, scope: Scope, source: Uuid, content: String) {
         let id = Uuid::random(self.wire.random_bytes());
         self.say_to(speaker.connection, |at| {
             message_sent(&StoredMessage {

@@ -21,6 +21,7 @@ mod moderation;
 mod outside;
 mod participant;
 mod policy;
+mod refusal;
 mod rfc3339;
 mod room;
 mod start;

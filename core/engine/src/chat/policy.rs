@@ -7,16 +7,13 @@ use serde_json::json;
 use super::Waiting;
 use super::command::Scope;
 use super::door::{Speaker, Step};
-use super::frame::{event, message_sent};
-use super::io::StoredMessage;
+use super::frame::event;
 use super::join::plain_standing;
 use super::participant::{Participant, Standing, shown_name};
 use super::uuid::Uuid;
+use crate::conference::join::usable_greeting;
 use crate::config::ChainRule;
 use crate::engine::{Engine, Subject};
-
-/// The longest greeting that a plugin may give, in bytes.
-const MAX_TEXT: usize = 1024;
 
 /// A join whose verdict is awaited.
 #[derive(Debug)]
@@ -100,23 +97,11 @@ impl Engine {
             _ => {}
         }
         self.come_in(speaker, participant);
-        let greeting = admission
-            .greeting
-            .filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
         let joined = self
             .speaker(speaker.connection)
             .is_some_and(|now| now.step == Step::Joined);
-        if let Some(content) = greeting.filter(|_| joined) {
-            let id = Uuid::random(self.wire.random_bytes());
-            self.say_to(speaker.connection, |at| {
-                message_sent(&StoredMessage {
-                    id,
-                    source: Uuid(0),
-                    at,
-                    scope: Scope::Global,
-                    content,
-                })
-            });
+        if let Some(greeting) = usable_greeting(admission.greeting).filter(|_| joined) {
+            self.echo_chat(speaker, Scope::Global, Uuid(0), greeting);
         }
     }
 

@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Principal;
-use super::frame::refusal;
 use super::io::{ChatOutput, Proof, StartRequest};
+use super::refusal::{
+    BANNED, DRAINING, GUESSED, INVALID_INVITE, NOT_FOUND, Refusal, WRONG_PASSWORD, WRONG_TOKEN, refused,
+};
 use super::ticket::{Admission, digest};
 use super::uuid::Uuid;
 use crate::engine::Engine;
@@ -23,57 +25,6 @@ struct StartBody {
     invite_code: Value,
     #[serde(default)]
     password: Option<String>,
-}
-
-/// Why there is no ticket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Refusal {
-    status: u16,
-    code: &'static str,
-    message: &'static str,
-}
-
-const fn refuse<T>(status: u16, code: &'static str, message: &'static str) -> Result<T, Refusal> {
-    Err(Refusal {
-        status,
-        code,
-        message,
-    })
-}
-
-const INVALID_CODE: &str = "validation_failed";
-const NOT_FOUND: Refusal = Refusal {
-    status: 404,
-    code: "not_found",
-    message: "there is no such room, or the invitation is not valid",
-};
-
-const WRONG_TOKEN: Refusal = Refusal {
-    status: 401,
-    code: "unauthorized",
-    message: "this token is nobody's",
-};
-const WRONG_PASSWORD: Refusal = Refusal {
-    status: 401,
-    code: "wrong_room_password",
-    message: "the password of the room is missing or wrong",
-};
-const BANNED: Refusal = Refusal {
-    status: 429,
-    code: "too_many_requests",
-    message: "too many wrong proofs have come from this address; try again later",
-};
-
-impl Refusal {
-    fn body(self) -> Bytes {
-        if self.code != INVALID_CODE {
-            return refusal(self.code, self.message);
-        }
-        let errors = json!([{ "field": "invite_code", "code": "invalid_value", "message": self.message }]);
-        json!({ "code": self.code, "message": self.message, "errors": errors })
-            .to_string()
-            .into()
-    }
 }
 
 impl Engine {
@@ -92,18 +43,18 @@ impl Engine {
 
     fn chat_ticket(&mut self, request: &StartRequest) -> Result<Bytes, Refusal> {
         if self.is_banned(request.source, self.wire.now) {
-            return Err(BANNED);
+            return Err(GUESSED);
         }
         let body = match request.body.trim_ascii() {
             [] => StartBody::default(),
             text => match serde_json::from_slice(text) {
                 Ok(body) => body,
                 Err(_) => {
-                    return refuse(
+                    return Err(refused(
                         400,
                         "invalid_json",
                         "the body is not the JSON that is expected here",
-                    );
+                    ));
                 }
             },
         };
@@ -126,37 +77,33 @@ impl Engine {
                 }
             },
             Proof::NoToken => {
-                return refuse(
+                return Err(refused(
                     401,
                     "unauthorized",
                     "send the user's token: Authorization: Bearer ...",
-                );
+                ));
             }
         };
         if self.chat_bans(room, principal.user()) {
-            return refuse(
-                403,
-                "banned_from_room",
-                "a moderator has banned you from this room",
-            );
+            return Err(BANNED);
         }
         if !body.breakout_room.is_null() {
-            return refuse(400, "no_breakout_rooms", "this room has no breakout rooms");
+            return Err(refused(
+                400,
+                "no_breakout_rooms",
+                "this room has no breakout rooms",
+            ));
         }
         let now = self.wire.now;
         if self.draining {
-            return refuse(
-                503,
-                "service_unavailable",
-                "the switch takes no new connections and will end",
-            );
+            return Err(DRAINING);
         }
         if !(self.chat.tickets.has_room(now) && self.chat.resumptions.has_room(now)) {
-            return refuse(
+            return Err(refused(
                 503,
                 "too_many_tickets",
                 "too many tickets wait to be used; try again later",
-            );
+            ));
         }
         let participant = self.resumed(&body, room, &principal)?;
         let participant = participant.unwrap_or_else(|| Uuid::random(self.wire.random_bytes()));
@@ -193,11 +140,11 @@ impl Engine {
         let is_there =
             |connection: &super::Connection| connection.participant == participant && connection.room == room;
         if self.chat.connections.values().any(is_there) {
-            return refuse(
+            return Err(refused(
                 400,
                 "session_running",
                 "the session of this token is still connected",
-            );
+            ));
         }
         self.chat.resumptions.remove(&digest(token));
         Ok(Some(participant))
@@ -231,14 +178,14 @@ impl Engine {
             .as_str()
             .and_then(|code| code.parse::<Uuid>().ok());
         let Some(code) = code else {
-            return refuse(422, INVALID_CODE, "`invite_code` must be a UUID");
+            return Err(INVALID_INVITE);
         };
         let room = self.named_room(&request.room)?;
         let Some(inviting) = self.directory.room_of_invitation(code.0) else {
             return Err(NOT_FOUND);
         };
         if inviting != room {
-            return refuse(400, "bad_request", "the invite code is for another room");
+            return Err(refused(400, "bad_request", "the invite code is for another room"));
         }
         let password = self
             .directory

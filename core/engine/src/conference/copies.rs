@@ -134,12 +134,13 @@ pub(crate) fn json_text(kind: &str, body: &[u8]) -> Option<String> {
 }
 
 /// A type without its parameters, in lower case.
-pub(crate) fn essence(kind: &str) -> String {
-    kind.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase()
+pub(crate) fn essence(kind: &str) -> Cow<'_, str> {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        kind.to_ascii_lowercase().into()
+    } else {
+        kind.into()
+    }
 }
 
 /// Whether an Accept list (in lower case) covers a type.

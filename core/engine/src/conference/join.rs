@@ -61,7 +61,7 @@ impl Engine {
                 call.leg.muted = muted.unwrap_or(call.leg.muted);
                 call.leg.deaf = deaf.unwrap_or(call.leg.deaf);
                 call.role = role.unwrap_or(call.role);
-                call.greeting = greeting.filter(|text| !text.is_empty() && text.len() <= MAX_TEXT);
+                call.greeting = usable_greeting(greeting);
                 if let Some(name) = display_name.filter(|name| name.len() <= MAX_TEXT) {
                     call.name = name;
                 }
@@ -138,4 +138,9 @@ impl Engine {
         self.roster_changed(id);
         self.chat_leg_left(key, id);
     }
+}
+
+/// A plugin's greeting, if there is one that may be sent.
+pub(crate) fn usable_greeting(greeting: Option<String>) -> Option<String> {
+    greeting.filter(|text| !text.is_empty() && text.len() <= MAX_TEXT)
 }

@@ -75,12 +75,12 @@ impl Engine {
     /// To the one contact that there is; otherwise the message is kept first.
     pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
         let contacts = self.contacts_of(place);
-        let passing = is_composing(&page.kind, &page.body);
+        let passing = is_composing(page.kind(), &page.body);
         if contacts.len() == 1 || passing && !contacts.is_empty() {
-            let address = self.directory.address_of_record(place);
-            let held = self.courier.held.get(&address).map_or(0, Vec::len);
-            if !passing && held < HELD && self.courier.boxes.is_busy(&address) {
-                return self.hold_page(address, page);
+            let address = &**self.directory.address_of_record(place);
+            let held = self.courier.held.get(address).map_or(0, Vec::len);
+            if !passing && held < HELD && self.courier.boxes.is_busy(address) {
+                return self.hold_page(address.to_owned(), page);
             }
             return self.relay_page(page, &contacts);
         }
@@ -101,11 +101,11 @@ impl Engine {
 
     /// Puts a message into the mailbox of its addressee; what is counted where that may not be.
     pub(super) fn put_aside(&mut self, place: usize, page: &Page) -> Result<(String, u64), &'static str> {
-        let address = self.directory.address_of_record(place);
+        let address = self.directory.address_of_record(place).as_ref().to_owned();
         let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
         // He may have been taken out of the configuration while the plugins thought.
         let may = self.config.mail.count > 0 && self.directory.knows(&address);
-        let expires = expires.filter(|_| may && !is_composing(&page.kind, &page.body));
+        let expires = expires.filter(|_| may && !is_composing(page.kind(), &page.body));
         let message = self.letter_of(page, address, expires.ok_or("not_registered")?);
         self.keep(message).map_err(|Full| "mailbox_full")
     }
@@ -122,8 +122,8 @@ impl Engine {
             number: self.courier.boxes.next_number(),
             to,
             from: page.message.uri.clone(),
-            name: page.name.clone(),
-            headers: header_lines(&page.kind, &headers),
+            name: page.name().to_owned(),
+            headers: header_lines(page.kind(), &headers),
             body: page.body.clone(),
             accepted: self.wire.now,
             expires,

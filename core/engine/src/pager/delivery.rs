@@ -5,7 +5,7 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::courier::{first_half, header_lines};
-use super::imdn::{CPIM, Fate, wish};
+use super::imdn::{CPIM, Fate, Wish, wish};
 use super::mailbox::Full;
 use super::relay::{SILENCE, Sheet, TOO_LARGE, way};
 use crate::arena::Key;
@@ -24,8 +24,6 @@ const REFUSAL: u8 = 5;
 
 /// A message of whose fate its sender may want to be told.
 pub(super) struct Notice<'a> {
-    pub(super) kind: &'a str,
-    pub(super) body: &'a [u8],
     pub(super) id: u128,
     /// The addressee's address of record.
     pub(super) to: &'a str,
@@ -73,7 +71,7 @@ impl Engine {
             let owner = self.directory.find(credential.account, &credential.owner);
             self.directory.address_of_record(owner.unwrap_or(place))
         });
-        if let Some(owner) = owner.filter(|owner| owner != address) {
+        if let Some(owner) = owner.filter(|owner| ***owner != *address).cloned() {
             self.deliver_again(&owner);
         }
     }
@@ -127,7 +125,7 @@ impl Engine {
             let sheet = Sheet {
                 name: &message.name,
                 from: &message.from,
-                to: &format!("sip:{address}"),
+                to: ["sip:", address, "", ""],
                 hops: HOPS,
                 id: Some(message.id),
                 tail: &tail,
@@ -202,24 +200,21 @@ impl Engine {
         }
         // In this order: a crash in between tells the sender twice rather than never.
         let notice = Notice {
-            kind: content_type(&message),
-            body: &message.body,
             id: message.id,
             to: &message.to,
             from: &message.from,
             accepted: message.accepted,
         };
-        self.notify_sender(&notice, fate);
+        if let Some(wish) = wish(content_type(&message), &message.body) {
+            self.notify_sender(&notice, &wish, fate);
+        }
         let ticket = self.ticket();
         let write = StoreWrite::DeleteMessage { id: message.id };
         self.wire.out.push_back(Output::Store { ticket, write });
     }
 
     /// Tells the sender what became of a message, where it asked for that (RFC 5438).
-    pub(super) fn notify_sender(&mut self, message: &Notice<'_>, fate: Fate) {
-        let Some(wish) = wish(message.kind, message.body) else {
-            return;
-        };
+    pub(super) fn notify_sender(&mut self, message: &Notice<'_>, wish: &Wish, fate: Fate) {
         let (now, id) = (self.wire.now, notification_id(message.id, fate));
         let recipient = format!("sip:{}", message.to);
         let uris = (recipient.as_str(), message.from);
@@ -261,7 +256,7 @@ impl Engine {
         let sheet = Sheet {
             name: &message.name,
             from: &message.from,
-            to: &format!("sip:{}", message.to),
+            to: ["sip:", &message.to, "", ""],
             hops: HOPS,
             id: Some(message.id),
             tail: &tail_of(message),

@@ -114,7 +114,7 @@ pub(crate) fn wish(kind: &str, body: &[u8]) -> Option<Wish> {
 
 /// Whether a message only says that somebody is writing.
 pub(crate) fn is_composing(kind: &str, body: &[u8]) -> bool {
-    match essence(kind).as_str() {
+    match essence(kind).as_ref() {
         COMPOSING => true,
         CPIM => Cpim::read(body)
             .and_then(|cpim| find(&cpim.contents, "Content-Type"))

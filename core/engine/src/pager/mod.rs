@@ -8,6 +8,8 @@ mod mailbox;
 mod overdue;
 mod relay;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
@@ -46,11 +48,11 @@ pub(crate) struct PendingPager {
     pub(crate) transaction: Key,
     pub(crate) request: Message,
     flow: Flow,
-    account: Account,
+    account: Arc<Account>,
     /// The sender: display name and URI.
     name: String,
     uri: String,
-    user: Option<String>,
+    user: Option<Arc<str>>,
     addressee: Addressee,
     /// What was dialled.
     number: String,
@@ -62,9 +64,22 @@ pub(crate) struct PendingPager {
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     message: PendingPager,
-    kind: String,
-    name: String,
+    /// What a plugin has put in place of the Content-Type.
+    new_kind: Option<String>,
+    /// What a plugin has put in place of the sender's name.
+    new_name: Option<String>,
     body: Bytes,
+}
+
+impl Page {
+    fn kind(&self) -> &str {
+        let kind = || self.message.request.header(Name::ContentType);
+        self.new_kind.as_deref().or_else(kind).unwrap_or_default()
+    }
+
+    fn name(&self) -> &str {
+        self.new_name.as_deref().unwrap_or(&self.message.name)
+    }
 }
 
 impl Engine {
@@ -183,32 +198,31 @@ impl Engine {
         transaction: Key,
         request: Message,
         flow: Flow,
-        account: Account,
+        account: Arc<Account>,
         identity: Identity,
         addressee: Addressee,
         number: String,
         stamp: Time,
     ) -> PendingPager {
-        let sender = identity
-            .credential()
-            .map(|place| self.directory.credential(place).clone());
+        let place = identity.credential();
+        let sender = place.map(|place| self.directory.credential(place));
         let from = request.from().ok();
         let shown = from
             .as_ref()
             .and_then(|from| from.display().map(std::borrow::Cow::into_owned));
         let name = shown
             .filter(|name| !name.trim().is_empty())
-            .or_else(|| sender.as_ref().map(|sender| sender.display_name.clone()))
+            .or_else(|| sender.map(|sender| sender.display_name.clone()))
             .unwrap_or_default();
         // What a trusted proxy says about the sender stands; a phone's own claim does not.
-        let uri = match &sender {
-            Some(sender) => format!("sip:{}@{}", sender.username, account.realm),
+        let uri = match sender {
+            Some(sender) => ["sip:", &sender.username, "@", &account.realm].concat(),
             None => from.map_or_else(
                 || format!("sip:anonymous@{}", account.realm),
                 |from| from.uri.to_owned(),
             ),
         };
-        let user = sender.map(|sender| sender.owner);
+        let user = place.map(|place| Arc::clone(self.directory.owner(place)));
         let accepted = self.wire.now;
         PendingPager {
             transaction,
@@ -234,7 +248,7 @@ impl Engine {
                 Addressee::Conference(id) => Some(self.view(id)),
                 Addressee::User(_) => None,
             },
-            user: message.user.clone(),
+            user: message.user.as_deref().map(str::to_owned),
             display_name: message.name.clone(),
             transport: message.flow.transport.name(),
             audience: match message.addressee {
@@ -261,10 +275,9 @@ impl Engine {
         {
             return self.pager_refused(message.transaction, &message.request, status, outcome);
         }
-        let kind = message.request.header(Name::ContentType).unwrap_or_default();
         let mut page = Page {
-            kind: kind.to_owned(),
-            name: message.name.clone(),
+            new_kind: None,
+            new_name: None,
             body: message.request.body(),
             message,
         };
@@ -272,8 +285,7 @@ impl Engine {
         let outcome = match verdict {
             MessageVerdict::Pass => return self.page(page),
             MessageVerdict::Rewrite(new) => {
-                page.kind = new.content_type.unwrap_or(page.kind);
-                page.name = new.display_name.unwrap_or(page.name);
+                (page.new_kind, page.new_name) = (new.content_type, new.display_name);
                 page.body = new.body.unwrap_or(page.body);
                 return self.page(page);
             }
@@ -324,10 +336,10 @@ impl Engine {
             .get(&id)
             .map(|conference| conference.members.clone());
         let letter = Letter {
-            kind: &page.kind,
+            kind: page.kind(),
             headers: &essential_headers(&message.request),
             body: &page.body,
-            name: &page.name,
+            name: page.name(),
             of: "conference",
         };
         let copies = self.send_copies(&members.unwrap_or_default(), &letter);
@@ -338,9 +350,9 @@ impl Engine {
         let outsider = Outsider {
             uri: &message.uri,
             user: message.user.as_deref(),
-            name: &page.name,
+            name: page.name(),
         };
-        self.chat_from_outside(id, outsider, &page.kind, &page.body);
+        self.chat_from_outside(id, outsider, page.kind(), &page.body);
     }
 }
 

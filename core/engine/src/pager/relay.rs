@@ -1,11 +1,14 @@
 //! A message that goes to the phones of a user at once: the sender hears what they answer.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use cordboard_model::Time;
 
 use super::courier::id_of;
 use super::delivery::Notice;
-use super::imdn::Fate;
+use super::imdn::{Fate, wish};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::bridge::contact_flow;
@@ -17,6 +20,7 @@ use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
 use crate::sip::grammar::List;
+use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
@@ -77,7 +81,8 @@ impl Pager {
 pub(super) struct Sheet<'a> {
     pub(super) name: &'a str,
     pub(super) from: &'a str,
-    pub(super) to: &'a str,
+    /// The addressee's URI in pieces.
+    pub(super) to: [&'a str; 4],
     pub(super) hops: u8,
     /// The id of a message that was kept: its Call-ID, so that a repeat after a crash is known as one.
     pub(super) id: Option<u128>,
@@ -97,19 +102,33 @@ impl Engine {
     pub(super) fn relay_page(&mut self, page: Page, contacts: &[Binding]) {
         self.wire.counts.message("in", "pager", "relayed");
         let message = &page.message;
-        let tail = tail(&page.kind, &essential_headers(&message.request), &page.body);
-        let to = format!("sip:{}@{}", message.number, message.account.realm);
-        let (stamp, accepted) = (message.stamp, message.accepted);
-        let (name, from) = (page.name.clone(), message.uri.clone());
-        let hops = hops_left(&message.request).unwrap_or_default();
+        let tail = tail(page.kind(), &essential_headers(&message.request), &page.body);
         // Where it may come to be kept, a later attempt is to be known as a repeat of this one.
         let id = match message.addressee {
             Addressee::User(place) if self.config.mail.count > 0 => {
-                Some(id_of(message, &self.directory.address_of_record(place)))
+                Some(id_of(message, self.directory.address_of_record(place)))
             }
             _ => None,
         };
-        let pager = self.pagers.insert_with(|_| {
+        let sheet = Sheet {
+            name: page.name(),
+            from: &message.uri,
+            to: ["sip:", &message.number, "@", &message.account.realm],
+            hops: hops_left(&message.request).unwrap_or_default(),
+            id,
+            tail: &tail,
+        };
+        let pager = self.pagers.next_key();
+        let mut too_large = 0;
+        for contact in contacts {
+            too_large += usize::from(!self.send_page(Owner::Pager(pager), way(contact), &sheet));
+        }
+        self.wire.counts.recipients.record(contacts.len() as f64);
+        let (stamp, accepted) = (message.stamp, message.accepted);
+        let waited = self.wire.now.since(accepted).as_secs_f64();
+        self.wire.counts.fanout("pager", waited);
+        self.wire.out.push_back(Output::Relayed { stamp });
+        self.pagers.insert_with(|_| {
             Pager::Sent(Sent {
                 page,
                 waiting: contacts.len(),
@@ -121,22 +140,6 @@ impl Engine {
             })
         });
         self.watch_page(pager, accepted);
-        let sheet = Sheet {
-            name: &name,
-            from: &from,
-            to: &to,
-            hops,
-            id,
-            tail: &tail,
-        };
-        let mut too_large = 0;
-        for contact in contacts {
-            too_large += usize::from(!self.send_page(Owner::Pager(pager), way(contact), &sheet));
-        }
-        self.wire.counts.recipients.record(contacts.len() as f64);
-        let waited = self.wire.now.since(accepted).as_secs_f64();
-        self.wire.counts.fanout("pager", waited);
-        self.wire.out.push_back(Output::Relayed { stamp });
         for _ in 0..too_large {
             self.page_answered(pager, TOO_LARGE);
         }
@@ -176,33 +179,40 @@ impl Engine {
         (flow, target, path): Way<'_>,
         sheet: &Sheet<'_>,
     ) -> bool {
-        let texts = target.len() + path.len() + sheet.name.len() * 2 + sheet.from.len() + sheet.to.len();
+        let to: usize = sheet.to.iter().map(|piece| piece.len()).sum();
+        let texts = target.len() + path.len() + sheet.name.len() * 2 + sheet.from.len() + to;
         let Some(flow) = self.way_for(flow, HEAD + texts + sheet.tail.len()) else {
             return false;
         };
-        let (tag, sent_by) = (self.wire.token(), self.sent_by(flow));
-        let call_id = match sheet.id {
-            Some(id) => format!("{id:032x}"),
-            None => self.wire.token(),
+        let (tag, sent_by) = (self.wire.short_token(), self.sent_by(flow));
+        let (tag, call_id) = match sheet.id {
+            Some(id) => (
+                tag,
+                Short::new()
+                    .hexadecimal((id >> 64) as u64, 16)
+                    .hexadecimal(id as u64, 16),
+            ),
+            None => (tag, self.wire.short_token()),
         };
+        let (tag, call_id) = (tag.as_str(), call_id.as_str());
         self.transactions
             .open_client(Method::Message, flow, owner, &mut self.wire, |branch| {
                 let mut writer = Writer::request("MESSAGE", target).via(flow.transport, sent_by, branch);
                 for route in List::new(path) {
                     writer = writer.pieces("Route", [route]);
                 }
-                let (name, from) = (sheet.name, sheet.from);
+                let (name, from, [a, b, c, d]) = (sheet.name, sheet.from, sheet.to);
                 let writer = writer.pieces("Max-Forwards", [Short::number(sheet.hops.into()).as_str()]);
                 let writer = match name {
-                    "" => writer.pieces("From", ["<", from, ">;tag=", &tag]),
-                    name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", &tag]),
+                    "" => writer.pieces("From", ["<", from, ">;tag=", tag]),
+                    name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", tag]),
                 };
                 let writer = writer
-                    .pieces("To", ["<", sheet.to, ">"])
-                    .pieces("Call-ID", [&call_id])
+                    .pieces("To", ["<", a, b, c, d, ">"])
+                    .pieces("Call-ID", [call_id])
                     .pieces("CSeq", ["1 MESSAGE"]);
                 let writer = match sheet.id {
-                    Some(id) => writer.header("Message-ID", format_args!("{id:032x}")),
+                    Some(_) => writer.pieces("Message-ID", [call_id]),
                     None => writer,
                 };
                 Packet {
@@ -226,7 +236,7 @@ impl Engine {
         let sheet = Sheet {
             name: "",
             from: &from,
-            to: &message.uri,
+            to: [&message.uri, "", "", ""],
             hops: HOPS,
             id: None,
             tail: &tail(kind, &[], body),
@@ -262,19 +272,18 @@ impl Engine {
         let Addressee::User(place) = message.addressee else {
             return;
         };
-        let to = self.directory.address_of_record(place);
-        let (kind, body) = (sent.page.kind.clone(), sent.page.body.clone());
-        let id = sent.id.unwrap_or_else(|| id_of(message, &to));
-        let (from, accepted) = (message.uri.clone(), message.accepted);
-        let notice = Notice {
-            kind: &kind,
-            body: &body,
-            id,
-            to: &to,
-            from: &from,
-            accepted,
-        };
-        self.notify_sender(&notice, Fate::Delivered);
+        let to = Arc::clone(self.directory.address_of_record(place));
+        if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
+            let id = sent.id.unwrap_or_else(|| id_of(message, &to));
+            let (from, accepted) = (message.uri.clone(), message.accepted);
+            let notice = Notice {
+                id,
+                to: &to,
+                from: &from,
+                accepted,
+            };
+            self.notify_sender(&notice, &wish, Fate::Delivered);
+        }
         if self.courier.len() > 0 {
             self.deliver(&to);
         }
@@ -318,29 +327,37 @@ impl Engine {
         let answers = !sent.told && (best < 300 || waiting == 0);
         sent.told |= answers;
         let waited = self.wire.now.since(sent.sent);
-        let (transaction, request) = (sent.page.message.transaction, sent.page.message.request.clone());
         if taken {
             self.taken_at_once(key);
         }
-        if waiting == 0 {
-            let pager = self.pagers.remove(key);
-            // No phone was there after all: there was no way to the only one that was known.
-            if let Some(Pager::Sent(Sent { page, .. })) = pager.filter(|_| answers && best == SILENCE)
-                && let Addressee::User(place) = page.message.addressee
-            {
-                return self.keep_page(place, page, &[]);
+        if waiting > 0 {
+            if let Some(Pager::Sent(sent)) = self.pagers.get(key).filter(|_| answers) {
+                let message = &sent.page.message;
+                let (transaction, request) = (message.transaction, message.request.clone());
+                self.answer_page(transaction, &request, best, waited);
             }
-        }
-        if !answers {
             return;
         }
+        let Some(Pager::Sent(Sent { page, .. })) = self.pagers.remove(key).filter(|_| answers) else {
+            return;
+        };
+        // No phone was there after all: there was no way to the only one that was known.
+        if best == SILENCE
+            && let Addressee::User(place) = page.message.addressee
+        {
+            return self.keep_page(place, page, &[]);
+        }
+        self.answer_page(page.message.transaction, &page.message.request, best, waited);
+    }
+
+    fn answer_page(&mut self, transaction: Key, request: &Message, status: u16, waited: Duration) {
         let way = self.transactions.flow(transaction);
-        if let Some(way) = way.filter(|_| best < 300) {
+        if let Some(way) = way.filter(|_| status < 300) {
             self.wire
                 .counts
                 .delivery(way.transport.name(), waited.as_secs_f64());
         }
-        self.respond_with(transaction, &request, best, default_phrase(best), |response| {
+        self.respond_with(transaction, request, status, default_phrase(status), |response| {
             response
         });
     }

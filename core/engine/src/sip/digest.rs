@@ -8,7 +8,7 @@ use super::write::quote_display;
 use crate::config::DigestAlgorithm;
 
 pub use credentials::Credentials;
-pub use nonce::{NONCE_LIFE, NonceState, Nonces};
+pub use nonce::{NONCE_LIFE, Nonce, NonceState, Nonces, Stamp};
 pub use verify::{Ha1, ha1_md5, ha1_sha256, same_resource, verify};
 
 impl DigestAlgorithm {
@@ -32,22 +32,27 @@ impl DigestAlgorithm {
 /// `algorithms`; phones take the first that they know. `stale` says that only the nonce was too old.
 pub fn challenges(realm: &str, nonce: &str, stale: bool, algorithms: &[DigestAlgorithm]) -> Vec<String> {
     let realm = quote_display(realm);
-    let stale = if stale { ", stale=true" } else { "" };
-    let value = |algorithm: &DigestAlgorithm| {
-        let parts = [
-            "Digest realm=",
-            &realm,
-            ", nonce=\"",
-            nonce,
-            "\"",
-            stale,
-            ", algorithm=",
-            algorithm.name(),
-            ", qop=\"auth\"",
-        ];
-        parts.concat()
-    };
+    let value = |algorithm: &DigestAlgorithm| challenge(&realm, nonce, stale, *algorithm).concat();
     algorithms.iter().map(value).collect()
+}
+
+/// The pieces of one such value; the realm has its quotes already.
+pub(crate) fn challenge<'a>(
+    quoted_realm: &'a str,
+    nonce: &'a str,
+    stale: bool,
+    algorithm: DigestAlgorithm,
+) -> [&'a str; 8] {
+    [
+        "Digest realm=",
+        quoted_realm,
+        ", nonce=\"",
+        nonce,
+        if stale { "\", stale=true" } else { "\"" },
+        ", algorithm=",
+        algorithm.name(),
+        ", qop=\"auth\"",
+    ]
 }
 
 #[cfg(test)]

@@ -20,14 +20,25 @@ pub(crate) fn is_space(byte: u8) -> bool {
 #[inline]
 pub(crate) fn trim(text: &str) -> &str {
     let text = trim_start(text);
-    let space = text.bytes().rev().take_while(|byte| is_space(*byte)).count();
-    &text[..text.len() - space]
+    match text.as_bytes().last() {
+        Some(last) if is_space(*last) => trim_spaces_end(text),
+        _ => text,
+    }
 }
 
 /// The text without white space before it.
 #[inline]
 pub(crate) fn trim_start(text: &str) -> &str {
-    &text[byte::run(text.as_bytes(), byte::SPACE)..]
+    match text.as_bytes().first() {
+        Some(first) if is_space(*first) => &text[byte::spaces(text.as_bytes())..],
+        _ => text,
+    }
+}
+
+/// Apart from [`trim`], which seldom finds any.
+fn trim_spaces_end(text: &str) -> &str {
+    let space = text.bytes().rev().take_while(|byte| is_space(*byte)).count();
+    &text[..text.len() - space]
 }
 
 /// Length of the quoted string that `text` begins with, quotes included; `None` if it does not end.
@@ -139,6 +150,15 @@ mod tests {
         ];
         for (text, expect) in cases {
             assert_eq!(List::new(text).collect::<Vec<_>>(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn white_space_around_a_text_is_taken_away() {
+        for text in ["", " ", "a", " a", "a ", "\r\n\ta b \t", "ä ", "\u{a0}"] {
+            let space = [' ', '\t', '\r', '\n'];
+            assert_eq!(trim(text), text.trim_matches(space), "{text:?}");
+            assert_eq!(trim_start(text), text.trim_start_matches(space), "{text:?}");
         }
     }
 

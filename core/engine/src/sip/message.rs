@@ -83,6 +83,9 @@ struct Header {
     value: Span,
 }
 
+// Messages are moved through queues, and an index is written for each: both are kept small.
+const _: () = assert!(size_of::<Header>() == 10 && size_of::<Message>() <= 200);
+
 impl Message {
     /// Whether this is a request.
     pub fn is_request(&self) -> bool {
@@ -228,7 +231,15 @@ impl Message {
 
     /// Each element of an address header such as Route, Record-Route or Path.
     pub fn addresses(&self, name: Name) -> impl Iterator<Item = Result<NameAddr<'_>, Malformed>> {
-        self.values(name).map(NameAddr::parse)
+        self.headers(name).flat_map(|value| {
+            // Usually there is one. What can be read as one has no comma that separates elements.
+            let whole = NameAddr::parse(value).ok();
+            let list = if whole.is_some() { "" } else { value };
+            whole
+                .map(Ok)
+                .into_iter()
+                .chain(List::new(list).map(NameAddr::parse))
+        })
     }
 
     /// Expires in seconds; what is too large for the type is its greatest value (RFC 4475 section 3.1.2.5).

@@ -120,6 +120,23 @@ impl Name {
         Self::of_bytes(text.as_bytes())
     }
 
+    /// The name that a line begins with, and its length, if a colon follows at once and the name is spelled as in
+    /// the list: nearly every one is, and is found by comparing whole words.
+    #[inline]
+    pub(crate) fn at_start(line: &[u8; 16]) -> Option<(Self, usize)> {
+        let word = u128::from_le_bytes(*line);
+        // The lowest byte that is zero now, a borrow makes it the first with its high bit set.
+        let colons = word ^ sixteen(b':');
+        let colons = colons.wrapping_sub(sixteen(1)) & !colons & sixteen(0x80);
+        let len = (colons.trailing_zeros() / 8) as usize;
+        if !(2..16).contains(&len) {
+            return None;
+        }
+        let place = place(&line[..len]);
+        let name = word & !(u128::MAX << (8 * len));
+        (SPELLINGS[place] == name).then_some((TABLE[place], len))
+    }
+
     pub(crate) fn of_bytes(text: &[u8]) -> Self {
         match text {
             [] => return Self::Other,
@@ -135,6 +152,31 @@ impl Name {
         }
     }
 }
+
+/// A byte of a word that holds the start of a line.
+const fn sixteen(byte: u8) -> u128 {
+    u128::from_le_bytes([byte; 16])
+}
+
+/// Each name of at most 15 letters at its own place, as the word that begins with it; elsewhere what no line
+/// begins with.
+static SPELLINGS: [u128; PLACES] = {
+    let mut spellings = [u128::MAX; PLACES];
+    let mut at = 0;
+    while at < Name::ALL.len() {
+        let text = Name::ALL[at].text().as_bytes();
+        if text.len() < 16 {
+            let (mut word, mut letter) = (0, 0);
+            while letter < text.len() {
+                word |= (text[letter] as u128) << (8 * letter);
+                letter += 1;
+            }
+            spellings[place(text)] = word;
+        }
+        at += 1;
+    }
+    spellings
+};
 
 /// Every name at its own place.
 static TABLE: [Name; PLACES] = {
@@ -183,6 +225,40 @@ mod tests {
             ] {
                 assert_eq!(Name::of(&text), *name, "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn usual_spellings_are_found_at_the_start_of_a_line_and_nothing_else_is() {
+        for name in Name::ALL {
+            let text = name.text();
+            let start = |line: String| Name::at_start(line.as_bytes().first_chunk().unwrap());
+            let found = (text.len() < 16).then_some((*name, text.len()));
+            assert_eq!(start(format!("{text}: a:                ")), found);
+            assert_eq!(start(format!("{text}::::::::::::::::")), found);
+            for odd in [
+                format!("{text} :"),
+                format!("\t{text}:"),
+                text.to_lowercase() + ":",
+                text.replace('-', "\r") + ":",
+            ] {
+                let same = odd.strip_suffix(':') == Some(text);
+                assert_eq!(
+                    start(format!("{odd}                ")),
+                    found.filter(|_| same),
+                    "{odd:?}"
+                );
+            }
+        }
+        for line in [
+            [0; 16],
+            [b':'; 16],
+            [b' '; 16],
+            [0xff; 16],
+            *b"v: SIP/2.0/UDP a",
+            *b"aa\0\0:\0\0\0\0\0\0\0\0\0\0\0",
+        ] {
+            assert_eq!(Name::at_start(&line), None, "{line:?}");
         }
     }
 

@@ -1,13 +1,14 @@
 //! The registrar's bindings: RFC 3261 section 10, contacts by address of record.
 
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cordboard_model::Time;
 
 use crate::io::Flow;
 use crate::sip::uri::Uri;
+use crate::table::Table;
 
 /// Kinds of phones that share the text of their User-Agent.
 const AGENTS: usize = 10_000;
@@ -15,11 +16,11 @@ const AGENTS: usize = 10_000;
 /// A registered contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Binding {
-    pub(crate) contact: String,
+    pub(crate) contact: Arc<str>,
     pub(crate) expires: Time,
     /// 0 to 1000: the q value times 1000.
     pub(crate) q: u16,
-    pub(crate) call_id: String,
+    pub(crate) call_id: Arc<str>,
     pub(crate) cseq: u32,
     /// The way that the REGISTER came: the way back to the phone.
     pub(crate) flow: Flow,
@@ -45,9 +46,10 @@ pub(crate) enum Expired {
 /// Every binding.
 #[derive(Debug, Default)]
 pub(crate) struct Registrar {
-    by_address: HashMap<Arc<str>, Vec<Binding>>,
-    by_serial: HashMap<u64, Arc<str>>,
-    by_connection: HashMap<u64, HashSet<u64>>,
+    /// The most preferred contact of each address of record before the others.
+    by_address: Table<Arc<str>, Vec<Binding>>,
+    by_serial: Table<u64, Arc<str>>,
+    by_connection: Table<u64, HashSet<u64>>,
     /// One copy of each User-Agent: a million phones are of a few hundred kinds.
     agents: HashSet<Arc<str>>,
     serial: u64,
@@ -58,32 +60,27 @@ impl Registrar {
         self.by_serial.len()
     }
 
+    /// All contacts of an address of record, also those whose time is just up, the most preferred first.
+    pub(crate) fn all(&self, address: &str) -> &[Binding] {
+        self.by_address.get(address).map_or(&[], Vec::as_slice)
+    }
+
     /// The contacts of an address of record that hold at `now`, the most preferred first.
-    pub(crate) fn contacts(&self, address: &str, now: Time) -> Vec<&Binding> {
-        let mut contacts: Vec<&Binding> = self
-            .by_address
-            .get(address)
-            .into_iter()
-            .flatten()
-            .filter(|b| b.expires > now)
-            .collect();
-        contacts.sort_by_key(|binding| std::cmp::Reverse((binding.q, binding.serial)));
-        contacts
+    pub(crate) fn contacts(&self, address: &str, now: Time) -> impl Iterator<Item = &Binding> {
+        self.all(address).iter().filter(move |b| b.expires > now)
     }
 
     pub(crate) fn find(&self, address: &str, contact: &str) -> Option<&Binding> {
-        self.by_address
-            .get(address)?
+        self.all(address)
             .iter()
             .find(|binding| same_contact(&binding.contact, contact))
     }
 
     /// The binding whose contact is written exactly like this.
     pub(crate) fn find_written(&self, address: &str, contact: &str) -> Option<&Binding> {
-        self.by_address
-            .get(address)?
+        self.all(address)
             .iter()
-            .find(|binding| binding.contact == contact)
+            .find(|binding| *binding.contact == *contact)
     }
 
     /// Marks a connection, so that it is known later whether it has been closed; 0 is none.
@@ -108,20 +105,18 @@ impl Registrar {
 
     /// The binding of the same phone and flow (RFC 5626 section 6), whatever its contact is now.
     pub(crate) fn find_instance(&self, address: &str, instance: &str) -> Option<&Binding> {
-        self.by_address
-            .get(address)?
+        if instance.is_empty() {
+            return None;
+        }
+        self.all(address)
             .iter()
-            .find(|binding| !instance.is_empty() && binding.instance == instance)
+            .find(|binding| binding.instance == instance)
     }
 
     /// Adds or refreshes a binding; gives its serial number, what it replaced, and whether a timer is to
     /// be armed for its end: a binding that is renewed again and again has one timer, not many.
-    pub(crate) fn put(&mut self, address: &str, mut binding: Binding) -> (u64, Option<Binding>, bool) {
-        let owner: Arc<str> = match self.by_address.get_key_value(address) {
-            Some((owner, _)) => Arc::clone(owner),
-            None => address.into(),
-        };
-        let bindings = self.by_address.entry(Arc::clone(&owner)).or_default();
+    pub(crate) fn put(&mut self, address: &Arc<str>, mut binding: Binding) -> (u64, Option<Binding>, bool) {
+        let bindings = self.by_address.entry(Arc::clone(address)).or_default();
         let connection = binding.flow.connection;
         binding.timer = binding.expires;
         let mut arm = true;
@@ -142,15 +137,17 @@ impl Registrar {
                 // Most have one contact only, where a Vec would make room for four.
                 bindings.reserve_exact(1);
                 bindings.push(binding);
-                self.by_serial.insert(self.serial, owner);
+                self.by_serial.insert(self.serial, Arc::clone(address));
                 (self.serial, None)
             }
         };
-        if let Some(old) = &replaced {
-            self.forget_connection(old.flow.connection, serial);
-        }
-        if connection != 0 {
-            self.by_connection.entry(connection).or_default().insert(serial);
+        bindings.sort_by_key(|binding| std::cmp::Reverse((binding.q, binding.serial)));
+        let old = replaced.as_ref().map_or(0, |old| old.flow.connection);
+        if old != connection {
+            self.forget_connection(old, serial);
+            if connection != 0 {
+                self.by_connection.entry(connection).or_default().insert(serial);
+            }
         }
         (serial, replaced, arm)
     }
@@ -175,7 +172,7 @@ impl Registrar {
     pub(crate) fn remove(&mut self, address: &str, serial: u64) -> Option<Binding> {
         let bindings = self.by_address.get_mut(address)?;
         let place = bindings.iter().position(|binding| binding.serial == serial)?;
-        let binding = bindings.swap_remove(place);
+        let binding = bindings.remove(place);
         if bindings.is_empty() {
             self.by_address.remove(address);
         }
@@ -185,14 +182,14 @@ impl Registrar {
     }
 
     /// The bindings of every address of record that is chosen: address and serial number, in no order.
-    pub(crate) fn bindings_where(&self, chosen: impl Fn(&str) -> bool) -> Vec<(String, u64)> {
+    pub(crate) fn bindings_where(&self, chosen: impl Fn(&str) -> bool) -> Vec<(Arc<str>, u64)> {
         self.by_address
             .iter()
             .filter(|(address, _)| chosen(address))
             .flat_map(|(address, bindings)| {
                 bindings
                     .iter()
-                    .map(|binding| (address.to_string(), binding.serial))
+                    .map(|binding| (Arc::clone(address), binding.serial))
             })
             .collect()
     }
@@ -215,6 +212,9 @@ impl Registrar {
     }
 
     fn forget_connection(&mut self, connection: u64, serial: u64) {
+        if connection == 0 {
+            return;
+        }
         if let Entry::Occupied(mut serials) = self.by_connection.entry(connection) {
             serials.get_mut().remove(&serial);
             if serials.get().is_empty() {

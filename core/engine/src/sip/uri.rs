@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::byte;
-use super::grammar::trim;
 use super::message::Malformed;
 
 const FAULT: Malformed = Malformed::new("uri");
@@ -61,35 +60,41 @@ impl<'a> Uri<'a> {
         Ok(uri)
     }
 
+    /// Reads what follows the scheme, each byte once unless there is no user part.
     fn read_sip(&mut self, rest: &'a str) -> Option<()> {
-        let rest = match split(rest, b'@') {
-            Some((userinfo, rest)) => {
-                let (user, password) =
-                    split(userinfo, b':').map_or((userinfo, None), |(user, password)| (user, Some(password)));
-                if user.is_empty()
-                    || !is_escaped(user, byte::USER)
-                    || !is_escaped(password.unwrap_or(""), byte::USER)
-                {
-                    return None;
-                }
-                (self.user, self.password) = (Some(user), password);
-                rest
-            }
-            None => rest,
+        let bytes = rest.as_bytes();
+        let user_end = escaped_end(bytes, 0, byte::USER);
+        let userinfo_end = match bytes.get(user_end) {
+            Some(b':') => escaped_end(bytes, user_end + 1, byte::USER),
+            _ => user_end,
         };
-        if !is_escaped(rest, byte::BEHIND_AT) {
-            return None;
+        // An at sign further behind is refused where it stands.
+        let rest = if bytes.get(userinfo_end) == Some(&b'@') {
+            self.user = Some(&rest[..user_end]).filter(|user| !user.is_empty());
+            self.user?;
+            self.password = rest.get(user_end + 1..userinfo_end);
+            &rest[userinfo_end + 1..]
+        } else {
+            rest
+        };
+        let (host, port, rest) = host_port(rest, |rest| rest)?;
+        (self.host, self.port) = (host, port);
+        let bytes = rest.as_bytes();
+        let mut at = 0;
+        while bytes.get(at) == Some(&b';') {
+            if matches!(bytes.get(at + 1), None | Some(b';' | b'?' | b'=')) {
+                return None;
+            }
+            at = escaped_end(bytes, at + 1, byte::URI_PARAM);
         }
-        let place = |text: &str, mark: u8| text.bytes().position(|byte| byte == mark);
-        let (rest, headers) = place(rest, b'?').map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]));
-        let (hostport, params) = rest.split_at(place(rest, b';').unwrap_or(rest.len()));
-        (self.host, self.port) = host_port(hostport)?;
-        (self.params, self.headers) = (params, headers);
-        params
-            .split(';')
-            .skip(1)
-            .all(|param| !param.is_empty() && !param.starts_with('='))
-            .then_some(())
+        self.params = &rest[..at];
+        if bytes.get(at) == Some(&b'?') {
+            self.headers = &rest[at + 1..];
+            while matches!(bytes.get(at), Some(b';' | b'?')) {
+                at = escaped_end(bytes, at + 1, byte::URI_PARAM);
+            }
+        }
+        (at == bytes.len()).then_some(())
     }
 
     /// The whole URI as written.
@@ -229,52 +234,58 @@ impl fmt::Display for Uri<'_> {
 }
 
 /// Length of the scheme that `text` begins with, its colon not counted.
+#[inline]
 pub(crate) fn scheme_len(text: &str) -> Option<usize> {
+    if text.starts_with("sip:") {
+        return Some(3); // nearly always
+    }
     let end = text
         .bytes()
         .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')))?;
     (text.as_bytes()[end] == b':' && text.as_bytes()[0].is_ascii_alphabetic()).then_some(end)
 }
 
-/// Reads `host` or `host:port`.
-pub(crate) fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
-    let host_len = if text.starts_with('[') {
-        text.find(']')? + 1
-    } else {
-        byte::run(text.as_bytes(), byte::HOST)
+/// Reads `host` or `host:port`, and what follows it; `skip` takes away the white space that may stand around
+/// the colon and behind.
+#[inline]
+pub(crate) fn host_port(text: &str, skip: impl Fn(&str) -> &str) -> Option<(&str, Option<u16>, &str)> {
+    let host_len = match text.strip_prefix('[') {
+        Some(v6) => {
+            let len = v6.find(']')?;
+            v6[..len].parse::<Ipv6Addr>().ok()?;
+            len + 2
+        }
+        None => byte::run(text.as_bytes(), byte::HOST),
     };
     let (host, rest) = text.split_at(host_len);
-    let host_is_good = match host.strip_prefix('[') {
-        Some(v6) => v6.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),
-        None => !host.is_empty(),
+    let rest = skip(rest);
+    if host.is_empty() {
+        return None;
+    }
+    let Some(rest) = rest.strip_prefix(':') else {
+        return Some((host, None, rest));
     };
-    let port = match trim(rest) {
-        "" => None,
-        rest => Some(port_number(trim(rest.strip_prefix(':')?))?),
-    };
-    host_is_good.then_some((host, port))
+    let rest = skip(rest);
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (port, rest) = rest.split_at(digits);
+    Some((host, Some(port_number(port)?), skip(rest)))
 }
 
-/// A port from 1 to 65535 in decimal digits.
-fn port_number(text: &str) -> Option<u16> {
-    let digits = !text.is_empty() && text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port != 0)
+/// A port from 1 to 65535 in at most five decimal digits; nothing else may be in the text.
+fn port_number(digits: &str) -> Option<u16> {
+    let port = digits.parse().ok()?;
+    (digits.len() <= 5 && port != 0).then_some(port)
 }
 
-/// Whether all bytes are of a class, and the percent signs among them begin escapes.
-fn is_escaped(text: &str, class: u8) -> bool {
-    let bytes = text.as_bytes();
-    byte::all(text, class)
-        && !bytes
-            .iter()
-            .enumerate()
-            .any(|(at, byte)| *byte == b'%' && escape_at(bytes, at).is_none())
-}
-
-/// What stands before and behind the first such byte of ASCII.
-fn split(text: &str, mark: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|byte| byte == mark)?;
-    Some((&text[..at], &text[at + 1..]))
+/// Where the bytes of a class and the escapes end that stand from here on.
+#[inline]
+fn escaped_end(bytes: &[u8], from: usize, class: u8) -> usize {
+    let mut at = from + byte::run(&bytes[from..], class);
+    while bytes.get(at) == Some(&b'%') && escape_at(bytes, at).is_some() {
+        at += 3;
+        at += byte::run(&bytes[at..], class);
+    }
+    at
 }
 
 /// The byte that the escape at this place stands for.

@@ -104,6 +104,11 @@ impl Writer {
 
     /// As [`Writer::pieces`], in place.
     pub(crate) fn add_pieces<const N: usize>(&mut self, name: &str, pieces: [&str; N]) {
+        self.add_all(name, &pieces);
+    }
+
+    /// The same with as many pieces as there are.
+    pub(crate) fn add_all(&mut self, name: &str, pieces: &[&str]) {
         let start = self.begin(name);
         for piece in pieces {
             self.put(piece);
@@ -214,6 +219,14 @@ fn clean(line: &mut [u8]) {
 pub fn quote_display(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 2);
     out.push('"');
+    if name
+        .bytes()
+        .all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+    {
+        out.push_str(name); // nearly every one
+        out.push('"');
+        return out;
+    }
     for c in name.chars().filter(|c| !c.is_control()) {
         if matches!(c, '"' | '\\') {
             out.push('\\');

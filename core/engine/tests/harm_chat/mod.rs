@@ -1,5 +1,8 @@
 //! What must hold in a chat room whatever its clients say: shared by the mutations and the fuzz target.
 
+#[path = "../../benches/house/mod.rs"]
+mod house;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,11 +10,8 @@ use bytes::Bytes;
 use cordboard_engine::Engine;
 use cordboard_engine::chat::config::{ChatConfig, ChatUser, RoomConfig};
 use cordboard_engine::chat::io::{ChatInput, ChatOutput, Proof, StartRequest};
-use cordboard_engine::config::{
-    AbuseLimits, Account, ConferenceConfig, Config, DigestAlgorithm, Entrance, Hooks, Limits, Listener,
-    MailLimits, RegistrationLimits,
-};
-use cordboard_engine::io::{Input, Output, Transport};
+use cordboard_engine::config::{ConferenceConfig, Config, Entrance};
+use cordboard_engine::io::{Input, Output};
 use cordboard_model::{AccountId, ConferenceId, Time};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -33,17 +33,6 @@ fn config() -> Config {
         groups: vec!["/Lab".into()],
     };
     Config {
-        node: "harm".into(),
-        public_ip: vec!["192.0.2.1".parse().expect("an address")],
-        listeners: vec![Listener {
-            transport: Transport::Udp,
-            address: "192.0.2.1:5060".parse().expect("an address"),
-        }],
-        accounts: vec![Account {
-            id: account,
-            realm: "lab.test".into(),
-        }],
-        credentials: Vec::new(),
         conferences: vec![ConferenceConfig {
             id: ConferenceId(1),
             account,
@@ -63,24 +52,11 @@ fn config() -> Config {
             video: false,
             forward_audio: false,
         }],
-        trusted: Vec::new(),
-        digests: vec![DigestAlgorithm::Md5],
-        max_message: 64 << 10,
-        message_rate: 0,
-        registration: RegistrationLimits::default(),
-        mail: MailLimits::default(),
-        codecs: cordboard_model::media::Codec::ALL.to_vec(),
-        shards: 1,
-        limits: Limits::default(),
-        session_expires: Duration::ZERO,
-        rtp_timeout: Duration::ZERO,
-        abuse: AbuseLimits::default(),
         chat: ChatConfig {
             users: vec![user("alice"), user("bob")],
             ..ChatConfig::default()
         },
-        records: false,
-        hooks: Hooks::default(),
+        ..house::config()
     }
 }
 

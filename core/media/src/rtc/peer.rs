@@ -6,8 +6,10 @@ use cordboard_model::{LegId, MixId, Time};
 use super::arrivals::Arrivals;
 use super::burst::Bursts;
 use super::dtls::Dtls;
+use super::extension;
 use super::ice::Ice;
-use super::voice::{Spoken, VoiceSlot};
+use super::source::Layer;
+use super::voice::VoiceSlot;
 
 /// SSRCs of one peer that are known; those beyond are not listened to.
 const MAX_SSRCS: usize = 32;
@@ -50,7 +52,7 @@ pub(crate) struct Peer {
     /// Keys of the sources that it publishes.
     pub(crate) published: Vec<usize>,
     /// What it says, as it is forwarded; `None` before it said anything.
-    pub(crate) spoken: Option<Spoken>,
+    pub(crate) spoken: Option<Layer>,
     /// The lines on which it hears single speakers.
     pub(crate) voices: Vec<VoiceSlot>,
     /// Keys of its subscriptions.
@@ -129,6 +131,12 @@ impl Peer {
             .iter()
             .find(|(known, _)| *known == ssrc)
             .map(|(_, highest)| *highest)
+    }
+
+    /// How loud a packet of its audio says that it is (RFC 6464).
+    pub(crate) fn level(&self, packet: &[u8]) -> Option<u8> {
+        let id = self.audio.as_ref()?.extensions.audio_level;
+        extension::find(packet, id)?.first().copied()
     }
 
     /// The SSRCs of all audio to it.

@@ -83,8 +83,9 @@ impl Rtc {
         };
         match route {
             Route::Audio => {
-                self.speak(at, bytes, &packet, stamp, house, now);
-                self.audio(at, source, bytes, stamp, house)
+                let level = self.peers[at].level(bytes);
+                self.speak(at, &packet, level, stamp, house, now);
+                self.audio(at, source, bytes, level, stamp, house)
             }
             Route::Video(key) => {
                 let unit = self.unit(key, bytes, &packet);
@@ -150,14 +151,12 @@ impl Rtc {
         at: usize,
         source: SocketAddr,
         bytes: &[u8],
+        level: Option<u8>,
         stamp: Time,
         house: &mut House<'_>,
     ) -> Result<(), DropReason> {
         let peer = &self.peers[at];
-        let id = peer.leg;
-        let level = peer.audio.as_ref().and_then(|line| line.extensions.audio_level);
-        let level = extension::find(bytes, level).and_then(|value| value.first().copied());
-        let leg = &mut house.legs[self.peers[at].key];
+        let (id, leg) = (peer.leg, &mut house.legs[peer.key]);
         let next_tick = house.next_tick.ok_or(DropReason::NotReady)?;
         let (listen, receives) = (leg.may_speak(), leg.receives());
         let (Some(inlet), Some(audio)) = (&mut leg.inlet, &leg.audio) else {

@@ -55,28 +55,12 @@ impl Stage {
                 _ => *place = None,
             }
         }
-        let places = self.places;
-        let is_heard = |peer| {
-            places[..PLACES]
-                .iter()
-                .flatten()
-                .any(|holder| holder.peer == peer)
-        };
-        // The loudest who talks and is not heard; where nobody needs a place, whoever is there fills it.
-        let mut others = candidates.iter().filter(|candidate| !is_heard(candidate.peer));
-        if let Some(newcomer) = others
-            .by_ref()
-            .max_by_key(|other| (other.talking, other.loudness))
+        if let Some(newcomer) = self.next(candidates)
             && let Some(at) = self.place_for(newcomer, candidates)
         {
             self.give(at, newcomer.peer, numbers);
         }
-        let others = candidates
-            .iter()
-            .filter(|candidate| !self.is_heard(candidate.peer));
-        let spare = others
-            .max_by_key(|other| (other.talking, other.loudness))
-            .map(|other| other.peer);
+        let spare = self.next(candidates).map(|next| next.peer);
         if spare != self.places[PLACES].map(|holder| holder.peer) {
             match spare {
                 Some(peer) => self.give(PLACES, peer, numbers),
@@ -85,11 +69,12 @@ impl Stage {
         }
     }
 
-    fn is_heard(&self, peer: usize) -> bool {
-        self.places[..PLACES]
-            .iter()
-            .flatten()
-            .any(|holder| holder.peer == peer)
+    /// The loudest who talks and is not heard by all; where nobody talks, whoever is there.
+    fn next<'a>(&self, candidates: &'a [Speaker]) -> Option<&'a Speaker> {
+        let heard = self.places[..PLACES].iter().flatten();
+        let is_heard = |peer| heard.clone().any(|holder| holder.peer == peer);
+        let others = candidates.iter().filter(|other| !is_heard(other.peer));
+        others.max_by_key(|other| (other.talking, other.loudness))
     }
 
     /// Which place a newcomer gets, if any.

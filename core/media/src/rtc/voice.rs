@@ -5,19 +5,13 @@ use cordboard_model::media::peer::{HeaderExtensions, VoiceLine};
 use cordboard_model::media::{Codec, PeerReport};
 use cordboard_model::{MixId, Time};
 
-use super::extension::{self, Written};
+use super::extension::Written;
 use super::rewrite::{Pace, Rewrite};
 use super::source::{Layer, Place};
-use super::stage::{PLACES, Speaker};
+use super::stage::{PLACES, Speaker, Stage};
 use super::subscription::SentTotals;
 use super::{House, Rtc};
 use crate::rtp::{HEADER_LEN, RtpPacket};
-
-/// What a peer says.
-#[derive(Debug)]
-pub(crate) struct Spoken {
-    layer: Layer,
-}
 
 /// A line on which a peer hears one speaker at a time.
 #[derive(Debug)]
@@ -33,6 +27,25 @@ pub(crate) struct VoiceSlot {
     pub(crate) report: Option<PeerReport>,
 }
 
+impl VoiceSlot {
+    /// A stream that begins, or goes on after the highest index that its SSRC has used.
+    fn new(ssrc: u32, used: Option<u64>, house: &mut House<'_>) -> Self {
+        Self {
+            mid: String::new(),
+            ssrc,
+            payload_type: 0,
+            extensions: HeaderExtensions::default(),
+            rewrite: match used {
+                Some(highest) => Rewrite::after(highest, Pace::VOICE),
+                None => Rewrite::new(house.random.next(), Pace::VOICE),
+            },
+            grant: 0,
+            sent: SentTotals::default(),
+            report: None,
+        }
+    }
+}
+
 impl Rtc {
     /// The lines on which a peer hears single speakers are these from now on.
     pub(super) fn hear(&mut self, at: usize, lines: &[VoiceLine], house: &mut House<'_>) {
@@ -45,24 +58,15 @@ impl Rtc {
             if taken {
                 continue; // two streams with one SSRC would use the same numbers under one key
             }
+            // A line that stays goes on as it was, in the middle of a talk: descriptions come with everybody who comes.
             let known = before.iter().position(|known| known.ssrc == line.ssrc);
-            let rewrite = match known {
-                Some(known) => before.swap_remove(known).rewrite,
-                None => match peer.used(line.ssrc) {
-                    Some(highest) => Rewrite::after(highest, Pace::VOICE),
-                    None => Rewrite::new(house.random.next(), Pace::VOICE),
-                },
+            let mut voice = match known {
+                Some(known) => before.swap_remove(known),
+                None => VoiceSlot::new(line.ssrc, peer.used(line.ssrc), house),
             };
-            voices.push(VoiceSlot {
-                mid: line.mid.clone(),
-                ssrc: line.ssrc,
-                payload_type: line.payload_type,
-                extensions: line.extensions,
-                rewrite,
-                grant: 0,
-                sent: SentTotals::default(),
-                report: None,
-            });
+            voice.mid.clone_from(&line.mid);
+            (voice.payload_type, voice.extensions) = (line.payload_type, line.extensions);
+            voices.push(voice);
         }
         for over in before {
             peer.retire(over.ssrc, over.rewrite.highest());
@@ -72,63 +76,62 @@ impl Rtc {
         peer.voices = voices;
     }
 
-    /// Takes audio of a peer, which is forwarded if it is one of the loudest.
+    /// Takes audio of a peer, which is forwarded if it is one of the loudest; `level` is what it says of its loudness.
     pub(super) fn speak(
         &mut self,
         at: usize,
-        bytes: &[u8],
         packet: &RtpPacket<'_>,
+        level: Option<u8>,
         stamp: Time,
         house: &mut House<'_>,
         now: Time,
     ) {
+        // Out of the way of what each copy changes.
+        let mut stages = std::mem::take(&mut self.stages);
+        if let Some(stage) = stages.get_mut(&self.peers[at].mix)
+            && let Some(placed) = self.placed(at, packet, stamp, stage, house)
+            && let Some(place) = stage.place_of(at)
+        {
+            let before = house.counts.packets_out;
+            for listener in stage.listeners.iter().filter(|listener| **listener != at) {
+                if let Some(line) = stage.line(place, *listener) {
+                    self.pass_on(*listener, line, placed, packet, level, house, now);
+                }
+            }
+            if house.counts.packets_out != before {
+                self.spoken.push(stamp);
+            }
+        }
+        self.stages = stages;
+    }
+
+    /// Where a packet stands in what a peer says; `None` if it is not to be forwarded.
+    fn placed(
+        &mut self,
+        at: usize,
+        packet: &RtpPacket<'_>,
+        stamp: Time,
+        stage: &mut Stage,
+        house: &House<'_>,
+    ) -> Option<Place> {
         let peer = &mut self.peers[at];
         let leg = &house.legs[peer.key];
-        let Some(stage) = self.stages.get_mut(&peer.mix) else {
-            return;
-        };
         if packet.payload.is_empty() || !leg.may_speak() || !is_opus(leg, packet.payload_type) {
-            return;
+            return None;
         }
-        if peer
-            .spoken
-            .as_ref()
-            .is_none_or(|spoken| spoken.layer.ssrc != packet.ssrc)
-        {
+        if peer.spoken.as_ref().is_none_or(|layer| layer.ssrc != packet.ssrc) {
             self.numbers += 1;
-            let layer = Layer::new(self.numbers, packet.ssrc, None);
-            peer.spoken = Some(Spoken { layer });
+            peer.spoken = Some(Layer::new(self.numbers, packet.ssrc, None));
         }
-        let spoken = peer.spoken.as_mut().expect("set above");
-        let Ok((placed, _)) = spoken
-            .layer
+        let (placed, _) = peer
+            .spoken
+            .as_mut()?
             .place(packet.sequence, packet.timestamp, stamp, false)
-        else {
-            return;
-        };
+            .ok()?;
         if placed.anew {
             stage.renew(at, &mut self.numbers);
         }
-        let Some(place) = stage.place_of(at) else { return };
-        let level = peer.audio.as_ref().and_then(|line| line.extensions.audio_level);
-        let level = extension::find(bytes, level).and_then(|value| value.first().copied());
-        let mut listeners = std::mem::take(&mut stage.listeners);
-        let before = house.counts.packets_out;
-        for listener in &listeners {
-            let line = self
-                .stages
-                .get(&self.peers[at].mix)
-                .and_then(|stage| stage.line(place, *listener));
-            if let Some((line, grant)) = line.filter(|_| *listener != at) {
-                self.pass_on(*listener, (line, grant), placed, packet, level, house, now);
-            }
-        }
-        if house.counts.packets_out != before {
-            self.spoken.push(stamp);
-        }
-        if let Some(stage) = self.stages.get_mut(&self.peers[at].mix) {
-            std::mem::swap(&mut stage.listeners, &mut listeners);
-        }
+        Some(placed)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one packet for one listener")]
@@ -145,7 +148,11 @@ impl Rtc {
         let peer = &mut self.peers[at];
         let leg = &mut house.legs[peer.key];
         let heard = peer.connected && !peer.lost && leg.bound && !leg.deaf;
-        let (Some(voice), Some(session), true) = (peer.voices.get_mut(line), &leg.srtp, heard) else {
+        let Some(voice) = peer.voices.get_mut(line) else {
+            return;
+        };
+        let Some(session) = leg.srtp.as_ref().filter(|_| heard) else {
+            voice.grant = 0; // what is not for it is no loss: it hears the next one as a beginning
             return;
         };
         let begins = voice.grant != grant;

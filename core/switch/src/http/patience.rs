@@ -5,14 +5,15 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
-use crate::net::hoard::{Hoard, Part};
+use crate::net::hoard::Hoard;
+use crate::net::meter::{Meter, Metered};
 
 /// What a client must take in [`PATIENCE`] where it is waited for, in bytes.
 const LEAST: u64 = 4 << 10;
@@ -29,9 +30,8 @@ pub(super) struct Progress {
     blocked: AtomicBool,
     /// When something was taken that had to wait: milliseconds since `begun`, plus one.
     resumed: AtomicU64,
-    /// Bytes that have come since the last whole message.
-    held: AtomicUsize,
-    overfull: AtomicBool,
+    /// What is held of an unfinished message.
+    meter: Arc<Meter>,
 }
 
 impl Progress {
@@ -56,14 +56,14 @@ impl Progress {
         }
     }
 
-    /// A whole message has come, and is where it belongs.
+    /// A whole message has come.
     pub(super) fn whole(&self) {
-        self.held.store(0, Ordering::Relaxed);
+        self.meter.whole();
     }
 
     /// Whether the stream ended because connections held too much.
     pub(super) fn is_overfull(&self) -> bool {
-        self.overfull.load(Ordering::Relaxed)
+        self.meter.is_overfull()
     }
 
     /// Whether something is written, however slowly, as long as the client goes on taking it.
@@ -96,25 +96,23 @@ impl Progress {
 /// The stream.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
-    stream: S,
+    stream: Metered<S>,
     progress: Arc<Progress>,
-    part: Part,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(stream: S, hoard: &Hoard) -> Self {
+        let stream = Metered::new(stream, hoard);
         let progress = Progress {
             begun: Instant::now(),
             taken: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             resumed: AtomicU64::new(0),
-            held: AtomicUsize::new(0),
-            overfull: AtomicBool::new(false),
+            meter: stream.meter(),
         };
         Self {
             stream,
             progress: Arc::new(progress),
-            part: hoard.part(),
         }
     }
 
@@ -129,16 +127,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let came = buffer.filled().len() - before;
-        let held = this.progress.held.fetch_add(came, Ordering::Relaxed) + came;
-        if !this.part.hold(held) {
-            this.progress.overfull.store(true, Ordering::Relaxed);
-            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
-        }
-        polled
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
 
@@ -221,5 +210,15 @@ mod tests {
             far.write_all(&[0; PART]).await.unwrap();
             stream.read_exact(&mut vec![0; PART]).await.unwrap();
         }
+        // The library keeps room for another one as large, whatever comes next.
+        for (far, stream) in &mut held {
+            stream.progress().whole();
+            far.write_all(&[0]).await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+        }
+        let (mut far, near) = duplex(2 * PART);
+        let mut next = Watched::new(near, &hoard);
+        far.write_all(&[0; PART]).await.unwrap();
+        next.read_exact(&mut vec![0; PART]).await.unwrap_err();
     }
 }

@@ -12,7 +12,7 @@ use super::hoard::{Hoard, Part};
 
 /// What a stream and the reader of its messages know together.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     /// Bytes since the last whole message.
     since: AtomicUsize,
     /// Bytes of the largest message: its reader keeps so much memory.
@@ -21,28 +21,28 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// A whole message has come.
-    pub(super) fn whole(&self) {
+    /// A whole message has come; its reader keeps the memory for another one as large.
+    pub(crate) fn whole(&self) {
         let length = self.since.swap(0, Ordering::Relaxed);
         self.largest.fetch_max(length, Ordering::Relaxed);
     }
 
     /// Whether the stream ended because connections held too much.
-    pub(super) fn is_overfull(&self) -> bool {
+    pub(crate) fn is_overfull(&self) -> bool {
         self.overfull.load(Ordering::Relaxed)
     }
 }
 
 /// The stream.
 #[derive(Debug)]
-pub(super) struct Metered<S> {
+pub(crate) struct Metered<S> {
     stream: S,
     meter: Arc<Meter>,
     part: Part,
 }
 
 impl<S> Metered<S> {
-    pub(super) fn new(stream: S, hoard: &Hoard) -> Self {
+    pub(crate) fn new(stream: S, hoard: &Hoard) -> Self {
         Self {
             stream,
             meter: Arc::default(),
@@ -50,7 +50,7 @@ impl<S> Metered<S> {
         }
     }
 
-    pub(super) fn meter(&self) -> Arc<Meter> {
+    pub(crate) fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod connection;
 pub(crate) mod hoard;
 pub(crate) mod keep_alive;
 pub(crate) mod listen;
-mod meter;
+pub(crate) mod meter;
 pub(crate) mod place;
 mod tcp;
 pub(crate) mod udp;

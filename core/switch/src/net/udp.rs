@@ -11,7 +11,8 @@ use bytes::Bytes;
 use cordboard_model::Time;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, sendmmsg, setsockopt,
+    sockopt,
 };
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -22,8 +23,6 @@ use crate::clock::{Clock, KernelClock};
 const BATCH: usize = 32;
 /// The largest datagram there is.
 const LARGEST: usize = 65_535;
-/// Packets taken from a media socket by one call: one comes in each tick, sometimes two.
-const MEDIA_BATCH: usize = 3;
 /// More than any network carries in one piece.
 const MEDIA_LARGEST: usize = 2048;
 /// What a SIP socket asks the kernel to keep while we are busy, in bytes.
@@ -229,28 +228,22 @@ impl Sent {
 #[derive(Debug)]
 pub(crate) struct MediaSocket {
     socket: UdpSocket,
-    v6: bool,
 }
 
 /// Memory that receives packets of media; used again and again, one per thread.
 pub(crate) struct MediaRoom {
     bytes: Vec<u8>,
-    /// By family: a call leaves in them how long its addresses were.
-    headers: [MultiHeaders<SockaddrStorage>; 2],
+    stamp: Vec<u8>,
 }
 
 impl MediaRoom {
-    /// Room for a few packets, each as large as any network carries in one piece.
+    /// Room for a packet as large as any network carries in one piece, and its stamp.
     pub(crate) fn new() -> Self {
         Self {
-            bytes: vec![0; MEDIA_BATCH * MEDIA_LARGEST],
-            headers: [media_headers(), media_headers()],
+            bytes: vec![0; MEDIA_LARGEST],
+            stamp: nix::cmsg_space!(TimeSpec),
         }
     }
-}
-
-fn media_headers() -> MultiHeaders<SockaddrStorage> {
-    MultiHeaders::preallocate(MEDIA_BATCH, Some(nix::cmsg_space!(TimeSpec)))
 }
 
 impl MediaSocket {
@@ -266,58 +259,46 @@ impl MediaSocket {
         };
         Ok(Self {
             socket: socket.into(),
-            v6: address.is_ipv6(),
         })
     }
 
-    /// Hands waiting packets to `each`; returns whether there may be more.
+    /// Takes the packet that has waited longest; `None` when none waits.
+    ///
+    /// One by a call, not a batch: hardly ever do two wait, and a call that looks for a second one costs half as
+    /// much again.
     ///
     /// # Errors
     /// Only what makes the socket useless.
-    pub(crate) fn receive(
+    pub(crate) fn receive<'a>(
         &self,
-        room: &mut MediaRoom,
+        room: &'a mut MediaRoom,
         kernel: &KernelClock,
-        mut each: impl FnMut(Datagram<'_>),
-    ) -> io::Result<bool> {
-        let headers = &mut room.headers[usize::from(self.v6)];
-        let mut rooms = room.bytes.chunks_exact_mut(MEDIA_LARGEST);
-        let mut slices: [[IoSliceMut<'_>; 1]; MEDIA_BATCH] = std::array::from_fn(|_| {
-            [IoSliceMut::new(
-                rooms.next().expect("the batch has a room for each"),
-            )]
-        });
-        let fd = self.socket.as_raw_fd();
-        let messages = match recvmmsg(fd, headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
-            Ok(messages) => messages,
-            Err(Errno::EAGAIN) => return Ok(false),
-            Err(errno) if is_about_a_peer(errno) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
+    ) -> io::Result<Option<Datagram<'a>>> {
+        let MediaRoom { bytes, stamp } = room;
+        let (source, length, stamp) = loop {
+            let mut slices = [IoSliceMut::new(bytes)];
+            let fd = self.socket.as_raw_fd();
+            match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(stamp), MsgFlags::MSG_DONTWAIT) {
+                Ok(message) => {
+                    let Some(source) = message.address.as_ref().and_then(address) else {
+                        continue; // nobody sent it
+                    };
+                    let stamp = message.cmsgs().into_iter().flatten().find_map(|note| match note {
+                        ControlMessageOwned::ScmTimestampns(at) => Some(kernel.time(at.into())),
+                        _ => None,
+                    });
+                    break (source, message.bytes, stamp);
+                }
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(errno) if is_about_a_peer(errno) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         };
-        let (mut count, mut all_stamped) = (0, true);
-        for message in messages {
-            count += 1;
-            let stamp = message.cmsgs().into_iter().flatten().find_map(|note| match note {
-                ControlMessageOwned::ScmTimestampns(at) => Some(kernel.time(at.into())),
-                _ => None,
-            });
-            all_stamped &= stamp.is_some();
-            let (Some(source), Some(bytes)) =
-                (message.address.as_ref().and_then(address), message.iovs().next())
-            else {
-                continue; // an empty datagram
-            };
-            each(Datagram {
-                bytes,
-                source,
-                stamp: stamp.unwrap_or(kernel.now()),
-            });
-        }
-        if !all_stamped {
-            // A call that got no stamp leaves no space for one.
-            room.headers[usize::from(self.v6)] = media_headers();
-        }
-        Ok(count == MEDIA_BATCH)
+        Ok(Some(Datagram {
+            bytes: &bytes[..length],
+            source,
+            stamp: stamp.unwrap_or(kernel.now()),
+        }))
     }
 
     /// Sends a packet; `false` if the kernel did not take it.
@@ -517,39 +498,22 @@ mod tests {
                 one.socket.local_addr().unwrap(),
                 other.socket.local_addr().unwrap(),
             );
-            assert!(
-                !one.receive(&mut room, &clock.kernel(), |_| panic!("nothing was sent"))
-                    .unwrap()
-            );
+            assert!(one.receive(&mut room, &clock.kernel()).unwrap().is_none());
             // The kernel begins to stamp a moment after the first socket asks for it.
             let stamped_on_arrival = (0..100).any(|_| {
                 assert!(other.send(b"frame", to) && other.send(b"another", to));
                 std::thread::sleep(Duration::from_millis(20));
                 let read = clock.now();
-                let mut got = Vec::new();
-                let more = one.receive(&mut room, &clock.kernel(), |packet| {
-                    assert_eq!(packet.source, from);
-                    got.push((
-                        packet.bytes.to_vec(),
-                        packet.stamp + Duration::from_millis(10) < read,
-                    ));
+                let on_arrival = [&b"frame"[..], b"another"].map(|expect| {
+                    let kernel = clock.kernel();
+                    let packet = one.receive(&mut room, &kernel).unwrap().expect("it was sent");
+                    assert_eq!((packet.bytes, packet.source), (expect, from));
+                    packet.stamp + Duration::from_millis(10) < read
                 });
-                assert!(!more.unwrap());
-                assert_eq!(
-                    got.iter().map(|(bytes, _)| &bytes[..]).collect::<Vec<_>>(),
-                    [&b"frame"[..], b"another"]
-                );
-                got.iter().all(|(_, on_arrival)| *on_arrival)
+                assert!(one.receive(&mut room, &clock.kernel()).unwrap().is_none());
+                on_arrival == [true; 2]
             });
             assert!(stamped_on_arrival);
-            assert!((0..MEDIA_BATCH + 1).all(|_| other.send(b"x", to)));
-            let mut count = 0;
-            assert!(
-                one.receive(&mut room, &clock.kernel(), |_| count += 1).unwrap(),
-                "there is one more"
-            );
-            assert!(!one.receive(&mut room, &clock.kernel(), |_| count += 1).unwrap());
-            assert_eq!(count, MEDIA_BATCH + 1);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, LegTotals};
 use cordboard_model::{LegId, MixId};
 
 use super::*;
@@ -62,6 +62,28 @@ fn phone() -> UdpSocket {
     phone
 }
 
+/// A packet that holds a constant level.
+fn frame(sequence: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+    packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
+    packet.extend([0x90; 160]);
+    packet
+}
+
+/// Closes leg 1.
+fn close(shard: &ShardHandle, events: &Receiver<MediaEvent>) -> LegTotals {
+    shard.send(MediaCommand::Close { leg: LegId(1) }).unwrap();
+    let closed = std::iter::repeat_with(|| next(events)).find_map(|event| match event {
+        MediaEvent::Closed {
+            leg: LegId(1),
+            totals,
+        } => Some(totals),
+        _ => None,
+    });
+    closed.expect("the leg closes")
+}
+
 #[test]
 fn two_phones_hear_each_other_through_the_thread() {
     let (shard, events) = shard(30_100..=30_131);
@@ -77,11 +99,9 @@ fn two_phones_hear_each_other_through_the_thread() {
     }
     let mut heard = 0;
     for sequence in 0..200u16 {
-        let mut packet = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
-        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-        packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
-        packet.extend([0x90; 160]); // a constant level
-        phones[0].send_to(&packet, ("127.0.0.1", ports[0])).unwrap();
+        phones[0]
+            .send_to(&frame(sequence), ("127.0.0.1", ports[0]))
+            .unwrap();
         // The switch sends every 20 ms, which paces this loop.
         let mut bytes = [0; 2048];
         let (len, from) = phones[1].recv_from(&mut bytes).unwrap();
@@ -92,15 +112,33 @@ fn two_phones_hear_each_other_through_the_thread() {
         }
     }
     assert!(heard > 20, "only {heard} frames held the other's audio");
-    shard.send(MediaCommand::Close { leg: LegId(1) }).unwrap();
-    let closed = std::iter::repeat_with(|| next(&events)).find_map(|event| match event {
-        MediaEvent::Closed { leg, totals } => Some((leg, totals)),
-        _ => None,
-    });
-    let (leg, totals) = closed.expect("the leg closes");
-    assert_eq!(leg, LegId(1));
+    let totals = close(&shard, &events);
     assert!(totals.packets_in > 20 && totals.packets_out > 20, "{totals:?}");
     drop(shard);
+}
+
+#[test]
+fn all_that_a_steady_phone_sends_at_once_is_read_in_a_tick_or_two() {
+    let (shard, events) = shard(30_160..=30_161);
+    let phone = phone();
+    shard.send(open(1, phone.local_addr().unwrap())).unwrap();
+    let MediaEvent::Opened { port, .. } = next(&events) else {
+        panic!("not opened")
+    };
+    let mut bytes = [0; 2048];
+    let mut wait = || assert_eq!(phone.recv_from(&mut bytes).unwrap().0, 172);
+    let send = |sequence: u16| phone.send_to(&frame(sequence), ("127.0.0.1", port)).unwrap();
+    for sequence in 0..10 {
+        wait();
+        send(sequence);
+    }
+    for sequence in 10..20 {
+        send(sequence);
+    }
+    for _ in 0..4 {
+        wait();
+    }
+    assert_eq!(close(&shard, &events).packets_in, 20);
 }
 
 #[test]

@@ -19,9 +19,10 @@ use super::{Message, ShardConfig, ShardCounts};
 use crate::clock::{Clock, KernelClock};
 use crate::net::udp::{Datagram, MediaRoom, MediaSocket};
 
-/// Calls that take packets from one socket in a row, so that a flood on one leg does not starve the others; a call
-/// that takes a batch from the port for WebRTC is followed by its forwarding.
-const FAIR: usize = 10;
+/// Packets taken from one leg's socket in a row, so that a flood on one leg does not starve the others.
+const FAIR: usize = 30;
+/// Batches taken from the port for WebRTC in a row; each is followed by its forwarding.
+const BATCHES: usize = 10;
 /// Ticks between two looks at a leg's RTCP: reports are rare, and stamped on arrival.
 const CONTROL_EVERY: usize = 25;
 /// How long forwarded packets may wait for those that come right behind them: what goes to one peer leaves by one call,
@@ -37,6 +38,8 @@ const NICE: i32 = -10;
 struct Leg {
     id: LegId,
     pair: Pair,
+    /// Whether exactly one packet came between the last two looks: then one is what is looked for.
+    steady: bool,
 }
 
 pub(super) struct Worker {
@@ -53,6 +56,8 @@ pub(super) struct Worker {
     sleep: Poll,
     waker: Arc<Waker>,
     ticks: usize,
+    /// When the legs' sockets were read last.
+    last_look: Time,
     legs: Slab<Leg>,
     keys: HashMap<LegId, usize>,
     ports: PortPool,
@@ -86,6 +91,7 @@ impl Worker {
             sleep,
             waker,
             ticks: 0,
+            last_look: config.clock.now(),
             legs: Slab::new(),
             keys: HashMap::new(),
             ports: PortPool::new(config.ports),
@@ -141,7 +147,7 @@ impl Worker {
     /// Takes and forwards what WebRTC peers have sent, and goes on with their handshakes.
     fn take_webrtc(&mut self) {
         let mut begun = None;
-        for turn in 1..=FAIR {
+        for turn in 1..=BATCHES {
             if !self.webrtc.is_ready() {
                 break;
             }
@@ -151,7 +157,7 @@ impl Worker {
                 shard.webrtc_packet(packet.source, packet.bytes, packet.stamp, kernel.now());
             });
             let waited = self.clock.now().since(*begun.get_or_insert(kernel.now()));
-            if waited >= GATHER || turn == FAIR || !self.webrtc.is_ready() {
+            if waited >= GATHER || turn == BATCHES || !self.webrtc.is_ready() {
                 self.flush();
                 begun = None;
             }
@@ -242,7 +248,14 @@ impl Worker {
 
     fn adopt(&mut self, id: LegId, pair: Pair) -> u16 {
         let port = pair.port;
-        self.keys.insert(id, self.legs.insert(Leg { id, pair }));
+        self.keys.insert(
+            id,
+            self.legs.insert(Leg {
+                id,
+                pair,
+                steady: false,
+            }),
+        );
         port
     }
 
@@ -253,23 +266,31 @@ impl Worker {
     }
 
     /// Reads the packets that have come. Nearly every leg has one in each tick, so asking each socket costs
-    /// less than asking which ones to ask.
+    /// less than asking which ones to ask, and asking whether there is a second one costs as much as taking the first:
+    /// a phone that sends steadily is not asked. If it has sent two all the same, the second is read at the next tick,
+    /// and known for what was left by its stamp.
     fn receive(&mut self, room: &mut MediaRoom) {
         let kernel = self.clock.kernel();
+        let last_look = std::mem::replace(&mut self.last_look, kernel.now());
         let Self {
             shard, legs, counts, ..
         } = self;
         self.ticks += 1;
-        for (key, leg) in legs.iter() {
+        for (key, leg) in legs.iter_mut() {
+            let mut taken = 0;
             let media = |packet: Datagram<'_>| {
                 shard.packet(leg.id, packet.source, packet.bytes, packet.stamp, kernel.now());
+                taken += 1;
+                !leg.steady || packet.stamp < last_look
             };
-            counts.receive_errors += u64::from(!empty(&leg.pair.media, room, &kernel, media));
+            counts.receive_errors += u64::from(!take(&leg.pair.media, room, &kernel, media));
+            leg.steady = taken == 1;
             if key % CONTROL_EVERY == self.ticks % CONTROL_EVERY {
                 let control = |packet: Datagram<'_>| {
                     shard.control_packet(leg.id, packet.source, packet.bytes, packet.stamp, kernel.now());
+                    true
                 };
-                counts.receive_errors += u64::from(!empty(&leg.pair.control, room, &kernel, control));
+                counts.receive_errors += u64::from(!take(&leg.pair.control, room, &kernel, control));
             }
         }
     }
@@ -292,17 +313,21 @@ impl Worker {
     }
 }
 
-/// Takes what waits in a socket, up to its share; `false` if the socket fails.
-fn empty(
+/// Takes what waits in a socket, up to its share and as long as `each` wants more; `false` if the socket fails.
+fn take(
     socket: &MediaSocket,
     room: &mut MediaRoom,
     kernel: &KernelClock,
-    mut each: impl FnMut(Datagram<'_>),
+    mut each: impl FnMut(Datagram<'_>) -> bool,
 ) -> bool {
     for _ in 0..FAIR {
-        match socket.receive(room, kernel, &mut each) {
-            Ok(true) => {}
-            Ok(false) => return true,
+        match socket.receive(room, kernel) {
+            Ok(Some(packet)) => {
+                if !each(packet) {
+                    return true;
+                }
+            }
+            Ok(None) => return true,
             Err(_) => return false,
         }
     }

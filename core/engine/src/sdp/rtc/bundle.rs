@@ -34,7 +34,7 @@ pub struct Bundle {
     /// The peer has refused a line for a single speaker: it hears the mix.
     pub(super) mixed: bool,
     /// What our audio is called, also while the peer has turned its line off: one stream of one source for life.
-    pub(super) voice: Option<Track>,
+    pub(super) audio: Option<Track>,
     /// RTCP of reduced size (RFC 5506) is taken.
     pub(super) reduced_size: bool,
 }
@@ -93,6 +93,14 @@ impl Bundle {
         Some(audio.format.codec)
     }
 
+    /// These lines hold from now on. Our audio keeps its name while its line is turned off.
+    pub(super) fn settle(&mut self, lines: Vec<Line>) {
+        if let Some(audio) = lines.iter().find_map(Line::audio) {
+            self.audio = Some(audio.track.clone());
+        }
+        self.lines = lines;
+    }
+
     /// A track that nothing else in this call is named like.
     pub(super) fn new_track(&self, lines: &[Line], chance: &mut dyn FnMut() -> u64) -> Track {
         Track {
@@ -107,10 +115,10 @@ impl Bundle {
     pub(super) fn new_ssrc(&self, lines: &[Line], more: &[u32], chance: &mut dyn FnMut() -> u64) -> u32 {
         let proposed = self.proposed.iter().flatten();
         let all = self.lines.iter().chain(lines).chain(proposed);
-        let voice = self.voice.iter().map(|track| track.ssrc);
+        let audio = self.audio.iter().map(|track| track.ssrc);
         let taken: Vec<u32> = all
             .flat_map(Line::ssrcs)
-            .chain(voice)
+            .chain(audio)
             .chain(more.iter().copied())
             .collect();
         loop {

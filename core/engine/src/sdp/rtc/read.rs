@@ -107,9 +107,8 @@ impl Bundle {
         if wants_audio && !has_audio || is_nothing {
             return Err(not_acceptable("sdp_no_codec"));
         }
-        let voice = lines.iter().find_map(Line::audio);
-        next.voice = voice.map(|audio| audio.track.clone()).or(next.voice);
-        (next.lines, next.proposed) = (lines, None);
+        next.settle(lines);
+        next.proposed = None;
         Ok(next)
     }
 
@@ -125,7 +124,7 @@ impl Bundle {
         let format = audio_format(media, terms.audio)?;
         let known = before.and_then(Line::audio).map(|audio| &audio.track);
         let track = known
-            .or(self.voice.as_ref())
+            .or(self.audio.as_ref())
             .cloned()
             .unwrap_or_else(|| self.new_track(lines, chance));
         Some(Content::Audio(Audio {
@@ -183,9 +182,7 @@ impl Bundle {
                 ..ours.clone()
             });
         }
-        let voice = lines.iter().find_map(Line::audio);
-        next.voice = voice.map(|audio| audio.track.clone()).or(next.voice);
-        next.lines = lines;
+        next.settle(lines);
         Ok(next)
     }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::config::DigestAlgorithm;
-use crate::sip::grammar::{List, is_token, trim, unquote};
+use crate::sip::byte;
+use crate::sip::grammar::{List, trim, trim_start, unquote};
 use crate::sip::message::Malformed;
 
 const FAULT: Malformed = Malformed::new("credentials");
@@ -49,9 +50,10 @@ impl<'a> Credentials<'a> {
         }
         let mut found = Found::default();
         for (at, param) in List::new(params).enumerate() {
-            let (name, value) = param.split_once('=').ok_or(FAULT)?;
-            let (name, value) = (trim(name), bare(trim(value)).ok_or(FAULT)?);
-            if at == MAX_PARAMS || !is_token(name) {
+            let (name, value) = param.split_at(byte::run(param.as_bytes(), byte::TOKEN));
+            let value = trim_start(value).strip_prefix('=').ok_or(FAULT)?;
+            let value = bare(trim_start(value)).ok_or(FAULT)?;
+            if at == MAX_PARAMS || name.is_empty() {
                 return Err(FAULT);
             }
             if let Some(slot) = found.slot(name)
@@ -89,7 +91,9 @@ fn bare(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(_) if crate::sip::grammar::quoted_len(value) != Some(value.len()) => None,
         Some(inner) => inner.strip_suffix('"'),
-        None => (!value.is_empty() && !value.contains(['"', ' ', '\t'])).then_some(value),
+        None => {
+            (!value.is_empty() && !value.bytes().any(|b| matches!(b, b'"' | b' ' | b'\t'))).then_some(value)
+        }
     }
 }
 
@@ -110,22 +114,21 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn slot(&mut self, name: &str) -> Option<&mut Option<&'a str>> {
-        let slots = [
-            ("username", &mut self.username),
-            ("realm", &mut self.realm),
-            ("nonce", &mut self.nonce),
-            ("uri", &mut self.uri),
-            ("response", &mut self.response),
-            ("algorithm", &mut self.algorithm),
-            ("qop", &mut self.qop),
-            ("cnonce", &mut self.cnonce),
-            ("nc", &mut self.nc),
-            ("opaque", &mut self.opaque),
-        ];
-        slots
-            .into_iter()
-            .find(|(n, _)| name.eq_ignore_ascii_case(n))
-            .map(|(_, slot)| slot)
+        // Length and first letter tell them apart.
+        let (known, slot) = match (name.len(), name.as_bytes().first()? | 0x20) {
+            (8, b'u') => ("username", &mut self.username),
+            (5, b'r') => ("realm", &mut self.realm),
+            (5, b'n') => ("nonce", &mut self.nonce),
+            (3, b'u') => ("uri", &mut self.uri),
+            (8, b'r') => ("response", &mut self.response),
+            (9, b'a') => ("algorithm", &mut self.algorithm),
+            (3, b'q') => ("qop", &mut self.qop),
+            (6, b'c') => ("cnonce", &mut self.cnonce),
+            (2, b'n') => ("nc", &mut self.nc),
+            (6, b'o') => ("opaque", &mut self.opaque),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(known).then_some(slot)
     }
 
     fn finish(self) -> Option<Credentials<'a>> {

@@ -1,6 +1,7 @@
 //! Nonces that carry their own proof: nothing is remembered for strangers.
 
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,6 +17,23 @@ pub const NONCE_LIFE: Duration = Duration::from_secs(300);
 const STAMP: usize = 8 + 8;
 /// 120 bits of the HMAC; the whole nonce is then 31 bytes, 42 characters.
 const PROOF: usize = 15;
+/// The whole nonce in base64.
+const LENGTH: usize = (STAMP + PROOF) * 4 / 3 + 1;
+
+/// When a nonce was issued, and its salt: its name.
+pub type Stamp = (Time, u64);
+
+/// A nonce as it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonce([u8; LENGTH]);
+
+impl Deref for Nonce {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("base64 is ASCII")
+    }
+}
 
 /// Makes nonces and knows its own again. Whoever holds the key can make them, so it is drawn at random at start.
 #[derive(Clone)]
@@ -44,7 +62,7 @@ impl Nonces {
 
     /// A nonce of this moment, 42 characters. The salt keeps those of one moment apart: each has a count
     /// of its own.
-    pub fn issue(&self, now: Time, salt: u64) -> String {
+    pub fn issue(&self, now: Time, salt: u64) -> Nonce {
         let mut stamp = [0; STAMP];
         stamp[..8].copy_from_slice(&now.0.to_be_bytes());
         stamp[8..].copy_from_slice(&salt.to_be_bytes());
@@ -52,39 +70,36 @@ impl Nonces {
         let mut nonce = [0; STAMP + PROOF];
         nonce[..STAMP].copy_from_slice(&stamp);
         nonce[STAMP..].copy_from_slice(&proof[..PROOF]);
-        URL_SAFE_NO_PAD.encode(nonce)
+        let mut text = [0; LENGTH];
+        let length = URL_SAFE_NO_PAD.encode_slice(nonce, &mut text);
+        debug_assert_eq!(length, Ok(LENGTH));
+        Nonce(text)
     }
 
     /// When a nonce was issued, and its salt: together they name it. They mean something only in one
     /// that [`check`](Self::check) knows as ours.
-    pub fn stamp(nonce: &str) -> Option<(Time, u64)> {
-        let mut bytes = [0; STAMP + PROOF];
-        let length = URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes).ok()?;
-        let stamp = bytes.get(..STAMP).filter(|_| length == STAMP + PROOF)?;
-        let number = |bytes: &[u8]| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        Some((Time(number(&stamp[..8])), number(&stamp[8..])))
+    pub fn stamp(nonce: &str) -> Option<Stamp> {
+        Some(split(&decoded(nonce)?))
     }
 
     /// Whether a nonce is ours and still good. One from the future (the clock was set back) is stale.
     pub fn check(&self, nonce: &str, now: Time) -> NonceState {
-        let mut bytes = [0; STAMP + PROOF];
-        if !matches!(URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes), Ok(len) if len == bytes.len()) {
-            return NonceState::Forged;
-        }
+        self.open(nonce, now)
+            .map_or_else(|state| state, |_| NonceState::Fresh)
+    }
+
+    /// The name of a nonce that is ours and still good; of any other, what it is worth.
+    pub(crate) fn open(&self, nonce: &str, now: Time) -> Result<Stamp, NonceState> {
+        let bytes = decoded(nonce).ok_or(NonceState::Forged)?;
         let (stamp, proof) = bytes.split_at(STAMP);
         if self.proof(stamp).verify_truncated_left(proof).is_err() {
-            return NonceState::Forged;
+            return Err(NonceState::Forged);
         }
-        let issued = Time(
-            stamp[..8]
-                .iter()
-                .fold(0, |value, byte| value << 8 | u64::from(*byte)),
-        );
+        let (issued, salt) = split(&bytes);
         if issued > now || now.since(issued) > NONCE_LIFE {
-            NonceState::Stale
-        } else {
-            NonceState::Fresh
+            return Err(NonceState::Stale);
         }
+        Ok((issued, salt))
     }
 
     fn proof(&self, stamp: &[u8]) -> Hmac<Sha256> {
@@ -92,6 +107,18 @@ impl Nonces {
         mac.update(stamp);
         mac
     }
+}
+
+/// The bytes of a nonce, if it is as long as ours are.
+fn decoded(nonce: &str) -> Option<[u8; STAMP + PROOF]> {
+    let mut bytes = [0; STAMP + PROOF];
+    let length = URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes).ok()?;
+    (length == bytes.len()).then_some(bytes)
+}
+
+fn split(nonce: &[u8; STAMP + PROOF]) -> Stamp {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+    (Time(number(&nonce[..8])), number(&nonce[8..STAMP]))
 }
 
 impl fmt::Debug for Nonces {
@@ -129,7 +156,7 @@ mod tests {
         let now = Time::from_unix_seconds(1_800_000_000);
         let nonce = nonces.issue(now, 1);
         for at in 0..nonce.len() {
-            let mut forged = nonce.clone().into_bytes();
+            let mut forged = nonce.as_bytes().to_vec();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
             assert_eq!(
                 nonces.check(std::str::from_utf8(&forged).unwrap(), now),
@@ -141,8 +168,8 @@ mod tests {
             "",
             "x",
             &nonce[1..],
-            &format!("{nonce}A"),
-            &format!("{nonce}="),
+            &format!("{}A", &*nonce),
+            &format!("{}=", &*nonce),
             &Nonces::new([8; 32]).issue(now, 1),
             "ä",
         ] {

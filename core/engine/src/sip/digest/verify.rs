@@ -55,18 +55,50 @@ pub fn verify(credentials: &Credentials<'_>, ha1: Ha1, method: &str) -> bool {
 }
 
 fn proves<D: Digest>(credentials: &Credentials<'_>, ha1: &[u8], method: &str) -> bool {
-    let ha1 = hex::encode(ha1);
-    let ha2 = hex::encode(hash::<D>(&[method, credentials.uri]));
+    let (ha1, ha2) = (
+        Digits::of(ha1),
+        Digits::of(&hash::<D>(&[method, credentials.uri])),
+    );
+    let (ha1, ha2) = (ha1.as_str(), ha2.as_str());
     let expect = match credentials.qop {
         Some(qop) if qop.eq_ignore_ascii_case("auth") => {
             let cnonce = credentials.cnonce.unwrap_or("");
-            hash::<D>(&[&ha1, credentials.nonce, credentials.nc_text, cnonce, qop, &ha2])
+            hash::<D>(&[ha1, credentials.nonce, credentials.nc_text, cnonce, qop, ha2])
         }
         // auth-int and whatever else was never offered.
         Some(_) => return false,
-        None => hash::<D>(&[&ha1, credentials.nonce, &ha2]),
+        None => hash::<D>(&[ha1, credentials.nonce, ha2]),
     };
-    hex::decode(credentials.response).is_ok_and(|response| same_bytes(&response, &expect))
+    let mut response = [0; LONGEST];
+    let response = &mut response[..expect.len()];
+    hex::decode_to_slice(credentials.response, response).is_ok() && same_bytes(response, &expect)
+}
+
+/// The bytes of the longest hash.
+const LONGEST: usize = 32;
+
+/// A hash in hexadecimal digits.
+struct Digits {
+    digits: [u8; LONGEST * 2],
+    len: usize,
+}
+
+impl Digits {
+    fn of(hash: &[u8]) -> Self {
+        let mut digits = [0; LONGEST * 2];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(hash) {
+            let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+            (pair[0], pair[1]) = (digit(byte >> 4), digit(byte & 15));
+        }
+        Self {
+            digits,
+            len: hash.len() * 2,
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[..self.len]).expect("digits are ASCII")
+    }
 }
 
 /// The hash of the parts with colons between them.

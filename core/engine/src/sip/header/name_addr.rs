@@ -39,11 +39,13 @@ impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a str) -> Result<Self, Malformed> {
         let value = trim(value);
         let bytes = value.as_bytes();
+        // What a bare URI consists of is skipped first: often that is all.
+        let bare_len = byte::run(bytes, byte::VALUE);
         let display_len = match bytes.first() {
             Some(b'<') => 0,
             Some(b'"') => quoted_len(value).ok_or(FAULT)?,
             _ => {
-                let mark = bytes.iter().position(|b| matches!(b, b'<' | b'"'));
+                let mark = memchr::memchr2(b'<', b'"', &bytes[bare_len..]).map(|at| bare_len + at);
                 mark.filter(|at| bytes[*at] == b'<').unwrap_or(0)
             }
         };
@@ -55,15 +57,14 @@ impl<'a> NameAddr<'a> {
         }
         let (uri, params) = match rest.strip_prefix('<') {
             Some(rest) => {
-                let end = memchr::memchr(b'>', rest.as_bytes()).ok_or(FAULT)?;
-                (&rest[..end], &rest[end + 1..])
+                let (uri, rest) = rest.split_at(byte::run(rest.as_bytes(), byte::URI));
+                (uri, rest.strip_prefix('>').ok_or(FAULT)?)
             }
             // The question mark, comma and semicolon of a bare URI would be ambiguous (RFC 3261 section 20.10).
-            None if display.is_empty() => rest.split_at(rest.find([';', ' ', '\t']).unwrap_or(rest.len())),
+            None if display.is_empty() => bare(rest, bare_len).ok_or(FAULT)?,
             None => return Err(FAULT),
         };
-        let bare = !rest.starts_with('<');
-        if !is_uri(uri) || bare && uri.contains(['?', ',']) {
+        if scheme_len(uri).is_none_or(|len| len + 1 == uri.len()) {
             return Err(FAULT);
         }
         let (params, tag) = Params::parse(params, "tag")?;
@@ -144,14 +145,17 @@ impl<'a> NameAddr<'a> {
     }
 }
 
-/// Whether this has a scheme and no character that ends a URI.
-fn is_uri(text: &str) -> bool {
-    scheme_len(text).is_some_and(|len| len + 1 < text.len()) && byte::all(text, byte::URI)
+/// A URI of this length without brackets and a question mark, and its parameters; no comma may follow it.
+fn bare(text: &str, len: usize) -> Option<(&str, &str)> {
+    let (uri, rest) = text.split_at(len);
+    let ends = matches!(rest.as_bytes().first(), None | Some(b';' | b' ' | b'\t'));
+    (ends && memchr::memchr(b'?', uri.as_bytes()).is_none()).then_some((uri, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::grammar::List;
 
     #[track_caller]
     fn check(text: &str, display: Option<&str>, uri: &str, params: &str) {
@@ -220,6 +224,17 @@ mod tests {
         ];
         for text in texts {
             assert!(NameAddr::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2048))]
+
+        #[test]
+        fn what_is_one_address_is_no_list(text in "([a-z:?@]{1,5}|sip:a|<sip:[a-z,?]{1,3}>|;[a-z]=?[a-z]?|\"[a-z,\\\\]{0,3}\"|[ ,<>\"é]){1,7}") {
+            if NameAddr::parse(&text).is_ok() {
+                proptest::prop_assert_eq!(List::new(&text).collect::<Vec<_>>(), [trim(&text)]);
+            }
         }
     }
 

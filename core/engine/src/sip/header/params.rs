@@ -69,7 +69,7 @@ impl<'a> Params<'a> {
         };
         while !rest.is_empty() {
             let (found, value, after) = first(rest).ok_or(FAULT)?;
-            if found.len() == name.len() && found.eq_ignore_ascii_case(name) {
+            if found.len() == name.len() && (found == name || found.eq_ignore_ascii_case(name)) {
                 match noted.value {
                     None => noted.value = Some(value.unwrap_or_default()),
                     Some(_) => noted.again = true,
@@ -112,6 +112,7 @@ impl<'a> Iterator for Params<'a> {
 }
 
 /// Name and value of the first parameter, and what follows it.
+#[inline]
 fn first(text: &str) -> Option<(&str, Option<&str>, &str)> {
     let text = trim_start(text.strip_prefix(';')?);
     let (name, rest) = text.split_at(byte::run(text.as_bytes(), byte::TOKEN));

@@ -50,9 +50,8 @@ impl<'a> Via<'a> {
         if transport.is_empty() || !rest.starts_with([' ', '\t']) {
             return Err(FAULT);
         }
-        let end = rest.bytes().position(|b| b == b';').unwrap_or(rest.len());
-        let (host, port) = host_port(trim(&rest[..end])).ok_or(FAULT)?;
-        let (params, branch) = Params::parse(&rest[end..], "branch").map_err(|_| FAULT)?;
+        let (host, port, rest) = host_port(trim_start(rest), trim_start).ok_or(FAULT)?;
+        let (params, branch) = Params::parse(rest, "branch").map_err(|_| FAULT)?;
         Ok(Self {
             transport,
             host,
@@ -136,6 +135,7 @@ fn part<'a>(text: &'a str, word: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::grammar::List;
 
     #[test]
     fn a_via_is_read_with_white_space_wherever_it_may_be() {
@@ -162,6 +162,17 @@ mod tests {
             Via::parse("SIP/2.0/UDP a;rport=5").unwrap().rport(),
             Some(Some(5))
         );
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(2048))]
+
+        #[test]
+        fn what_is_one_via_is_no_list(text in "SIP/2.0/UDP ([a-z]{1,3}|:5|;[a-z]=?[a-z]?|;[a-z]=\"[a-z,<>\\\\]{0,3}\"|[ ,<>\"é]){1,7}") {
+            if Via::parse(&text).is_ok() {
+                proptest::prop_assert_eq!(List::new(&text).collect::<Vec<_>>(), [trim(&text)]);
+            }
+        }
     }
 
     #[test]

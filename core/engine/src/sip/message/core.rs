@@ -22,7 +22,7 @@ impl Core {
         for header in headers {
             let value = || header.value.text(head);
             match header.name {
-                Name::Via => via = via.or_else(|| List::new(value()).next()),
+                Name::Via => via = via.or_else(|| Some(value()).filter(|via| !via.is_empty())),
                 Name::From => from = from.or_else(|| Some(value())),
                 Name::To => to = to.or_else(|| Some(value())),
                 Name::CSeq => cseq = cseq.or_else(|| Some(value())),
@@ -32,7 +32,7 @@ impl Core {
         let side = |value: Option<&str>| Some(NameAddr::parse(value?).ok()?.places(head));
         let cseq = cseq.and_then(split_cseq);
         Self {
-            via: via.and_then(|via| Some(Via::parse(via).ok()?.places(head))),
+            via: via.and_then(|via| Some(topmost(via)?.places(head))),
             from: side(from),
             to: side(to),
             cseq: cseq.map(|(number, method)| (number, Span::of(method, head))),
@@ -59,4 +59,12 @@ impl Core {
             (CSeq { number, method }, token)
         })
     }
+}
+
+/// The first element of a Via header, which usually has one: a comma that separates elements has no place in one.
+fn topmost(value: &str) -> Option<Via<'_>> {
+    let whole = Via::parse(value);
+    whole
+        .or_else(|fault| Via::parse(List::new(value).next().ok_or(fault)?))
+        .ok()
 }

@@ -277,6 +277,30 @@ fn what_can_be_answered_gets_its_status() {
 }
 
 #[test]
+fn the_topmost_via_is_the_first_element_of_all() {
+    for (first, branch) in [
+        ("", Some("z9hG4bKa")),
+        ("SIP/2.0/UDP b;branch=1, SIP/2.0/UDP c;branch=2", Some("1")),
+        ("SIP/2.0/UDP b;branch=\"1,2\"", Some("\"1,2\"")),
+        (",", None),
+        ("SIP/2.0/UDP", None),
+    ] {
+        let message = parse(&format!("OPTIONS sip:c@d SIP/2.0\r\nVia: {first}\r\n{HEAD}\r\n")).unwrap();
+        assert_eq!(message.via().ok().and_then(|via| via.branch()), branch, "{first}");
+    }
+}
+
+#[test]
+fn several_contacts_are_read_in_their_order_with_what_is_wrong_among_them() {
+    let message = request("m: <sip:1>;x=\",\", \"y, z\" <sip:2,3>, bad, sip:4\r\nm:\r\nm: sip:5, sip:6\r\n");
+    let contacts: Vec<_> = message
+        .contacts()
+        .map(|contact| contact.map_or("-", |contact| contact.uri))
+        .collect();
+    assert_eq!(contacts, ["sip:1", "sip:2,3", "-", "sip:4", "sip:5", "sip:6"]);
+}
+
+#[test]
 fn numbers_in_headers_are_clamped_or_refused() {
     assert_eq!(request("Expires: 3600\r\n").expires(), Some(Ok(3600)));
     assert_eq!(

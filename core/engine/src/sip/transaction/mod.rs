@@ -10,7 +10,7 @@ mod step;
 mod way;
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -136,11 +136,13 @@ impl Transactions {
     pub(crate) fn identity(&self, request: &Message, method: Method) -> Option<u128> {
         let via = request.via().ok()?;
         let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
-        method.hash(&mut hasher);
+        // Everything of a fixed length in one word: a hash of few long pieces costs less than one of many short ones.
+        let port = via.port.map_or(0, |port| u64::from(port) + 1);
+        hasher.write_u64(method as u64 | port << 8 | (via.host.len() as u64) << 32);
         if method == Method::Other {
             request.method_text().hash(&mut hasher);
         }
-        (via.host, via.port).hash(&mut hasher);
+        hasher.write(via.host.as_bytes());
         match via.branch() {
             Some(branch) if branch.starts_with("z9hG4bK") && branch.len() > 7 => branch.hash(&mut hasher),
             // An RFC 2543 peer: its branch says nothing, the call and its sequence number do.
@@ -171,8 +173,18 @@ impl Transactions {
         }
         let cseq = request.cseq().ok()?;
         let mut hasher = SipHasher13::new_with_keys(self.hash_keys.1, self.hash_keys.0);
-        (request.call_id(), request.from().ok()?.tag(), cseq.number).hash(&mut hasher);
-        request.method_text().hash(&mut hasher);
+        let (call_id, tag, method) = (
+            request.call_id(),
+            request.from().ok()?.tag(),
+            request.method_text(),
+        );
+        // Where each ends, and whether there is a tag at all, is in the first two words.
+        let tag_len = tag.map_or(0, |tag| tag.len() as u64 + 1);
+        hasher.write_u64(call_id.len() as u64 | u64::from(cseq.number) << 32);
+        hasher.write_u64(tag_len | (method.len() as u64) << 32);
+        for text in [call_id, tag.unwrap_or_default(), method] {
+            hasher.write(text.as_bytes());
+        }
         Some(hasher.finish128().as_u128())
     }
 

@@ -167,3 +167,83 @@ fn the_default_port_follows_scheme_and_transport() {
         assert_eq!(Uri::parse(text).unwrap().port_or_default(), port, "{text}");
     }
 }
+
+/// The parts of what follows the scheme of a SIP URI, found one after the other by searching: user, password, host,
+/// port, parameters, headers.
+type Parts<'a> = (
+    Option<&'a str>,
+    Option<&'a str>,
+    &'a str,
+    Option<u16>,
+    &'a str,
+    &'a str,
+);
+
+fn plain(rest: &str) -> Option<Parts<'_>> {
+    let escaped = |text: &str, others: &str| {
+        let mut bytes = text.bytes();
+        while let Some(byte) = bytes.next() {
+            let good = match byte {
+                b'%' => bytes.next()?.is_ascii_hexdigit() && bytes.next()?.is_ascii_hexdigit(),
+                byte => byte.is_ascii_alphanumeric() || others.contains(char::from(byte)),
+            };
+            if !good {
+                return None;
+            }
+        }
+        Some(())
+    };
+    let (userinfo, rest) = rest
+        .split_once('@')
+        .map_or((None, rest), |(user, rest)| (Some(user), rest));
+    let (user, password) = match userinfo.map(|userinfo| (userinfo, userinfo.split_once(':'))) {
+        Some((_, Some((user, password)))) => (Some(user), Some(password)),
+        Some((user, None)) => (Some(user), None),
+        None => (None, None),
+    };
+    if user == Some("") {
+        return None;
+    }
+    escaped(user.unwrap_or(""), "-_.!~*'()&=+$,;?/#")?;
+    escaped(password.unwrap_or(""), "-_.!~*'()&=+$,;?/#")?;
+    escaped(rest, "!#$&'()*+-./:;=?[]^_`{|}~")?;
+    let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
+    let (hostport, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+    let colon = hostport.rfind(':').filter(|at| !hostport[*at..].contains(']'));
+    let (host, port) = hostport.split_at(colon.unwrap_or(hostport.len()));
+    let good = match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+        }
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) if digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Some(digits.parse::<u16>().ok().filter(|port| *port != 0)?)
+        }
+        Some(_) => return None,
+        None => None,
+    };
+    let empty = params
+        .split(';')
+        .skip(1)
+        .any(|param| param.is_empty() || param.starts_with('='));
+    (good && !empty).then_some((user, password, host, port, params, headers))
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(4096))]
+
+    #[test]
+    fn one_pass_finds_what_searching_finds(
+        text in "([a-z0-9.-]{1,3}|[a-z]{1,2}:|:[0-9]{1,6}|[a-z0-9]{1,4}@|@|;[a-z]{0,2}|;[a-z]=[a-z]|\\?[a-z]=|%4[0-9g]|%|\\[::1\\]|[\\[\\]:;?@=, #\\\\<\"é^/]){1,7}"
+    ) {
+        let text = format!("sip:{text}");
+        let uri = Uri::parse(&text);
+        let parts = uri.as_ref().ok().map(|uri| (uri.user, uri.password, uri.host, uri.port, uri.params, uri.headers));
+        proptest::prop_assert_eq!(parts, plain(&text[4..]));
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use memchr::memchr;
+
 use super::{Short, Writer};
 use crate::sip::header::Via;
 use crate::sip::message::Message;
@@ -21,8 +23,10 @@ pub fn respond(
     if let Ok(via) = topmost {
         stamp(&mut writer, via, source);
     }
-    for element in request.values(Name::Via).skip(usize::from(topmost.is_ok())) {
-        writer.add_pieces("Via", [element]);
+    if !(topmost.is_ok() && has_one_via(request)) {
+        for element in request.values(Name::Via).skip(usize::from(topmost.is_ok())) {
+            writer.add_pieces("Via", [element]);
+        }
     }
     let writer = writer.copy(request, Name::From);
     let writer = match (request.header(Name::To), to_tag) {
@@ -36,6 +40,13 @@ pub fn respond(
     } else {
         writer
     }
+}
+
+/// Whether there is clearly nothing behind the topmost Via, as in nearly every request from a phone.
+fn has_one_via(request: &Message) -> bool {
+    let mut headers = request.headers(Name::Via);
+    let first = headers.next();
+    first.is_some_and(|value| memchr(b',', value.as_bytes()).is_none()) && headers.next().is_none()
 }
 
 /// A To that cannot be read gets a tag all the same: the answer then names at least its sender.

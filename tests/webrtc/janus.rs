@@ -1,1 +1,0 @@
-//! Janus, for comparison, where it is installed (Debian: `apt-get install janus`).
