@@ -12,6 +12,7 @@ use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{ConferenceId, LegId, ParticipantId, Verdict};
 use serde_json::{Value, json};
 
+use crate::meeting::Client;
 use crate::phone::{Line, Phone};
 use crate::world::{World, chain};
 
@@ -334,6 +335,64 @@ fn a_locked_conference_takes_moderators_only() {
     let told = events(&mut alice, &mut world);
     assert_eq!(types(&told), ["Lock", "Join", "Unlock", "Join"]);
     assert_eq!(told[0]["channels"], json!([]));
+}
+
+#[test]
+fn a_lock_also_holds_for_those_who_are_asked_about_when_it_comes() {
+    let mut world = world(|config| config.hooks.conference_policy = chain(OnFailure::Pass));
+    let admit = |world: &mut World, role: Option<Role>| {
+        let (ticket, _) = world.question();
+        let admission = Admission {
+            role,
+            ..Admission::default()
+        };
+        let verdict = Verdict::Join(JoinVerdict::Admit(admission));
+        world.answer(ticket, verdict);
+    };
+    let (mut alice, mut bob, mut carol) = phones();
+    alice.invite(&mut world, "3000");
+    admit(&mut world, None);
+    for phone in [&mut bob, &mut carol] {
+        phone.invite(&mut world, "3000");
+    }
+    let mut dave = Client::guest(&mut world);
+    dave.say(
+        &mut world,
+        "control",
+        json!({ "action": "join", "display_name": "Dave" }),
+    );
+    command(&mut world, ConferenceCommand::Lock(true));
+    admit(&mut world, None);
+    admit(&mut world, Some(Role::Moderator));
+    admit(&mut world, None);
+    let last = |world: &mut World, phone: &Phone| {
+        let got = world.take(phone.flow.peer);
+        let answer = got
+            .into_iter()
+            .rev()
+            .find(|delivery| !delivery.message.is_request())
+            .unwrap();
+        (answer.message.status(), answer.message.reason().to_owned())
+    };
+    assert_eq!(last(&mut world, &bob), (403, "Conference Is Locked".into()));
+    assert_eq!(last(&mut world, &carol).0, 200);
+    assert_eq!(dave.events(&world), ["error insufficient_permissions"]);
+}
+
+#[test]
+fn a_conference_whose_only_caller_had_to_wait_does_not_start_again() {
+    let mut world = world(|_| {});
+    let mut moderator = Client::joined(&mut world, "alice");
+    let mut bob = Phone::new("bob", 2);
+    bob.call(&mut world, "3000");
+    assert_eq!(types(&events(&mut bob, &mut world)), ["Start", "Welcome"]);
+    let told = moderator.payload(&world);
+    let id = told["id"].as_str().unwrap().to_owned();
+    moderator.about(&mut world, "moderation", "send_to_waiting_room", &id);
+    moderator.about(&mut world, "moderation", "accept", &id);
+    let told = types(&events(&mut bob, &mut world));
+    assert!(told.contains(&"Welcome".to_owned()), "{told:?}");
+    assert!(!told.contains(&"Start".to_owned()), "{told:?}");
 }
 
 #[test]

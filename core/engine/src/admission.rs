@@ -202,7 +202,7 @@ impl Engine {
         }
     }
 
-    /// A token, a ticket or a password was wrong that came over a connection: its source is no forgery.
+    /// A token or a password was wrong that came over a connection: its source is no forgery.
     pub(crate) fn wrong_secret(&mut self, source: IpAddr) {
         if !self.directory.trusts(source) {
             self.note_offence(source, Offence::BadProof);

@@ -16,6 +16,7 @@ use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Leg, Place, Stage};
+use crate::conference::join::LOCKED;
 use crate::conference::seat::Seat;
 use crate::config::Account;
 use crate::engine::Engine;
@@ -95,20 +96,9 @@ impl Engine {
             entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let config = Arc::clone(config);
-        if role == Role::Member
-            && self
-                .conferences
-                .get(&id)
-                .is_some_and(|conference| conference.locked)
-        {
+        if role == Role::Member && self.is_locked(id) {
             self.joined("locked", caller.flow);
-            return self.refuse_in(
-                transaction,
-                &request,
-                403,
-                "Conference Is Locked",
-                "conference_locked",
-            );
+            return self.refuse_in(transaction, &request, 403, LOCKED, "conference_locked");
         }
         let full = self.is_full(id);
         let refusal = if !admitted {

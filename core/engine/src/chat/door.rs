@@ -107,7 +107,6 @@ impl Engine {
         };
         let now = self.wire.now;
         if ticket.len() != TICKET_LENGTH || !self.chat.tickets.knows(ticket, now) {
-            self.wrong_secret(wish.source);
             return Err(refused(
                 401,
                 "invalid_ticket",

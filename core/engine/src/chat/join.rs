@@ -30,15 +30,23 @@ impl Engine {
         if self.is_full(speaker.room) {
             return self.block_join(number);
         }
-        let conference = self.conferences.get(&speaker.room);
-        if conference.is_some_and(|alive| alive.locked) && !participant.is_moderator() {
-            self.chat_joined("locked");
-            return self.deny_join(number, "the conference is locked");
+        if self.shuts_out(&participant, speaker) {
+            return;
         }
         match self.config.hooks.conference_policy {
             Some(rule) => self.ask_about_chatter(speaker, participant, rule),
             None => self.come_in(speaker, participant),
         }
+    }
+
+    /// Whether the conference is locked to this participant, which is then told so.
+    fn shuts_out(&mut self, participant: &Participant, speaker: Speaker) -> bool {
+        let locked = self.is_locked(speaker.room) && !participant.is_moderator();
+        if locked {
+            self.chat_joined("locked");
+            self.deny_join(speaker.connection, "the conference is locked");
+        }
+        locked
     }
 
     fn block_join(&mut self, number: u64) {
@@ -50,8 +58,12 @@ impl Engine {
     /// Into the room, or into the waiting room where there is one.
     pub(super) fn come_in(&mut self, speaker: Speaker, participant: Participant) {
         let (number, now) = (speaker.connection, self.wire.now);
+        // Both may have come about while plugins were asked.
         if self.is_full(speaker.room) {
             return self.block_join(number);
+        }
+        if self.shuts_out(&participant, speaker) {
+            return;
         }
         let Some(room) = self.chat.rooms.get_mut(&speaker.room) else {
             return;

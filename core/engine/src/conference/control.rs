@@ -113,6 +113,13 @@ impl Engine {
         self.hang_up(key, "kicked", Some(KICKED));
     }
 
+    /// Whether a conference is locked, which keeps out all but moderators.
+    pub(crate) fn is_locked(&self, id: ConferenceId) -> bool {
+        self.conferences
+            .get(&id)
+            .is_some_and(|conference| conference.locked)
+    }
+
     /// Lets no more members in, or lets them in again; moderators always come in.
     pub(crate) fn lock(&mut self, id: ConferenceId, locked: bool) {
         let conference = self.conferences.get_mut(&id);

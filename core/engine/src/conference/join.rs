@@ -1,14 +1,16 @@
 //! Coming and going: the plugins decide who may join, the roster knows who is in.
 
-use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict};
+use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict, Role};
 use cordboard_model::{Ask, ConferenceId};
 
 use crate::arena::Key;
-use crate::call::{Call, Stage};
+use crate::call::{Call, Place, Stage};
 use crate::conference::event::Event;
 use crate::engine::{Engine, Subject};
 use crate::io::Flow;
 
+/// The phrase of the answer to who may not come in because of a lock.
+pub(crate) const LOCKED: &str = "Conference Is Locked";
 /// The longest greeting and display name that a plugin may give, in bytes.
 const MAX_TEXT: usize = 1024;
 
@@ -65,6 +67,15 @@ impl Engine {
                 if let Some(name) = display_name.filter(|name| name.len() <= MAX_TEXT) {
                     call.name = name;
                 }
+                let (role, place, flow) = (call.role, call.place, call.dialog.flow);
+                // It may have been locked while the plugins were asked.
+                if let Place::Conference(id) = place
+                    && role == Role::Member
+                    && self.is_locked(id)
+                {
+                    self.joined("locked", flow);
+                    return self.refuse_call(key, 403, LOCKED, None);
+                }
                 self.open_leg(key);
             }
             JoinVerdict::Refuse { code, reason } => {
@@ -104,7 +115,7 @@ impl Engine {
             return;
         };
         conference.members.push(key);
-        let first = conference.members.len() == 1;
+        let first = !std::mem::replace(&mut conference.started, true);
         self.roster_changed(id);
         if first {
             self.tell_all(id, Event::Start);

@@ -39,6 +39,8 @@ pub(crate) struct Conference {
     pub(crate) arriving: usize,
     /// When the first came.
     pub(crate) began: Time,
+    /// Whether its participants were told that it began.
+    pub(crate) started: bool,
     /// Only moderators come in.
     pub(crate) locked: bool,
     /// Everybody is being put out.
@@ -68,6 +70,7 @@ impl Engine {
                     waiting: Vec::new(),
                     arriving: 0,
                     began: self.wire.now,
+                    started: false,
                     locked: false,
                     ending: false,
                     talk: Talk::default(),
