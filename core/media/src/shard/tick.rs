@@ -16,6 +16,11 @@ pub(super) const TICK: Duration = Duration::from_millis(20);
 const MAX_CATCH_UP: u32 = 10;
 
 impl Shard {
+    /// Whether more than one tick is due: packets of all of them are to be handed in before they are made up for.
+    pub fn is_behind(&self, now: Time) -> bool {
+        self.next_tick.is_some_and(|due| due + TICK <= now)
+    }
+
     /// Does what is due.
     pub fn timeout(&mut self, now: Time) {
         let mut done = 0;

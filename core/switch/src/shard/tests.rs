@@ -9,6 +9,14 @@ use cordboard_model::{LegId, MixId};
 use super::*;
 
 fn shard(ports: RangeInclusive<u16>) -> (ShardHandle, Receiver<MediaEvent>) {
+    shard_that(ports, |_| {})
+}
+
+/// One whose thread also does this with each event.
+fn shard_that(
+    ports: RangeInclusive<u16>,
+    mut and: impl FnMut(&MediaEvent) + Send + 'static,
+) -> (ShardHandle, Receiver<MediaEvent>) {
     let (sender, events) = channel();
     let config = ShardConfig {
         id: ShardId(0),
@@ -17,6 +25,7 @@ fn shard(ports: RangeInclusive<u16>) -> (ShardHandle, Receiver<MediaEvent>) {
         webrtc: None,
     };
     let handle = start(config, move |event| {
+        and(&event);
         let _ = sender.send(event);
     });
     (handle.unwrap(), events)
@@ -139,6 +148,41 @@ fn all_that_a_steady_phone_sends_at_once_is_read_in_a_tick_or_two() {
         wait();
     }
     assert_eq!(close(&shard, &events).packets_in, 20);
+}
+
+#[test]
+fn a_thread_that_comes_late_reads_the_packets_of_all_ticks_before_it_makes_up_for_them() {
+    let (stalled, stalls) = channel();
+    let (release, released) = channel::<()>();
+    let (shard, events) = shard_that(30_170..=30_173, move |event| {
+        if matches!(event, MediaEvent::Opened { leg: LegId(2), .. }) {
+            stalled.send(()).unwrap();
+            released.recv().unwrap();
+        }
+    });
+    let phone = phone();
+    shard.send(open(1, phone.local_addr().unwrap())).unwrap();
+    let MediaEvent::Opened { port, .. } = next(&events) else {
+        panic!("not opened")
+    };
+    let mut bytes = [0; 2048];
+    let send = |sequence: u16| phone.send_to(&frame(sequence), ("127.0.0.1", port)).unwrap();
+    for sequence in 0..10 {
+        phone.recv_from(&mut bytes).unwrap();
+        send(sequence);
+    }
+    shard.send(open(2, phone.local_addr().unwrap())).unwrap();
+    stalls.recv().unwrap();
+    for sequence in 10..15 {
+        send(sequence);
+        thread::sleep(Duration::from_millis(20));
+    }
+    phone.set_nonblocking(true).unwrap();
+    while phone.recv_from(&mut bytes).is_ok() {}
+    phone.set_nonblocking(false).unwrap();
+    release.send(()).unwrap();
+    phone.recv_from(&mut bytes).unwrap();
+    assert_eq!(close(&shard, &events).packets_in, 15);
 }
 
 #[test]

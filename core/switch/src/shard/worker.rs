@@ -272,6 +272,8 @@ impl Worker {
     fn receive(&mut self, room: &mut MediaRoom) {
         let kernel = self.clock.kernel();
         let last_look = std::mem::replace(&mut self.last_look, kernel.now());
+        // Ticks that are made up for want the packets of all of them.
+        let behind = self.shard.is_behind(kernel.now());
         let Self {
             shard, legs, counts, ..
         } = self;
@@ -281,7 +283,7 @@ impl Worker {
             let media = |packet: Datagram<'_>| {
                 shard.packet(leg.id, packet.source, packet.bytes, packet.stamp, kernel.now());
                 taken += 1;
-                !leg.steady || packet.stamp < last_look
+                !leg.steady || behind || packet.stamp < last_look
             };
             counts.receive_errors += u64::from(!take(&leg.pair.media, room, &kernel, media));
             leg.steady = taken == 1;
