@@ -102,6 +102,20 @@ fn a_phone_that_takes_it_late_gets_it_once() {
 }
 
 #[test]
+fn a_phone_that_comes_while_another_is_silent_gets_it_too() {
+    let (mut world, mut alice, mut bob) = silence(true);
+    bob.gets(&mut world, "MESSAGE", false);
+    world.advance(seconds(10.0));
+    let mut other = Phone::new("bob-desk", 7);
+    other.register(&mut world, 3600);
+    world.advance(seconds(15.0));
+    assert_eq!(statuses(&mut alice, &mut world), [100, 202]);
+    world.advance(seconds(10.0));
+    other.gets(&mut world, "MESSAGE", true);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
 fn without_a_mailbox_the_sender_is_told_that_nobody_answers() {
     let (mut world, mut alice, mut bob) = silence(false);
     let message = bob.gets(&mut world, "MESSAGE", false);

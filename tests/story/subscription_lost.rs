@@ -171,3 +171,77 @@ fn those_whose_connection_is_gone_give_way() {
     assert_eq!(again.status(), 200);
     assert_eq!(world.engine.gauges().subscriptions, 50);
 }
+
+#[test]
+fn who_is_back_while_its_address_is_still_being_called_keeps_its_subscription() {
+    let (mut world, mut alice, _) = watching(Transport::Tcp);
+    breaks(&mut world, 9);
+    Phone::new("bob", 2).call(&mut world, "3000");
+    let (flow, _) = told(&mut world, &mut alice, false);
+    back(&mut world, &mut alice, 11);
+    alice.has_nothing(&mut world);
+    world.handle(Input::Unreachable { flow });
+    let (flow, whole) = told(&mut world, &mut alice, true);
+    assert_eq!(flow.connection, 11);
+    assert!(
+        whole.contains("state=\"full\"") && whole.contains("sip:bob@lab.test"),
+        "{whole}"
+    );
+    assert_eq!(world.engine.gauges().subscriptions, 1);
+}
+
+#[test]
+fn who_renews_by_another_way_while_a_notify_is_lost_is_told_again() {
+    for transport in [Transport::Ws, Transport::Udp] {
+        let connection = if transport == Transport::Udp { 0 } else { 9 };
+        let mut world = World::new();
+        let mut alice = Phone::new("alice", 1).over(transport, connection);
+        let (mut line, _) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+        alice.gets(&mut world, "NOTIFY", true);
+        world.advance(Duration::from_secs(10));
+        Phone::new("bob", 2).call(&mut world, "3000");
+        world.take(alice.flow.peer); // it never comes
+        if transport == Transport::Udp {
+            alice.flow.peer.set_port(40_001);
+        } else {
+            alice.flow.connection = 12;
+        }
+        let renewed = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+        assert_eq!(renewed.status(), 200);
+        world.advance(Duration::from_secs(33));
+        assert_eq!(world.engine.gauges().subscriptions, 1, "{transport:?}");
+        let (_, whole) = told(&mut world, &mut alice, true);
+        assert!(whole.contains("state=\"full\""), "{whole}");
+    }
+}
+
+#[test]
+fn who_came_back_before_the_old_connection_was_known_dead_goes_on_at_once() {
+    for in_flight in [false, true] {
+        let (mut world, mut alice, _) = watching(Transport::Ws);
+        back(&mut world, &mut alice, 10);
+        if in_flight {
+            Phone::new("bob", 2).call(&mut world, "3000");
+            world.take(alice.flow.peer); // it goes by the dead connection
+        }
+        breaks(&mut world, 9);
+        let (flow, whole) = told(&mut world, &mut alice, true);
+        assert_eq!(flow.connection, 10);
+        assert!(whole.contains("state=\"full\""), "{whole}");
+        world.advance(Duration::from_secs(200));
+        assert_eq!(world.engine.gauges().subscriptions, 1);
+    }
+}
+
+#[test]
+fn a_stranger_at_the_address_of_one_that_is_lost_ends_nothing() {
+    let (mut world, mut alice, _) = watching(Transport::Tcp);
+    breaks(&mut world, 9);
+    Phone::new("bob", 2).call(&mut world, "3000");
+    alice.listen(&mut world);
+    let notify = alice.inbox.remove(0).message;
+    alice.respond(&mut world, &notify, 481, "", "");
+    assert_eq!(world.engine.gauges().subscriptions, 1);
+    back(&mut world, &mut alice, 11);
+    assert_eq!(told(&mut world, &mut alice, true).0.connection, 11);
+}

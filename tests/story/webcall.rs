@@ -137,7 +137,9 @@ fn a_browser_that_never_comes_back_is_not_called_for_ever() {
 
 #[test]
 fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_call() {
-    for transport in [Transport::Tcp, Transport::Tls] {
+    let ways = [Transport::Tcp, Transport::Tls];
+    // The end of the old connection is noticed before the phone comes back, or after that.
+    for (transport, early) in ways.into_iter().flat_map(|way| [(way, false), (way, true)]) {
         let mut world = World::new();
         let mut alice = Phone::new("alice", 1).over(transport, 5);
         let bob = Phone::new("bob", 2).over(transport, 6);
@@ -150,6 +152,13 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
             mut from_alice,
             ..
         } = up_with(world, alice, bob, "", "");
+        let back = |world: &mut World, bob: &mut Phone| {
+            bob.flow.connection = 17;
+            assert_eq!(bob.register(world, 600).status(), 200);
+        };
+        if early {
+            back(&mut world, &mut bob);
+        }
         world.handle(Input::FlowClosed { connection: 6 });
         // Somebody else who registers bob's contact gets nothing of bob's.
         let headers = format!("Contact: {}\r\nExpires: 600\r\n", bob.contact());
@@ -157,14 +166,17 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
         // Nor does another phone of his.
         let mut desk = Phone::new("bob", 4).over(transport, 10);
         desk.register(&mut world, 600);
-        bob.flow.connection = 17;
-        bob.register(&mut world, 600);
+        if !early {
+            back(&mut world, &mut bob);
+        }
         assert_eq!(
             alice.within(&mut world, &mut from_alice, "BYE", "", b"").status(),
             200
         );
         mallory.has_nothing(&mut world);
         desk.has_nothing(&mut world);
+        bob.listen(&mut world);
+        assert_eq!(bob.inbox[0].flow.connection, 17, "{transport:?}, {early}");
         bob.gets(&mut world, "BYE", true);
         world.advance(Duration::from_secs(70));
         world.is_clean();

@@ -166,10 +166,11 @@ impl Engine {
             Input::Message { flow, message, stamp } => self.on_message(flow, message, stamp),
             Input::FlowClosed { connection } => {
                 self.registrar.connection_closed(connection);
-                self.strand_calls(connection);
+                let calls = self.strand_calls(connection);
                 self.strand_subscriptions(connection);
                 let failed = self.transactions.connection_closed(connection);
                 self.failed(failed);
+                self.resume_calls(&calls);
             }
             Input::Unreachable { flow } => {
                 let failed = self.transactions.unreachable(flow);

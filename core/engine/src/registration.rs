@@ -497,7 +497,7 @@ fn instance_of(contact: &NameAddr<'_>) -> String {
 fn first_hop_holds(request: &Message) -> bool {
     let path = joined(request, Name::Path);
     let Some(last) = List::new(&path).last() else {
-        return true;
+        return request.values(Name::Via).count() == 1; // otherwise a proxy stands between that knows nothing of flows
     };
     NameAddr::parse(last).is_ok_and(|hop| Uri::parse(hop.uri).is_ok_and(|uri| uri.param("ob").is_some()))
 }

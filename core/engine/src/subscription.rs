@@ -70,8 +70,8 @@ pub(crate) struct Subscription {
     told: Told,
     /// A NOTIFY is on its way.
     waiting: bool,
-    /// The last one went by no connection of the subscriber's, but to where its Contact says.
-    called: bool,
+    /// The way that the last one went.
+    sent: Flow,
     /// The next NOTIFY tells everything.
     whole: bool,
     /// No NOTIFY before this.
@@ -155,7 +155,7 @@ impl Engine {
                 version: 0,
                 told: Told::default(),
                 waiting: false,
-                called: false,
+                sent: flow,
                 whole: true,
                 quiet_until: now,
                 timed: false,
@@ -383,7 +383,7 @@ impl Engine {
         }
         let (event, dialog) = (subscription.event.clone(), &mut subscription.dialog);
         let flow = dialog.next_flow();
-        subscription.called = flow.transport.reliable() && flow.connection == 0;
+        subscription.sent = flow;
         self.transactions
             .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
                 let notify = dialog
@@ -415,7 +415,7 @@ impl Engine {
             Outcome::Silence => return self.notify_unanswered(key),
         };
         if !keeps {
-            return self.notify_failed(key);
+            return self.notify_refused(key);
         }
         self.subscriber_answers(key);
         if let Some(subscription) = self.subscriptions.get_mut(key) {
@@ -424,20 +424,34 @@ impl Engine {
         self.notify(key);
     }
 
-    /// A NOTIFY got no answer. Over a connection that is gone that says nothing about the subscriber.
+    /// A NOTIFY was refused. Who was called at the address of a lost one's Contact may be somebody else.
+    fn notify_refused(&mut self, key: Key) {
+        let elsewhere = self
+            .subscriptions
+            .get(key)
+            .is_some_and(|s| s.has_moved() || s.lost.is_some() && s.was_called());
+        if elsewhere {
+            self.notify_unanswered(key);
+        } else {
+            self.notify_failed(key);
+        }
+    }
+
+    /// A NOTIFY got no answer. Over a connection that is gone that says nothing about the subscriber, nor does it where
+    /// that has come back by another way.
     fn notify_unanswered(&mut self, key: Key) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
-        let flow = subscription.dialog.flow;
-        let called = flow.transport.reliable() && flow.connection == 0;
-        if !called && subscription.lost.is_none() {
+        subscription.waiting = false;
+        let lost = subscription.lost.is_some();
+        if lost || subscription.is_called() {
+            // What went by the connection that broke does not count as a call.
+            let tried = subscription.is_called() && subscription.was_called();
+            self.subscriber_lost(key, tried);
+        } else if !subscription.has_moved() && !self.subscriber_has_returned(key) {
             return self.notify_failed(key);
         }
-        // What went by the connection that broke does not count as a call.
-        let tried = called && subscription.called;
-        subscription.waiting = false;
-        self.subscriber_lost(key, tried);
         self.tell_again(key);
     }
 

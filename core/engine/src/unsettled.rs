@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cordboard_model::Ticket;
 
 use crate::engine::Engine;
+use crate::io::{Output, StoreWrite};
 use crate::registration::Registering;
 use crate::sip::registrar::Binding;
 use crate::timer::Timer;
@@ -96,6 +97,16 @@ impl Engine {
             }
             return;
         };
+        // A later REGISTER writes the same contact otherwise, and holds.
+        if there.is_none() && self.registrar.find(address, &binding.contact).is_some() {
+            let (ticket, contact) = (self.ticket(), Arc::clone(&binding.contact));
+            let aor = Arc::clone(address);
+            let write = StoreWrite::DeleteBinding { aor, contact };
+            self.wire.out.push_back(Output::Store { ticket, write });
+            self.registrar
+                .unmark_connection(binding.flow.connection, before.mark);
+            return;
+        }
         let connection = binding.flow.connection;
         if !self.registrar.unmark_connection(connection, before.mark) {
             binding.flow.connection = 0;

@@ -10,6 +10,8 @@ use crate::arena::Key;
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::io::Flow;
+use crate::sip::dialog::Dialog;
+use crate::sip::header::NameAddr;
 use crate::sip::uri::Uri;
 
 /// Which dialogs go by which connection, and which have lost theirs.
@@ -79,10 +81,27 @@ impl Engine {
         self.videos_changed(key); // what it could not be told
     }
 
-    /// A connection has ended.
-    pub(crate) fn strand_calls(&mut self, connection: u64) {
-        for key in self.carried.lose(connection) {
-            let Some(call) = self.calls.get_mut(key) else {
+    /// By which other connection the peer of a dialog has registered, if it has: phones that change their network come
+    /// back before the end of the old connection is noticed.
+    pub(crate) fn way_back(&self, dialog: &Dialog) -> Option<Flow> {
+        let uri = NameAddr::parse(&dialog.remote).ok()?.parsed_uri().ok()?;
+        let address = format!("{}@{}", uri.user()?, self.directory.account(uri.host).realm);
+        let is_back = |flow: Flow| {
+            flow.connection != 0
+                && flow.connection != dialog.flow.connection
+                && flow.transport == dialog.flow.transport
+        };
+        self.registrar
+            .contacts(&address, self.wire.now)
+            .find(|binding| is_back(binding.flow) && is_same(&dialog.target, &binding.contact))
+            .map(|binding| binding.flow)
+    }
+
+    /// A connection has ended; gives the calls that went by it.
+    pub(crate) fn strand_calls(&mut self, connection: u64) -> BTreeSet<Key> {
+        let lost = self.carried.lose(connection);
+        for key in &lost {
+            let Some(call) = self.calls.get_mut(*key) else {
                 continue;
             };
             if call.dialog.flow.connection != connection {
@@ -90,9 +109,26 @@ impl Engine {
             }
             call.dialog.disconnected();
             if let Some(owner) = call.owner {
-                self.carried.strand(owner, key);
+                self.carried.strand(owner, *key);
             }
         }
+        lost
+    }
+
+    /// Those of them whose phones have come back already go on by their new connections.
+    pub(crate) fn resume_calls(&mut self, lost: &BTreeSet<Key>) {
+        for key in lost {
+            let call = self.calls.get(*key).filter(|call| call.owner.is_some());
+            if let Some(flow) = call.and_then(|call| self.way_back(&call.dialog)) {
+                self.resume(*key, flow);
+            }
+        }
+    }
+
+    fn resume(&mut self, key: Key, flow: Flow) {
+        self.move_call(key, flow);
+        self.flush(key);
+        self.advance_offer(key);
     }
 
     /// A phone of `owner` has registered `contact` on a connection: its calls go by that.
@@ -105,9 +141,7 @@ impl Engine {
         };
         let back: Vec<Key> = self.carried.stranded(owner).filter(is_of_phone).collect();
         for key in back {
-            self.move_call(key, flow);
-            self.flush(key);
-            self.advance_offer(key);
+            self.resume(key, flow);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::delivery::Delivery;
-use super::relay::{Pager, SILENCE};
+use super::relay::{Pager, SILENCE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::engine::Engine;
@@ -58,39 +58,43 @@ impl Engine {
     fn page_overdue(&mut self, key: Key) {
         match self.pagers.get(key) {
             Some(Pager::Held(_)) => {
-                self.courier.held.retain(|_, keys| {
-                    keys.retain(|held| *held != key);
-                    !keys.is_empty()
-                });
                 if let Some(Pager::Held(page)) = self.pagers.remove(key)
                     && let Addressee::User(place) = page.message.addressee
                 {
+                    let address = &**self.directory.address_of_record(place);
+                    if let Some(keys) = self.courier.held.get_mut(address) {
+                        keys.retain(|held| *held != key);
+                        if keys.is_empty() {
+                            self.courier.held.remove(address);
+                        }
+                    }
                     self.keep_page(place, *page, &[]);
                 }
             }
             Some(Pager::Sent(sent)) => {
                 let (page, best, waiting) = (sent.page.clone(), sent.best, sent.waiting);
-                self.phones_are_slow(key, page, best, waiting);
+                let before = sent.registered;
+                self.phones_are_slow(key, page, (best, waiting), before);
             }
             Some(Pager::Kept { .. }) | None => {}
         }
     }
 
     /// Phones have a message and say nothing: from now on it is one that is kept and on its way.
-    fn phones_are_slow(&mut self, key: Key, page: Page, best: u16, waiting: usize) {
+    fn phones_are_slow(&mut self, key: Key, page: Page, (best, waiting): (u16, usize), before: u64) {
         let Addressee::User(place) = page.message.addressee else {
             return;
         };
+        let news = registered(&self.contacts_of(place)) != before;
         let kept = self.put_aside(place, &page);
         let (address, number) = match kept {
             Ok(kept) => kept,
             Err(outcome) => return self.tell_of_silence(key, best, outcome),
         };
-        let on_its_way = self
-            .courier
-            .boxes
-            .get_mut(&address, number)
-            .is_some_and(|kept| std::mem::replace(&mut kept.on_its_way, true));
+        let on_its_way = self.courier.boxes.get_mut(&address, number).is_some_and(|kept| {
+            kept.news |= news;
+            std::mem::replace(&mut kept.on_its_way, true)
+        });
         // The same message may be there from before a crash, and on its way already.
         let delivery = (!on_its_way).then(|| {
             let delivery = Delivery::begun(address.clone(), number, waiting, best);

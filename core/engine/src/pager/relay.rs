@@ -58,12 +58,20 @@ pub(crate) struct Sent {
     /// The best answer so far; 0 before the first.
     pub(super) best: u16,
     sent: Time,
+    /// What stood in the registrar then.
+    pub(super) registered: u64,
     /// Its id, where it may come to be kept.
     id: Option<u128>,
     /// No datagram holds it.
     oversize: bool,
     /// Its sender has been answered.
     pub(super) told: bool,
+}
+
+/// Another number than before once a phone has registered, or has gone.
+pub(super) fn registered(contacts: &[Binding]) -> u64 {
+    let sum = |sum: u64, contact: &Binding| sum.wrapping_add(contact.serial).wrapping_add(contact.expires.0);
+    contacts.iter().fold(0, sum)
 }
 
 impl Pager {
@@ -134,6 +142,7 @@ impl Engine {
                 waiting: contacts.len(),
                 best: 0,
                 sent: self.wire.now,
+                registered: registered(contacts),
                 id,
                 oversize: tail.len() > DATAGRAM - HEAD,
                 told: false,

@@ -31,17 +31,49 @@ impl Subscription {
         let may_be_called = matches!(self.dialog.flow.transport, Transport::Tcp | Transport::Tls);
         self.lost.is_none_or(|lost| may_be_called && !lost.tried)
     }
+
+    /// Whether the next NOTIFY goes by no connection of the subscriber's, but to where its Contact says.
+    pub(super) fn is_called(&self) -> bool {
+        by_call(self.dialog.flow)
+    }
+
+    /// Whether the last one went so.
+    pub(super) fn was_called(&self) -> bool {
+        by_call(self.sent)
+    }
+
+    /// Whether the subscriber has come by another way since the last NOTIFY was sent.
+    pub(super) fn has_moved(&self) -> bool {
+        self.lost.is_none() && self.sent != self.dialog.next_flow()
+    }
+}
+
+fn by_call(flow: Flow) -> bool {
+    flow.transport.reliable() && flow.connection == 0
 }
 
 impl Engine {
     /// A connection has ended.
     pub(crate) fn strand_subscriptions(&mut self, connection: u64) {
         for key in self.watchers.lose(connection) {
-            if let Some(subscription) = self.subscriptions.get_mut(key) {
+            if self.subscriber_has_returned(key) {
+                self.tell_again(key);
+            } else if let Some(subscription) = self.subscriptions.get_mut(key) {
                 subscription.dialog.disconnected();
                 self.subscriber_lost(key, false);
             }
         }
+    }
+
+    /// Whether the subscriber has registered on another connection before this one was known to be dead; then it is
+    /// reached by that.
+    pub(super) fn subscriber_has_returned(&mut self, key: Key) -> bool {
+        let dialog = self.subscriptions.get(key).map(|s| &s.dialog);
+        let Some(flow) = dialog.and_then(|dialog| self.way_back(dialog)) else {
+            return false;
+        };
+        self.move_subscription(key, flow);
+        true
     }
 
     pub(super) fn subscriber_lost(&mut self, key: Key, tried: bool) {
