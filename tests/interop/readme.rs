@@ -53,4 +53,9 @@ fn the_examples_of_the_readme_work() {
         metric(&text, "cordboard_joins_total", &[]) >= 1.0,
         "they joined the conference:\n{text}"
     );
+    let heard = metric(&text, "cordboard_rtp_packets_total", &["direction=\"in\""]);
+    assert!(
+        heard >= 50.0,
+        "and sent a tone for a while, {heard} packets:\n{text}"
+    );
 }
