@@ -3,6 +3,7 @@
 //! [`SipSocket`] carries SIP: many packets from many sources on one port. [`MediaSocket`] carries one leg's
 //! RTP or RTCP: few packets, thousands of sockets.
 
+use std::cmp::Reverse;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -11,8 +12,8 @@ use bytes::Bytes;
 use cordboard_model::Time;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, sendmmsg, setsockopt,
-    sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg,
+    sendmmsg, sendmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -21,6 +22,10 @@ use crate::clock::{Clock, KernelClock};
 
 /// Packets taken from a SIP socket, or given to it, by one call.
 const BATCH: usize = 32;
+/// Packets to one destination that the kernel is given as one, to be cut up again.
+const TRAIN: usize = 32;
+/// The largest packet of a train: more may not fit the way, and then none of them leaves.
+const TRAIN_PACKET: usize = 1200;
 /// The largest datagram there is.
 const LARGEST: usize = 65_535;
 /// More than any network carries in one piece.
@@ -159,9 +164,49 @@ impl SipSocket {
         Ok(count == BATCH)
     }
 
-    /// Sends packets that are each made of two parts. What cannot be sent is counted, not kept: SIP over UDP
-    /// sends again by itself.
-    pub(crate) fn send(&self, batch: &mut Batch, packets: &[Outgoing]) -> Sent {
+    /// Sends packets that are each made of two parts, those to one destination in their order but for final responses
+    /// that follow each other. What cannot be sent is counted, not kept: SIP over UDP sends again by itself.
+    pub(crate) fn send(&self, batch: &mut Batch, packets: &mut [Outgoing]) -> Sent {
+        bring_together(packets);
+        let mut sent = Sent::default();
+        let (mut singles, mut at) = (0, 0);
+        while at < packets.len() {
+            let train = train(&packets[at..]);
+            if train > 1 {
+                sent.add(self.send_each(batch, &packets[singles..at]));
+                singles = at;
+                // If not, each goes alone: not every device and way takes trains.
+                if self.send_train(&packets[at..at + train]).is_ok() {
+                    sent.packets += train as u64;
+                    singles += train;
+                }
+            }
+            at += train;
+        }
+        sent.add(self.send_each(batch, &packets[singles..]));
+        sent
+    }
+
+    /// Sends packets to one destination and of one size, of which the last may be shorter, all or none.
+    fn send_train(&self, packets: &[Outgoing]) -> nix::Result<usize> {
+        let (_, _, to) = &packets[0];
+        let size = size(&packets[0]) as u16;
+        let mut parts = [IoSlice::new(&[]); 2 * TRAIN];
+        for (parts, (head, tail, _)) in parts.chunks_exact_mut(2).zip(packets) {
+            parts[0] = IoSlice::new(head);
+            parts[1] = IoSlice::new(tail);
+        }
+        sendmsg(
+            self.socket.as_raw_fd(),
+            &parts[..2 * packets.len()],
+            &[ControlMessage::UdpGsoSegments(&size)],
+            MsgFlags::MSG_DONTWAIT,
+            Some(&SockaddrStorage::from(*to)),
+        )
+    }
+
+    /// Sends packets one by one.
+    fn send_each(&self, batch: &mut Batch, packets: &[Outgoing]) -> Sent {
         let mut sent = Sent::default();
         let mut rest = packets;
         let mut retried = false;
@@ -207,6 +252,39 @@ impl SipSocket {
         let results = sendmmsg(fd, headers, &slices[..packets.len()], to, [], flags)?;
         Ok(results.count())
     }
+}
+
+/// Brings together what can go as a train: a proxy or trunk is one destination for many packets.
+///
+/// Whoever asked knows final responses apart by their transactions, whichever comes first.
+fn bring_together(packets: &mut [Outgoing]) {
+    let is_final =
+        |(head, _, _): &Outgoing| head.starts_with(b"SIP/2.0 ") && matches!(head.get(8), Some(b'2'..=b'6'));
+    packets.sort_by_key(|(_, _, to)| *to);
+    for run in packets.chunk_by_mut(|one, next| one.2 == next.2 && is_final(one) && is_final(next)) {
+        run.sort_by_key(|packet| Reverse(size(packet)));
+    }
+}
+
+/// How many of the first packets may be sent as one train: 1 if it is to go alone.
+fn train(packets: &[Outgoing]) -> usize {
+    let (first, to) = (size(&packets[0]), packets[0].2);
+    if first == 0 || first > TRAIN_PACKET {
+        return 1;
+    }
+    let same = packets
+        .iter()
+        .take(TRAIN)
+        .take_while(|packet| packet.2 == to && size(packet) == first)
+        .count();
+    let shorter = packets
+        .get(same)
+        .is_some_and(|packet| same < TRAIN && packet.2 == to && (1..first).contains(&size(packet)));
+    same + usize::from(shorter)
+}
+
+const fn size((head, tail, _): &Outgoing) -> usize {
+    head.len() + tail.len()
 }
 
 impl AsRawFd for SipSocket {
@@ -411,7 +489,7 @@ mod tests {
         let mut receiver = SipSocket::bind(loopback()).unwrap();
         let sender = SipSocket::bind(loopback()).unwrap();
         let before = clock.now();
-        let packets: Vec<_> = (0..40)
+        let mut packets: Vec<_> = (0..40)
             .map(|i| {
                 (
                     Bytes::from(format!("head {i} ")),
@@ -421,7 +499,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            sender.send(&mut Batch::new(), &packets),
+            sender.send(&mut Batch::new(), &mut packets),
             Sent {
                 packets: 40,
                 failed: 0,
@@ -445,15 +523,89 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_to_one_destination_arrives_in_its_order_whole_and_as_it_was() {
+        let clock = Clock::start();
+        let mut receivers = [loopback(), "[::1]:0".parse().unwrap()].map(|at| SipSocket::bind(at).unwrap());
+        // Sizes that make trains, end them with a shorter one, break them, and fill more than one.
+        let sizes = [9, 9, 9, 5, 9, 1200, 1200, 1201, 1201, 7, 8, 8]
+            .into_iter()
+            .chain([33; TRAIN * 2 + 1]);
+        for receiver in &mut receivers {
+            let sender = SipSocket::bind(SocketAddr::new(receiver.local().ip(), 0)).unwrap();
+            let other = SipSocket::bind(SocketAddr::new(receiver.local().ip(), 0)).unwrap();
+            let mut packets = Vec::new();
+            for (number, size) in sizes.clone().enumerate() {
+                let bytes = Bytes::from(vec![number as u8; size]);
+                let (head, tail) = (bytes.slice(..size / 3), bytes.slice(size / 3..));
+                packets.push((head, tail, receiver.local()));
+                packets.push((Bytes::from_static(b"else"), Bytes::new(), other.local()));
+            }
+            let expect = Sent {
+                packets: packets.len() as u64,
+                failed: 0,
+                full: 0,
+            };
+            assert_eq!(sender.send(&mut Batch::new(), &mut packets), expect);
+            let got = receive(receiver, &clock, sizes.clone().count());
+            let as_sent: Vec<_> = sizes
+                .clone()
+                .enumerate()
+                .map(|(number, size)| vec![number as u8; size])
+                .collect();
+            assert_eq!(
+                got.into_iter().map(|(bytes, ..)| bytes).collect::<Vec<_>>(),
+                as_sent
+            );
+        }
+    }
+
+    #[test]
+    fn final_responses_are_brought_together_and_pass_nothing_else() {
+        let packet = |text: &'static str| (Bytes::from_static(text.as_bytes()), Bytes::new(), loopback());
+        let mut packets = [
+            "SIP/2.0 200 Ok",
+            "SIP/2.0 401 Unauthorized",
+            "SIP/2.0 200 Ok",
+            "SIP/2.0 180 Ringing",
+            "SIP/2.0 401 Unauthorized",
+            "NOTIFY sip:alice SIP/2.0",
+            "SIP/2.0 200 Ok",
+        ]
+        .map(packet);
+        bring_together(&mut packets);
+        let order = packets
+            .each_ref()
+            .map(|(head, ..)| std::str::from_utf8(head).unwrap().split(' ').nth(1).unwrap());
+        assert_eq!(order, ["401", "200", "200", "180", "401", "sip:alice", "200"]);
+    }
+
+    #[test]
+    fn a_train_that_cannot_go_is_tried_packet_by_packet_and_counted() {
+        let sender = SipSocket::bind(loopback()).unwrap();
+        // Nobody has allowed this socket to send to all.
+        let packet = (
+            Bytes::from_static(b"hello"),
+            Bytes::new(),
+            "255.255.255.255:9".parse().unwrap(),
+        );
+        let expect = Sent {
+            packets: 0,
+            failed: 3,
+            full: 0,
+        };
+        assert_eq!(sender.send(&mut Batch::new(), &mut vec![packet; 3]), expect);
+    }
+
+    #[test]
     fn packets_lost_for_want_of_room_are_counted() {
         let clock = Clock::start();
         let mut receiver = SipSocket::bind(loopback()).unwrap();
         receiver.socket.set_recv_buffer_size(8192).unwrap();
         let sender = SipSocket::bind(loopback()).unwrap();
         let packet = (Bytes::from(vec![0; 1000]), Bytes::new(), receiver.local());
-        sender.send(&mut Batch::new(), &vec![packet.clone(); 100]);
+        sender.send(&mut Batch::new(), &mut vec![packet.clone(); 100]);
         let kept = receive(&mut receiver, &clock, 1).len() as u64;
-        sender.send(&mut Batch::new(), &[packet]);
+        sender.send(&mut Batch::new(), &mut [packet]);
         receive(&mut receiver, &clock, 1);
         assert_eq!(kept + receiver.kernel_drops(), 100);
         assert!(receiver.kernel_drops() > 0);
@@ -464,7 +616,7 @@ mod tests {
         let socket = SipSocket::bind(loopback()).unwrap();
         let gone = SipSocket::bind(loopback()).unwrap().local();
         let packet = (Bytes::from_static(b"hello"), Bytes::new(), gone);
-        assert_eq!(socket.send(&mut Batch::new(), &vec![packet; 3]).packets, 3);
+        assert_eq!(socket.send(&mut Batch::new(), &mut vec![packet; 3]).packets, 3);
     }
 
     #[test]
@@ -483,7 +635,7 @@ mod tests {
             failed: 4,
             full: 0,
         };
-        assert_eq!(sender.send(&mut Batch::new(), &packets), expect);
+        assert_eq!(sender.send(&mut Batch::new(), &mut packets), expect);
         assert_eq!(receive(&mut receiver, &clock, 2 * BATCH + 1).len(), 2 * BATCH + 1);
     }
 
