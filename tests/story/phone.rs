@@ -24,6 +24,8 @@ pub(crate) struct Phone {
     branches: u32,
     /// Its last INVITE outside any dialog, for the CANCEL.
     last_invite: String,
+    /// The Call-ID of its registrations.
+    pub(crate) registering: String,
 }
 
 /// A phone's side of a call.
@@ -64,6 +66,7 @@ impl Phone {
             hops: 70,
             branches: 0,
             last_invite: String::new(),
+            registering: format!("reg-{name}"),
         }
     }
 
@@ -280,7 +283,7 @@ impl Phone {
 
     pub(crate) fn register(&mut self, world: &mut World, expires: u32) -> Message {
         let headers = format!("Contact: {}\r\nExpires: {expires}\r\n", self.contact());
-        let call_id = format!("reg-{}", self.name);
+        let call_id = self.registering.clone();
         let cseq = 100 + self.branches;
         self.request_in(
             world,

@@ -163,9 +163,13 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
         // Somebody else who registers bob's contact gets nothing of bob's.
         let headers = format!("Contact: {}\r\nExpires: 600\r\n", bob.contact());
         mallory.request(&mut world, "REGISTER", "sip:lab.test", &headers, b"");
-        // Nor does another phone of his.
+        // Nor do other phones of his, one of them on the same machine.
         let mut desk = Phone::new("bob", 4).over(transport, 10);
         desk.register(&mut world, 600);
+        let mut window = Phone::new("bob", 2).over(transport, 11);
+        window.flow.peer.set_port(5062);
+        window.registering = "reg-window".into();
+        window.register(&mut world, 600);
         if !early {
             back(&mut world, &mut bob);
         }
@@ -175,6 +179,7 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
         );
         mallory.has_nothing(&mut world);
         desk.has_nothing(&mut world);
+        window.has_nothing(&mut world);
         bob.listen(&mut world);
         assert_eq!(bob.inbox[0].flow.connection, 17, "{transport:?}, {early}");
         bob.gets(&mut world, "BYE", true);

@@ -88,7 +88,7 @@ impl Engine {
         match self.bind(&address, &request, flow) {
             Ok(changes) => {
                 if flow.transport.reliable() {
-                    self.bring_back(place, &request, flow);
+                    self.bring_back(place, &address, &request, flow);
                 }
                 self.answer_registration(transaction, request, address, changes);
             }
@@ -302,11 +302,11 @@ impl Engine {
     }
 
     /// A phone has registered on a connection; it may have calls and subscriptions that have lost theirs.
-    fn bring_back(&mut self, place: usize, request: &Message, flow: Flow) {
+    fn bring_back(&mut self, place: usize, address: &str, request: &Message, flow: Flow) {
         let owner = self.directory.credential(place).user;
         for contact in request.contacts().flatten() {
-            self.phone_is_back(owner, contact.uri, flow);
-            self.subscriber_is_back(owner, contact.uri, flow);
+            self.phone_is_back(owner, address, contact.uri, flow);
+            self.subscriber_is_back(owner, address, contact.uri, flow);
         }
     }
 

@@ -93,8 +93,21 @@ impl Engine {
         };
         self.registrar
             .contacts(&address, self.wire.now)
-            .find(|binding| is_back(binding.flow) && is_same(&dialog.target, &binding.contact))
+            .find(|binding| {
+                is_back(binding.flow) && self.is_same_phone(&address, &dialog.target, &binding.contact)
+            })
             .map(|binding| binding.flow)
+    }
+
+    /// Whether two contacts of one address are of one phone. Two phones of one user on one machine may differ in their
+    /// ports alone: then each has registered its contact, under a Call-ID of its own (RFC 3261 section 10.2).
+    pub(crate) fn is_same_phone(&self, address: &str, one: &str, other: &str) -> bool {
+        let registered = |contact| self.registrar.find(address, contact);
+        is_same(one, other)
+            && match (registered(one), registered(other)) {
+                (Some(one), Some(other)) => one.is_of_phone(other),
+                _ => true,
+            }
     }
 
     /// A connection has ended; gives the calls that went by it.
@@ -131,12 +144,13 @@ impl Engine {
         self.advance_offer(key);
     }
 
-    /// A phone of `owner` has registered `contact` on a connection: its calls go by that.
-    pub(crate) fn phone_is_back(&mut self, owner: UserId, contact: &str, flow: Flow) {
+    /// A phone of `owner` has registered `contact` for `address` on a connection: its calls go by that.
+    pub(crate) fn phone_is_back(&mut self, owner: UserId, address: &str, contact: &str, flow: Flow) {
         let is_of_phone = |key: &Key| {
             let call = self.calls.get(*key);
             call.is_some_and(|call| {
-                call.dialog.flow.transport == flow.transport && is_same(&call.dialog.target, contact)
+                call.dialog.flow.transport == flow.transport
+                    && self.is_same_phone(address, &call.dialog.target, contact)
             })
         };
         let back: Vec<Key> = self.carried.stranded(owner).filter(is_of_phone).collect();

@@ -34,6 +34,13 @@ pub(crate) struct Binding {
     pub(crate) timer: Time,
 }
 
+impl Binding {
+    /// Whether one phone, since it was last switched on, has made both.
+    pub(crate) fn is_of_phone(&self, other: &Self) -> bool {
+        self.call_id == other.call_id || !self.instance.is_empty() && self.instance == other.instance
+    }
+}
+
 /// What the timer of a binding found.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Expired {

@@ -8,7 +8,6 @@ use cordboard_model::{Time, UserId};
 
 use super::Subscription;
 use crate::arena::Key;
-use crate::call::reach::is_same;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
 use crate::timer::Timer;
@@ -115,12 +114,13 @@ impl Engine {
         self.watchers.carry(flow.connection, key);
     }
 
-    /// A phone of `owner` has registered `contact` on a connection: it is told there what it missed.
-    pub(crate) fn subscriber_is_back(&mut self, owner: UserId, contact: &str, flow: Flow) {
+    /// A phone of `owner` has registered `contact` for `address` on a connection: it is told there what it missed.
+    pub(crate) fn subscriber_is_back(&mut self, owner: UserId, address: &str, contact: &str, flow: Flow) {
         let is_of_phone = |key: &Key| {
             self.subscriptions.get(*key).is_some_and(|subscription| {
                 let dialog = &subscription.dialog;
-                dialog.flow.transport == flow.transport && is_same(&dialog.target, contact)
+                dialog.flow.transport == flow.transport
+                    && self.is_same_phone(address, &dialog.target, contact)
             })
         };
         let back: Vec<Key> = self.watchers.stranded(owner).filter(is_of_phone).collect();
