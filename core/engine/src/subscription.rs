@@ -19,7 +19,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, Owner};
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 
 /// RFC 4575 section 3.9: one NOTIFY in five seconds is enough.
 const PACE: Duration = Duration::from_secs(5);
@@ -63,8 +63,7 @@ pub(crate) struct Subscription {
     /// Its connection is gone.
     lost: Option<Lost>,
     expires: Time,
-    /// The moment that the timer for that is armed for: renewed again and again, it is one timer.
-    armed: Option<Time>,
+    alarm: Alarm,
     /// The number of the next document.
     version: u32,
     told: Told,
@@ -151,7 +150,7 @@ impl Engine {
                 owner,
                 lost: None,
                 expires: now + expires,
-                armed: None,
+                alarm: Alarm::default(),
                 version: 0,
                 told: Told::default(),
                 waiting: false,
@@ -263,8 +262,7 @@ impl Engine {
     fn await_end(&mut self, key: Key) {
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             let at = subscription.expires;
-            if subscription.armed.is_none_or(|armed| armed > at) {
-                subscription.armed = Some(at);
+            if subscription.alarm.set(at) {
                 self.wire.timers.arm(at, Timer::Subscription(key));
             }
         }
@@ -464,11 +462,10 @@ impl Engine {
 
     /// A subscription's time is up, if it was not renewed.
     pub(crate) fn subscription_timer(&mut self, key: Key, at: Time) {
-        let armed = |s: &&mut Subscription| s.armed == Some(at);
-        let Some(subscription) = self.subscriptions.get_mut(key).filter(armed) else {
+        let rang = |subscription: &mut &mut Subscription| subscription.alarm.rang(at);
+        let Some(subscription) = self.subscriptions.get_mut(key).take_if(rang) else {
             return;
         };
-        subscription.armed = None;
         if subscription.expires > at {
             self.await_end(key);
         } else {

@@ -118,6 +118,30 @@ impl Timers {
     }
 }
 
+/// A moment that is put off again and again: it has one timer at a time, not one for each.
+///
+/// Its owner knows the moment itself, and sets it again when the timer rings too early.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Alarm {
+    armed: Option<Time>,
+}
+
+impl Alarm {
+    /// Whether a timer is to be armed for `at`: not if one rings before.
+    pub(crate) fn set(&mut self, at: Time) -> bool {
+        let news = self.armed.is_none_or(|armed| at < armed);
+        if news {
+            self.armed = Some(at);
+        }
+        news
+    }
+
+    /// Whether it was the timer that counts which rang at `at`; then none is armed any more.
+    pub(crate) fn rang(&mut self, at: Time) -> bool {
+        self.armed.take_if(|armed| *armed == at).is_some()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

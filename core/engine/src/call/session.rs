@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::write::Writer;
-use crate::timer::{PATIENCE, Timer};
+use crate::timer::{Alarm, PATIENCE, Timer};
 
 /// The shortest interval that RFC 4028 section 4 allows, and the shortest that we take.
 pub(crate) const MIN_SE: Duration = Duration::from_secs(90);
@@ -43,8 +43,7 @@ pub(crate) struct Session {
     peer_min: Duration,
     /// When something is to be done.
     due: Option<Time>,
-    /// The moment that the timer is armed for: one that is put off again and again has one timer, not many.
-    armed: Option<Time>,
+    alarm: Alarm,
 }
 
 impl Session {
@@ -206,19 +205,17 @@ impl Engine {
             return;
         };
         call.session.due = Some(due);
-        if call.session.armed.is_none_or(|armed| armed > due) {
-            call.session.armed = Some(due);
+        if call.session.alarm.set(due) {
             self.wire.timers.arm(due, Timer::Session(key));
         }
     }
 
     pub(crate) fn session_timer(&mut self, key: Key, at: Time) {
         let now = self.wire.now;
-        let armed = |call: &&mut Call| call.session.armed == Some(at);
-        let Some(call) = self.calls.get_mut(key).filter(armed) else {
+        let rang = |call: &mut &mut Call| call.session.alarm.rang(at);
+        let Some(call) = self.calls.get_mut(key).take_if(rang) else {
             return;
         };
-        call.session.armed = None;
         let (Some(terms), Some(due)) = (call.session.terms, call.session.due) else {
             return;
         };

@@ -23,7 +23,7 @@ use crate::io::{Output, StoreWrite, StoredMessage};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
-use crate::timer::Timer;
+use crate::timer::{Alarm, Timer};
 
 /// Messages that wait in memory until those before them, which are kept, have been delivered.
 const HELD: usize = 64;
@@ -37,8 +37,8 @@ pub(crate) struct Courier {
     pub(super) deliveries: Arena<Delivery>,
     /// By address: messages that are not kept and follow those that are.
     pub(super) held: HashMap<String, Vec<Key>>,
-    /// When the timer runs that ends messages.
-    timer: Option<Time>,
+    /// When the first message ends.
+    alarm: Alarm,
     /// What users may still send, by credential, and when that was counted.
     allowances: HashMap<usize, (f64, Time)>,
 }
@@ -188,21 +188,17 @@ impl Engine {
     }
 
     fn arm_mail_timer(&mut self) {
-        let Some(at) = self.courier.boxes.next_end() else {
-            return;
-        };
-        if self.courier.timer.is_none_or(|armed| at < armed) {
-            self.courier.timer = Some(at);
+        let end = self.courier.boxes.next_end();
+        if let Some(at) = end.filter(|at| self.courier.alarm.set(*at)) {
             self.wire.timers.arm(at, Timer::Mail);
         }
     }
 
     /// The time of some messages is up. One that is on its way is left to its phones.
     pub(crate) fn mail_timer(&mut self, at: Time) {
-        if self.courier.timer != Some(at) {
+        if !self.courier.alarm.rang(at) {
             return;
         }
-        self.courier.timer = None;
         let now = self.wire.now;
         for (address, number) in self.courier.boxes.ended(now) {
             let kept = self.courier.boxes.get_mut(&address, number);
@@ -210,8 +206,8 @@ impl Engine {
                 self.over(&address, number, Fate::Failed, "expired");
             }
         }
-        if let Some(at) = self.courier.boxes.next_end_after(now) {
-            self.courier.timer = Some(at);
+        let end = self.courier.boxes.next_end_after(now);
+        if let Some(at) = end.filter(|at| self.courier.alarm.set(*at)) {
             self.wire.timers.arm(at, Timer::Mail);
         }
     }
