@@ -1,4 +1,5 @@
-//! Multipart bodies (RFC 2046 section 5.1): the text in them, for a recipient who does not take the whole.
+//! Multipart bodies (RFC 2046 section 5.1): the text in them, for a recipient who does not take the whole. And what
+//! CPIM wraps.
 
 use super::copies::{accepts, essence};
 
@@ -41,15 +42,32 @@ fn find<'a>(kind: &str, body: &'a [u8], list: Option<&str>, depth: u8) -> Option
     }
 }
 
+/// What a CPIM message holds (RFC 3862 section 2): its type and its body, after the headers of the message.
+pub(crate) fn cpim_contents(body: &[u8]) -> Option<(String, &[u8])> {
+    read(after_blank_line(body)?.1)
+}
+
 /// The boundary that a Content-Type names.
 fn boundary(kind: &str) -> Option<String> {
+    let value = parameter(kind, "boundary")?;
+    (!value.is_empty() && value.len() <= 70).then(|| value.to_owned())
+}
+
+/// A parameter of a Content-Type, without its quotes.
+pub(crate) fn parameter<'a>(kind: &'a str, wanted: &str) -> Option<&'a str> {
     let (_, parameters) = kind.split_once(';')?;
     parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        let fits = !value.is_empty() && value.len() <= 70;
-        (name.trim().eq_ignore_ascii_case("boundary") && fits).then(|| value.to_owned())
+        let is_wanted = name.trim().eq_ignore_ascii_case(wanted);
+        is_wanted.then(|| value.trim().trim_matches('"'))
     })
+}
+
+/// What stands before the first empty line, and after it.
+fn after_blank_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let blank = memchr::memmem::find(text, b"\r\n\r\n").map(|at| (at, 4));
+    let (at, length) = blank.or_else(|| memchr::memmem::find(text, b"\n\n").map(|at| (at, 2)))?;
+    Some((&text[..at], &text[at + length..]))
 }
 
 /// What stands between the delimiter lines.
@@ -86,11 +104,7 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
 fn read(part: &[u8]) -> Option<(String, &[u8])> {
     let (head, body) = match part {
         [b'\n', body @ ..] | [b'\r', b'\n', body @ ..] => (&b""[..], body),
-        part => {
-            let blank = memchr::memmem::find(part, b"\r\n\r\n").map(|at| (at, 4));
-            let (at, length) = blank.or_else(|| memchr::memmem::find(part, b"\n\n").map(|at| (at, 2)))?;
-            (&part[..at], &part[at + length..])
-        }
+        part => after_blank_line(part)?,
     };
     let head = std::str::from_utf8(head).ok()?;
     let header = |wanted: &str| {
