@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::delivery::Delivery;
 use super::imdn::{Fate, is_composing};
 use super::mailbox::{Full, Mailboxes};
+use super::relay::Came;
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
 use crate::conference::copies::tail;
@@ -181,10 +182,29 @@ impl Engine {
             kept.safe = true;
         }
         self.arm_mail_timer();
-        if let Some(sender) = sender {
-            self.page_accepted(&sender);
+        if let Some(sender) = &sender {
+            self.page_accepted(sender);
+            self.measure_kept(&address, number, sender);
         }
         self.deliver(&address);
+        // What has not left by now waits for phones.
+        if let Some(came) = self.courier.boxes.came(&address, number) {
+            came.waited = true;
+        }
+    }
+
+    /// Its way to phones that are there is measured; nobody is slow who is away.
+    fn measure_kept(&mut self, address: &str, number: u64, sender: &PendingPager) {
+        let place = self.place_of(address);
+        let is_there = place.is_some_and(|place| !self.contacts_of(place).is_empty());
+        let kept = self.courier.boxes.get_mut(address, number);
+        if let Some(kept) = kept.filter(|kept| is_there && !kept.on_its_way) {
+            kept.came = Some(Came {
+                stamp: sender.stamp,
+                accepted: sender.accepted,
+                waited: false,
+            });
+        }
     }
 
     fn arm_mail_timer(&mut self) {

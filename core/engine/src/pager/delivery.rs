@@ -37,6 +37,8 @@ pub(super) struct Notice<'a> {
 pub(super) struct Delivery {
     address: String,
     number: u64,
+    /// When it went to them.
+    sent: Time,
     waiting: usize,
     delivered: bool,
     /// A phone has answered.
@@ -47,10 +49,11 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// One that phones have had for some time; `best` is the best of their refusals, 0 where there is none.
-    pub(super) const fn begun(address: String, number: u64, waiting: usize, best: u16) -> Self {
+    pub(super) const fn begun(address: String, number: u64, sent: Time, waiting: usize, best: u16) -> Self {
         Self {
             address,
             number,
+            sent,
             waiting,
             delivered: false,
             answered: best != 0 && best != SILENCE,
@@ -106,16 +109,18 @@ impl Engine {
             let contacts = self.place_of(address).map(|place| self.contacts_of(place));
             let contacts = contacts.unwrap_or_default();
             if contacts.is_empty() {
+                self.courier.boxes.nobody_is_there(address);
                 break;
             }
             let Some(kept) = self.courier.boxes.front(address) else {
                 return;
             };
             (kept.on_its_way, kept.news) = (true, false);
-            let message = kept.message.clone();
+            let (message, came) = (kept.message.clone(), kept.came.take());
             let delivery = self.courier.deliveries.insert_with(|_| Delivery {
                 address: address.to_owned(),
                 number,
+                sent: now,
                 waiting: contacts.len(),
                 delivered: false,
                 answered: false,
@@ -134,6 +139,9 @@ impl Engine {
             for contact in &contacts {
                 too_large += usize::from(!self.send_page(Owner::Delivery(delivery), way(contact), &sheet));
             }
+            if let Some(came) = came {
+                self.page_left(&came, contacts.len());
+            }
             for _ in 0..too_large {
                 self.delivery_answered(delivery, TOO_LARGE, true);
             }
@@ -143,9 +151,14 @@ impl Engine {
         self.release_held(address);
     }
 
+    /// When a kept message went to the phones that have it.
+    pub(super) fn delivery_sent(&self, key: Key) -> Option<Time> {
+        Some(self.courier.deliveries.get(key)?.sent)
+    }
+
     /// A phone has answered a kept message, or not.
     pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
-        if let Some(status) = self.page_status(&outcome) {
+        if let Some(status) = self.page_status(&outcome, self.delivery_sent(key)) {
             self.delivery_answered(key, status, status != SILENCE);
         }
     }
@@ -187,6 +200,7 @@ impl Engine {
         if kept.message.expires <= self.wire.now || kept.news {
             return self.deliver(address); // its time is up, or a phone came meanwhile
         }
+        self.courier.boxes.nobody_is_there(address);
         self.release_held(address);
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use cordboard_model::Time;
 
+use super::relay::Came;
 use crate::config::MailLimits;
 use crate::io::StoredMessage;
 
@@ -19,6 +20,8 @@ pub(crate) struct Kept {
     pub(crate) news: bool,
     /// How often it was sent in vain.
     pub(crate) vain: u8,
+    /// Phones were there when it came, and it has not gone to them yet.
+    pub(crate) came: Option<Came>,
 }
 
 /// The messages to one address of record, in the order in which they came.
@@ -87,6 +90,7 @@ impl Mailboxes {
                 on_its_way: false,
                 news: false,
                 vain: 0,
+                came: None,
             },
         );
         mailbox.size += size;
@@ -98,6 +102,19 @@ impl Mailboxes {
     pub(crate) fn get_mut(&mut self, address: &str, number: u64) -> Option<&mut Kept> {
         let messages = &mut self.boxes.get_mut(address)?.messages;
         messages.iter_mut().find(|kept| kept.message.number == number)
+    }
+
+    /// No phone is there any more, or none that answers: what waits now waits for a registration.
+    pub(crate) fn nobody_is_there(&mut self, address: &str) {
+        let mailbox = self.boxes.get_mut(address);
+        for kept in mailbox.into_iter().flat_map(|mailbox| &mut mailbox.messages) {
+            kept.came = None;
+        }
+    }
+
+    /// When a message came that is yet to go to phones that are there.
+    pub(crate) fn came(&mut self, address: &str, number: u64) -> Option<&mut Came> {
+        self.get_mut(address, number)?.came.as_mut()
     }
 
     /// The number of the message with this id, where it is kept.

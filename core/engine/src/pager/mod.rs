@@ -27,7 +27,7 @@ use crate::config::Account;
 use crate::directory::Destination;
 use crate::door::ACCEPT;
 use crate::engine::{Engine, Subject};
-use crate::io::{Flow, Output};
+use crate::io::Flow;
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
@@ -68,6 +68,8 @@ pub(crate) struct Page {
     new_kind: Option<String>,
     /// What a plugin has put in place of the sender's name.
     new_name: Option<String>,
+    /// It had to wait for its addressee's phones: the time until it leaves says nothing of the switch.
+    held: bool,
     body: Bytes,
 }
 
@@ -278,6 +280,7 @@ impl Engine {
         let mut page = Page {
             new_kind: None,
             new_name: None,
+            held: false,
             body: message.request.body(),
             message,
         };
@@ -342,11 +345,8 @@ impl Engine {
             name: page.name(),
             of: "conference",
         };
-        let copies = self.send_copies(&members.unwrap_or_default(), &letter);
-        self.wire.counts.recipients.record(f64::from(copies));
-        if copies > 0 {
-            self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
-        }
+        let times = (message.stamp, message.accepted);
+        self.relay_copies(&members.unwrap_or_default(), &letter, times);
         let outsider = Outsider {
             uri: &message.uri,
             user: message.user.as_deref(),

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use cordboard_model::Time;
+
 use super::delivery::Delivery;
-use super::relay::{Pager, SILENCE, registered};
+use super::relay::{Pager, SILENCE, registered, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::engine::Engine;
@@ -27,14 +29,15 @@ impl Engine {
     /// Nothing is on its way to an address any more: what waited for that follows.
     pub(super) fn release_held(&mut self, address: &str) {
         for key in self.courier.held.remove(address).unwrap_or_default() {
-            if let Some(Pager::Held(page)) = self.pagers.remove(key) {
+            if let Some(Pager::Held(mut page)) = self.pagers.remove(key) {
+                page.held = true;
                 self.page(*page);
             }
         }
     }
 
     /// The sender of this message will not wait for ever.
-    pub(super) fn watch_page(&mut self, key: Key, accepted: cordboard_model::Time) {
+    pub(super) fn watch_page(&mut self, key: Key, accepted: Time) {
         let now = self.wire.now;
         let length = (accepted + TRYING).since(now);
         self.wire.timers.arm_after(length, now, Timer::Page(key));
@@ -73,15 +76,21 @@ impl Engine {
             }
             Some(Pager::Sent(sent)) => {
                 let (page, best, waiting) = (sent.page.clone(), sent.best, sent.waiting);
-                let before = sent.registered;
-                self.phones_are_slow(key, page, (best, waiting), before);
+                let (since, before) = (sent.sent, sent.registered);
+                self.phones_are_slow(key, page, (best, waiting), (since, before));
             }
             Some(Pager::Kept { .. }) | None => {}
         }
     }
 
     /// Phones have a message and say nothing: from now on it is one that is kept and on its way.
-    fn phones_are_slow(&mut self, key: Key, page: Page, (best, waiting): (u16, usize), before: u64) {
+    fn phones_are_slow(
+        &mut self,
+        key: Key,
+        page: Page,
+        (best, waiting): (u16, usize),
+        (since, before): (Time, u64),
+    ) {
         let Addressee::User(place) = page.message.addressee else {
             return;
         };
@@ -97,7 +106,7 @@ impl Engine {
         });
         // The same message may be there from before a crash, and on its way already.
         let delivery = (!on_its_way).then(|| {
-            let delivery = Delivery::begun(address.clone(), number, waiting, best);
+            let delivery = Delivery::begun(address.clone(), number, since, waiting, best);
             self.courier.deliveries.insert_with(|_| delivery)
         });
         if let Some(pager) = self.pagers.get_mut(key) {
@@ -113,12 +122,15 @@ impl Engine {
         };
         sent.told = true;
         let (transaction, request) = (sent.page.message.transaction, sent.page.message.request.clone());
+        let particulars = std::mem::take(&mut sent.told_with);
         let (status, phrase) = match (best, outcome) {
             (0 | SILENCE, "mailbox_full") => (480, "Mailbox Full"),
             (0 | SILENCE, _) => (480, "Phone Does Not Answer"),
             (best, _) => (best, default_phrase(best)),
         };
         self.wire.counts.message("in", "pager", "no_answer");
-        self.respond_with(transaction, &request, status, phrase, |response| response);
+        self.respond_with(transaction, &request, status, phrase, |response| {
+            with_particulars(response, &particulars)
+        });
     }
 }
