@@ -399,7 +399,7 @@ impl Engine {
             before,
         } = registering;
         if ok {
-            self.forget_before(before);
+            self.settled(&address, before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
             self.deliver_to_user(&address);
