@@ -9,6 +9,7 @@ use cordboard_model::{MixId, ShardId, Time, UserId};
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
+use crate::call::description::is_described;
 use crate::call::incoming::{Caller, accepted};
 use crate::call::media::direction_said;
 use crate::call::outbox::Outbox;
@@ -349,9 +350,9 @@ impl Engine {
         if abandoned || taken {
             return self.hang_up(key, "answered_elsewhere", None);
         }
-        let settled = match (response.body_slice().is_empty(), heard.flatten()) {
+        let settled = match (is_described(response), heard.flatten()) {
             // The answer came before, with a provisional response.
-            (true, Some(settled)) => {
+            (false, Some(settled)) => {
                 self.settle_media(key, settled);
                 self.offer_concluded(key);
                 Ok(())
