@@ -1,5 +1,6 @@
 //! Phones register, and the switch remembers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cordboard_engine::config::DigestAlgorithm;
@@ -419,4 +420,67 @@ fn a_phone_on_udp_that_keeps_its_flow_alive_is_called_on_it() {
     let inside = world.take(bob.flow.peer);
     assert_eq!(inside.len(), 1);
     assert_eq!(inside[0].message.method_text(), "ACK");
+}
+
+#[test]
+fn two_flows_of_one_phone_are_two_bindings_of_which_one_is_called() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let (mut alice, mut carol) = (Phone::new("alice", 1), Phone::new("carol", 3));
+    let phone = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\"";
+    // Each by an edge of its own, under one contact.
+    let mut register = |world: &mut World, number: u32, expires: u32| {
+        let headers = format!(
+            "Supported: path, outbound\r\nPath: <sip:198.51.100.{};lr;ob>\r\nExpires: {expires}\r\n\
+             Contact: <sip:bob@198.51.100.2:5060>;reg-id={number};{phone}\r\n",
+            100 + number
+        );
+        let answer = bob.request(world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!(answer.status(), 200);
+        answer.headers(Name::Contact).count()
+    };
+    let edge = |number: u8| SocketAddr::from(([198, 51, 100, 100 + number], 5060));
+    assert_eq!(register(&mut world, 1, 600), 1);
+    assert_eq!(register(&mut world, 2, 600), 2);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 2, "the disk knows both");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(register(&mut world, 1, 600), 2);
+    alice.invite(&mut world, "bob");
+    assert_eq!((world.take(edge(1)).len(), world.take(edge(2)).len()), (1, 0));
+    // Who ends one has the other one left.
+    assert_eq!(register(&mut world, 1, 0), 1);
+    carol.invite(&mut world, "bob");
+    assert_eq!((world.take(edge(1)).len(), world.take(edge(2)).len()), (0, 1));
+}
+
+#[test]
+fn what_a_contact_says_beside_the_address_never_becomes_part_of_a_request() {
+    let (mut world, mut bob, mut alice) = (World::new(), Phone::new("bob", 2), Phone::new("alice", 1));
+    let contact = "<sip:bob@198.51.100.2:5060;method=BYE;ob?Route=%3Csip:evil.test%3E&Subject=x>;q=nan";
+    let headers = format!("Contact: {contact}\r\nExpires: 600\r\n");
+    let uri = format!("sip:{REALM}");
+    let answer = bob.request(&mut world, "REGISTER", &uri, &headers, b"");
+    assert_eq!(
+        answer.header(Name::Contact),
+        Some("<sip:bob@198.51.100.2:5060;ob>;expires=600;q=1")
+    );
+    alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    assert_eq!(invite.request_uri(), "sip:bob@198.51.100.2:5060;ob");
+    // The same in a dialog.
+    let headers = format!("Contact: {contact}\r\n{SDP_TYPE}");
+    bob.respond(&mut world, &invite, 200, &headers, bob.sdp);
+    let ack = bob.gets(&mut world, "ACK", false);
+    assert_eq!(ack.request_uri(), "sip:bob@198.51.100.2:5060;ob");
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_refused() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    for path in ["foo bar", "<sip:edge.lab.test;lr>, <>", "<sip:>"] {
+        let headers = format!("Path: {path}\r\nContact: {}\r\n", bob.contact());
+        let answer = bob.request(&mut world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!((answer.status(), answer.reason()), (400, "Bad Path"), "{path}");
+    }
+    assert_eq!(world.engine.gauges().registrations, 0);
 }

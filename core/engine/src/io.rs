@@ -264,7 +264,7 @@ pub enum Output {
 /// What the engine keeps on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreWrite {
-    /// A registered contact, new or refreshed: the row of this address of record and contact URI.
+    /// A registered contact, new or refreshed: the row of this address of record, contact URI and instance.
     PutBinding(Box<StoredBinding>),
     /// A contact is gone.
     DeleteBinding {
@@ -272,6 +272,8 @@ pub enum StoreWrite {
         aor: Arc<str>,
         /// The contact's URI as it was registered.
         contact: Arc<str>,
+        /// Its phone and flow, as in [`StoredBinding::instance`].
+        instance: String,
     },
     /// All of these, or none.
     All(Vec<StoreWrite>),

@@ -146,15 +146,32 @@ impl Engine {
             &[place][..]
         };
         let now = self.wire.now;
-        let mut contacts: Vec<Binding> = devices
-            .iter()
-            .flat_map(|device| {
-                self.registrar
-                    .contacts(self.directory.address_of_record(*device), now)
-            })
-            .filter(|binding| reachable(binding))
-            .cloned()
-            .collect();
+        let mut contacts: Vec<Binding> = Vec::new();
+        for device in devices {
+            let address = self.directory.address_of_record(*device);
+            let first = contacts.len();
+            for binding in self
+                .registrar
+                .contacts(address, now)
+                .filter(|binding| reachable(binding))
+            {
+                // A phone on several flows is asked by one, that which it renewed last (RFC 5626 section 7).
+                let same =
+                    |other: &Binding| binding.phone().is_some_and(|phone| other.phone() == Some(phone));
+                let rank = |binding: &Binding| {
+                    let flow = binding.flow;
+                    (
+                        !flow.transport.reliable() || flow.connection != 0,
+                        binding.expires,
+                    )
+                };
+                match contacts[first..].iter_mut().find(|other| same(other)) {
+                    Some(other) if rank(other) < rank(binding) => *other = binding.clone(),
+                    Some(_) => {}
+                    None => contacts.push(binding.clone()),
+                }
+            }
+        }
         contacts.sort_by_key(|binding| std::cmp::Reverse(binding.q));
         contacts
     }
