@@ -213,18 +213,17 @@ impl Engine {
             (false, false) => Ok(String::new()),
             (false, true) => self.answer_offer(key, request),
         };
-        let text = match taken {
-            Ok(text) => text,
+        match taken {
+            Ok(text) => self.respond_described(key, transaction, request, &text),
             Err(refusal) => {
                 let (status, phrase) = (refusal.status, refusal.phrase);
                 self.refuse_in(transaction, request, status, phrase, refusal.reason);
                 if self.calls.get(key).is_some_and(|call| call.offered) {
-                    self.refuse_call(key, 488, "No Usable Answer", None);
+                    return self.refuse_call(key, 488, "No Usable Answer", None);
                 }
-                return;
+                // What it offers is refused; what it confirms is confirmed, and the answer goes out.
             }
-        };
-        self.respond_described(key, transaction, request, &text);
+        }
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
