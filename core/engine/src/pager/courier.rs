@@ -21,6 +21,7 @@ use crate::conference::message::essential_headers;
 use crate::date::{read_sip_date, sip_date};
 use crate::engine::{Engine, Subject};
 use crate::io::{Output, StoreWrite, StoredMessage};
+use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
@@ -139,6 +140,7 @@ impl Engine {
             name: page.name().to_owned(),
             headers: header_lines(page.kind(), &headers),
             body: page.body.clone(),
+            hops: hops_left(request).unwrap_or_default(),
             accepted: self.wire.now,
             expires,
         }

@@ -135,7 +135,7 @@ impl Engine {
             name: &message.name,
             from: &message.from,
             to: ["sip:", &message.to, "", ""],
-            hops: HOPS,
+            hops: message.hops,
             id: Some(message.id),
             tail: &tail_of(message),
         };
@@ -244,6 +244,7 @@ impl Engine {
             name: recipient_name.unwrap_or_default(),
             headers: header_lines(CPIM, &[(Name::Date, &sip_date(now))]),
             body: Bytes::from(notification.body),
+            hops: HOPS,
             accepted: now,
             expires: now + self.config.mail.age,
         };
@@ -263,7 +264,7 @@ impl Engine {
             name: &message.name,
             from: &message.from,
             to: ["sip:", &message.to, "", ""],
-            hops: HOPS,
+            hops: message.hops,
             id: Some(message.id),
             tail: &tail_of(message),
         };

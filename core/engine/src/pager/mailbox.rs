@@ -206,6 +206,7 @@ mod tests {
             name: String::new(),
             headers: String::new(),
             body: Bytes::from(vec![b'x'; body]),
+            hops: 70,
             accepted: Time::default(),
             expires: Time::from_unix_seconds(expires),
         }

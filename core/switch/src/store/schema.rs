@@ -104,6 +104,9 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE chat_room ADD COLUMN banned TEXT NOT NULL DEFAULT '[]'; -- user names, JSON
 ",
+    "
+    ALTER TABLE message ADD COLUMN hops INTEGER NOT NULL DEFAULT 70; -- Max-Forwards
+",
 ];
 
 /// The version of a database of today.
