@@ -344,6 +344,8 @@ pub struct StoredMessage {
     pub headers: String,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// The Max-Forwards of every attempt to deliver it: of what goes on from switch to switch there is an end.
+    pub hops: u8,
     /// When it came.
     pub accepted: Time,
     /// Until when it is kept.

@@ -415,13 +415,13 @@ impl Engine {
             self.forget_before(before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
-            self.deliver_to_user(&address);
         } else {
             self.take_back(&address, ticket, before);
             self.respond_with(transaction, &request, 500, "Store Unavailable", |response| {
                 response.header("Retry-After", 5)
             });
         }
+        self.phones_changed(&address, true);
     }
 
     /// A binding's time is up.
@@ -430,11 +430,12 @@ impl Engine {
             Some(Expired::Gone(aor, binding)) => {
                 let ticket = self.ticket();
                 let write = StoreWrite::DeleteBinding {
-                    aor,
+                    aor: Arc::clone(&aor),
                     contact: binding.contact,
                     instance: binding.instance,
                 };
                 self.wire.out.push_back(Output::Store { ticket, write });
+                self.phones_changed(&aor, false);
             }
             Some(Expired::Renewed(at)) => self.wire.timers.arm(at, Timer::Binding(serial)),
             None => {}

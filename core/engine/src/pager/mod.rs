@@ -6,6 +6,7 @@ mod delivery;
 mod imdn;
 mod mailbox;
 mod overdue;
+mod reach;
 mod relay;
 
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub(crate) struct Page {
     /// What a plugin has put in place of the sender's name.
     new_name: Option<String>,
     body: Bytes,
+    /// It was on its way before, and has been counted.
+    again: bool,
 }
 
 impl Page {
@@ -280,6 +283,7 @@ impl Engine {
             new_kind: None,
             new_name: None,
             body: message.request.body(),
+            again: false,
             message,
         };
         let message = &page.message;

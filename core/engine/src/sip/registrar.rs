@@ -265,7 +265,8 @@ impl Registrar {
     }
 }
 
-fn same_contact(one: &str, other: &str) -> bool {
+/// Whether two contacts are one (RFC 3261 section 19.1.4).
+pub(crate) fn same_contact(one: &str, other: &str) -> bool {
     one == other
         || match (Uri::parse(one), Uri::parse(other)) {
             (Ok(one), Ok(other)) => one.equals(&other),

@@ -126,6 +126,9 @@ const MIGRATIONS: &[&str] = &[
         FROM binding_by_contact;
     DROP TABLE binding_by_contact;
 ",
+    "
+    ALTER TABLE message ADD COLUMN hops INTEGER NOT NULL DEFAULT 70; -- Max-Forwards
+",
 ];
 
 /// The version of a database of today.

@@ -122,6 +122,7 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
         name: "\u{c4}nn\u{e4} \"Q\"".into(),
         headers: "Content-Type: text/plain\r\nSubject: s\r\n".into(),
         body: bytes::Bytes::from_static(b"a\0\xff\r\nb"),
+        hops: 3,
         accepted: Time(1_800_000_000_123_456_789),
         expires: Time::from_unix_seconds(1_900_000_000),
     };
@@ -140,6 +141,16 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     drop(store);
     let (store, _) = open(folder.path());
     assert_eq!(store.load_messages().unwrap(), [message(1), message(3)]);
+    drop(store);
+    // Those of a switch that did not keep the Max-Forwards have that of a new message.
+    let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    let back = "ALTER TABLE message DROP COLUMN hops; PRAGMA user_version = 6;";
+    older.execute_batch(back).unwrap();
+    drop(older);
+    let (store, _) = open(folder.path());
+    let loaded = store.load_messages().unwrap();
+    let hops: Vec<u8> = loaded.iter().map(|message| message.hops).collect();
+    assert_eq!(hops, [70, 70]);
 }
 
 #[test]

@@ -20,6 +20,9 @@ impl Malformed {
     pub(crate) const fn new(reason: &'static str) -> Self {
         Self { reason }
     }
+
+    /// That of a message whose body was left out, because it was too large to be taken in.
+    pub(crate) const TOO_LARGE: Self = Self::new("too_large");
 }
 
 /// Why a request is refused: the answer that it gets.

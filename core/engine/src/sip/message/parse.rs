@@ -98,6 +98,10 @@ impl Message {
                 self.raw.truncate(self.head.len() + length);
             }
             (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::new("content_length"))),
+            (Framing::Head, _) => {
+                self.raw.truncate(self.head.len());
+                self.fault = self.fault.or(Some(Malformed::TOO_LARGE));
+            }
             (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
             (Framing::Stream, _) => return Err(Malformed::new("content_length")),
         }
