@@ -140,6 +140,13 @@ pub enum Input {
         /// What to do.
         command: ConferenceCommand,
     },
+    /// Somebody has shown a secret over a connection that the engine knows nothing else of: an operator's token.
+    Secret {
+        /// The other end; a connection's source is no forgery.
+        source: IpAddr,
+        /// Whether the secret is right.
+        right: bool,
+    },
     /// The commands of this ticket are on disk (or could not be written).
     Stored {
         /// The ticket of [`Output::Store`].

@@ -25,7 +25,7 @@ use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
-use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeQuality, TakeSnapshot};
+use crate::http::{self, HttpSetup, NotReady, Reason, ShowToken, TakeBans, TakeQuality, TakeSnapshot};
 use crate::log::Level;
 use crate::metric::Snapshot;
 use crate::net::bind::{Bound, Stream};
@@ -258,6 +258,7 @@ async fn serve(
         snapshot: take_snapshot(running, served),
         not_ready: not_ready(served, &draining),
         tokens: running.tokens.subscribe(),
+        show_token: show_token(served),
         bans: take_bans(served),
         chat: ChatDoor::new(served.control.clone()),
         quality: take_quality(served),
@@ -314,6 +315,14 @@ fn not_ready(served: &Served, draining: &Arc<AtomicBool>) -> NotReady {
             reasons.push(Reason::draining());
         }
         reasons
+    })
+}
+
+fn show_token(served: &Served) -> ShowToken {
+    let control = served.control.clone();
+    Arc::new(move |source, right| {
+        let control = control.clone();
+        Box::pin(async move { control.token(source, right).await })
     })
 }
 

@@ -7,7 +7,7 @@ mod report;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,6 +103,12 @@ pub(crate) enum Answer {
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
     Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
+    /// Somebody has shown a token of an operator, right or wrong: is it heard, or is its source banned?
+    Token {
+        source: IpAddr,
+        right: bool,
+        heard: oneshot::Sender<bool>,
+    },
     Stop,
 }
 
@@ -401,6 +407,14 @@ impl Control {
                 Answer::Participants(id, reply) => {
                     let _ = reply.send(self.engine.participants(id)); // as above
                     continue;
+                }
+                Answer::Token { source, right, heard } => {
+                    let banned = self.engine.is_banned(source, self.clock.now());
+                    let _ = heard.send(!banned); // as above
+                    if banned {
+                        continue;
+                    }
+                    Input::Secret { source, right }
                 }
                 Answer::Stop => return false,
             };
