@@ -56,7 +56,7 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     let limits = (config.sip.connections, config.messages.max_size);
     let keys = Arc::new(Keys::new(Material::of(&config)?));
     let connections = Connections::new(control.clone(), clock, Arc::clone(&keys), limits.0, limits.1);
-    let bound = runtime.block_on(Bound::new(&config.sip))?;
+    let bound = runtime.block_on(async { Bound::new(&config.sip) })?;
 
     let mut engine = Engine::new(
         config.engine_config(bound.listeners.clone()),
@@ -264,7 +264,7 @@ async fn serve(
         quality: take_quality(served),
         keys: Arc::clone(&running.connections.keys),
     };
-    let http = http::bind(&config.http).await?;
+    let http = http::bind(&config.http)?;
     let http = tokio::spawn(http::serve(http, setup, {
         let over = Arc::clone(&over);
         async move {

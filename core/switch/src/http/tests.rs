@@ -37,7 +37,7 @@ fn limits(address: &str, connections: usize, timeout: Duration) -> Http {
 
 async fn start(connections: usize, timeout: Duration) -> Server {
     let limits = limits("127.0.0.1:0", connections, timeout);
-    let listeners = bind(&limits).await.unwrap();
+    let listeners = bind(&limits).unwrap();
     let address = listeners[0].socket.local_addr().unwrap();
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&reasons);
@@ -402,10 +402,9 @@ async fn stopping_closes_idle_connections_and_the_port() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
-    let listeners = bind(&limits("127.0.0.1:0", 1, LONG)).await.unwrap();
+    let listeners = bind(&limits("127.0.0.1:0", 1, LONG)).unwrap();
     let address = listeners[0].socket.local_addr().unwrap();
     let error = bind(&limits(&address.to_string(), 1, LONG))
-        .await
         .err()
         .unwrap()
         .to_string();
