@@ -188,6 +188,12 @@ impl Engine {
                 self.end_subscriptions();
                 self.wire.timers.arm(deadline, Timer::Drain);
             }
+            Input::End => {
+                self.draining = true;
+                self.end_subscriptions();
+                self.hang_up_all();
+                self.part_all();
+            }
         }
         self.settle();
     }

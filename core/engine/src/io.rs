@@ -159,6 +159,8 @@ pub enum Input {
         /// When calls that are still up get a BYE.
         deadline: Time,
     },
+    /// End now: every call gets its BYE at once, for nobody will be there to hear an answer.
+    End,
 }
 
 /// What can be done to a conference that is alive. A participant's id is the number of its media leg.

@@ -40,6 +40,9 @@ use crate::tls::{Keys, Material};
 /// Between the BYEs at the end of a drain and the end of the process: time for the phones' answers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// For what is said last to get from the queues of connections into the kernel.
+const WRITING: Duration = Duration::from_millis(100);
+
 /// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once. SIGHUP reloads the config.
 ///
 /// # Errors
@@ -220,14 +223,6 @@ impl Signals {
         })
     }
 
-    /// The switch is to end.
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
     /// The switch is to end; until then, each SIGHUP reloads the config.
     async fn end_or_reload(&mut self, running: &mut Running) {
         loop {
@@ -279,10 +274,11 @@ async fn serve(
 
     signals.end_or_reload(running).await;
     draining.store(true, Ordering::Release);
-    tracing::info!(timeout = ?running.drain_timeout(), "draining: no new calls; a second signal ends at once");
+    let timeout = running.drain_timeout();
+    tracing::info!(?timeout, "draining: no new calls; a second signal ends at once");
     tokio::select! {
-        () = drain(running.drain_timeout(), served) => {}
-        () = signals.end() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
+        () = drain(timeout, served) => {}
+        () = signals.end_or_reload(running) => end_now(served).await,
     }
     over.notify_one();
     let _ = tokio::time::timeout(Duration::from_millis(200), http).await; // it may be answering a scrape
@@ -305,6 +301,14 @@ async fn drain(whole: Duration, served: &Served) {
     if busy {
         tokio::time::sleep(LAST_WORDS.min(whole)).await;
     }
+}
+
+/// Ends every call and waits for no answers: until all BYEs are on their way, at the longest for [`LAST_WORDS`].
+async fn end_now(served: &Served) {
+    tracing::warn!("ending at once: calls that are up get their BYE now");
+    served.control.answer(Answer::End);
+    let _ = tokio::time::timeout(LAST_WORDS, served.drained.notified()).await; // some phones may be silent
+    tokio::time::sleep(WRITING).await;
 }
 
 fn not_ready(served: &Served, draining: &Arc<AtomicBool>) -> NotReady {

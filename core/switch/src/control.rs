@@ -96,6 +96,8 @@ pub(crate) enum Answer {
     Drain {
         deadline: Time,
     },
+    /// Every call ends now.
+    End,
     /// Nobody looks after a chat connection any more that control had let in.
     Deserted(u64),
     /// The configuration is another from now on.
@@ -265,7 +267,8 @@ impl Control {
             self.woken.swap(false, Ordering::AcqRel);
             // First what was settled before the packets came: a config that is said to hold, holds.
             if !self.take_answers() {
-                return;
+                // The last words were said in this very round.
+                return self.send(&mut batch);
             }
             self.receive(&mut readable, &mut batch);
             self.take_arrivals();
@@ -385,6 +388,7 @@ impl Control {
                 Answer::Media(event) => Input::Media(event),
                 Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
                 Answer::Drain { deadline } => Input::Drain { deadline },
+                Answer::End => Input::End,
                 Answer::Deserted(connection) => Input::Chat(self.chat.deserted(connection)),
                 Answer::NotDialled { flow, reason } => {
                     *self.report.garbage.entry(reason).or_default() += 1;
