@@ -149,6 +149,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        audio.signaller = Some(call.dialog.flow.peer.ip().to_canonical());
         if call.leg.audio.as_ref() == Some(&audio) {
             return;
         }
@@ -288,8 +289,8 @@ impl Engine {
     /// Where the media of this call is reached: at an address of the family that the peer's first offer wants; where
     /// there is no such address or offer, of the family that its signalling has.
     fn rtp_address(&self, key: Key) -> SocketAddr {
-        let call = self.calls.get(key);
         let ours = &self.config.public_ip;
+        let call = self.calls.get(key);
         let peer = call.map_or(Ipv4Addr::LOCALHOST.into(), |call| call.dialog.flow.peer.ip());
         let wanted = call.and_then(|call| call.leg.offered_from);
         let like = wanted.filter(|wanted| ours.iter().any(|ip| ip.is_ipv4() == wanted.is_ipv4()));
@@ -298,7 +299,6 @@ impl Engine {
     }
 }
 
-/// Which way the writer of a description wants its audio to flow, seen from itself; `None` where there
 /// Where the audio of an offer is to be sent.
 fn media_address(offer: &Message) -> Option<IpAddr> {
     let session = read_sdp(offer).ok()?;
@@ -311,6 +311,7 @@ fn media_address(offer: &Message) -> Option<IpAddr> {
         .filter(|address| !address.is_unspecified())
 }
 
+/// Which way the writer of a description wants its audio to flow, seen from itself; `None` where there
 /// is no description or no audio.
 pub(crate) fn direction_said(message: &Message) -> Option<Direction> {
     let session = read_sdp(message).ok()?;

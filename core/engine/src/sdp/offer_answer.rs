@@ -111,6 +111,7 @@ pub fn answer(
         answer_text,
         audio: Some(AudioSetup {
             remote,
+            signaller: None,
             control: control(offer, media, media.rtcp_mux()),
             format,
             direction,
@@ -232,6 +233,7 @@ pub fn accept_answer(
 
     Ok(AudioSetup {
         remote: SocketAddr::new(address, media.port),
+        signaller: None,
         control: control(answer, media, sent.rtcp_mux() && media.rtcp_mux()),
         format,
         direction,
@@ -239,8 +241,6 @@ pub fn accept_answer(
     })
 }
 
-/// All lines before the first stream.
-fn head(id: u64, version: u64, local: SocketAddr, time: &str) -> String {
 /// Adds the numbers of our offer to those that the peer answered with, behind them.
 fn also_offered(format: &mut AudioFormat, offered: &AudioFormat) {
     for (number, codec) in &offered.receive {
@@ -261,6 +261,8 @@ fn also_offered(format: &mut AudioFormat, offered: &AudioFormat) {
     }
 }
 
+/// All lines before the first stream.
+fn head(id: u64, version: u64, local: SocketAddr, time: &str) -> String {
     let (family, ip) = (if local.is_ipv4() { "IP4" } else { "IP6" }, local.ip());
     format!("v=0\r\no=- {id} {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt={time}\r\n")
 }
