@@ -1,6 +1,6 @@
 //! The media of a call: a leg on a shard, and the session descriptions that say how it is reached.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cordboard_model::media::peer::PeerCommand;
 use cordboard_model::media::{AudioSetup, Direction, MediaCommand, MediaEvent};
@@ -41,6 +41,7 @@ impl Engine {
             mix,
             shard,
             port: None,
+            offered_from: None,
             audio: None,
             bundle: None,
             described: None,
@@ -58,10 +59,13 @@ impl Engine {
             return;
         };
         call.stage = Stage::Opening;
-        let peer = call.dialog.flow.peer.ip();
+        call.leg.offered_from = call.request.as_ref().and_then(media_address);
+        let local = self.rtp_address(key).ip();
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
         let leg = &call.leg;
         let (id, shard) = (leg.id, leg.shard);
-        let local = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
         let command = match leg.bundle {
             Some(_) => MediaCommand::Peer(PeerCommand::Open {
                 leg: id,
@@ -141,10 +145,11 @@ impl Engine {
     }
 
     /// Sets how the leg's audio travels.
-    pub(crate) fn set_audio(&mut self, key: Key, audio: AudioSetup) {
+    pub(crate) fn set_audio(&mut self, key: Key, mut audio: AudioSetup) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        audio.signaller = Some(call.dialog.flow.peer.ip().to_canonical());
         if call.leg.audio.as_ref() == Some(&audio) {
             return;
         }
@@ -274,13 +279,29 @@ impl Engine {
         Origin::new(self.wire.random() >> 2, self.wire.random_bytes())
     }
 
-    /// Where the media of this call is reached.
+    /// Where the media of this call is reached: at an address of the family that the peer's first offer wants; where
+    /// there is no such address or offer, of the family that its signalling has.
     fn rtp_address(&self, key: Key) -> SocketAddr {
+        let ours = &self.config.public_ip;
         let call = self.calls.get(key);
         let peer = call.map_or(Ipv4Addr::LOCALHOST.into(), |call| call.dialog.flow.peer.ip());
-        let ip = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
+        let wanted = call.and_then(|call| call.leg.offered_from);
+        let like = wanted.filter(|wanted| ours.iter().any(|ip| ip.is_ipv4() == wanted.is_ipv4()));
+        let ip = address_of_family(ours, like.unwrap_or(peer)).unwrap_or(peer);
         SocketAddr::new(ip, call.and_then(|call| call.leg.port).unwrap_or(9))
     }
+}
+
+/// Where the audio of an offer is to be sent.
+fn media_address(offer: &Message) -> Option<IpAddr> {
+    let session = read_sdp(offer).ok()?;
+    let mut usable = session
+        .media
+        .iter()
+        .filter(|media| media.kind == "audio" && media.port != 0);
+    usable
+        .find_map(|media| session.address(media))
+        .filter(|address| !address.is_unspecified())
 }
 
 /// Which way the writer of a description wants its audio to flow, seen from itself; `None` where there

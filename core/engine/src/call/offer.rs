@@ -61,6 +61,10 @@ impl Engine {
         };
         call.dialog.refreshed_by(&request, flow);
         call.peer.learn(&request);
+        // The phone may have changed its network and be described as before.
+        if let Some(audio) = call.leg.audio.clone() {
+            self.set_audio(key, audio);
+        }
         self.session_requested(key, &request);
         match invite {
             true => self.accept(key, transaction, &request, &text),
