@@ -7,6 +7,7 @@ use super::delivery::Delivery;
 use super::relay::{Pager, SILENCE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
+use crate::door::FULL;
 use crate::engine::Engine;
 use crate::sip::transaction::Owner;
 use crate::sip::write::default_phrase;
@@ -125,6 +126,9 @@ impl Engine {
             (best, _) => (best, default_phrase(best)),
         };
         self.wire.counts.message("in", "pager", "no_answer");
-        self.respond_with(transaction, &request, status, phrase, |response| response);
+        self.respond_with(transaction, &request, status, phrase, |response| match status {
+            503 => response.header("Retry-After", FULL),
+            _ => response,
+        });
     }
 }

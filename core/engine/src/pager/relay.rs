@@ -17,6 +17,7 @@ use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
 use crate::config::Listener;
+use crate::door::FULL;
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
@@ -400,8 +401,15 @@ impl Engine {
                 .counts
                 .delivery(way.transport.name(), waited.as_secs_f64());
         }
-        self.respond_with(transaction, request, status, default_phrase(status), |response| {
-            response
-        });
+        self.respond_with(
+            transaction,
+            request,
+            status,
+            default_phrase(status),
+            |response| match status {
+                503 => response.header("Retry-After", FULL),
+                _ => response,
+            },
+        );
     }
 }

@@ -251,9 +251,13 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
                 binding.path,
                 binding.instance,
             ]),
-        StoreWrite::DeleteBinding { aor, contact } => connection
-            .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?
-            .execute([aor, contact]),
+        StoreWrite::DeleteBinding {
+            aor,
+            contact,
+            instance,
+        } => connection
+            .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2 AND instance = ?3")?
+            .execute(params![aor, contact, instance]),
         // Whatever is in one transaction is written whole.
         StoreWrite::All(writes) => return writes.iter().try_for_each(|write| apply(connection, write)),
         StoreWrite::Chat(write) => chat::apply(connection, write),
