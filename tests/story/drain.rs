@@ -21,6 +21,11 @@ fn calls_go_on_until_the_deadline_and_then_hear_why_they_end() {
         (refused.status(), refused.header(Name::RetryAfter)),
         (503, Some("30"))
     );
+    let asked = bob.request(&mut world, "OPTIONS", "sip:lab.test", "", b"");
+    assert_eq!(
+        (asked.status(), asked.header(Name::RetryAfter)),
+        (503, Some("30"))
+    );
     world.advance(Duration::from_secs(9));
     alice.has_nothing(&mut world);
     assert!(!world.drained);

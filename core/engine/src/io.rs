@@ -273,7 +273,7 @@ pub enum Output {
 /// What the engine keeps on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreWrite {
-    /// A registered contact, new or refreshed: the row of this address of record and contact URI.
+    /// A registered contact, new or refreshed: the row of this address of record, contact URI and instance.
     PutBinding(Box<StoredBinding>),
     /// A contact is gone.
     DeleteBinding {
@@ -281,6 +281,8 @@ pub enum StoreWrite {
         aor: Arc<str>,
         /// The contact's URI as it was registered.
         contact: Arc<str>,
+        /// Its phone and flow, as in [`StoredBinding::instance`].
+        instance: String,
     },
     /// All of these, or none.
     All(Vec<StoreWrite>),
@@ -351,6 +353,8 @@ pub struct StoredMessage {
     pub headers: String,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// The Max-Forwards of every attempt to deliver it: of what goes on from switch to switch there is an end.
+    pub hops: u8,
     /// When it came.
     pub accepted: Time,
     /// Until when it is kept.
