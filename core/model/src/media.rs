@@ -62,6 +62,74 @@ impl Codec {
     }
 }
 
+/// How Opus is sent: one of few ways, so that many who hear the same share an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct OpusLimit {
+    /// Bit rate and bandwidth.
+    pub step: OpusStep,
+    /// Every packet has the same size, in silence too.
+    pub constant: bool,
+}
+
+/// A bit rate and an audio bandwidth of Opus; each is less than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum OpusStep {
+    /// 32 kbit/s, all that can be heard.
+    #[default]
+    Full,
+    /// 20 kbit/s, up to 8 kHz.
+    Wide,
+    /// 12 kbit/s, up to 8 kHz.
+    WideLow,
+    /// 12 kbit/s, up to 4 kHz.
+    Narrow,
+    /// 8 kbit/s, up to 4 kHz.
+    NarrowLow,
+    /// 6 kbit/s, up to 4 kHz: the least that there is (RFC 7587 section 6.1).
+    Least,
+}
+
+impl OpusStep {
+    /// Every step, the best first.
+    pub const ALL: [Self; 6] = [
+        Self::Full,
+        Self::Wide,
+        Self::WideLow,
+        Self::Narrow,
+        Self::NarrowLow,
+        Self::Least,
+    ];
+
+    /// The best step for a receiver that takes at most so many bits per second and plays at most so many samples
+    /// per second (`maxaveragebitrate` and `maxplaybackrate` of RFC 7587 section 6.1).
+    pub fn within(bits: u32, samples: u32) -> Self {
+        let by_bits = match bits {
+            32_000.. => Self::Full,
+            20_000.. => Self::Wide,
+            12_000.. => Self::WideLow,
+            8000.. => Self::NarrowLow,
+            _ => Self::Least,
+        };
+        let by_samples = match samples {
+            48_000.. => Self::Full,
+            16_000.. => Self::Wide,
+            _ => Self::Narrow,
+        };
+        by_bits.max(by_samples)
+    }
+
+    /// Bits per second.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Full => 32_000,
+            Self::Wide => 20_000,
+            Self::WideLow | Self::Narrow => 12_000,
+            Self::NarrowLow => 8000,
+            Self::Least => 6000,
+        }
+    }
+}
+
 /// How audio travels on a leg, as negotiated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioFormat {
@@ -76,6 +144,8 @@ pub struct AudioFormat {
     pub events: Vec<(u8, u32)>,
     /// The payload type of comfort noise (RFC 3389), if it was negotiated.
     pub comfort_noise: Option<u8>,
+    /// What we send at most where the codec is Opus.
+    pub opus: OpusLimit,
     /// Milliseconds of audio per packet that we send: 10, 20, 30, 40 or 60; Opus sends multiples of 20.
     pub packet_ms: u8,
 }

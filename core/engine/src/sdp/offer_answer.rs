@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Srtp, SrtpSuite};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, OpusLimit, Srtp, SrtpSuite};
 
 use super::crypto::{self, Crypto};
 use super::negotiate::{
@@ -397,6 +397,7 @@ pub(super) fn offered(ours: &Capabilities, before: Option<&Media<'_>>) -> AudioF
         receive,
         events,
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: ours.packet_ms,
     }
 }

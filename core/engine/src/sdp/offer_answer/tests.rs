@@ -1,6 +1,6 @@
 //! Tables for offers and answers.
 
-use cordboard_model::media::Control;
+use cordboard_model::media::{Control, OpusLimit, OpusStep};
 
 use super::*;
 
@@ -195,9 +195,45 @@ fn the_format_for_the_media_is_what_was_answered() {
         receive: vec![(8, Codec::Pcma), (0, Codec::Pcmu)],
         events: vec![(96, 8000)],
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: 20,
     };
     assert_eq!(audio.format, expect);
+}
+
+#[test]
+fn opus_is_sent_as_the_receiver_takes_it() {
+    let cases = [
+        ("", OpusStep::Full, false),
+        (
+            "useinbandfec=1;maxplaybackrate=48000;cbr=0",
+            OpusStep::Full,
+            false,
+        ),
+        ("maxaveragebitrate=510000; cbr=1", OpusStep::Full, true),
+        ("maxaveragebitrate=31999", OpusStep::Wide, false),
+        ("maxplaybackrate=24000", OpusStep::Wide, false),
+        ("maxaveragebitrate=12000; cbr=1", OpusStep::WideLow, true),
+        (
+            "maxaveragebitrate=12000;maxplaybackrate=8000",
+            OpusStep::Narrow,
+            false,
+        ),
+        (
+            "maxaveragebitrate=8000;maxplaybackrate=8000",
+            OpusStep::NarrowLow,
+            false,
+        ),
+        ("MaxAverageBitrate=6000", OpusStep::Least, false),
+        ("maxaveragebitrate=x;maxplaybackrate=", OpusStep::Full, false),
+    ];
+    for (written, step, constant) in cases {
+        let offer = format!("m=audio 9 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 {written}\r\n");
+        let audio = answer_to(&offer).unwrap().audio.unwrap();
+        assert_eq!(audio.format.opus, OpusLimit { step, constant }, "{written}");
+    }
+    let other = answer_to("m=audio 9 RTP/AVP 0 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 cbr=1\r\n");
+    assert_eq!(other.unwrap().audio.unwrap().format.opus, OpusLimit::default());
 }
 
 #[test]
