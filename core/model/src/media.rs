@@ -322,13 +322,45 @@ impl std::fmt::Debug for SrtpKey {
     }
 }
 
+/// The name of a master key that stands in each packet (MKI, RFC 3711 section 3.1): up to four bytes; mostly none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mki {
+    bytes: [u8; 4],
+    len: u8,
+}
+
+impl Mki {
+    /// A number in so many bytes, as `a=crypto` writes it; `None` unless there are 1 to 4 and the number fits.
+    pub fn new(number: u32, len: u8) -> Option<Self> {
+        let fits = matches!(len, 1..=4) && u64::from(number) >> (8 * len) == 0;
+        let mut bytes = number.to_be_bytes();
+        bytes.rotate_left(usize::from(4u8.checked_sub(len)?));
+        fits.then_some(Self { bytes, len })
+    }
+
+    /// What stands in the packet; empty where there is none.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The number.
+    pub fn number(&self) -> u32 {
+        let bytes = self.bytes().iter();
+        bytes.fold(0, |number, byte| number << 8 | u32::from(*byte))
+    }
+}
+
 /// The keys of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Srtp {
     /// Suite and key of what we send.
     pub send: (SrtpSuite, SrtpKey),
+    /// The name of that key in each packet.
+    pub send_mki: Mki,
     /// Suite and key of what the peer sends.
     pub receive: (SrtpSuite, SrtpKey),
+    /// The name of that key in each packet.
+    pub receive_mki: Mki,
 }
 
 /// What a shard reports.

@@ -435,6 +435,38 @@ fn the_first_crypto_line_that_we_can_use_is_answered_with_a_key_of_ours() {
 }
 
 #[test]
+fn a_key_that_has_a_name_is_answered_by_one_of_that_name_and_keeps_it() {
+    let mut origin = Origin::new(7, [5; 58]);
+    let theirs = format!(
+        "{HEAD}m=audio 9 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}|2^20|1:4\r\n"
+    );
+    let ours = Capabilities::default();
+    let answered = answer(&Session::parse(&theirs).unwrap(), &ours, local(), &mut origin).unwrap();
+    let named = |text: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with("a=crypto:1 "));
+        lines.next().is_some_and(|line| line.ends_with("|1:4"))
+    };
+    assert!(named(&answered.answer_text), "{}", answered.answer_text);
+    let srtp = answered.audio.unwrap().srtp.unwrap();
+    assert_eq!(srtp.send_mki.bytes(), [0, 0, 0, 1]);
+    assert_eq!(srtp.receive_mki, srtp.send_mki);
+    // A later offer of ours says so again, and each side's name is its own.
+    let text = offer(&ours, local(), &mut origin);
+    assert!(named(&text), "{text}");
+    let bare = theirs.replace("|2^20|1:4", "");
+    let settled = accept_answer(
+        &Session::parse(&text).unwrap(),
+        &Session::parse(&bare).unwrap(),
+        &ours,
+    );
+    let srtp = settled.unwrap().srtp.unwrap();
+    assert_eq!(
+        (srtp.send_mki.bytes(), srtp.receive_mki.bytes()),
+        (&[0, 0, 0, 1][..], &[][..])
+    );
+}
+
+#[test]
 fn keys_with_plain_rtp_may_be_taken_or_left_aside() {
     let key = |tag| format!("a=crypto:{tag} AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}\r\n");
     let theirs = answer_to(&format!("m=audio 9 RTP/AVP 0\r\n{}", key(1))).unwrap();
