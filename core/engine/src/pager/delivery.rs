@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, Wish, wish};
 use super::mailbox::Full;
-use super::relay::{SILENCE, Sheet, TOO_LARGE, way};
+use super::relay::{SILENCE, Sheet, TOO_LARGE};
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -132,7 +132,8 @@ impl Engine {
             };
             let mut too_large = 0;
             for contact in &contacts {
-                too_large += usize::from(!self.send_page(Owner::Delivery(delivery), way(contact), &sheet));
+                too_large +=
+                    usize::from(!self.send_page(Owner::Delivery(delivery), self.way(contact), &sheet));
             }
             for _ in 0..too_large {
                 self.delivery_answered(delivery, TOO_LARGE, true);
@@ -262,7 +263,7 @@ impl Engine {
             tail: &tail_of(message),
         };
         for contact in contacts.unwrap_or_default() {
-            self.send_page(Owner::Farewell, way(&contact), &sheet);
+            self.send_page(Owner::Farewell, self.way(&contact), &sheet);
         }
     }
 

@@ -11,11 +11,9 @@ use super::delivery::Notice;
 use super::imdn::{Fate, wish};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
-use crate::call::bridge::contact_flow;
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
-use crate::config::Listener;
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
@@ -98,14 +96,14 @@ pub(super) struct Sheet<'a> {
 }
 
 /// The way to one phone: the flow, the Request-URI, the Path.
-type Way<'a> = (Flow, &'a str, &'a str);
-
-/// The way to a contact.
-pub(super) fn way(contact: &Binding) -> Way<'_> {
-    (contact_flow(contact), &contact.contact, &contact.path)
-}
+pub(super) type Way<'a> = (Flow, &'a str, &'a str);
 
 impl Engine {
+    /// The way to a contact.
+    pub(super) fn way<'a>(&self, contact: &'a Binding) -> Way<'a> {
+        (self.contact_flow(contact), &contact.contact, &contact.path)
+    }
+
     /// Sends a message to contacts of its addressee, of which there is at least one.
     pub(super) fn relay_page(&mut self, page: Page, contacts: &[Binding]) {
         self.wire.counts.message("in", "pager", "relayed");
@@ -129,7 +127,7 @@ impl Engine {
         let pager = self.pagers.next_key();
         let mut too_large = 0;
         for contact in contacts {
-            too_large += usize::from(!self.send_page(Owner::Pager(pager), way(contact), &sheet));
+            too_large += usize::from(!self.send_page(Owner::Pager(pager), self.way(contact), &sheet));
         }
         self.wire.counts.recipients.record(contacts.len() as f64);
         let (stamp, accepted) = (message.stamp, message.accepted);
@@ -164,20 +162,11 @@ impl Engine {
             self.wire.counts.message("out", "pager", "large_over_udp");
             return Some(flow);
         }
-        let is_tcp = |listener: &Listener| {
-            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
-            listener.transport == Transport::Tcp && (family || listener.address.ip().is_unspecified())
-        };
-        let Some(place) = self.config.listeners.iter().position(is_tcp) else {
+        let stream = self.by_tcp(flow);
+        if stream.is_none() {
             self.wire.counts.message("out", "pager", "too_large");
-            return None;
-        };
-        Some(Flow {
-            transport: Transport::Tcp,
-            listener: u16::try_from(place).ok()?,
-            connection: 0,
-            ..flow
-        })
+        }
+        stream
     }
 
     /// One MESSAGE to one phone; false if it is too large for every way there. Its tag is new each time: a phone that still knows the former attempt
@@ -259,7 +248,7 @@ impl Engine {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
             Outcome::Response(response) => response.status(),
-            Outcome::Silence => SILENCE,
+            Outcome::Silence | Outcome::Unreachable => SILENCE,
         };
         let result = match status {
             200..=299 => "delivered",

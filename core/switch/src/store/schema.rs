@@ -104,6 +104,12 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE chat_room ADD COLUMN banned TEXT NOT NULL DEFAULT '[]'; -- user names, JSON
 ",
+    "
+    ALTER TABLE call_record ADD COLUMN contact TEXT NOT NULL DEFAULT '';
+    ALTER TABLE call_record ADD COLUMN peer_lost INTEGER;      -- what the peer has reported last
+    ALTER TABLE call_record ADD COLUMN peer_jitter_ms REAL;
+    ALTER TABLE call_record ADD COLUMN peer_round_trip_ms REAL;
+",
 ];
 
 /// The version of a database of today.

@@ -342,6 +342,14 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
         )
         .unwrap();
     assert_eq!(row, ("sip:alice@lab.test".into(), None, 300_000_000_000));
+    let row: (String, i64, f64) = database
+        .query_row(
+            "SELECT contact, peer_lost, peer_round_trip_ms FROM call_record LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(row, ("sip:alice@198.51.100.1:5060".into(), 3, 12.5));
 }
 
 #[test]
