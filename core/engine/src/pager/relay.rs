@@ -12,6 +12,7 @@ use super::imdn::{Fate, wish};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
+use crate::call::privacy::ANONYMOUS;
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
 use crate::engine::Engine;
@@ -230,11 +231,14 @@ impl Engine {
             .next()
             .and_then(Result::ok)
             .map(|contact| contact.uri.to_owned());
-        let target = target.unwrap_or_else(|| message.uri.clone());
+        // Who is hidden from the addressee is not from itself.
+        let own = message.request.from().ok().map(|from| from.uri);
+        let uri = own.filter(|_| message.uri == ANONYMOUS).unwrap_or(&message.uri);
+        let target = target.unwrap_or_else(|| uri.to_owned());
         let sheet = Sheet {
             name: "",
             from: &from,
-            to: [&message.uri, "", "", ""],
+            to: [uri, "", "", ""],
             hops: HOPS,
             id: None,
             tail: &tail(kind, &[], body),
