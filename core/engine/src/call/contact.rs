@@ -9,37 +9,11 @@ use crate::sip::registrar::Binding;
 use crate::sip::uri::Uri;
 
 impl Engine {
-    /// The flow to a contact outside any dialog: the connection that it registered on while that lives, or on UDP the
-    /// way that a phone keeps alive itself (RFC 5626); otherwise its first Path hop, or the address that its URI names,
-    /// unless that is one behind a NAT.
+    /// The flow to a contact outside any dialog: that of its registration, or by TCP where a contact that was
+    /// registered by UDP asks for that (RFC 3263 section 4.1), can be connected to, and we take TCP.
     pub(crate) fn contact_flow(&self, binding: &Binding) -> Flow {
-        if binding.flow.connection != 0 || is_kept(binding) {
-            return binding.flow;
-        }
-        let first = List::new(&binding.path).next();
-        if let Some(hop) = first.and_then(|first| address_in(first.trim_matches(['<', '>']))) {
-            return Flow {
-                peer: hop,
-                ..binding.flow
-            };
-        }
-        match address_in(&binding.contact) {
-            Some(peer) if peer.ip() == binding.flow.peer.ip() => {
-                self.named_flow(binding, Flow { peer, ..binding.flow })
-            }
-            // The source port of a connection that is gone leads nowhere: only the named one can.
-            Some(peer) if binding.flow.transport.reliable() => Flow { peer, ..binding.flow },
-            _ => binding.flow,
-        }
-    }
-
-    /// The way by TCP, where a contact that was registered by UDP asks for that (RFC 3263 section 4.1) and we take TCP.
-    fn named_flow(&self, binding: &Binding, flow: Flow) -> Flow {
-        let asked = Uri::parse(&binding.contact).is_ok_and(|uri| {
-            uri.param("transport")
-                .is_some_and(|named| named.eq_ignore_ascii_case("tcp"))
-        });
-        if !asked || flow.transport != Transport::Udp || !binding.path.is_empty() {
+        let flow = registered_flow(binding);
+        if !asks_for_tcp(binding) {
             return flow;
         }
         self.by_tcp(flow).unwrap_or(flow)
@@ -59,6 +33,42 @@ impl Engine {
             ..flow
         })
     }
+}
+
+/// The flow of a registration: the connection that it came on while that lives, or on UDP the way that a phone keeps
+/// alive itself (RFC 5626); otherwise its first Path hop, or the address that its URI names, unless that is one behind a
+/// NAT.
+pub(crate) fn registered_flow(binding: &Binding) -> Flow {
+    if binding.flow.connection != 0 || is_kept(binding) {
+        return binding.flow;
+    }
+    let first = List::new(&binding.path).next();
+    if let Some(hop) = first.and_then(|first| address_in(first.trim_matches(['<', '>']))) {
+        return Flow {
+            peer: hop,
+            ..binding.flow
+        };
+    }
+    match address_in(&binding.contact) {
+        Some(peer) if peer.ip() == binding.flow.peer.ip() => Flow { peer, ..binding.flow },
+        // The source port of a connection that is gone leads nowhere: only the named one can.
+        Some(peer) if binding.flow.transport.reliable() => Flow { peer, ..binding.flow },
+        _ => binding.flow,
+    }
+}
+
+/// Whether a phone on UDP wants to be called by TCP at the address that it came from; into a NAT no connection can be
+/// made.
+fn asks_for_tcp(binding: &Binding) -> bool {
+    let asked = Uri::parse(&binding.contact).is_ok_and(|uri| {
+        uri.param("transport")
+            .is_some_and(|named| named.eq_ignore_ascii_case("tcp"))
+    });
+    asked
+        && binding.flow.transport == Transport::Udp
+        && binding.path.is_empty()
+        && !is_kept(binding)
+        && address_in(&binding.contact).is_some_and(|named| named.ip() == binding.flow.peer.ip())
 }
 
 /// The values of a stored Path, as a route set.
