@@ -220,3 +220,19 @@ fn a_head_that_is_no_text_is_answered_and_counted() {
     assert!(refused.raw().len() <= size, "{} {size}", refused.raw().len());
     assert_eq!(world.engine.counts().rejected["not_utf8"], 1);
 }
+
+#[test]
+fn a_503_of_a_phone_to_a_message_says_when_to_come_back_too() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 600);
+    let text = "Content-Type: text/plain\r\n";
+    let none = alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", text, b"x");
+    assert_eq!(none.status(), 0, "bob's phone is asked first");
+    let copy = bob.gets(&mut world, "MESSAGE", false);
+    bob.respond(&mut world, &copy, 503, "", "");
+    let refused = alice.final_response(&mut world);
+    assert_eq!(
+        (refused.status(), refused.header(Name::RetryAfter)),
+        (503, Some("10"))
+    );
+}
