@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE};
 use super::{Addressee, Page};
 use crate::arena::Key;
-use crate::call::bridge::contact_flow;
+use crate::call::contact::registered_flow;
 use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::registrar::{Binding, same_contact};
@@ -25,14 +25,14 @@ impl Attempt {
     pub(super) fn new(transaction: Option<Key>, contact: &Binding) -> Self {
         Self {
             transaction,
-            flow: contact_flow(contact),
+            flow: registered_flow(contact),
             contact: Arc::clone(&contact.contact),
         }
     }
 
     /// Whether a copy to this contact would take the same way now: it was not renewed from somewhere else.
     fn leads_to(&self, contact: &Binding) -> bool {
-        self.flow == contact_flow(contact) && same_contact(&self.contact, &contact.contact)
+        self.flow == registered_flow(contact) && same_contact(&self.contact, &contact.contact)
     }
 
     /// Leaves the contacts that no copy went to.
