@@ -63,6 +63,18 @@ fn audio(world: &World) -> &AudioSetup {
 }
 
 #[test]
+fn the_media_is_told_where_the_signalling_comes_from() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (mut line, _) = call(&mut world, &mut alice, ALL);
+    alice.ack(&mut world, &line);
+    assert_eq!(audio(&world).signaller, Some(alice.flow.peer.ip()));
+    // The phone goes on from another network.
+    alice.flow.peer = "203.0.113.77:5060".parse().unwrap();
+    reinvite(&mut world, &mut alice, &mut line, ALL);
+    assert_eq!(audio(&world).signaller, Some(alice.flow.peer.ip()));
+}
+
+#[test]
 fn the_callers_first_codec_that_we_know_is_spoken() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     let (line, answer) = call(&mut world, &mut alice, ALL);

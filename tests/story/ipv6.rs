@@ -109,6 +109,26 @@ fn an_ipv4_phone_on_a_socket_of_both_families_gets_an_ipv4_description() {
 }
 
 #[test]
+fn media_has_the_family_that_the_offer_wants() {
+    let mut world = world();
+    let mut alice = Phone::new("alice", 1);
+    alice.sdp = SDP6;
+    let (_, answer) = alice.invite(&mut world, "3000");
+    let answer = text(&answer.unwrap());
+    assert!(answer.contains("c=IN IP6 2001:db8::1\r\n"), "{answer}");
+    assert!(answer.contains("Contact: <sip:3000@192.0.2.1:5060>"), "{answer}");
+    let opened = world.media.iter().filter_map(|command| match command {
+        MediaCommand::Open { local, .. } => Some(local.to_string()),
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), [OURS]);
+    // Where we have no address of that family, that of the signalling is all that there is.
+    let mut world = World::new();
+    let (_, answer) = alice.invite(&mut world, "3000");
+    assert!(text(&answer.unwrap()).contains("c=IN IP4 192.0.2.1\r\n"));
+}
+
+#[test]
 fn a_response_goes_to_where_the_request_came_from_and_says_so() {
     let mut world = world();
     let mut alice = phone6("alice", 0x10);

@@ -12,10 +12,13 @@ use crate::registration::Registering;
 use crate::sip::registrar::Binding;
 use crate::timer::Timer;
 
+/// A contact as it was written, and the phone and flow that it was said to be.
+type Row = (Arc<str>, String);
+
 /// What one contact was before a REGISTER.
 #[derive(Debug)]
 pub(crate) struct Before {
-    contact: Arc<str>,
+    row: Row,
     binding: Option<Box<Binding>>,
     /// It was bound by that REGISTER, and not unbound.
     bound: bool,
@@ -40,35 +43,33 @@ impl Unsettled {
         self.all.remove(key)
     }
 
-    /// The REGISTERs of an address after this one.
-    fn later(&mut self, address: &Arc<str>, ticket: Ticket) -> impl Iterator<Item = &mut Registering> {
+    /// What each REGISTER of an address after this one found.
+    fn later(&mut self, address: &Arc<str>, ticket: Ticket) -> impl Iterator<Item = &mut Vec<Before>> {
         let (from, to) = (Ticket(ticket.0 + 1), Ticket(u64::MAX));
         self.all
             .range_mut((Arc::clone(address), from)..=(Arc::clone(address), to))
-            .map(|(_, registering)| registering)
+            .map(|(_, registering)| &mut registering.before)
     }
 
     /// What the next REGISTER after this one found at a contact of the same address.
-    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, contact: &str) -> Option<&mut Before> {
-        self.later(address, ticket)
-            .flat_map(|registering| &mut registering.before)
-            .find(|before| *before.contact == *contact)
+    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, row: &Row) -> Option<&mut Before> {
+        let mut all = self.later(address, ticket).flatten();
+        all.find(|before| before.row == *row)
     }
 
-    /// What else the next REGISTER after this one found that names a contact.
-    fn next_found(&mut self, address: &Arc<str>, ticket: Ticket, contact: &str) -> Option<&mut Vec<Before>> {
-        self.later(address, ticket)
-            .map(|registering| &mut registering.before)
-            .find(|found| found.iter().any(|before| *before.contact == *contact))
+    /// All that the next REGISTER after this one found that names one of these contacts.
+    fn next_of(&mut self, address: &Arc<str>, ticket: Ticket, rows: &[Row]) -> Option<&mut Vec<Before>> {
+        let names = |found: &&mut Vec<Before>| found.iter().any(|before| rows.contains(&before.row));
+        self.later(address, ticket).find(names)
     }
 }
 
 impl Engine {
     /// Remembers what a contact was that has just been bound or unbound.
-    pub(crate) fn before(&mut self, contact: Arc<str>, binding: Option<Binding>, bound: bool) -> Before {
+    pub(crate) fn before(&mut self, row: Row, binding: Option<Binding>, bound: bool) -> Before {
         let connection = binding.as_ref().map_or(0, |binding| binding.flow.connection);
         Before {
-            contact,
+            row,
             binding: binding.map(Box::new),
             bound,
             has_row: false,
@@ -76,23 +77,23 @@ impl Engine {
         }
     }
 
-    /// A REGISTER is on disk: what it has replaced there ends, and nobody needs to know any more what was before.
+    /// A REGISTER is on disk: what it stands there instead of goes, and nobody needs to know any more what was before.
     pub(crate) fn settled(&mut self, address: &Arc<str>, before: Vec<Before>) {
         for before in before.iter().filter(|before| before.has_row) {
-            self.delete_row(address, &before.contact);
+            let (contact, instance) = before.row.clone();
+            if self.registrar.find_row(address, &contact, &instance).is_none() {
+                let (ticket, aor) = (self.ticket(), Arc::clone(address));
+                let write = StoreWrite::DeleteBinding {
+                    aor,
+                    contact,
+                    instance,
+                };
+                self.wire.out.push_back(Output::Store { ticket, write });
+            }
         }
         self.forget_before(before);
     }
 
-    fn delete_row(&mut self, address: &Arc<str>, contact: &Arc<str>) {
-        if self.registrar.find_written(address, contact).is_none() {
-            let (aor, contact) = (Arc::clone(address), Arc::clone(contact));
-            let (ticket, write) = (self.ticket(), StoreWrite::DeleteBinding { aor, contact });
-            self.wire.out.push_back(Output::Store { ticket, write });
-        }
-    }
-
-    /// Nobody needs to know any more what was before.
     fn forget_before(&mut self, before: Vec<Before>) {
         for before in before {
             if let Some(binding) = before.binding {
@@ -106,7 +107,7 @@ impl Engine {
     pub(crate) fn take_back(&mut self, address: &Arc<str>, ticket: Ticket, before: Vec<Before>) {
         for before in before.into_iter().rev() {
             // What a later REGISTER has found there is not on disk either.
-            if let Some(next) = self.unsettled.next_before(address, ticket, &before.contact) {
+            if let Some(next) = self.unsettled.next_before(address, ticket, &before.row) {
                 let bound = next.bound;
                 let found = std::mem::replace(next, Before { bound, ..before });
                 self.forget_before(vec![found]);
@@ -118,7 +119,8 @@ impl Engine {
 
     fn restore(&mut self, address: &Arc<str>, ticket: Ticket, mut before: Before) {
         let now = self.wire.now;
-        let there = self.registrar.find_written(address, &before.contact);
+        let (contact, instance) = &before.row;
+        let there = self.registrar.find_row(address, contact, instance);
         let there = there.map(|binding| binding.serial);
         if before.bound && there.is_none() {
             return self.forget_before(vec![before]); // it has ended meanwhile
@@ -130,12 +132,12 @@ impl Engine {
             return;
         };
         // A later REGISTER writes the same contact otherwise.
-        let otherwise = self.registrar.find(address, &binding.contact);
-        if let Some(other) = otherwise.filter(|_| there.is_none()) {
-            let other = Arc::clone(&other.contact);
-            before.binding = Some(binding);
-            before.has_row = true;
-            match self.unsettled.next_found(address, ticket, &other) {
+        let meant = self.registrar.meant(address, &binding.contact, &binding.instance);
+        let row = |binding: &Binding| (Arc::clone(&binding.contact), binding.instance.clone());
+        let others: Vec<Row> = meant.map(row).collect();
+        if there.is_none() && !others.is_empty() {
+            (before.binding, before.has_row) = (Some(binding), true);
+            match self.unsettled.next_of(address, ticket, &others) {
                 // It may fail as well. In front: what it has bound itself goes first then.
                 Some(found) => found.insert(0, before),
                 None => self.settled(address, vec![before]),

@@ -1,6 +1,6 @@
 //! What a leg takes: packets of its peer and of nobody else, in order, as audio and as keys.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use cordboard_model::Time;
 use cordboard_model::media::{AudioSetup, Codec, Control};
@@ -9,7 +9,7 @@ use crate::claim::Claim;
 use crate::counts::{Counts, DropReason};
 use crate::digits::Digits;
 use crate::jitter::Put;
-use crate::latch::Latch;
+use crate::latch::{Door, Knock, Latch};
 use crate::playout::{MAX_PAYLOAD, Playout, Voice};
 use crate::rate::{LONGEST_FRAME, Rate};
 use crate::rtp::RtpPacket;
@@ -28,6 +28,8 @@ pub(crate) struct Arrival {
     pub(crate) next_tick: Time,
     /// How loud the packet says it is (RFC 6464).
     pub(crate) level: Option<u8>,
+    /// What it may do if its source is not the known one.
+    pub(crate) door: Door,
 }
 
 /// See the module.
@@ -55,9 +57,9 @@ enum Payload {
 }
 
 impl Inlet {
-    pub(crate) fn new(signalled: SocketAddr) -> Self {
+    pub(crate) fn new(audio: &AudioSetup, now: Time) -> Self {
         Self {
-            latch: Latch::new(signalled),
+            latch: Latch::new(audio.remote, audio.signaller, now),
             reception: None,
             packets: 0,
             late: 0,
@@ -71,13 +73,13 @@ impl Inlet {
     }
 
     /// The peer's description has come again.
-    pub(crate) fn signal(&mut self, address: SocketAddr, control: Control) {
+    pub(crate) fn signal(&mut self, audio: &AudioSetup, now: Time) {
         let before = self.latch.destination();
-        self.latch.signal(address);
-        if self.latch.destination() != before || self.control != control {
+        self.latch.signal(audio.remote, audio.signaller, now);
+        if self.latch.destination() != before || self.control != audio.control {
             self.control_source = None;
         }
-        self.control = control;
+        self.control = audio.control;
     }
 
     /// Takes a packet; returns the key if a press begins. Audio is kept only if someone may `listen`.
@@ -94,16 +96,21 @@ impl Inlet {
             return Err(DropReason::Malformed);
         }
         let payload = payload(audio, packet.payload_type).ok_or(DropReason::UnknownPayload)?;
-        if !self
-            .latch
-            .admit(arrival.source, packet.ssrc, packet.sequence, arrival.stamp)
-        {
-            return Err(DropReason::ForeignSource);
-        }
         let clock = match payload {
             Payload::Audio(codec) => Some(codec.clock()),
             Payload::Event | Payload::ComfortNoise => None,
         };
+        let knock = Knock {
+            source: arrival.source,
+            ssrc: packet.ssrc,
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+            clock: clock.unwrap_or(audio.format.codec.clock()),
+            stamp: arrival.stamp,
+        };
+        if !self.latch.admit(&knock, arrival.door) {
+            return Err(DropReason::ForeignSource);
+        }
         let newest = self.order(&packet, clock, arrival.stamp)?;
         self.packets += 1;
         counts.packets_in += 1;
@@ -214,6 +221,13 @@ impl Inlet {
             self.control_source = Some(source);
         }
         known
+    }
+
+    /// A report has come from where reports of the peer are taken from.
+    pub(crate) fn reported(&mut self, source: IpAddr, bytes: &[u8], stamp: Time) {
+        if let Some(ssrc) = bytes.get(4..).and_then(|rest| rest.first_chunk()) {
+            self.latch.reported(source, u32::from_be_bytes(*ssrc), stamp);
+        }
     }
 
     /// Where reports for the peer go.

@@ -1,57 +1,119 @@
 //! Where a leg's peer really is: symmetric RTP that a stranger cannot take over (RFC 7362 section 4).
 //!
-//! At first packets go where the peer's description says. The first valid packets show where the peer
-//! really sends from, and its audio is sent back there. From then on another source counts only if it is
-//! better known than the one in use, or carries the same stream on after that one fell silent, or if that
-//! one has been silent for long.
+//! Packets go where the peer's description says until valid ones show where it really sends from; then its
+//! audio is sent back there. Who is believed, best first: the address that the peer announced; the host that it
+//! announced, and the host that its signalling comes from; and a stranger to both, but only in the case that a NAT
+//! makes: the peer announced another host than the one it signals from, it is to send, nobody better known sends,
+//! and it is the first half minute of what was announced. A source that is held is left for a better known one, for
+//! the very same stream from elsewhere (the NAT has moved it), and after new signalling. Silence alone lets nobody
+//! in: phones that are muted or listen are silent. Where each packet is proven (SRTP) any place may be the peer's.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use cordboard_model::Time;
 
-/// After this long without a packet any source may take over.
+/// After this long without a packet a source that has not settled is given up.
 const ABANDONED: Duration = Duration::from_secs(2);
+/// For this long a report of the same stream says that its source is there: three intervals of RTCP.
+const REPORTED: Duration = Duration::from_secs(15);
 /// After this long without a packet the same stream may come from elsewhere (a NAT has moved it).
 const PAUSED: Duration = Duration::from_millis(60);
 /// How far ahead the sequence numbers of a stream that moves may be.
 const FOLLOWS: u16 = 200;
+/// How much its timestamps may be ahead of the time that has passed.
+const AHEAD: Duration = Duration::from_secs(1);
+/// For how long after a description strangers are listened to: a phone may first send when early media ends.
+const SEARCH: Duration = Duration::from_secs(30);
 /// Packets in a row that a source must send that the peer did not name.
 const PROBATION: u8 = 3;
+/// The same for a stranger where the announced host could be reached by us: it must come and stay.
+const LONG_PROBATION: u8 = 50;
+/// Packets after which a source is there to stay.
+const SETTLED: u8 = 50;
+/// A source on probation that pauses for this long gives way to another one.
+const INTERRUPTED: Duration = Duration::from_millis(200);
 
 /// How well a source is known; smaller is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// The peer named it, or it was the first that proved itself.
-    Known,
-    /// The host that the peer named, another port.
-    SameHost,
+    /// The peer announced it.
+    Announced,
+    /// A host that the peer announced or signals from, another port.
+    NamedHost,
     /// Anything else.
     Stranger,
 }
 
+/// What packets from a source that is not held may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The peer is not to send: nothing that comes moves anything.
+    Closed,
+    /// They may be the peer's.
+    Open,
+    /// They are the peer's, by a key that nobody else has.
+    Proven,
+}
+
+/// A packet that reads as RTP of the negotiated kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Knock {
+    pub(crate) source: SocketAddr,
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    /// Units of its timestamps per second.
+    pub(crate) clock: u32,
+    /// When it came.
+    pub(crate) stamp: Time,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    address: SocketAddr,
     rank: Rank,
-    ssrc: u32,
-    sequence: u16,
-    seen: Time,
+    /// Its last packet.
+    last: Knock,
+    /// How many came, up to [`SETTLED`].
+    count: u8,
+    /// When its last report came.
+    reported: Option<Time>,
+}
+
+impl Held {
+    /// Whether a packet from elsewhere continues the stream that is held.
+    fn goes_on_as(&self, knock: &Knock) -> bool {
+        let passed = knock.stamp.since(self.last.stamp);
+        let numbers = knock.sequence.wrapping_sub(self.last.sequence);
+        let units = knock.timestamp.wrapping_sub(self.last.timestamp);
+        let most = (passed + AHEAD).as_millis() * u128::from(knock.clock) / 1000;
+        knock.ssrc == self.last.ssrc
+            && (1..=FOLLOWS).contains(&numbers)
+            && u128::from(units) <= most
+            && passed >= PAUSED
+    }
+
+    /// Whether nothing tells any more that the peer is there.
+    fn is_gone(&self, now: Time) -> bool {
+        now.since(self.last.stamp) >= ABANDONED && self.reported.is_none_or(|at| now.since(at) >= REPORTED)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
-    address: SocketAddr,
-    ssrc: u32,
-    sequence: u16,
+    rank: Rank,
+    last: Knock,
     count: u8,
 }
 
 /// The source that a leg takes packets from, and sends to.
 #[derive(Debug)]
 pub(crate) struct Latch {
-    signalled: SocketAddr,
-    home: Option<SocketAddr>,
+    announced: SocketAddr,
+    /// The host that the peer's signalling comes from, if that is known.
+    signaller: Option<IpAddr>,
+    /// When that was said, or changed.
+    since: Time,
     held: Option<Held>,
     candidate: Option<Candidate>,
     /// Where the transport has proven that the peer is: then nothing else decides.
@@ -59,10 +121,11 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    pub(crate) const fn new(signalled: SocketAddr) -> Self {
+    pub(crate) const fn new(announced: SocketAddr, signaller: Option<IpAddr>, now: Time) -> Self {
         Self {
-            signalled,
-            home: None,
+            announced,
+            signaller,
+            since: now,
             held: None,
             candidate: None,
             pinned: None,
@@ -79,95 +142,169 @@ impl Latch {
         self.pinned.is_some()
     }
 
-    /// The peer has named an address again; a new one starts the search anew.
-    pub(crate) fn signal(&mut self, address: SocketAddr) {
-        if address != self.signalled {
+    /// The peer has been described again. A new address starts the search anew; otherwise the source that is held
+    /// stays, and may be followed by another one if it sends no more.
+    pub(crate) fn signal(&mut self, address: SocketAddr, signaller: Option<IpAddr>, now: Time) {
+        if address != self.announced {
             *self = Self {
                 pinned: self.pinned,
-                held: self.held.filter(|held| held.address == address),
-                ..Self::new(address)
+                held: self
+                    .held
+                    .filter(|held| held.last.source == address)
+                    .map(|held| Held {
+                        rank: Rank::Announced,
+                        ..held
+                    }),
+                ..Self::new(address, signaller, now)
             };
+        } else if signaller != self.signaller {
+            (self.signaller, self.since) = (signaller, now);
+        }
+        if let Some(held) = &mut self.held {
+            held.count = 0;
         }
     }
 
     /// Whether the peer is at the host that it named, as far as is known.
     pub(crate) fn is_where_named(&self) -> bool {
-        self.destination().ip() == self.signalled.ip()
+        self.destination().ip() == self.announced.ip()
     }
 
     /// Where packets for the peer go.
     pub(crate) fn destination(&self) -> SocketAddr {
-        let found = self.pinned.or(self.held.map(|held| held.address));
-        found.unwrap_or(self.signalled)
+        let found = self.pinned.or(self.held.map(|held| held.last.source));
+        found.unwrap_or(self.announced)
     }
 
-    /// Whether a packet that reads as RTP of the negotiated kind is the peer's.
-    pub(crate) fn admit(&mut self, source: SocketAddr, ssrc: u32, sequence: u16, stamp: Time) -> bool {
+    /// Whether a packet is the peer's.
+    pub(crate) fn admit(&mut self, knock: &Knock, door: Door) -> bool {
         if self.is_pinned() {
             return true;
         }
         if let Some(held) = &mut self.held
-            && held.address == source
+            && held.last.source == knock.source
         {
-            (held.ssrc, held.sequence, held.seen) = (ssrc, sequence, stamp);
+            held.last = *knock;
+            held.count = held.count.saturating_add(1).min(SETTLED);
             return true;
         }
-        let rank = self.rank(source);
-        let Some(needed) = self.needed(rank, ssrc, sequence, stamp) else {
+        if door == Door::Closed {
+            return false;
+        }
+        // The same stream from elsewhere is as well known as it was.
+        if let Some(held) = &mut self.held
+            && held.goes_on_as(knock)
+        {
+            held.last = *knock;
+            self.candidate = None;
+            return true;
+        }
+        let rank = self.rank(knock.source);
+        let Some(needed) = self.needed(rank, knock.stamp, door) else {
             return false;
         };
-        let count = match self.candidate {
-            Some(last)
-                if last.address == source
-                    && last.ssrc == ssrc
-                    && (1..=3).contains(&sequence.wrapping_sub(last.sequence)) =>
-            {
-                last.count + 1
-            }
-            _ => 1,
-        };
-        if count < needed {
-            self.candidate = Some(Candidate {
-                address: source,
-                ssrc,
-                sequence,
-                count,
-            });
+        let count = self.on_probation(rank, knock);
+        if count.is_none_or(|count| count < needed) {
             return false;
         }
         self.candidate = None;
-        self.home.get_or_insert(source);
         self.held = Some(Held {
-            address: source,
             rank,
-            ssrc,
-            sequence,
-            seen: stamp,
+            last: *knock,
+            count: 1,
+            reported: None,
         });
         true
     }
 
-    /// How many packets in a row make this source the peer's; `None` if none do now.
-    fn needed(&self, rank: Rank, ssrc: u32, sequence: u16, stamp: Time) -> Option<u8> {
-        let probation = if rank == Rank::Known { 1 } else { PROBATION };
-        let Some(held) = self.held else {
-            return Some(probation);
-        };
-        let silent = stamp.since(held.seen);
-        let ahead = sequence.wrapping_sub(held.sequence);
-        if ssrc == held.ssrc && (1..=FOLLOWS).contains(&ahead) && silent >= PAUSED {
-            return Some(1);
+    /// A report about the stream of this SSRC came from the host that is held: its sender is there, if silent.
+    pub(crate) fn reported(&mut self, source: IpAddr, ssrc: u32, stamp: Time) {
+        if let Some(held) = &mut self.held
+            && (held.last.source.ip(), held.last.ssrc) == (source, ssrc)
+        {
+            held.reported = Some(stamp);
         }
-        (rank < held.rank || silent >= ABANDONED).then_some(probation)
+    }
+
+    /// How many packets in a row make this source the peer's; `None` if none do now.
+    fn needed(&self, rank: Rank, now: Time, door: Door) -> Option<u8> {
+        if let Some(held) = &self.held {
+            let settled = held.rank == Rank::Announced || held.count == SETTLED;
+            let gives_way =
+                held.is_gone(now) && (rank == Rank::Announced || door == Door::Proven || !settled);
+            if rank >= held.rank && !gives_way {
+                return None;
+            }
+        }
+        match rank {
+            Rank::Announced => Some(1),
+            Rank::NamedHost => Some(PROBATION),
+            Rank::Stranger if door == Door::Proven => Some(PROBATION),
+            Rank::Stranger => self.needed_of_strangers(now),
+        }
+    }
+
+    /// Strangers are for peers behind a NAT that do not signal from where their media comes from.
+    fn needed_of_strangers(&self, now: Time) -> Option<u8> {
+        let host = self.announced.ip();
+        if self.signaller == Some(host) || now.since(self.since) >= SEARCH {
+            return None;
+        }
+        Some(if is_private(host) {
+            PROBATION
+        } else {
+            LONG_PROBATION
+        })
+    }
+
+    /// Counts a packet of a source that is not believed yet; `None` if another one is being tried.
+    fn on_probation(&mut self, rank: Rank, knock: &Knock) -> Option<u8> {
+        let mut count = 1;
+        if let Some(candidate) = &self.candidate {
+            let last = &candidate.last;
+            let steps = knock.sequence.wrapping_sub(last.sequence);
+            let recent = knock.stamp.since(last.stamp) < INTERRUPTED;
+            if (last.source, last.ssrc) == (knock.source, knock.ssrc) {
+                if (1..=3).contains(&steps) {
+                    count = candidate.count.saturating_add(1);
+                }
+            } else if recent && rank >= candidate.rank {
+                // Who comes between others does not undo what they have shown.
+                return None;
+            }
+        }
+        self.candidate = Some(Candidate {
+            rank,
+            last: *knock,
+            count,
+        });
+        Some(count)
     }
 
     fn rank(&self, source: SocketAddr) -> Rank {
-        if source == self.signalled || self.home == Some(source) {
-            Rank::Known
-        } else if source.ip() == self.signalled.ip() {
-            Rank::SameHost
+        if source == self.announced {
+            Rank::Announced
+        } else if source.ip() == self.announced.ip() || Some(source.ip()) == self.signaller {
+            Rank::NamedHost
         } else {
             Rank::Stranger
+        }
+    }
+}
+
+/// Whether an address means something only inside a network that we need not be in (RFC 1918, 4193, 6598).
+fn is_private(host: IpAddr) -> bool {
+    match host {
+        IpAddr::V4(host) => {
+            let [first, second, ..] = host.octets();
+            let shared = first == 100 && second & 0xc0 == 64;
+            host.is_private() || shared || host.is_loopback() || host.is_link_local() || host.is_unspecified()
+        }
+        IpAddr::V6(host) => {
+            host.is_unique_local()
+                || host.is_loopback()
+                || host.is_unicast_link_local()
+                || host.is_unspecified()
         }
     }
 }
@@ -179,6 +316,7 @@ mod tests {
     const SIGNALLED: &str = "10.0.0.5:4000";
     const NAT: &str = "203.0.113.9:61000";
     const ATTACKER: &str = "198.51.100.1:5555";
+    const PUBLIC: &str = "192.0.2.7:4000";
 
     fn at(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -188,30 +326,49 @@ mod tests {
         Time(1_000_000_000 + ms * 1_000_000)
     }
 
+    /// A phone that announces an address; its signalling comes from a host.
+    fn latch(announced: &str, signaller: &str) -> Latch {
+        Latch::new(at(announced), Some(signaller.parse().unwrap()), ms(0))
+    }
+
+    fn unknown() -> Latch {
+        Latch::new(at(SIGNALLED), None, ms(0))
+    }
+
     /// Sends `count` packets, 20 ms apart, and returns how many were admitted.
+    fn feed_by(
+        latch: &mut Latch,
+        door: Door,
+        (source, ssrc): (&str, u32),
+        first: u16,
+        from_ms: u64,
+        count: u16,
+    ) -> u16 {
+        let packets = (0..count).map(|i| Knock {
+            source: at(source),
+            ssrc,
+            sequence: first.wrapping_add(i),
+            timestamp: u32::from(first.wrapping_add(i)) * 160,
+            clock: 8000,
+            stamp: ms(from_ms + u64::from(i) * 20),
+        });
+        packets.filter(|packet| latch.admit(packet, door)).count() as u16
+    }
+
     fn feed(latch: &mut Latch, source: &str, ssrc: u32, first: u16, from_ms: u64, count: u16) -> u16 {
-        (0..count)
-            .filter(|i| {
-                latch.admit(
-                    at(source),
-                    ssrc,
-                    first.wrapping_add(*i),
-                    ms(from_ms + u64::from(*i) * 20),
-                )
-            })
-            .count() as u16
+        feed_by(latch, Door::Open, (source, ssrc), first, from_ms, count)
     }
 
     #[test]
     fn the_named_address_counts_from_its_first_packet() {
-        let mut latch = Latch::new(at(SIGNALLED));
+        let mut latch = unknown();
         assert_eq!(latch.destination(), at(SIGNALLED));
         assert_eq!(feed(&mut latch, SIGNALLED, 1, 65_534, 0, 5), 5);
     }
 
     #[test]
     fn a_phone_behind_nat_is_found_and_a_flood_does_not_move_it() {
-        let mut latch = Latch::new(at(SIGNALLED));
+        let mut latch = unknown();
         assert_eq!(feed(&mut latch, NAT, 1, 65_534, 0, 10), 8);
         assert_eq!(latch.destination(), at(NAT));
         for i in 0..50 {
@@ -226,7 +383,7 @@ mod tests {
 
     #[test]
     fn who_comes_before_the_named_address_loses_to_it() {
-        let mut latch = Latch::new(at(SIGNALLED));
+        let mut latch = unknown();
         assert_eq!(feed(&mut latch, ATTACKER, 2, 0, 0, 5), 3);
         assert_eq!(feed(&mut latch, SIGNALLED, 1, 0, 100, 2), 2);
         assert_eq!(latch.destination(), at(SIGNALLED));
@@ -235,15 +392,15 @@ mod tests {
 
     #[test]
     fn a_single_stray_packet_moves_nothing() {
-        let mut latch = Latch::new(at(SIGNALLED));
+        let mut latch = unknown();
         assert_eq!(feed(&mut latch, ATTACKER, 2, 7, 0, 1), 0);
         assert_eq!(latch.destination(), at(SIGNALLED));
     }
 
     #[test]
     fn the_same_stream_from_elsewhere_is_followed_once_the_old_place_is_silent() {
-        let mut latch = Latch::new(at(SIGNALLED));
-        feed(&mut latch, SIGNALLED, 1, 0, 0, 10);
+        let mut latch = latch(PUBLIC, "192.0.2.7");
+        feed(&mut latch, PUBLIC, 1, 0, 0, 10);
         assert_eq!(
             feed(&mut latch, NAT, 1, 10, 190, 1),
             0,
@@ -251,25 +408,156 @@ mod tests {
         );
         assert_eq!(feed(&mut latch, NAT, 1, 13, 260, 3), 3);
         assert_eq!(latch.destination(), at(NAT));
+        // It may be as long as a pause in which nothing is sent.
+        assert_eq!(feed(&mut latch, "203.0.113.9:7000", 1, 16, 60_000, 1), 1);
     }
 
     #[test]
-    fn after_long_silence_another_source_may_take_over_but_the_first_comes_home() {
-        let mut latch = Latch::new(at(SIGNALLED));
+    fn a_stream_whose_numbers_do_not_go_on_is_another_one() {
+        for (ssrc, sequence, timestamp) in [(2, 10, 1600), (1, 300, 1600), (1, 8, 1600), (1, 10, 90_000)] {
+            let mut latch = latch(PUBLIC, "192.0.2.7");
+            feed(&mut latch, PUBLIC, 1, 0, 0, 10);
+            let knock = Knock {
+                source: at(NAT),
+                ssrc,
+                sequence,
+                timestamp,
+                clock: 8000,
+                stamp: ms(3000),
+            };
+            assert!(!latch.admit(&knock, Door::Open), "{ssrc} {sequence} {timestamp}");
+        }
+    }
+
+    /// Nobody takes what a silent phone is to hear: who announces what, signals from where, sends itself so many
+    /// packets; who then comes when, and sends 200 packets.
+    #[test]
+    fn attacks_that_fail() {
+        let cases = [
+            (PUBLIC, "192.0.2.7", 25, ATTACKER, 2600),
+            (PUBLIC, "192.0.2.7", 25, ATTACKER, 60_000),
+            (PUBLIC, "192.0.2.7", 0, ATTACKER, 0),
+            (PUBLIC, "192.0.2.7", 1, "192.0.2.7:9999", 60_000),
+            // Behind a NAT, or called by way of a proxy.
+            (SIGNALLED, "203.0.113.9", 100, ATTACKER, 5000),
+            (SIGNALLED, "203.0.113.9", 100, "203.0.113.9:5", 5000),
+            (SIGNALLED, "203.0.113.9", 0, ATTACKER, 30_000),
+            (PUBLIC, "203.0.113.1", 1, ATTACKER, 2600),
+        ];
+        for case @ (announced, signaller, sent, attacker, when) in cases {
+            let mut latch = latch(announced, signaller);
+            let real = if announced == SIGNALLED { NAT } else { announced };
+            feed(&mut latch, real, 1, 0, 0, sent);
+            let held = latch.destination();
+            let start = u64::from(sent) * 20 + when;
+            assert_eq!(feed(&mut latch, attacker, 2, 0, start, 200), 0, "{case:?}");
+            assert_eq!(latch.destination(), held, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_not_to_send_is_not_looked_for() {
+        let mut latch = latch(SIGNALLED, "203.0.113.9");
+        for source in [ATTACKER, NAT, SIGNALLED, "10.0.0.5:6"] {
+            assert_eq!(
+                feed_by(&mut latch, Door::Closed, (source, 1), 0, 100, 200),
+                0,
+                "{source}"
+            );
+        }
+        assert_eq!(latch.destination(), at(SIGNALLED));
+        assert_eq!(feed(&mut latch, NAT, 1, 0, 9000, 4), 2);
+        assert_eq!(
+            feed_by(&mut latch, Door::Closed, (NAT, 1), 4, 9080, 4),
+            4,
+            "a place that is known stays so"
+        );
+    }
+
+    /// Where the media really comes from, and which of its packets is the first that is believed.
+    #[test]
+    fn honest_phones_are_found() {
+        let cases = [
+            (PUBLIC, "192.0.2.7", PUBLIC, 1),
+            (PUBLIC, "192.0.2.7", "192.0.2.7:9999", 3),
+            (SIGNALLED, "203.0.113.9", NAT, 3),
+            // The NAT has several addresses.
+            (SIGNALLED, "203.0.113.9", "203.0.113.10:61000", 3),
+            // A proxy, and a phone that knows its public address or does not.
+            (PUBLIC, "203.0.113.1", PUBLIC, 1),
+            (PUBLIC, "203.0.113.1", NAT, 50),
+        ];
+        for (announced, signaller, real, first) in cases {
+            let mut latch = latch(announced, signaller);
+            assert_eq!(
+                feed(&mut latch, real, 1, 0, 8000, 100),
+                101 - first,
+                "{announced} {signaller} {real}"
+            );
+            assert_eq!(latch.destination(), at(real));
+        }
+    }
+
+    #[test]
+    fn a_better_known_source_ends_what_a_stranger_has_got() {
+        let mut latch = latch(SIGNALLED, "203.0.113.9");
+        assert_eq!(feed(&mut latch, ATTACKER, 2, 0, 0, 200), 198);
+        // Its flood does not keep the phone from being counted.
+        for i in 0..3 {
+            feed(&mut latch, ATTACKER, 2, 200 + i, 4000 + u64::from(i) * 20, 1);
+            feed(&mut latch, NAT, 1, i, 4001 + u64::from(i) * 20, 1);
+        }
+        assert_eq!(latch.destination(), at(NAT));
+    }
+
+    #[test]
+    fn who_came_first_and_did_not_stay_gives_way() {
+        let mut latch = latch(SIGNALLED, "203.0.113.9");
+        assert_eq!(feed(&mut latch, "203.0.113.9:5", 2, 0, 0, 4), 2);
+        assert_eq!(feed(&mut latch, NAT, 1, 0, 100, 10), 0);
+        assert_eq!(feed(&mut latch, NAT, 1, 10, 2100, 10), 8);
+        assert_eq!(latch.destination(), at(NAT));
+    }
+
+    #[test]
+    fn reports_say_that_a_silent_phone_is_there() {
+        let mut latch = latch(SIGNALLED, "203.0.113.9");
         feed(&mut latch, NAT, 1, 0, 0, 10);
-        assert_eq!(feed(&mut latch, ATTACKER, 2, 0, 1_000, 5), 0);
-        assert_eq!(feed(&mut latch, ATTACKER, 2, 0, 3_000, 5), 3);
-        assert_eq!(feed(&mut latch, NAT, 1, 10, 3_100, 1), 1);
+        latch.reported(at(NAT).ip(), 1, ms(5000));
+        assert_eq!(feed(&mut latch, "203.0.113.9:5", 2, 0, 10_000, 10), 0);
+        latch.reported(at(NAT).ip(), 2, ms(15_000));
+        latch.reported(at(ATTACKER).ip(), 1, ms(15_000));
+        assert_eq!(feed(&mut latch, "203.0.113.9:5", 2, 0, 20_000, 10), 8);
+    }
+
+    #[test]
+    fn new_signalling_lets_a_known_host_follow_one_that_is_silent() {
+        let mut latch = latch(SIGNALLED, "203.0.113.9");
+        feed(&mut latch, NAT, 1, 0, 0, 100);
+        latch.signal(at(SIGNALLED), Some("203.0.113.9".parse().unwrap()), ms(60_000));
+        assert_eq!(feed(&mut latch, ATTACKER, 2, 0, 60_000, 100), 0);
+        assert_eq!(feed(&mut latch, "203.0.113.9:5", 3, 0, 63_000, 10), 8);
+        // The phone is in another network, where it has the same address.
+        feed(&mut latch, "203.0.113.9:5", 3, 10, 63_200, 100);
+        latch.signal(at(SIGNALLED), Some("198.51.100.20".parse().unwrap()), ms(70_000));
+        assert_eq!(feed(&mut latch, "198.51.100.21:5", 3, 4000, 70_000, 10), 8);
+    }
+
+    #[test]
+    fn who_proves_each_packet_may_come_from_anywhere_at_any_time() {
+        let mut latch = latch(PUBLIC, "192.0.2.7");
+        feed_by(&mut latch, Door::Proven, (PUBLIC, 1), 0, 0, 100);
+        assert_eq!(feed_by(&mut latch, Door::Proven, (NAT, 2), 0, 60_000, 10), 8);
         assert_eq!(latch.destination(), at(NAT));
     }
 
     #[test]
     fn a_new_description_starts_anew_and_the_same_one_does_not() {
-        let mut latch = Latch::new(at(SIGNALLED));
+        let mut latch = unknown();
         feed(&mut latch, NAT, 1, 0, 0, 10);
-        latch.signal(at(SIGNALLED));
+        latch.signal(at(SIGNALLED), None, ms(1000));
         assert_eq!(latch.destination(), at(NAT));
-        latch.signal(at("10.0.0.6:4000"));
+        latch.signal(at("10.0.0.6:4000"), None, ms(2000));
         assert_eq!(latch.destination(), at("10.0.0.6:4000"));
     }
 }

@@ -106,10 +106,10 @@ impl Leg {
     }
 
     /// The peer is described, or described anew.
-    pub(crate) fn describe(&mut self, audio: AudioSetup) {
+    pub(crate) fn describe(&mut self, audio: AudioSetup, now: Time) {
         self.inlet
-            .get_or_insert_with(|| Inlet::new(audio.remote))
-            .signal(audio.remote, audio.control);
+            .get_or_insert_with(|| Inlet::new(&audio, now))
+            .signal(&audio, now);
         if self
             .audio
             .as_ref()

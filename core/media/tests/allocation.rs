@@ -37,6 +37,7 @@ fn open(leg: u64) -> MediaCommand {
     };
     let audio = Some(AudioSetup {
         remote: address(leg),
+        signaller: None,
         control: Control::NextPort,
         format,
         direction: Direction::BOTH,

@@ -180,8 +180,10 @@ pub enum Control {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioSetup {
     /// Where the peer's description says it listens; media from elsewhere is latched onto (RFC 7362)
-    /// as the media shard's own rules allow.
+    /// as the media shard's own rules allow, which need to know each time that the peer has described itself.
     pub remote: SocketAddr,
+    /// The host that the peer's signalling comes from, if that is known: media from there is likely the peer's.
+    pub signaller: Option<IpAddr>,
     /// Where RTCP goes.
     pub control: Control,
     /// Codec and payload types.

@@ -1,19 +1,19 @@
 //! The media of a call: a leg on a shard, and the session descriptions that say how it is reached.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cordboard_model::media::peer::PeerCommand;
 use cordboard_model::media::{AudioSetup, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 
 use crate::arena::Key;
+use crate::call::description::{BAD_SDP, is_described, read_sdp};
 use crate::call::{Leg, Place, Stage};
 use crate::engine::Engine;
 use crate::io::{Flow, address_of_family};
 use crate::sdp::rtc::{Bundle, is_webrtc};
 use crate::sdp::{Capabilities, Origin, Session, accept_answer, answer, offer};
 use crate::sip::message::{Message, Refusal};
-use crate::sip::name::Name;
 
 /// What an answer to an offer of ours has settled.
 #[derive(Debug, Clone)]
@@ -41,6 +41,7 @@ impl Engine {
             mix,
             shard,
             port: None,
+            offered_from: None,
             audio: None,
             bundle: None,
             described: None,
@@ -58,10 +59,13 @@ impl Engine {
             return;
         };
         call.stage = Stage::Opening;
-        let peer = call.dialog.flow.peer.ip();
+        call.leg.offered_from = call.request.as_ref().and_then(media_address);
+        let local = self.rtp_address(key).ip();
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
         let leg = &call.leg;
         let (id, shard) = (leg.id, leg.shard);
-        let local = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
         let command = match leg.bundle {
             Some(_) => MediaCommand::Peer(PeerCommand::Open {
                 leg: id,
@@ -141,10 +145,11 @@ impl Engine {
     }
 
     /// Sets how the leg's audio travels.
-    pub(crate) fn set_audio(&mut self, key: Key, audio: AudioSetup) {
+    pub(crate) fn set_audio(&mut self, key: Key, mut audio: AudioSetup) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
+        audio.signaller = Some(call.dialog.flow.peer.ip().to_canonical());
         if call.leg.audio.as_ref() == Some(&audio) {
             return;
         }
@@ -156,15 +161,8 @@ impl Engine {
     /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none. `video`:
     /// that of a browser may be taken for its video alone.
     pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow, video: bool) -> Option<Refusal> {
-        if request.body_slice().is_empty() {
+        if !is_described(request) {
             return None;
-        }
-        if !is_sdp(request) {
-            return Some(Refusal {
-                status: 415,
-                phrase: "Unsupported Media Type",
-                reason: "unsupported_body",
-            });
         }
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
         let answered = read_sdp(request).and_then(|session| {
@@ -281,13 +279,29 @@ impl Engine {
         Origin::new(self.wire.random() >> 2, self.wire.random_bytes())
     }
 
-    /// Where the media of this call is reached.
+    /// Where the media of this call is reached: at an address of the family that the peer's first offer wants; where
+    /// there is no such address or offer, of the family that its signalling has.
     fn rtp_address(&self, key: Key) -> SocketAddr {
+        let ours = &self.config.public_ip;
         let call = self.calls.get(key);
         let peer = call.map_or(Ipv4Addr::LOCALHOST.into(), |call| call.dialog.flow.peer.ip());
-        let ip = address_of_family(&self.config.public_ip, peer).unwrap_or(peer);
+        let wanted = call.and_then(|call| call.leg.offered_from);
+        let like = wanted.filter(|wanted| ours.iter().any(|ip| ip.is_ipv4() == wanted.is_ipv4()));
+        let ip = address_of_family(ours, like.unwrap_or(peer)).unwrap_or(peer);
         SocketAddr::new(ip, call.and_then(|call| call.leg.port).unwrap_or(9))
     }
+}
+
+/// Where the audio of an offer is to be sent.
+fn media_address(offer: &Message) -> Option<IpAddr> {
+    let session = read_sdp(offer).ok()?;
+    let mut usable = session
+        .media
+        .iter()
+        .filter(|media| media.kind == "audio" && media.port != 0);
+    usable
+        .find_map(|media| session.address(media))
+        .filter(|address| !address.is_unspecified())
 }
 
 /// Which way the writer of a description wants its audio to flow, seen from itself; `None` where there
@@ -310,29 +324,5 @@ pub(crate) fn direction_said(message: &Message) -> Option<Direction> {
     })
 }
 
-/// Whether a message carries a session description.
-pub(crate) fn is_sdp(message: &Message) -> bool {
-    let kind = message.header(Name::ContentType).unwrap_or_default();
-    kind.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/sdp")
-}
-
 /// The Reason of the BYE to a phone whose media has stopped.
 const SILENT: &str = "SIP;cause=408;text=\"No media\"";
-
-const BAD_SDP: Refusal = Refusal {
-    status: 400,
-    phrase: "Bad Session Description",
-    reason: "bad_sdp",
-};
-
-pub(crate) fn read_sdp(message: &Message) -> Result<Session<'_>, Refusal> {
-    if !is_sdp(message) {
-        return Err(BAD_SDP);
-    }
-    let text = std::str::from_utf8(message.body_slice()).map_err(|_| BAD_SDP)?;
-    Session::parse(text).map_err(|_| BAD_SDP)
-}

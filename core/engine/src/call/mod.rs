@@ -3,6 +3,7 @@
 pub(crate) mod ability;
 pub(crate) mod answer;
 pub(crate) mod bridge;
+pub(crate) mod description;
 pub(crate) mod early;
 pub(crate) mod ending;
 pub(crate) mod incoming;
@@ -20,7 +21,7 @@ pub(crate) mod session;
 pub(crate) mod stray;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use cordboard_model::hook::conference::Role;
@@ -77,6 +78,8 @@ pub(crate) struct Leg {
     pub(crate) shard: ShardId,
     /// Our RTP port, when the shard has named it.
     pub(crate) port: Option<u16>,
+    /// Where the peer's first offer wants media: its family is that of our address, where we have one of it.
+    pub(crate) offered_from: Option<IpAddr>,
     /// What holds on it now.
     pub(crate) audio: Option<AudioSetup>,
     /// The lines of a WebRTC peer; `None` for every other.

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::message::cut;
-use crate::conference::copies::{essence, json_text};
-use crate::conference::multipart::{cpim_contents, parameter, text_in};
+use crate::conference::copies::json_text;
+use crate::conference::multipart::text_in;
+use crate::sip::mime::{cpim_contents, essence, parameter};
 
 /// Wrappings within wrappings are opened this deep.
 const DEPTH: u8 = 3;
@@ -25,8 +26,8 @@ fn find(kind: &str, body: &[u8], depth: u8) -> Option<String> {
         _ if depth == 0 => None,
         "text/html" => Some(plain(&decoded(kind, body)?)),
         "message/cpim" => {
-            let (kind, body) = cpim_contents(body)?;
-            find(&kind, body, depth - 1)
+            let part = cpim_contents(body).filter(|part| !part.encoded)?;
+            find(&part.kind, part.body, depth - 1)
         }
         text if text.starts_with("text/") => Some(decoded(kind, body)?.into_owned()),
         whole if whole.starts_with("multipart/") => {

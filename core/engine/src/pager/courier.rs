@@ -4,7 +4,8 @@
 //! Delivery is at least once: what a phone has answered with a 2xx is taken off the disk, and what a crash
 //! left there is sent again, under the same Call-ID.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -13,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 use super::delivery::Delivery;
 use super::imdn::{Fate, is_composing};
 use super::mailbox::{Full, Mailboxes};
-use super::relay::Came;
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
 use crate::conference::copies::tail;
@@ -21,6 +21,7 @@ use crate::conference::message::essential_headers;
 use crate::date::{read_sip_date, sip_date};
 use crate::engine::{Engine, Subject};
 use crate::io::{Output, StoreWrite, StoredMessage};
+use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
@@ -38,6 +39,8 @@ pub(crate) struct Courier {
     pub(super) deliveries: Arena<Delivery>,
     /// By address: messages that are not kept and follow those that are.
     pub(super) held: HashMap<String, Vec<Key>>,
+    /// Messages that phones have and that are not kept: by address, in the order in which they went out.
+    pub(super) relays: BTreeMap<(Arc<str>, u64), Key>,
     /// When the first message ends.
     alarm: Alarm,
     /// What users may still send, by credential, and when that was counted.
@@ -48,6 +51,17 @@ impl Courier {
     /// How many messages are kept.
     pub(crate) const fn len(&self) -> usize {
         self.boxes.len()
+    }
+
+    /// Whether nothing is kept or on its way to anybody.
+    pub(super) fn is_idle(&self) -> bool {
+        self.boxes.len() == 0 && self.relays.is_empty()
+    }
+
+    /// The messages that the phones of an address have and that are not kept, the first before the others.
+    pub(super) fn relays_to(&self, address: &Arc<str>) -> Vec<Key> {
+        let all = (Arc::clone(address), 0)..=(Arc::clone(address), u64::MAX);
+        self.relays.range(all).map(|(_, key)| *key).collect()
     }
 }
 
@@ -83,7 +97,7 @@ impl Engine {
             if !passing && held < HELD && self.courier.boxes.is_busy(address) {
                 return self.hold_page(address.to_owned(), page);
             }
-            return self.relay_page(page, &contacts);
+            return self.relay_page(place, page, &contacts);
         }
         self.keep_page(place, page, &contacts);
     }
@@ -91,13 +105,19 @@ impl Engine {
     /// Keeps a message; where that may not be, it goes to the contacts that there are.
     pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
         let outcome = match self.put_aside(place, &page) {
-            Ok((address, number)) => return self.store_kept(address, number, Some(page.message)),
+            Ok((address, number)) => {
+                let kept = self.courier.boxes.get_mut(&address, number);
+                if let Some(kept) = kept.filter(|kept| kept.delivery.is_none() && !contacts.is_empty()) {
+                    kept.came = page.came();
+                }
+                return self.store_kept(address, number, Some(page.message));
+            }
             Err(outcome) => outcome,
         };
         if contacts.is_empty() {
             return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
         }
-        self.relay_page(page, contacts);
+        self.relay_page(place, page, contacts);
     }
 
     /// Puts a message into the mailbox of its addressee; what is counted where that may not be.
@@ -126,6 +146,7 @@ impl Engine {
             name: page.name().to_owned(),
             headers: header_lines(page.kind(), &headers),
             body: page.body.clone(),
+            hops: hops_left(request).unwrap_or_default(),
             accepted: self.wire.now,
             expires,
         }
@@ -182,28 +203,14 @@ impl Engine {
             kept.safe = true;
         }
         self.arm_mail_timer();
-        if let Some(sender) = &sender {
-            self.page_accepted(sender);
-            self.measure_kept(&address, number, sender);
+        if let Some(sender) = sender {
+            self.page_accepted(&sender);
         }
         self.deliver(&address);
         // What has not left by now waits for phones.
-        if let Some(came) = self.courier.boxes.came(&address, number) {
+        let kept = self.courier.boxes.get_mut(&address, number);
+        if let Some(came) = kept.and_then(|kept| kept.came.as_mut()) {
             came.waited = true;
-        }
-    }
-
-    /// Its way to phones that are there is measured; nobody is slow who is away.
-    fn measure_kept(&mut self, address: &str, number: u64, sender: &PendingPager) {
-        let place = self.place_of(address);
-        let is_there = place.is_some_and(|place| !self.contacts_of(place).is_empty());
-        let kept = self.courier.boxes.get_mut(address, number);
-        if let Some(kept) = kept.filter(|kept| is_there && !kept.on_its_way) {
-            kept.came = Some(Came {
-                stamp: sender.stamp,
-                accepted: sender.accepted,
-                waited: false,
-            });
         }
     }
 
@@ -222,7 +229,7 @@ impl Engine {
         let now = self.wire.now;
         for (address, number) in self.courier.boxes.ended(now) {
             let kept = self.courier.boxes.get_mut(&address, number);
-            if kept.is_some_and(|kept| !kept.on_its_way && kept.safe) {
+            if kept.is_some_and(|kept| kept.delivery.is_none() && kept.safe) {
                 self.over(&address, number, Fate::Failed, "expired");
             }
         }

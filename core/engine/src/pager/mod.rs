@@ -6,6 +6,7 @@ mod delivery;
 mod imdn;
 mod mailbox;
 mod overdue;
+mod reach;
 mod relay;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
+use self::relay::Came;
 pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
@@ -25,11 +27,12 @@ use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
 use crate::config::Account;
 use crate::directory::Destination;
-use crate::door::ACCEPT;
+use crate::door::{ACCEPT, taken_instead};
 use crate::engine::{Engine, Subject};
 use crate::io::Flow;
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
+use crate::sip::mime::is_encoded;
 use crate::sip::name::Name;
 use crate::sip::write::{default_phrase, quote_display};
 
@@ -71,12 +74,25 @@ pub(crate) struct Page {
     /// It had to wait for its addressee's phones: the time until it leaves says nothing of the switch.
     held: bool,
     body: Bytes,
+    /// It was on its way before, and has been counted.
+    again: bool,
 }
 
 impl Page {
     fn kind(&self) -> &str {
         let kind = || self.message.request.header(Name::ContentType);
         self.new_kind.as_deref().or_else(kind).unwrap_or_default()
+    }
+
+    /// When it came, where its way to phones is still to be measured.
+    fn came(&self) -> Option<Came> {
+        let (stamp, accepted) = (self.message.stamp, self.message.accepted);
+        let waited = self.held;
+        (!self.again).then_some(Came {
+            stamp,
+            accepted,
+            waited,
+        })
     }
 
     fn name(&self) -> &str {
@@ -132,7 +148,7 @@ impl Engine {
             let sender = sender.map(|place| self.directory.credential(place));
             self.may_page_conference(id, sender.map(|sender| sender.owner.as_str()))?;
         }
-        if request.body_slice().is_empty() || !relayed_type(kind) {
+        if request.body_slice().is_empty() || !relayed_type(kind) || is_encoded(request) {
             return Err((415, "unsupported"));
         }
         if request.body_slice().len() > self.config.max_message {
@@ -176,7 +192,7 @@ impl Engine {
             _ => default_phrase(status),
         };
         self.respond_with(transaction, request, status, phrase, |response| match status {
-            415 => response.header("Accept", ACCEPT),
+            415 => taken_instead(response, request, ACCEPT),
             403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
             503 => response.header("Retry-After", 1),
             _ => response,
@@ -282,6 +298,7 @@ impl Engine {
             new_name: None,
             held: false,
             body: message.request.body(),
+            again: false,
             message,
         };
         let message = &page.message;

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use cordboard_model::Time;
-
 use super::delivery::Delivery;
 use super::relay::{Pager, SILENCE, registered, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::engine::Engine;
+use crate::sip::transaction::Owner;
 use crate::sip::write::default_phrase;
 use crate::timer::{TRYING, Timer};
 
@@ -37,7 +36,7 @@ impl Engine {
     }
 
     /// The sender of this message will not wait for ever.
-    pub(super) fn watch_page(&mut self, key: Key, accepted: Time) {
+    pub(super) fn watch_page(&mut self, key: Key, accepted: cordboard_model::Time) {
         let now = self.wire.now;
         let length = (accepted + TRYING).since(now);
         self.wire.timers.arm_after(length, now, Timer::Page(key));
@@ -75,22 +74,15 @@ impl Engine {
                 }
             }
             Some(Pager::Sent(sent)) => {
-                let (page, best, waiting) = (sent.page.clone(), sent.best, sent.waiting);
-                let (since, before) = (sent.sent, sent.registered);
-                self.phones_are_slow(key, page, (best, waiting), (since, before));
+                let (page, best, before) = (sent.page.clone(), sent.best, sent.registered);
+                self.phones_are_slow(key, page, best, before);
             }
-            Some(Pager::Kept { .. }) | None => {}
+            None => {}
         }
     }
 
     /// Phones have a message and say nothing: from now on it is one that is kept and on its way.
-    fn phones_are_slow(
-        &mut self,
-        key: Key,
-        page: Page,
-        (best, waiting): (u16, usize),
-        (since, before): (Time, u64),
-    ) {
+    fn phones_are_slow(&mut self, key: Key, page: Page, best: u16, before: u64) {
         let Addressee::User(place) = page.message.addressee else {
             return;
         };
@@ -100,17 +92,23 @@ impl Engine {
             Ok(kept) => kept,
             Err(outcome) => return self.tell_of_silence(key, best, outcome),
         };
-        let on_its_way = self.courier.boxes.get_mut(&address, number).is_some_and(|kept| {
+        let Some(sent) = self.end_relay(key) else {
+            return;
+        };
+        let transactions: Vec<Key> = sent.attempts.iter().filter_map(|to| to.transaction).collect();
+        let mut owner = Owner::Farewell;
+        if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
             kept.news |= news;
-            std::mem::replace(&mut kept.on_its_way, true)
-        });
-        // The same message may be there from before a crash, and on its way already.
-        let delivery = (!on_its_way).then(|| {
-            let delivery = Delivery::begun(address.clone(), number, since, waiting, best);
-            self.courier.deliveries.insert_with(|_| delivery)
-        });
-        if let Some(pager) = self.pagers.get_mut(key) {
-            *pager = Pager::Kept { delivery, waiting };
+            // The same message may be there from before a crash, and on its way already.
+            if kept.delivery.is_none() {
+                let state = (best, sent.waiting);
+                let delivery = Delivery::begun(address.clone(), number, sent.sent, state, sent.attempts);
+                let delivery = self.courier.deliveries.insert_with(|_| delivery);
+                (kept.delivery, owner) = (Some(delivery), Owner::Delivery(delivery));
+            }
+        }
+        for transaction in transactions {
+            self.transactions.hand_over(transaction, owner);
         }
         self.store_kept(address, number, Some(page.message));
     }

@@ -111,6 +111,7 @@ pub fn answer(
         answer_text,
         audio: Some(AudioSetup {
             remote,
+            signaller: None,
             control: control(offer, media, media.rtcp_mux()),
             format,
             direction,
@@ -212,11 +213,8 @@ pub fn accept_answer(
     let address = answer.address(media).ok_or(not_acceptable("sdp_no_audio"))?;
     let mut format = common(media, ours).ok_or(not_acceptable("sdp_no_codec"))?;
     // We send by the answer's numbers; what comes in bears those of our offer, and some peers use their own.
-    let offered = common(sent, ours).map_or_else(Vec::new, |offered| offered.receive);
-    for (number, codec) in offered {
-        if format.receive.iter().all(|(n, _)| *n != number) {
-            format.receive.push((number, codec));
-        }
+    if let Some(offered) = common(sent, ours) {
+        also_offered(&mut format, &offered);
     }
     let direction = mirrored(answer, media, offer.direction(sent));
     let theirs = crypto::usable(media).next();
@@ -235,11 +233,32 @@ pub fn accept_answer(
 
     Ok(AudioSetup {
         remote: SocketAddr::new(address, media.port),
+        signaller: None,
         control: control(answer, media, sent.rtcp_mux() && media.rtcp_mux()),
         format,
         direction,
         srtp,
     })
+}
+
+/// Adds the numbers of our offer to those that the peer answered with, behind them.
+fn also_offered(format: &mut AudioFormat, offered: &AudioFormat) {
+    for (number, codec) in &offered.receive {
+        if format.receive.iter().all(|(known, _)| known != number) {
+            format.receive.push((*number, *codec));
+        }
+    }
+    for (number, clock) in &offered.events {
+        let audio = format.receive.iter().any(|(known, _)| known == number);
+        let mut events = format.events.iter();
+        // Keys at a clock that the peer does not answer with come from nobody, and must not be sent.
+        if !audio
+            && events.clone().all(|(known, _)| known != number)
+            && events.any(|(_, known)| known == clock)
+        {
+            format.events.push((*number, *clock));
+        }
+    }
 }
 
 /// All lines before the first stream.

@@ -45,7 +45,7 @@ impl Rtc {
         peer.unlearn();
         peer.transport_cc = Peer::lines(&setup).find_map(|(_, extensions)| extensions.transport_cc);
         let leg = &mut house.legs[peer.key];
-        describe_audio(leg, setup.audio.as_ref(), peer.ice.selected());
+        describe_audio(leg, setup.audio.as_ref(), peer.ice.selected(), now);
         for ssrc in setup.audio.iter().flat_map(|line| &line.remote_ssrcs) {
             peer.learn(*ssrc, Route::Audio);
         }
@@ -322,7 +322,7 @@ fn describe_layers(source: &mut Source, ssrcs: &[(u32, Option<u32>)], numbers: &
     }
 }
 
-fn describe_audio(leg: &mut Leg, line: Option<&AudioLine>, selected: Option<SocketAddr>) {
+fn describe_audio(leg: &mut Leg, line: Option<&AudioLine>, selected: Option<SocketAddr>, now: Time) {
     let Some(line) = line else {
         if let Some(audio) = &mut leg.audio {
             audio.direction = Direction::NONE;
@@ -331,13 +331,15 @@ fn describe_audio(leg: &mut Leg, line: Option<&AudioLine>, selected: Option<Sock
     };
     // The keys are the transport's, not the description's.
     let srtp = leg.srtp.take();
-    leg.describe(AudioSetup {
+    let audio = AudioSetup {
         remote: NOWHERE,
+        signaller: None,
         control: Control::Muxed,
         format: line.format.clone(),
         direction: line.direction,
         srtp: None,
-    });
+    };
+    leg.describe(audio, now);
     leg.srtp = srtp;
     leg.sends_apart = line.format.codec == Codec::Opus;
     leg.outlet.ssrc = line.ssrc;

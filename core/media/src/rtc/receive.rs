@@ -11,6 +11,7 @@ use super::source::Layer;
 use super::{House, Rtc, extension};
 use crate::counts::DropReason;
 use crate::inlet::Arrival;
+use crate::latch::Door;
 use crate::rtp::{RtpPacket, is_rtcp};
 
 /// The longest packet that is unprotected.
@@ -167,6 +168,7 @@ impl Rtc {
             stamp,
             next_tick,
             level,
+            door: Door::Proven,
         };
         let key = inlet.receive(bytes, arrival, audio, listen, house.counts)?;
         if let Some(digit) = key.filter(|_| receives) {

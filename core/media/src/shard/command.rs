@@ -35,11 +35,11 @@ impl Shard {
                 self.ports.push_back(PortRequest::Bind { leg, local });
                 let mut leg = Leg::new(leg, mix, muted, deaf, now, &mut self.random);
                 leg.patience = patience;
-                self.open(leg, audio);
+                self.open(leg, audio, now);
             }
             MediaCommand::Modify { leg, audio } => {
                 if let Some(leg) = self.leg_mut(leg) {
-                    leg.describe(audio);
+                    leg.describe(audio, now);
                 }
             }
             MediaCommand::Gate { leg, muted, deaf } => {
@@ -84,9 +84,9 @@ impl Shard {
         self.index.get(&leg).map(|key| &mut self.legs[*key])
     }
 
-    pub(super) fn open(&mut self, mut leg: Leg, audio: Option<AudioSetup>) {
+    pub(super) fn open(&mut self, mut leg: Leg, audio: Option<AudioSetup>, now: Time) {
         if let Some(audio) = audio {
-            leg.describe(audio);
+            leg.describe(audio, now);
         }
         let (id, mix) = (leg.id, leg.mix);
         let key = self.legs.insert(leg);

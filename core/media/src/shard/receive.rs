@@ -8,6 +8,7 @@ use cordboard_model::{LegId, Time};
 use super::Shard;
 use crate::counts::DropReason;
 use crate::inlet::Arrival;
+use crate::latch::Door;
 use crate::rtp::is_rtcp;
 
 /// Bytes of the longest packet that is unprotected.
@@ -47,6 +48,11 @@ impl Shard {
         let (Some(inlet), Some(audio)) = (&mut leg.inlet, &leg.audio) else {
             return Err(DropReason::NotReady);
         };
+        let door = match leg.srtp {
+            Some(_) => Door::Proven,
+            None if audio.direction.receive => Door::Open,
+            None => Door::Closed,
+        };
         let mut open;
         let bytes = match &mut leg.srtp {
             Some(session) => {
@@ -60,6 +66,7 @@ impl Shard {
             stamp,
             next_tick,
             level: None,
+            door,
         };
         let key = inlet.receive(bytes, arrival, audio, listen, &mut self.counts)?;
         leg.heard = Some(stamp);
@@ -96,6 +103,7 @@ impl Shard {
             .map_or(8000, |audio| audio.format.codec.clock());
         leg.reports
             .receive(bytes, (leg.outlet.ssrc, clock), stamp, &mut self.counts)?;
+        inlet.reported(source.ip(), bytes, stamp);
         leg.heard = Some(stamp);
         Ok(())
     }

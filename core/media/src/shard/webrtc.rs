@@ -73,7 +73,7 @@ impl Shard {
                     return;
                 }
                 let new = Leg::new(leg, mix, muted, deaf, now, &mut self.random);
-                self.open(new, None);
+                self.open(new, None, now);
                 let key = self.index[&leg];
                 if let Some(rtc) = &mut self.rtc {
                     self.legs[key].peer = Some(rtc.open(leg, mix, key, &mut self.events, now));

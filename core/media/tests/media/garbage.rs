@@ -49,6 +49,7 @@ fn format() -> impl Strategy<Value = AudioFormat> {
 fn audio() -> impl Strategy<Value = AudioSetup> {
     (0u8..4, format(), any::<bool>(), any::<bool>()).prop_map(|(remote, format, send, receive)| AudioSetup {
         remote: address(remote),
+        signaller: None,
         control: [Control::NextPort, Control::Named(address(3)), Control::Muxed][usize::from(remote % 3)],
         format,
         direction: Direction { send, receive },

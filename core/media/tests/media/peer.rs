@@ -61,6 +61,75 @@ fn a_phone_behind_nat_is_heard_and_answered_where_it_really_is() {
     );
 }
 
+/// A stranger sends packets like a phone's to leg 1; says how many it got of what leg 1 is to hear.
+fn attack(world: &mut World) -> usize {
+    let mut thief = World::new();
+    thief.join(1, Codec::Pcmu, 2000.0, 0.9).ssrc = 99;
+    world.phone(1).destinations.clear();
+    for _ in 0..100 {
+        let packet = thief.phone(1).packet();
+        world.inject(1, attacker(), &packet);
+        world.run(20);
+    }
+    let destinations = world.phone(1).destinations.iter();
+    destinations.filter(|to| **to == attacker()).count()
+}
+
+#[test]
+fn a_silent_phone_keeps_what_it_hears() {
+    for (reports, pause) in [(true, 2600), (false, 2600), (false, 20_000)] {
+        let mut world = two();
+        world.run(500);
+        world.phone(1).stop();
+        for _ in 0..pause / 100 {
+            if reports {
+                let mut report = vec![0x80, 201, 0, 1];
+                report.extend_from_slice(&7919u32.to_be_bytes());
+                world.report(1, report);
+            }
+            world.run(100);
+        }
+        let before = world.phone(1).arrivals.len();
+        assert_eq!(attack(&mut world), 0, "{reports} {pause}");
+        assert!(world.phone(1).arrivals.len() > before + 95);
+        assert!(goertzel(world.phone(2).last(1000), 2000.0) < 0.001);
+    }
+}
+
+#[test]
+fn nobody_takes_over_who_only_listens() {
+    let mut world = two();
+    let listens = AudioSetup {
+        direction: Direction {
+            send: true,
+            receive: false,
+        },
+        ..setup(1, Codec::Pcmu)
+    };
+    world.phone(1).stop();
+    world.command(MediaCommand::Modify {
+        leg: LegId(1),
+        audio: listens,
+    });
+    assert_eq!(attack(&mut world), 0);
+    assert_eq!(
+        world.phone(1).destinations.iter().copied().collect::<Vec<_>>(),
+        [address(1)]
+    );
+}
+
+#[test]
+fn who_signals_from_where_it_listens_is_sought_nowhere_else() {
+    let mut world = World::new();
+    let audio = AudioSetup {
+        signaller: Some(address(1).ip()),
+        ..setup(1, Codec::Pcmu)
+    };
+    world.join_as(1, audio, Box::new(|_| 0)).stop();
+    world.join(2, Codec::Pcmu, B, 0.3);
+    assert_eq!(attack(&mut world), 0);
+}
+
 #[test]
 fn a_new_description_moves_the_stream() {
     let mut world = two();

@@ -42,6 +42,7 @@ fn open(leg: u64, remote: SocketAddr) -> MediaCommand {
     };
     let audio = Some(AudioSetup {
         remote,
+        signaller: None,
         control: Control::NextPort,
         format,
         direction: Direction::BOTH,

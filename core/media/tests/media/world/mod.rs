@@ -105,6 +105,7 @@ pub(crate) fn address(leg: u64) -> SocketAddr {
 pub(crate) fn setup(leg: u64, codec: Codec) -> AudioSetup {
     AudioSetup {
         remote: address(leg),
+        signaller: None,
         control: Control::NextPort,
         format: format(codec, 20),
         direction: Direction::BOTH,
