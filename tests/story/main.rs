@@ -17,6 +17,7 @@ mod ipv6;
 mod law;
 mod lines;
 mod lossy;
+mod measure;
 mod meeting;
 mod message;
 mod message_ways;

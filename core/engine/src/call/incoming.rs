@@ -236,6 +236,7 @@ impl Engine {
 
 /// What a peer's Accept lists, in lower case; `None` where it says nothing (then anything may be sent).
 pub(crate) fn accepted(message: &Message) -> Option<String> {
-    let all: Vec<&str> = message.values(Name::Accept).collect();
+    // An empty one says something, too: nothing is taken (RFC 3261 section 20.1).
+    let all: Vec<&str> = message.headers(Name::Accept).collect();
     (!all.is_empty()).then(|| all.join(",").to_ascii_lowercase())
 }
