@@ -69,14 +69,19 @@ fn sigterm_without_calls_ends_at_once_and_a_second_one_cuts_the_drain_short() {
     );
 
     let mut busy = Lab::new().drain("60s").start();
-    let alice = busy.phone("alice");
-    let call = alice.call("3000");
+    let (alice, bob) = (busy.phone("alice"), busy.phone("bob"));
+    let (call, other) = (alice.call("3000"), bob.call("3000"));
     busy.process().signal(Signal::SIGTERM).expect("it runs");
     assert!(
         busy.process().wait(Duration::from_secs(1)).is_none(),
         "it waits for the call"
     );
+    let began = Instant::now();
     busy.process().signal(Signal::SIGTERM).expect("it runs");
-    assert!(busy.process().wait(SOON).is_some(), "the second signal ends it");
-    drop(call);
+    let ended = busy.process().wait(SOON).and_then(|status| status.code());
+    assert_eq!(ended, Some(0), "the second signal ends it");
+    assert!(began.elapsed() < Duration::from_secs(3), "and soon");
+    for call in [call, other] {
+        call.wait_request(SOON, "BYE").expect("its phone is told");
+    }
 }

@@ -495,3 +495,26 @@ fn a_known_phone_is_heard_without_a_proof_when_strangers_are_not() {
     receive_late(&mut world, &alice, &text, Duration::from_millis(600));
     assert_eq!(alice.final_response(&mut world).status(), 401);
 }
+
+#[test]
+fn whoever_guesses_the_tokens_of_operators_is_banned_for_sip_as_well() {
+    let (mut world, mut mallory) = (World::with(strict), Phone::new("alice", 66));
+    let source = mallory.flow.peer.ip();
+    for _ in 0..2 {
+        world.handle(Input::Secret { source, right: false });
+    }
+    assert!(world.bans.is_empty());
+    world.handle(Input::Secret { source, right: false });
+    assert_eq!(world.bans[0].reason, Offence::BadProof);
+    assert!(world.engine.is_banned(source, world.now));
+    assert_eq!(answered(&mut world, &mut mallory, 1, 1), 0);
+    // Where an operator has proved himself, more is forgiven.
+    let source = "203.0.113.5".parse().unwrap();
+    world.handle(Input::Secret { source, right: true });
+    for _ in 0..11 {
+        world.handle(Input::Secret { source, right: false });
+    }
+    assert!(!world.engine.is_banned(source, world.now));
+    world.handle(Input::Secret { source, right: false });
+    assert!(world.engine.is_banned(source, world.now));
+}

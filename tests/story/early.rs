@@ -254,6 +254,47 @@ fn a_caller_that_can_confirm_gets_early_media_again_until_it_does() {
 }
 
 #[test]
+fn a_confirmation_with_a_body_that_is_no_offer_confirms_all_the_same() {
+    let mut ringing = calling(RELIABLE);
+    let Ringing {
+        world,
+        alice,
+        bob,
+        line,
+        invite,
+    } = &mut ringing;
+    let parts = format!(
+        "--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--b--\r\n"
+    );
+    let mixed = format!(
+        "Contact: {}\r\nContent-Type: multipart/mixed; boundary=b\r\n",
+        bob.contact()
+    );
+    bob.respond(world, invite, 183, &mixed, &parts);
+    let heard = alice.next(world);
+    assert_eq!(
+        (heard.status(), heard.header(Name::Require)),
+        (183, Some("100rel")),
+        "the description in a part is early media"
+    );
+    bob.pick_up(world, invite);
+    bob.gets(world, "ACK", false);
+    alice.has_nothing(world);
+    line.learn(&heard);
+    line.cseq += 1;
+    let headers = format!("RAck: {}\r\nContent-Type: text/plain\r\n", rack_of(&heard));
+    alice.send(world, line, "PRACK", line.cseq, &headers, b"hi");
+    let mut answers = [alice.final_response(world), alice.final_response(world)];
+    answers.sort_by_key(Message::status);
+    let [answer, refused] = answers;
+    assert_eq!((answer.status(), answer.method_text()), (200, "INVITE"));
+    assert_eq!(
+        (refused.status(), refused.header(Name::Accept)),
+        (415, Some("application/sdp, multipart/*"))
+    );
+}
+
+#[test]
 fn a_caller_that_never_confirms_is_refused_and_the_phone_released() {
     let mut ringing = calling(RELIABLE);
     let Ringing {

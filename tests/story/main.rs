@@ -2,6 +2,7 @@
 
 mod abuse;
 mod audio;
+mod body;
 mod bridge;
 mod browser;
 mod call;
@@ -23,6 +24,7 @@ mod net;
 mod old_page;
 mod pager;
 mod pager_late;
+mod pager_moved;
 mod pager_ways;
 mod phone;
 mod proxy;

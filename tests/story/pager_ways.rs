@@ -128,3 +128,34 @@ fn a_switch_without_tcp_refuses_it_at_once() {
         1
     );
 }
+
+#[test]
+fn hops_are_counted_down_where_a_message_is_kept_too() {
+    for contacts in [0, 2] {
+        let mut world = World::new();
+        let mut alice = Phone::new("alice", 1);
+        let mut phones = [Phone::new("bob", 2), Phone::new("bob-desk", 3)];
+        for phone in phones.iter_mut().take(contacts) {
+            phone.register(&mut world, 600);
+        }
+        for (hops, status) in [(12, 202), (1, 202), (0, 483)] {
+            alice.hops = hops;
+            let answer = alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, b"hello");
+            assert_eq!(answer.status(), status, "{hops}");
+        }
+        world.restart();
+        for phone in &mut phones {
+            phone.inbox.clear();
+            phone.register(&mut world, 600);
+        }
+        world.advance(std::time::Duration::from_secs(1));
+        for hops in [11, 0] {
+            let message = phones[0].gets(&mut world, "MESSAGE", true);
+            assert_eq!(message.max_forwards(), Some(Ok(hops)), "{contacts} contacts");
+            phones[0].listen(&mut world);
+            phones[0]
+                .inbox
+                .retain(|delivery| delivery.message.max_forwards() != Some(Ok(hops)));
+        }
+    }
+}

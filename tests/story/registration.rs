@@ -1,9 +1,11 @@
 //! Phones register, and the switch remembers.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cordboard_engine::config::DigestAlgorithm;
 use cordboard_engine::io::{StoreWrite, Transport};
+use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
 use crate::phone::{Phone, SDP_TYPE};
@@ -139,6 +141,79 @@ fn a_proof_cannot_be_used_twice() {
             .unwrap()
             .contains("stale=true")
     );
+}
+
+/// A REGISTER of alice whose proof knows no quality of protection (RFC 2069).
+fn without_qop(nonce: &str, number: u32, contact: &str, more: &str) -> String {
+    let hash = |text: &str| hex::encode(<md5::Md5 as md5::Digest>::digest(text));
+    let uri = format!("sip:{REALM}");
+    let ha1 = hash(&format!("alice:{REALM}:secret"));
+    let proof = hash(&format!("{ha1}:{nonce}:{}", hash(&format!("REGISTER:{uri}"))));
+    format!(
+        "REGISTER {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKr{number}\r\n\
+         From: <sip:alice@{REALM}>;tag=1\r\nTo: <sip:alice@{REALM}>\r\nCall-ID: r\r\nCSeq: {number} REGISTER\r\n\
+         Max-Forwards: 70\r\nContact: <sip:{contact}>\r\nAuthorization: Digest username=\"alice\", realm=\"{REALM}\", \
+         nonce=\"{nonce}\", uri=\"{uri}\", response=\"{proof}\"{more}\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+fn nonce_of(challenge: &Message) -> String {
+    let value = challenge.header(Name::WwwAuthenticate).unwrap();
+    value.split('"').nth(3).unwrap().to_owned()
+}
+
+#[test]
+fn a_proof_without_qop_serves_once_whatever_stands_beside_it() {
+    let mut world = World::new();
+    let (mut alice, mut mallory) = (Phone::new("alice", 1), Phone::new("mallory", 66));
+    world.receive(alice.flow, &without_qop("none", 1, "alice@198.51.100.1", ""), b"");
+    let nonce = nonce_of(&alice.final_response(&mut world));
+    let good = without_qop(&nonce, 2, "alice@198.51.100.1", "");
+    for _ in 0..2 {
+        world.receive(alice.flow, &good, b"");
+        let response = alice.final_response(&mut world);
+        assert_eq!(response.status(), 200, "and a repeat is absorbed as ever");
+    }
+    let replays = [
+        "",
+        ", nc=00000001",
+        ", nc=00000002",
+        ", nc=ffffffff, cnonce=\"c\"",
+    ];
+    for (number, more) in (3..).zip(replays) {
+        let replay = without_qop(&nonce, number, "mallory@198.51.100.66", more);
+        world.receive(mallory.flow, &replay, b"");
+        let refused = mallory.final_response(&mut world);
+        assert_eq!(refused.status(), 401, "{more}");
+        assert!(
+            refused
+                .header(Name::WwwAuthenticate)
+                .unwrap()
+                .contains("stale=true")
+        );
+    }
+    assert_eq!(world.engine.gauges().registrations, 1);
+    assert!(world.bans.is_empty(), "such a proof is no guess");
+}
+
+#[test]
+fn a_phone_without_qop_that_asks_twice_at_once_gets_there() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    world.receive(alice.flow, &without_qop("none", 1, "alice@198.51.100.1", ""), b"");
+    let mut nonce = nonce_of(&alice.final_response(&mut world));
+    // Both with the nonce that it has; then again with that of the newest challenge.
+    for contact in ["a@198.51.100.1", "b@198.51.100.1"] {
+        let number = 10 + alice.inbox.len() as u32;
+        world.receive(alice.flow, &without_qop(&nonce, number, contact, ""), b"");
+        alice.listen(&mut world);
+    }
+    let statuses: Vec<_> = alice.inbox.iter().map(|d| d.message.status()).collect();
+    assert_eq!(statuses, [200, 401]);
+    nonce = nonce_of(&alice.inbox[1].message);
+    alice.inbox.clear();
+    world.receive(alice.flow, &without_qop(&nonce, 12, "b@198.51.100.1", ""), b"");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    assert_eq!(world.engine.gauges().registrations, 2);
 }
 
 #[test]
@@ -345,4 +420,67 @@ fn a_phone_on_udp_that_keeps_its_flow_alive_is_called_on_it() {
     let inside = world.take(bob.flow.peer);
     assert_eq!(inside.len(), 1);
     assert_eq!(inside[0].message.method_text(), "ACK");
+}
+
+#[test]
+fn two_flows_of_one_phone_are_two_bindings_of_which_one_is_called() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let (mut alice, mut carol) = (Phone::new("alice", 1), Phone::new("carol", 3));
+    let phone = "+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\"";
+    // Each by an edge of its own, under one contact.
+    let mut register = |world: &mut World, number: u32, expires: u32| {
+        let headers = format!(
+            "Supported: path, outbound\r\nPath: <sip:198.51.100.{};lr;ob>\r\nExpires: {expires}\r\n\
+             Contact: <sip:bob@198.51.100.2:5060>;reg-id={number};{phone}\r\n",
+            100 + number
+        );
+        let answer = bob.request(world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!(answer.status(), 200);
+        answer.headers(Name::Contact).count()
+    };
+    let edge = |number: u8| SocketAddr::from(([198, 51, 100, 100 + number], 5060));
+    assert_eq!(register(&mut world, 1, 600), 1);
+    assert_eq!(register(&mut world, 2, 600), 2);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 2, "the disk knows both");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(register(&mut world, 1, 600), 2);
+    alice.invite(&mut world, "bob");
+    assert_eq!((world.take(edge(1)).len(), world.take(edge(2)).len()), (1, 0));
+    // Who ends one has the other one left.
+    assert_eq!(register(&mut world, 1, 0), 1);
+    carol.invite(&mut world, "bob");
+    assert_eq!((world.take(edge(1)).len(), world.take(edge(2)).len()), (0, 1));
+}
+
+#[test]
+fn what_a_contact_says_beside_the_address_never_becomes_part_of_a_request() {
+    let (mut world, mut bob, mut alice) = (World::new(), Phone::new("bob", 2), Phone::new("alice", 1));
+    let contact = "<sip:bob@198.51.100.2:5060;method=BYE;ob?Route=%3Csip:evil.test%3E&Subject=x>;q=nan";
+    let headers = format!("Contact: {contact}\r\nExpires: 600\r\n");
+    let uri = format!("sip:{REALM}");
+    let answer = bob.request(&mut world, "REGISTER", &uri, &headers, b"");
+    assert_eq!(
+        answer.header(Name::Contact),
+        Some("<sip:bob@198.51.100.2:5060;ob>;expires=600;q=1")
+    );
+    alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    assert_eq!(invite.request_uri(), "sip:bob@198.51.100.2:5060;ob");
+    // The same in a dialog.
+    let headers = format!("Contact: {contact}\r\n{SDP_TYPE}");
+    bob.respond(&mut world, &invite, 200, &headers, bob.sdp);
+    let ack = bob.gets(&mut world, "ACK", false);
+    assert_eq!(ack.request_uri(), "sip:bob@198.51.100.2:5060;ob");
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_refused() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    for path in ["foo bar", "<sip:edge.lab.test;lr>, <>", "<sip:>"] {
+        let headers = format!("Path: {path}\r\nContact: {}\r\n", bob.contact());
+        let answer = bob.request(&mut world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!((answer.status(), answer.reason()), (400, "Bad Path"), "{path}");
+    }
+    assert_eq!(world.engine.gauges().registrations, 0);
 }

@@ -106,6 +106,7 @@ fn registrations_of_users_who_are_gone_end_and_those_of_others_stay() {
     let gone = StoreWrite::DeleteBinding {
         aor: "alice@lab.test".into(),
         contact: "sip:alice@198.51.100.1:5060".into(),
+        instance: String::new(),
     };
     assert_eq!(world.writes, [gone], "it does not come back after a restart");
     assert_eq!(alice.register(&mut world, 600).status(), 401);

@@ -10,7 +10,7 @@ use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::world::World;
 
 /// Alice holds; bob has our offer and has not answered it.
-fn held() -> (Pair, cordboard_engine::sip::message::Message) {
+pub(crate) fn held() -> (Pair, cordboard_engine::sip::message::Message) {
     let mut pair = pair();
     let Pair {
         world,

@@ -118,6 +118,8 @@ fn only_known_events_and_conferences_can_be_watched() {
     ] {
         let (_, refused) = subscribe(&mut alice, &mut world, number, headers);
         assert_eq!(refused.status(), status, "{number} {headers}");
+        let offered = (status == 406).then_some("application/conference-info+xml");
+        assert_eq!(refused.header(Name::Accept), offered);
     }
     let mut mallory = Phone::new("mallory", 66);
     assert_eq!(

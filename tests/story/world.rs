@@ -217,7 +217,9 @@ impl World {
         for write in &self.writes {
             match write {
                 StoreWrite::PutBinding(new) => {
-                    kept.retain(|old| (&old.aor, &old.contact) != (&new.aor, &new.contact));
+                    kept.retain(|old| {
+                        (&old.aor, &old.contact, &old.instance) != (&new.aor, &new.contact, &new.instance)
+                    });
                     kept.push((**new).clone());
                 }
                 StoreWrite::PutRecord { .. } | StoreWrite::All(_) => {}
@@ -227,8 +229,12 @@ impl World {
                     mail.push((**new).clone());
                 }
                 StoreWrite::DeleteMessage { id } => mail.retain(|old| old.id != *id),
-                StoreWrite::DeleteBinding { aor, contact } => {
-                    kept.retain(|old| (&old.aor, &old.contact) != (aor, contact));
+                StoreWrite::DeleteBinding {
+                    aor,
+                    contact,
+                    instance,
+                } => {
+                    kept.retain(|old| (&old.aor, &old.contact, &old.instance) != (aor, contact, instance));
                 }
             }
         }

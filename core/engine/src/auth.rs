@@ -187,13 +187,11 @@ impl Engine {
             .map_err(|state| Denial::Challenge {
                 stale: state == NonceState::Stale,
             })?;
-        match credentials.nc {
-            Some(count) if !self.nonce_counts.advance(nonce, count, now) => {
-                self.wire.counts.reject("nonce_replayed");
-                Err(Denial::Challenge { stale: true })
-            }
-            _ => Ok(place),
+        if self.nonce_counts.advance(nonce, use_of(credentials), now) {
+            return Ok(place);
         }
+        self.wire.counts.reject("nonce_replayed");
+        Err(Denial::Challenge { stale: true })
     }
 
     /// Whether a host in a URI is this switch: one of its domains or addresses.
@@ -275,6 +273,15 @@ impl Engine {
                 );
             }
         }
+    }
+}
+
+/// The how manieth use of its nonce a proof is. Without a quality of protection no count is part of the proof (RFC
+/// 7616 section 3.4.1), so that it would hold as often as anybody sends it: such a nonce serves once.
+fn use_of(credentials: &Credentials<'_>) -> u32 {
+    match credentials.qop {
+        Some(_) => credentials.nc.unwrap_or_default(),
+        None => u32::MAX,
     }
 }
 

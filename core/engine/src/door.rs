@@ -5,12 +5,14 @@ use std::sync::Arc;
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::description::DESCRIPTIONS;
 use crate::call::incoming::Caller;
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::mime::is_encoded;
 use crate::sip::name::Name;
 use crate::sip::transaction::{Outcome, response_flow};
 use crate::sip::uri::Uri;
@@ -22,6 +24,10 @@ pub(crate) const ALLOW: &str =
     "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, UPDATE, PRACK, INFO";
 /// The body types of a MESSAGE, for `Accept`.
 pub(crate) const ACCEPT: &str = "text/*, application/*, message/cpim, multipart/*";
+/// Seconds after which who was refused because there was no room may ask again.
+pub(crate) const FULL: u64 = 10;
+/// The same while the switch is on its way down: by then another one may be up.
+const DRAINED: u64 = 30;
 /// Extensions that a request may require.
 pub(crate) const SUPPORTED: &[&str] = &["path", "outbound", "timer", "100rel"];
 
@@ -175,7 +181,11 @@ impl Engine {
             ("Accept-Encoding", &["identity"], 1),
             ("Accept-Language", &["en"], 1),
         ];
-        self.reply(request, flow, (status, default_phrase(status)), |r| r, &may);
+        let later = |response: Writer| match status {
+            503 => response.header("Retry-After", DRAINED),
+            _ => response,
+        };
+        self.reply(request, flow, (status, default_phrase(status)), later, &may);
     }
 
     fn not_allowed(&mut self, request: &Message, flow: Flow) {
@@ -272,7 +282,7 @@ impl Engine {
         if self.draining {
             self.wire.counts.reject("draining");
             self.respond_stateless(request, flow, 503, "Shutting Down", |response| {
-                response.header("Retry-After", 30)
+                response.header("Retry-After", DRAINED)
             });
         }
         self.draining
@@ -283,7 +293,7 @@ impl Engine {
         if self.transactions.len() >= self.config.limits.transactions {
             self.wire.counts.reject("overload");
             self.respond_stateless(request, flow, 503, "Overloaded", |response| {
-                response.header("Retry-After", 10)
+                response.header("Retry-After", FULL)
             });
             return None;
         }
@@ -387,7 +397,21 @@ impl Engine {
         reason: &'static str,
     ) {
         self.wire.counts.reject(reason);
-        self.respond_with(transaction, request, status, phrase, |response| response);
+        self.respond_with(transaction, request, status, phrase, |response| match status {
+            415 => taken_instead(response, request, DESCRIPTIONS),
+            503 => response.header("Retry-After", FULL),
+            _ => response,
+        });
+    }
+}
+
+/// What a 415 says of the bodies that we take: their types, and that we undo no encoding where that was what is wrong
+/// (RFC 3261 section 8.2.3).
+pub(crate) fn taken_instead(response: Writer, request: &Message, types: &str) -> Writer {
+    let response = response.header("Accept", types);
+    match is_encoded(request) {
+        true => response.header("Accept-Encoding", "identity"),
+        false => response,
     }
 }
 

@@ -140,6 +140,13 @@ pub enum Input {
         /// What to do.
         command: ConferenceCommand,
     },
+    /// Somebody has shown a secret over a connection that the engine knows nothing else of: an operator's token.
+    Secret {
+        /// The other end; a connection's source is no forgery.
+        source: IpAddr,
+        /// Whether the secret is right.
+        right: bool,
+    },
     /// The commands of this ticket are on disk (or could not be written).
     Stored {
         /// The ticket of [`Output::Store`].
@@ -152,6 +159,8 @@ pub enum Input {
         /// When calls that are still up get a BYE.
         deadline: Time,
     },
+    /// End now: every call gets its BYE at once, for nobody will be there to hear an answer.
+    End,
 }
 
 /// What can be done to a conference that is alive. A participant's id is the number of its media leg.
@@ -264,7 +273,7 @@ pub enum Output {
 /// What the engine keeps on disk.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreWrite {
-    /// A registered contact, new or refreshed: the row of this address of record and contact URI.
+    /// A registered contact, new or refreshed: the row of this address of record, contact URI and instance.
     PutBinding(Box<StoredBinding>),
     /// A contact is gone.
     DeleteBinding {
@@ -272,6 +281,8 @@ pub enum StoreWrite {
         aor: Arc<str>,
         /// The contact's URI as it was registered.
         contact: Arc<str>,
+        /// Its phone and flow, as in [`StoredBinding::instance`].
+        instance: String,
     },
     /// All of these, or none.
     All(Vec<StoreWrite>),
@@ -342,6 +353,8 @@ pub struct StoredMessage {
     pub headers: String,
     /// The body, byte for byte.
     pub body: Bytes,
+    /// The Max-Forwards of every attempt to deliver it: of what goes on from switch to switch there is an end.
+    pub hops: u8,
     /// When it came.
     pub accepted: Time,
     /// Until when it is kept.

@@ -32,7 +32,7 @@ const FLOW_TIMER_UDP: u16 = 30;
 
 /// What a REGISTER asks for one contact.
 struct Wish<'a> {
-    contact: &'a str,
+    contact: Cow<'a, str>,
     expires: Duration,
     q: u16,
     instance: String,
@@ -129,19 +129,28 @@ impl Engine {
             return Ok(changes);
         }
         let wishes = self.wishes(request)?;
-        if joined(request, Name::Path).len() > MAX_CONTACT {
+        let path = joined(request, Name::Path);
+        if path.len() > MAX_CONTACT {
             return Err(Refused::Status(400, "Path Too Long", "bad_path"));
         }
-        let known = |wish: &Wish<'_>| {
-            let same = self.registrar.find_instance(address, &wish.instance);
-            same.or_else(|| self.registrar.find(address, wish.contact))
+        let is_hop = |hop: &str| NameAddr::parse(hop).is_ok_and(|hop| Uri::parse(hop.uri).is_ok());
+        if !List::new(&path).all(is_hop) {
+            return Err(Refused::Status(400, "Bad Path", "bad_path"));
+        }
+        let registrar = &self.registrar;
+        let is_old = |wish: &Wish<'_>| {
+            let mut meant = registrar.meant(address, &wish.contact, &wish.instance);
+            meant.any(out_of_order)
         };
-        if wishes.iter().filter_map(known).any(out_of_order) {
+        if wishes.iter().any(is_old) {
             return Err(disorder);
         }
         let added = wishes
             .iter()
-            .filter(|wish| !wish.expires.is_zero() && known(wish).is_none())
+            .filter(|wish| {
+                let mut meant = registrar.meant(address, &wish.contact, &wish.instance);
+                !wish.expires.is_zero() && meant.next().is_none()
+            })
             .count();
         if added > self.config.registration.contacts {
             return Err(Refused::Status(403, "Too Many Contacts", "too_many_contacts"));
@@ -152,10 +161,9 @@ impl Engine {
                 self.put_binding(address, wish, cseq, request, flow, &mut changes);
                 continue;
             }
-            // The same phone and flow, whatever its contact is by now (RFC 5626 section 6).
-            let same = self.registrar.find_instance(address, &wish.instance);
-            let same = same.or_else(|| self.registrar.find(address, wish.contact));
-            if let Some(serial) = same.map(|binding| binding.serial) {
+            let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
+            let serials: Vec<u64> = meant.map(|binding| binding.serial).collect();
+            for serial in serials {
                 self.unbind_by(address, serial, &mut changes);
             }
         }
@@ -188,9 +196,11 @@ impl Engine {
             let q = contact
                 .param("q")
                 .and_then(|text| text.parse::<f32>().ok())
+                .filter(|q| q.is_finite())
                 .unwrap_or(1.0);
             wishes.push(Wish {
-                contact: contact.uri,
+                // It will be a Request-URI.
+                contact: uri.in_request(),
                 expires: expires.min(limits.max),
                 q: (q.clamp(0.0, 1.0) * 1000.0) as u16,
                 instance: instance_of(&contact),
@@ -210,16 +220,16 @@ impl Engine {
     ) {
         // The same phone on the same flow again, under a new contact: the old one leads nowhere. And a contact that
         // is written in another way is another row on disk.
-        let phone = self.registrar.find_instance(address, &wish.instance);
-        let same = self.registrar.find(address, wish.contact);
-        let differs = |old: &&Binding| *old.contact != *wish.contact;
-        let old = [phone, same].map(|old| old.filter(differs).map(|old| old.serial));
-        for serial in old.into_iter().flatten() {
+        let row = self.registrar.find_row(address, &wish.contact, &wish.instance);
+        let kept = row.map(|row| row.serial);
+        let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
+        let serials = meant.map(|binding| binding.serial);
+        let old: Vec<u64> = serials.filter(|serial| Some(*serial) != kept).collect();
+        for serial in old {
             self.unbind_by(address, serial, changes);
         }
         let held = self.registrar.all(address);
-        let known = self.registrar.find(address, wish.contact);
-        if held.len() >= self.config.registration.contacts && known.is_none() {
+        if held.len() >= self.config.registration.contacts && kept.is_none() {
             // A phone that comes back under new contacts must not lock itself out: the binding that
             // would end first makes room.
             let first = held
@@ -235,8 +245,8 @@ impl Engine {
             Some(before) if **before == *text => Arc::clone(before),
             _ => text.into(),
         };
-        let known = self.registrar.find(address, wish.contact);
-        let contact = shared(wish.contact, known.map(|known| &known.contact));
+        let known = self.registrar.find_row(address, &wish.contact, &wish.instance);
+        let contact = shared(&wish.contact, known.map(|known| &known.contact));
         let call_id = shared(request.call_id(), known.map(|known| &known.call_id));
         let expires = self.wire.now + wish.expires;
         let binding = Binding {
@@ -257,7 +267,8 @@ impl Engine {
         if arm {
             self.wire.timers.arm(expires, Timer::Binding(serial));
         }
-        let before = self.before(Arc::clone(&stored.contact), replaced, true);
+        let row = (Arc::clone(&stored.contact), stored.instance.clone());
+        let before = self.before(row, replaced, true);
         changes.before.push(before);
         changes.writes.push(StoreWrite::PutBinding(Box::new(stored)));
     }
@@ -267,12 +278,13 @@ impl Engine {
         let Some(binding) = self.registrar.remove(address, serial) else {
             return;
         };
-        let contact = Arc::clone(&binding.contact);
         changes.writes.push(StoreWrite::DeleteBinding {
             aor: Arc::clone(address),
-            contact: Arc::clone(&contact),
+            contact: Arc::clone(&binding.contact),
+            instance: binding.instance.clone(),
         });
-        changes.before.push(self.before(contact, Some(binding), false));
+        let row = (Arc::clone(&binding.contact), binding.instance.clone());
+        changes.before.push(self.before(row, Some(binding), false));
     }
 
     fn unbind(&mut self, address: &Arc<str>, serial: u64) -> Option<StoreWrite> {
@@ -280,6 +292,7 @@ impl Engine {
         Some(StoreWrite::DeleteBinding {
             aor: Arc::clone(address),
             contact: binding.contact,
+            instance: binding.instance,
         })
     }
 
@@ -402,13 +415,13 @@ impl Engine {
             self.forget_before(before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
-            self.deliver_to_user(&address);
         } else {
             self.take_back(&address, ticket, before);
             self.respond_with(transaction, &request, 500, "Store Unavailable", |response| {
                 response.header("Retry-After", 5)
             });
         }
+        self.phones_changed(&address, true);
     }
 
     /// A binding's time is up.
@@ -417,10 +430,12 @@ impl Engine {
             Some(Expired::Gone(aor, binding)) => {
                 let ticket = self.ticket();
                 let write = StoreWrite::DeleteBinding {
-                    aor,
+                    aor: Arc::clone(&aor),
                     contact: binding.contact,
+                    instance: binding.instance,
                 };
                 self.wire.out.push_back(Output::Store { ticket, write });
+                self.phones_changed(&aor, false);
             }
             Some(Expired::Renewed(at)) => self.wire.timers.arm(at, Timer::Binding(serial)),
             None => {}

@@ -107,7 +107,10 @@ impl Engine {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
         if !accepts(&request) {
-            return self.refuse_in(transaction, &request, 406, "Not Acceptable", "unsupported_body");
+            self.wire.counts.reject("unsupported_body");
+            return self.respond_with(transaction, &request, 406, "Not Acceptable", |response| {
+                response.header("Accept", TYPE)
+            });
         }
         let subscriber = match caller.identity {
             Identity::User(place) => Subscriber::User(place),

@@ -12,10 +12,13 @@ use crate::registration::Registering;
 use crate::sip::registrar::Binding;
 use crate::timer::Timer;
 
+/// A contact as it was written, and the phone and flow that it was said to be.
+type Row = (Arc<str>, String);
+
 /// What one contact was before a REGISTER.
 #[derive(Debug)]
 pub(crate) struct Before {
-    contact: Arc<str>,
+    row: Row,
     binding: Option<Box<Binding>>,
     /// It was bound by that REGISTER, and not unbound.
     bound: bool,
@@ -39,21 +42,21 @@ impl Unsettled {
     }
 
     /// What the next REGISTER after this one found at a contact of the same address.
-    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, contact: &str) -> Option<&mut Before> {
+    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, row: &Row) -> Option<&mut Before> {
         let (from, to) = (Ticket(ticket.0 + 1), Ticket(u64::MAX));
         self.all
             .range_mut((Arc::clone(address), from)..=(Arc::clone(address), to))
             .flat_map(|(_, registering)| &mut registering.before)
-            .find(|before| *before.contact == *contact)
+            .find(|before| before.row == *row)
     }
 }
 
 impl Engine {
     /// Remembers what a contact was that has just been bound or unbound.
-    pub(crate) fn before(&mut self, contact: Arc<str>, binding: Option<Binding>, bound: bool) -> Before {
+    pub(crate) fn before(&mut self, row: Row, binding: Option<Binding>, bound: bool) -> Before {
         let connection = binding.as_ref().map_or(0, |binding| binding.flow.connection);
         Before {
-            contact,
+            row,
             binding: binding.map(Box::new),
             bound,
             mark: self.registrar.mark_connection(connection),
@@ -74,7 +77,7 @@ impl Engine {
     pub(crate) fn take_back(&mut self, address: &Arc<str>, ticket: Ticket, before: Vec<Before>) {
         for before in before.into_iter().rev() {
             // What a later REGISTER has found there is not on disk either.
-            if let Some(next) = self.unsettled.next_before(address, ticket, &before.contact) {
+            if let Some(next) = self.unsettled.next_before(address, ticket, &before.row) {
                 let bound = next.bound;
                 let found = std::mem::replace(next, Before { bound, ..before });
                 self.forget_before(vec![found]);
@@ -86,7 +89,8 @@ impl Engine {
 
     fn restore(&mut self, address: &Arc<str>, before: Before) {
         let now = self.wire.now;
-        let there = self.registrar.find_written(address, &before.contact);
+        let (contact, instance) = &before.row;
+        let there = self.registrar.find_row(address, contact, instance);
         let there = there.map(|binding| binding.serial);
         if before.bound && there.is_none() {
             return self.forget_before(vec![before]); // it has ended meanwhile
@@ -98,10 +102,16 @@ impl Engine {
             return;
         };
         // A later REGISTER writes the same contact otherwise, and holds.
-        if there.is_none() && self.registrar.find(address, &binding.contact).is_some() {
-            let (ticket, contact) = (self.ticket(), Arc::clone(&binding.contact));
-            let aor = Arc::clone(address);
-            let write = StoreWrite::DeleteBinding { aor, contact };
+        let mut meant = self.registrar.meant(address, &binding.contact, &binding.instance);
+        let is_held = meant.next().is_some();
+        drop(meant);
+        if there.is_none() && is_held {
+            let ticket = self.ticket();
+            let write = StoreWrite::DeleteBinding {
+                aor: Arc::clone(address),
+                contact: binding.contact,
+                instance: binding.instance,
+            };
             self.wire.out.push_back(Output::Store { ticket, write });
             self.registrar
                 .unmark_connection(binding.flow.connection, before.mark);

@@ -160,6 +160,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "from",
         "rsip does not know the compact form of From",
     ),
+    ("not-utf8", "all", "read so that it can be answered with 400"),
     (
         "numbers-too-large-in-request",
         "all",

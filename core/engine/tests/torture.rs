@@ -106,7 +106,7 @@ const FATES: &[(&str, Fate)] = &[
         Refused(400, "duplicate_header"),
     ),
     ("space-before-first-header", Dropped("request_line")),
-    ("not-utf8", Dropped("not_utf8")),
+    ("not-utf8", Refused(400, "not_utf8")),
     ("phone-invite", Served),
     ("phone-message", Served),
     ("browser-register", Served),

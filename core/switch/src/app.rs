@@ -25,7 +25,7 @@ use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
-use crate::http::{self, HttpSetup, NotReady, Reason, TakeBans, TakeQuality, TakeSnapshot};
+use crate::http::{self, HttpSetup, NotReady, Reason, ShowToken, TakeBans, TakeQuality, TakeSnapshot};
 use crate::log::Level;
 use crate::metric::Snapshot;
 use crate::net::bind::{Bound, Stream};
@@ -39,6 +39,9 @@ use crate::tls::{Keys, Material};
 
 /// Between the BYEs at the end of a drain and the end of the process: time for the phones' answers.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// For what is said last to get from the queues of connections into the kernel.
+const WRITING: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT, drains, and ends; a second signal ends at once. SIGHUP reloads the config.
 ///
@@ -56,7 +59,7 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     let limits = (config.sip.connections, config.messages.max_size);
     let keys = Arc::new(Keys::new(Material::of(&config)?));
     let connections = Connections::new(control.clone(), clock, Arc::clone(&keys), limits.0, limits.1);
-    let bound = runtime.block_on(Bound::new(&config.sip))?;
+    let bound = runtime.block_on(async { Bound::new(&config.sip) })?;
 
     let mut engine = Engine::new(
         config.engine_config(bound.listeners.clone()),
@@ -220,14 +223,6 @@ impl Signals {
         })
     }
 
-    /// The switch is to end.
-    async fn end(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
     /// The switch is to end; until then, each SIGHUP reloads the config.
     async fn end_or_reload(&mut self, running: &mut Running) {
         loop {
@@ -258,12 +253,13 @@ async fn serve(
         snapshot: take_snapshot(running, served),
         not_ready: not_ready(served, &draining),
         tokens: running.tokens.subscribe(),
+        show_token: show_token(served),
         bans: take_bans(served),
         chat: ChatDoor::new(served.control.clone()),
         quality: take_quality(served),
         keys: Arc::clone(&running.connections.keys),
     };
-    let http = http::bind(&config.http).await?;
+    let http = http::bind(&config.http)?;
     let http = tokio::spawn(http::serve(http, setup, {
         let over = Arc::clone(&over);
         async move {
@@ -278,10 +274,11 @@ async fn serve(
 
     signals.end_or_reload(running).await;
     draining.store(true, Ordering::Release);
-    tracing::info!(timeout = ?running.drain_timeout(), "draining: no new calls; a second signal ends at once");
+    let timeout = running.drain_timeout();
+    tracing::info!(?timeout, "draining: no new calls; a second signal ends at once");
     tokio::select! {
-        () = drain(running.drain_timeout(), served) => {}
-        () = signals.end() => tracing::warn!("ended at once: calls that were up did not get their BYE"),
+        () = drain(timeout, served) => {}
+        () = signals.end_or_reload(running) => end_now(served).await,
     }
     over.notify_one();
     let _ = tokio::time::timeout(Duration::from_millis(200), http).await; // it may be answering a scrape
@@ -306,6 +303,14 @@ async fn drain(whole: Duration, served: &Served) {
     }
 }
 
+/// Ends every call and waits for no answers: until all BYEs are on their way, at the longest for [`LAST_WORDS`].
+async fn end_now(served: &Served) {
+    tracing::warn!("ending at once: calls that are up get their BYE now");
+    served.control.answer(Answer::End);
+    let _ = tokio::time::timeout(LAST_WORDS, served.drained.notified()).await; // some phones may be silent
+    tokio::time::sleep(WRITING).await;
+}
+
 fn not_ready(served: &Served, draining: &Arc<AtomicBool>) -> NotReady {
     let (host, draining) = (Arc::clone(&served.host), Arc::clone(draining));
     Arc::new(move || {
@@ -314,6 +319,14 @@ fn not_ready(served: &Served, draining: &Arc<AtomicBool>) -> NotReady {
             reasons.push(Reason::draining());
         }
         reasons
+    })
+}
+
+fn show_token(served: &Served) -> ShowToken {
+    let control = served.control.clone();
+    Arc::new(move |source, right| {
+        let control = control.clone();
+        Box::pin(async move { control.token(source, right).await })
     })
 }
 

@@ -7,7 +7,7 @@ mod report;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,6 +96,8 @@ pub(crate) enum Answer {
     Drain {
         deadline: Time,
     },
+    /// Every call ends now.
+    End,
     /// Nobody looks after a chat connection any more that control had let in.
     Deserted(u64),
     /// The configuration is another from now on.
@@ -103,6 +105,12 @@ pub(crate) enum Answer {
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
     Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
+    /// Somebody has shown a token of an operator, right or wrong: is it heard, or is its source banned?
+    Token {
+        source: IpAddr,
+        right: bool,
+        heard: oneshot::Sender<bool>,
+    },
     Stop,
 }
 
@@ -259,7 +267,8 @@ impl Control {
             self.woken.swap(false, Ordering::AcqRel);
             // First what was settled before the packets came: a config that is said to hold, holds.
             if !self.take_answers() {
-                return;
+                // The last words were said in this very round.
+                return self.send(&mut batch);
             }
             self.receive(&mut readable, &mut batch);
             self.take_arrivals();
@@ -379,6 +388,7 @@ impl Control {
                 Answer::Media(event) => Input::Media(event),
                 Answer::Stored { ticket, ok } => Input::Stored { ticket, ok },
                 Answer::Drain { deadline } => Input::Drain { deadline },
+                Answer::End => Input::End,
                 Answer::Deserted(connection) => Input::Chat(self.chat.deserted(connection)),
                 Answer::NotDialled { flow, reason } => {
                     *self.report.garbage.entry(reason).or_default() += 1;
@@ -401,6 +411,14 @@ impl Control {
                 Answer::Participants(id, reply) => {
                     let _ = reply.send(self.engine.participants(id)); // as above
                     continue;
+                }
+                Answer::Token { source, right, heard } => {
+                    let banned = self.engine.is_banned(source, self.clock.now());
+                    let _ = heard.send(!banned); // as above
+                    if banned {
+                        continue;
+                    }
+                    Input::Secret { source, right }
                 }
                 Answer::Stop => return false,
             };

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, reload};
 
+use crate::config::level_filter;
 use crate::config::resolved::{Log, LogFormat};
 
 /// The variable that overrides the configured level.
@@ -29,10 +29,15 @@ impl Level {
 }
 
 fn filter(configured: &str) -> anyhow::Result<EnvFilter> {
-    let level = std::env::var(LEVEL_VARIABLE).unwrap_or_else(|_| configured.to_owned());
-    EnvFilter::builder()
-        .parse(&level)
-        .with_context(|| format!("the log level \"{level}\" is wrong"))
+    let variable = std::env::var(LEVEL_VARIABLE)
+        .ok()
+        .filter(|level| !level.trim().is_empty());
+    match variable {
+        Some(level) => level_filter(&level).map_err(|what| {
+            anyhow::anyhow!("the variable {LEVEL_VARIABLE}: {what}; without it `[log] level` holds")
+        }),
+        None => level_filter(configured).map_err(|what| anyhow::anyhow!("log.level: {what}")),
+    }
 }
 
 /// Starts the log.

@@ -90,6 +90,20 @@ fn a_plugin_that_cannot_be_had_keeps_it_unready_but_serving() {
 }
 
 #[test]
+fn a_wrong_level_in_the_environment_is_told_and_not_taken_for_silence() {
+    let folder = TempDir::new().unwrap();
+    let file = config(&folder, "");
+    let mut command = cordboard(&["run", "-c"]);
+    let output = command.arg(&file).env("CORDBOARD_LOG", "inf").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains("CORDBOARD_LOG: \"inf\" is no level; the nearest is \"info\""),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_damaged_database_is_named_and_left_alone() {
     let folder = TempDir::new().unwrap();
     let file = config(&folder, "");

@@ -141,3 +141,58 @@ fn the_log_level_changes() {
 fn break_file(file: &Path) {
     std::fs::write(file, "nonsense").unwrap();
 }
+
+#[test]
+fn a_hangup_while_it_drains_is_heard_as_well() {
+    let folder = TempDir::new().unwrap();
+    let more = "sip.realm = \"lab.test\"\nsip.trusted = [\"127.0.0.0/8\"]\n\
+        conference = [{ id = \"00000000000000000000000000000031\", name = \"A\", conference_numbers = [\"3000\"] }]";
+    let file = config(&folder, more);
+    // Nobody answers its BYE, so it drains for as long as it may.
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"1s\"", "\"1h\"")).unwrap();
+    let switch = Switch::start(&file);
+    let _phone = call(&switch);
+    switch.signal(Signal::SIGTERM);
+    switch.wait_for("draining");
+    reload(&switch, APPLIED);
+    std::fs::write(&file, "nonsense = 1\n").unwrap();
+    reload(&switch, REFUSED);
+    assert_eq!(switch.end(Signal::SIGTERM).code(), Some(0));
+}
+
+/// Calls 3000 and takes part from then on.
+fn call(switch: &Switch) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let own = socket.local_addr().unwrap();
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n";
+    let request = |method: &str, to: &str, headers: &str, body: &str| {
+        let text = format!(
+            "{method} sip:3000@lab.test SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{method};rport\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:alice@lab.test>;tag=q\r\nTo: <sip:3000@lab.test>{to}\r\nCall-ID: q\r\n\
+             CSeq: 1 {method}\r\nContact: <sip:alice@{own}>\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        socket.send_to(text.as_bytes(), switch.address("udp")).unwrap();
+    };
+    request("INVITE", "", "Content-Type: application/sdp\r\n", sdp);
+    let mut answer = [0; 4000];
+    let answer = loop {
+        let length = socket.recv(&mut answer).unwrap();
+        let text = String::from_utf8_lossy(&answer[..length]).into_owned();
+        if text.starts_with("SIP/2.0 200") {
+            break text;
+        }
+        assert!(text.starts_with("SIP/2.0 1"), "{text}");
+    };
+    let tag = answer
+        .split("\r\nTo: ")
+        .nth(1)
+        .unwrap()
+        .split(";tag=")
+        .nth(1)
+        .unwrap();
+    let tag = tag.split(['\r', ';']).next().unwrap();
+    request("ACK", &format!(";tag={tag}"), "", "");
+    socket
+}

@@ -3,6 +3,7 @@
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::description::is_described;
 use crate::call::{Place, Stage, Unacknowledged};
 use crate::door::{ACCEPT, ALLOW, SUPPORTED};
 use crate::engine::Engine;
@@ -28,7 +29,7 @@ impl Engine {
         let (Some(request), Some(transaction)) = (call.request.take(), call.invite.take()) else {
             return;
         };
-        let body = if request.body_slice().is_empty() {
+        let body = if !is_described(&request) {
             if settled {
                 String::new()
             } else {

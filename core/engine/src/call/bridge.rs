@@ -9,6 +9,7 @@ use cordboard_model::{MixId, ShardId, Time, UserId};
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
+use crate::call::description::is_described;
 use crate::call::incoming::{Caller, accepted};
 use crate::call::media::direction_said;
 use crate::call::outbox::Outbox;
@@ -145,15 +146,32 @@ impl Engine {
             &[place][..]
         };
         let now = self.wire.now;
-        let mut contacts: Vec<Binding> = devices
-            .iter()
-            .flat_map(|device| {
-                self.registrar
-                    .contacts(self.directory.address_of_record(*device), now)
-            })
-            .filter(|binding| reachable(binding))
-            .cloned()
-            .collect();
+        let mut contacts: Vec<Binding> = Vec::new();
+        for device in devices {
+            let address = self.directory.address_of_record(*device);
+            let first = contacts.len();
+            for binding in self
+                .registrar
+                .contacts(address, now)
+                .filter(|binding| reachable(binding))
+            {
+                // A phone on several flows is asked by one, that which it renewed last (RFC 5626 section 7).
+                let same =
+                    |other: &Binding| binding.phone().is_some_and(|phone| other.phone() == Some(phone));
+                let rank = |binding: &Binding| {
+                    let flow = binding.flow;
+                    (
+                        !flow.transport.reliable() || flow.connection != 0,
+                        binding.expires,
+                    )
+                };
+                match contacts[first..].iter_mut().find(|other| same(other)) {
+                    Some(other) if rank(other) < rank(binding) => *other = binding.clone(),
+                    Some(_) => {}
+                    None => contacts.push(binding.clone()),
+                }
+            }
+        }
         contacts.sort_by_key(|binding| std::cmp::Reverse(binding.q));
         contacts
     }
@@ -349,9 +367,9 @@ impl Engine {
         if abandoned || taken {
             return self.hang_up(key, "answered_elsewhere", None);
         }
-        let settled = match (response.body_slice().is_empty(), heard.flatten()) {
+        let settled = match (is_described(response), heard.flatten()) {
             // The answer came before, with a provisional response.
-            (true, Some(settled)) => {
+            (false, Some(settled)) => {
                 self.settle_media(key, settled);
                 self.offer_concluded(key);
                 Ok(())

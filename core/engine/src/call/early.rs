@@ -3,6 +3,7 @@
 
 use crate::arena::Key;
 use crate::call::ability::requires;
+use crate::call::description::is_described;
 use crate::call::media::Settled;
 use crate::call::{Call, Place};
 use crate::engine::Engine;
@@ -73,7 +74,7 @@ impl Engine {
         if requires(response, "100rel") && !self.confirm(key, response) {
             return; // a repeat, or out of order
         }
-        let described = !response.body_slice().is_empty() && self.early_media(key, response);
+        let described = is_described(response) && self.early_media(key, response);
         let Some(caller) = self
             .bridges
             .get(bridge_key)
@@ -200,7 +201,7 @@ impl Engine {
         }
         early.dialog.retarget(request);
         let answered = early.rseq.is_some() && early.settled.is_some();
-        if request.body_slice().is_empty() {
+        if !is_described(request) {
             self.respond_described(key, transaction, request, "");
         } else if !answered {
             // Our offer is still open there (RFC 3311 section 5.2).

@@ -3,6 +3,7 @@
 use crate::arena::Key;
 use crate::call::{Call, Place, Stage};
 use crate::conference::event::Event;
+use crate::door::FULL;
 use crate::engine::{Engine, Subject};
 use crate::io::Packet;
 use crate::sip::message::Message;
@@ -121,7 +122,7 @@ impl Engine {
             response = response.header("Reason", reason);
         }
         if status == 503 {
-            response = response.header("Retry-After", 10);
+            response = response.header("Retry-After", FULL);
         }
         let packet = Packet::whole(response.header("Server", &self.product).finish());
         self.transactions

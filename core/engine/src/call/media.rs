@@ -7,18 +7,18 @@ use cordboard_model::media::{AudioSetup, Direction, MediaCommand, MediaEvent};
 use cordboard_model::{LegId, MixId, ShardId};
 
 use crate::arena::Key;
+use crate::call::description::{BAD_SDP, is_described, read_sdp};
 use crate::call::{Leg, Place, Stage};
 use crate::engine::Engine;
 use crate::io::{Flow, address_of_family};
 use crate::sdp::rtc::{Bundle, is_webrtc};
 use crate::sdp::{Capabilities, Origin, Session, accept_answer, answer, offer};
 use crate::sip::message::{Message, Refusal};
-use crate::sip::name::Name;
 
 /// What an answer to an offer of ours has settled.
 #[derive(Debug, Clone)]
 pub(crate) enum Settled {
-    Audio(AudioSetup),
+    Audio(Box<AudioSetup>),
     Peer(Box<Bundle>),
 }
 
@@ -161,15 +161,8 @@ impl Engine {
     /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none. `video`:
     /// that of a browser may be taken for its video alone.
     pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow, video: bool) -> Option<Refusal> {
-        if request.body_slice().is_empty() {
+        if !is_described(request) {
             return None;
-        }
-        if !is_sdp(request) {
-            return Some(Refusal {
-                status: 415,
-                phrase: "Unsupported Media Type",
-                reason: "unsupported_body",
-            });
         }
         let anywhere = SocketAddr::new(flow.peer.ip(), 9);
         let answered = read_sdp(request).and_then(|session| {
@@ -246,7 +239,7 @@ impl Engine {
     /// What an answer has settled holds from now on.
     pub(crate) fn settle_media(&mut self, key: Key, settled: Settled) {
         match settled {
-            Settled::Audio(audio) => self.set_audio(key, audio),
+            Settled::Audio(audio) => self.set_audio(key, *audio),
             Settled::Peer(bundle) => self.settle_peer(key, bundle),
         }
     }
@@ -263,7 +256,7 @@ impl Engine {
         }
         let sent = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
         accept_answer(&sent, &session, &self.capabilities(call.leg.flows))
-            .map(|audio| Some(Settled::Audio(audio)))
+            .map(|audio| Some(Settled::Audio(Box::new(audio))))
     }
 
     /// What we can do on a leg whose media is to flow this way.
@@ -331,29 +324,5 @@ pub(crate) fn direction_said(message: &Message) -> Option<Direction> {
     })
 }
 
-/// Whether a message carries a session description.
-pub(crate) fn is_sdp(message: &Message) -> bool {
-    let kind = message.header(Name::ContentType).unwrap_or_default();
-    kind.split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/sdp")
-}
-
 /// The Reason of the BYE to a phone whose media has stopped.
 const SILENT: &str = "SIP;cause=408;text=\"No media\"";
-
-const BAD_SDP: Refusal = Refusal {
-    status: 400,
-    phrase: "Bad Session Description",
-    reason: "bad_sdp",
-};
-
-pub(crate) fn read_sdp(message: &Message) -> Result<Session<'_>, Refusal> {
-    if !is_sdp(message) {
-        return Err(BAD_SDP);
-    }
-    let text = std::str::from_utf8(message.body_slice()).map_err(|_| BAD_SDP)?;
-    Session::parse(text).map_err(|_| BAD_SDP)
-}

@@ -3,6 +3,7 @@
 pub(crate) mod ability;
 pub(crate) mod answer;
 pub(crate) mod bridge;
+pub(crate) mod description;
 pub(crate) mod early;
 pub(crate) mod ending;
 pub(crate) mod incoming;

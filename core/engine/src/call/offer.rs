@@ -2,6 +2,7 @@
 
 use crate::arena::Key;
 use crate::call::Stage;
+use crate::call::description::is_described;
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
@@ -37,10 +38,10 @@ impl Engine {
             return;
         }
         let invite = request.method() == Method::Invite;
-        let described = match (request.body_slice().is_empty(), invite) {
-            (true, true) => Ok(self.make_offer(key)),
-            (true, false) => Ok(String::new()),
-            (false, _) => self.answer_offer(key, &request),
+        let described = match (is_described(&request), invite) {
+            (false, true) => Ok(self.make_offer(key)),
+            (false, false) => Ok(String::new()),
+            (true, _) => self.answer_offer(key, &request),
         };
         let text = match described {
             Ok(text) => text,
@@ -78,7 +79,7 @@ impl Engine {
     fn must_wait(&self, key: Key, request: &Message) -> Option<Wait> {
         let call = self.calls.get(key)?;
         let invite = request.method() == Method::Invite;
-        if !invite && request.body_slice().is_empty() {
+        if !invite && !is_described(request) {
             return None;
         }
         if call.offered || call.reoffer.is_open() {

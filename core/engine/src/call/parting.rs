@@ -65,6 +65,15 @@ impl Engine {
         }
     }
 
+    /// Whoever waits to be told is told now.
+    pub(crate) fn part_all(&mut self) {
+        let mut waiting: Vec<_> = self.partings.drain().collect();
+        waiting.sort_unstable_by_key(|(transaction, _)| *transaction); // the same inputs give the same outputs
+        for (_, mut parting) in waiting {
+            self.last_word(&mut parting);
+        }
+    }
+
     fn last_word(&mut self, parting: &mut Parting) {
         let Parting { dialog, reason } = parting;
         self.say_bye(dialog, reason.as_deref());

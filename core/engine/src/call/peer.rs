@@ -4,7 +4,7 @@ use cordboard_model::media::peer::{PeerCommand, PeerEvent, PeerLoss};
 use cordboard_model::media::{Codec, Direction, MediaCommand};
 
 use crate::arena::Key;
-use crate::call::media::read_sdp;
+use crate::call::description::{is_described, read_sdp};
 use crate::call::{Leg, Place};
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
@@ -20,7 +20,7 @@ pub(crate) const fn peer_on(transport: Transport) -> bool {
 
 /// Whether an INVITE is that of a WebRTC peer: by its offer, or where it brings none by the way it came.
 pub(crate) fn is_peer_request(request: &Message, flow: Flow) -> bool {
-    if request.body_slice().is_empty() {
+    if !is_described(request) {
         return peer_on(flow.transport);
     }
     read_sdp(request).is_ok_and(|session| is_webrtc(&session))

@@ -6,6 +6,7 @@ use cordboard_model::Time;
 
 use crate::arena::Key;
 use crate::call::ability::requires;
+use crate::call::description::is_described;
 use crate::door::ALLOW;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
@@ -90,7 +91,7 @@ impl Engine {
             return;
         }
         progress.passed.push((status, described));
-        let offered = !request.body_slice().is_empty();
+        let offered = is_described(&request);
         let must = requires(&request, "100rel");
         let reliable = must || (described && call.peer.reliable);
         // Without an offer of the caller the first reliable answer carries ours; an unreliable one cannot.
@@ -207,23 +208,22 @@ impl Engine {
         }
         let described = call.progress.open.take().is_some_and(|open| open.described);
         call.progress.settled |= described;
-        let taken = match (call.offered, request.body_slice().is_empty()) {
+        let taken = match (call.offered, is_described(request)) {
             (true, _) => self.take_answer(key, request).map(|()| String::new()),
-            (false, true) => Ok(String::new()),
-            (false, false) => self.answer_offer(key, request),
+            (false, false) => Ok(String::new()),
+            (false, true) => self.answer_offer(key, request),
         };
-        let text = match taken {
-            Ok(text) => text,
+        match taken {
+            Ok(text) => self.respond_described(key, transaction, request, &text),
             Err(refusal) => {
                 let (status, phrase) = (refusal.status, refusal.phrase);
                 self.refuse_in(transaction, request, status, phrase, refusal.reason);
                 if self.calls.get(key).is_some_and(|call| call.offered) {
-                    self.refuse_call(key, 488, "No Usable Answer", None);
+                    return self.refuse_call(key, 488, "No Usable Answer", None);
                 }
-                return;
+                // What it offers is refused; what it confirms is confirmed, and the answer goes out.
             }
-        };
-        self.respond_described(key, transaction, request, &text);
+        }
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };

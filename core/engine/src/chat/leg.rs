@@ -10,8 +10,9 @@ use super::participant::{Kind, Participant, Presence, Standing};
 use super::uuid::Uuid;
 use crate::arena::Key;
 use crate::call::Place;
-use crate::conference::copies::{essence, json_text};
+use crate::conference::copies::json_text;
 use crate::engine::Engine;
+use crate::sip::mime::essence;
 
 impl Engine {
     /// The participant behind a call: who waited by it, or somebody new.

@@ -11,6 +11,7 @@ use crate::arena::Key;
 use crate::call::Call;
 use crate::call::outbox::Outgoing;
 use crate::engine::Engine;
+use crate::sip::mime::essence;
 use crate::sip::name::Name;
 use crate::sip::write::Writer;
 
@@ -130,16 +131,6 @@ pub(crate) fn json_text(kind: &str, body: &[u8]) -> Option<String> {
     match object.remove("Body") {
         Some(serde_json::Value::String(text)) => Some(text),
         _ => None,
-    }
-}
-
-/// A type without its parameters, in lower case.
-pub(crate) fn essence(kind: &str) -> Cow<'_, str> {
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        kind.to_ascii_lowercase().into()
-    } else {
-        kind.into()
     }
 }
 

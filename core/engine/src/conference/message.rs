@@ -8,12 +8,13 @@ use cordboard_model::{Ask, Ticket, Time};
 use crate::arena::Key;
 use crate::call::outbox::Outgoing;
 use crate::call::{Call, Place};
-use crate::conference::copies::{Letter, essence, json_text, tail};
-use crate::door::ACCEPT;
+use crate::conference::copies::{Letter, json_text, tail};
+use crate::door::{ACCEPT, taken_instead};
 use crate::engine::{Engine, Subject};
 use crate::io::Output;
 use crate::pager::rejection;
 use crate::sip::message::Message;
+use crate::sip::mime::{essence, is_encoded};
 use crate::sip::name::Name;
 use crate::sip::write::quote_display;
 
@@ -80,7 +81,7 @@ impl Engine {
         self.wire.counts.message("in", "conference", refused.outcome);
         let Refused { status, phrase, .. } = *refused;
         self.respond_with(transaction, request, status, phrase, |response| match status {
-            415 => response.header("Accept", ACCEPT),
+            415 => taken_instead(response, request, ACCEPT),
             503 => response.header("Retry-After", 1),
             403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
             _ => response,
@@ -120,7 +121,7 @@ impl Engine {
             })
         };
         let kind = request.header(Name::ContentType).unwrap_or_default();
-        if request.body_slice().is_empty() || !relayed_type(kind) {
+        if request.body_slice().is_empty() || !relayed_type(kind) || is_encoded(request) {
             return refused(415, "Unsupported Media Type", "unsupported");
         }
         if request.body_slice().len() > self.config.max_message {

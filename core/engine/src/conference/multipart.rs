@@ -1,20 +1,10 @@
-//! Multipart bodies (RFC 2046 section 5.1): the text in them, for a recipient who does not take the whole.
+//! The text in a multipart body, for a recipient who does not take the whole.
 
-use super::copies::{accepts, essence};
+use super::copies::accepts;
+use crate::sip::mime::{Part, essence, parts};
 
 /// Multiparts within multiparts are looked into this deep.
 const DEPTH: u8 = 3;
-/// Parts beyond these are not looked at.
-const PARTS: usize = 64;
-
-/// One part that is plain enough to be sent by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Part<'a> {
-    /// Its Content-Type, parameters included.
-    pub(crate) kind: String,
-    pub(crate) body: &'a [u8],
-}
-
 /// The text that a recipient takes in place of a multipart body; `list` is its Accept in lower case. Of
 /// alternatives it is the last that is taken, which is the richest (RFC 2046 section 5.1.4), otherwise the
 /// first. `None` for a body that is no multipart or has no such text.
@@ -27,83 +17,19 @@ fn find<'a>(kind: &str, body: &'a [u8], list: Option<&str>, depth: u8) -> Option
     if depth == 0 || !essence_of_whole.starts_with("multipart/") {
         return None;
     }
-    let mut found = parts(body, &boundary(kind)?).into_iter().filter_map(|part| {
-        let (kind, body) = read(part)?;
-        if essence(&kind).starts_with("text/") {
-            return accepts(list, &kind).then_some(Part { kind, body });
+    // Encoded parts cannot be sent by themselves.
+    let plain = parts(kind, body).into_iter().filter(|part| !part.encoded);
+    let mut found = plain.filter_map(|part| {
+        if essence(&part.kind).starts_with("text/") {
+            return accepts(list, &part.kind).then_some(part);
         }
-        find(&kind, body, list, depth - 1)
+        find(&part.kind, part.body, list, depth - 1)
     });
     if essence_of_whole == "multipart/alternative" {
         found.next_back()
     } else {
         found.next()
     }
-}
-
-/// The boundary that a Content-Type names.
-fn boundary(kind: &str) -> Option<String> {
-    let (_, parameters) = kind.split_once(';')?;
-    parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        let fits = !value.is_empty() && value.len() <= 70;
-        (name.trim().eq_ignore_ascii_case("boundary") && fits).then(|| value.to_owned())
-    })
-}
-
-/// What stands between the delimiter lines.
-fn parts<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
-    let delimiter = [b"--", boundary.as_bytes()].concat();
-    let mut parts = Vec::new();
-    let mut open: Option<usize> = None;
-    for at in memchr::memmem::find_iter(body, &delimiter) {
-        if at > 0 && body[at - 1] != b'\n' {
-            continue;
-        }
-        let rest = &body[at + delimiter.len()..];
-        let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let after = String::from_utf8_lossy(&rest[..line]);
-        let (is_last, is_delimiter) = (after.starts_with("--"), after.trim().is_empty());
-        if !is_last && !is_delimiter {
-            continue; // another boundary that begins like this one
-        }
-        if let Some(start) = open.take() {
-            // The line end before a delimiter belongs to the delimiter.
-            let end = at.saturating_sub(1);
-            let end = end - usize::from(end > start && body[end - 1] == b'\r');
-            parts.push(&body[start.min(end)..end]);
-        }
-        if is_last || parts.len() >= PARTS {
-            break;
-        }
-        open = Some((at + delimiter.len() + line + 1).min(body.len()));
-    }
-    parts
-}
-
-/// The type of a part and its body; `None` where the body is encoded.
-fn read(part: &[u8]) -> Option<(String, &[u8])> {
-    let (head, body) = match part {
-        [b'\n', body @ ..] | [b'\r', b'\n', body @ ..] => (&b""[..], body),
-        part => {
-            let blank = memchr::memmem::find(part, b"\r\n\r\n").map(|at| (at, 4));
-            let (at, length) = blank.or_else(|| memchr::memmem::find(part, b"\n\n").map(|at| (at, 2)))?;
-            (&part[..at], &part[at + length..])
-        }
-    };
-    let head = std::str::from_utf8(head).ok()?;
-    let header = |wanted: &str| {
-        head.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
-        })
-    };
-    let plain = header("Content-Transfer-Encoding")
-        .is_none_or(|encoding| ["7bit", "8bit", "binary"].contains(&encoding.to_ascii_lowercase().as_str()));
-    // RFC 2046 section 5.1: without a type a part is plain text.
-    let kind = header("Content-Type").unwrap_or("text/plain").to_owned();
-    plain.then_some((kind, body))
 }
 
 #[cfg(test)]

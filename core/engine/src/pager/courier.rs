@@ -4,7 +4,8 @@
 //! Delivery is at least once: what a phone has answered with a 2xx is taken off the disk, and what a crash
 //! left there is sent again, under the same Call-ID.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -20,6 +21,7 @@ use crate::conference::message::essential_headers;
 use crate::date::{read_sip_date, sip_date};
 use crate::engine::{Engine, Subject};
 use crate::io::{Output, StoreWrite, StoredMessage};
+use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
@@ -37,6 +39,8 @@ pub(crate) struct Courier {
     pub(super) deliveries: Arena<Delivery>,
     /// By address: messages that are not kept and follow those that are.
     pub(super) held: HashMap<String, Vec<Key>>,
+    /// Messages that phones have and that are not kept: by address, in the order in which they went out.
+    pub(super) relays: BTreeMap<(Arc<str>, u64), Key>,
     /// When the first message ends.
     alarm: Alarm,
     /// What users may still send, by credential, and when that was counted.
@@ -47,6 +51,17 @@ impl Courier {
     /// How many messages are kept.
     pub(crate) const fn len(&self) -> usize {
         self.boxes.len()
+    }
+
+    /// Whether nothing is kept or on its way to anybody.
+    pub(super) fn is_idle(&self) -> bool {
+        self.boxes.len() == 0 && self.relays.is_empty()
+    }
+
+    /// The messages that the phones of an address have and that are not kept, the first before the others.
+    pub(super) fn relays_to(&self, address: &Arc<str>) -> Vec<Key> {
+        let all = (Arc::clone(address), 0)..=(Arc::clone(address), u64::MAX);
+        self.relays.range(all).map(|(_, key)| *key).collect()
     }
 }
 
@@ -82,7 +97,7 @@ impl Engine {
             if !passing && held < HELD && self.courier.boxes.is_busy(address) {
                 return self.hold_page(address.to_owned(), page);
             }
-            return self.relay_page(page, &contacts);
+            return self.relay_page(place, page, &contacts);
         }
         self.keep_page(place, page, &contacts);
     }
@@ -96,7 +111,7 @@ impl Engine {
         if contacts.is_empty() {
             return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
         }
-        self.relay_page(page, contacts);
+        self.relay_page(place, page, contacts);
     }
 
     /// Puts a message into the mailbox of its addressee; what is counted where that may not be.
@@ -125,6 +140,7 @@ impl Engine {
             name: page.name().to_owned(),
             headers: header_lines(page.kind(), &headers),
             body: page.body.clone(),
+            hops: hops_left(request).unwrap_or_default(),
             accepted: self.wire.now,
             expires,
         }
@@ -202,7 +218,7 @@ impl Engine {
         let now = self.wire.now;
         for (address, number) in self.courier.boxes.ended(now) {
             let kept = self.courier.boxes.get_mut(&address, number);
-            if kept.is_some_and(|kept| !kept.on_its_way && kept.safe) {
+            if kept.is_some_and(|kept| kept.delivery.is_none() && kept.safe) {
                 self.over(&address, number, Fate::Failed, "expired");
             }
         }

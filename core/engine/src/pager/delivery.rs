@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, Wish, wish};
 use super::mailbox::Full;
+use super::reach::Attempt;
 use super::relay::{SILENCE, Sheet, TOO_LARGE, way};
 use crate::arena::Key;
 use crate::date::sip_date;
@@ -14,6 +15,7 @@ use crate::engine::Engine;
 use crate::io::{Output, StoreWrite, StoredMessage};
 use crate::sip::dialog::HOPS;
 use crate::sip::name::Name;
+use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::uri::Uri;
 
@@ -43,46 +45,42 @@ pub(super) struct Delivery {
     answered: bool,
     /// A later attempt may succeed.
     hopeful: bool,
+    /// Where it went.
+    pub(super) attempts: Vec<Attempt>,
 }
 
 impl Delivery {
-    /// One that phones have had for some time; `best` is the best of their refusals, 0 where there is none.
-    pub(super) const fn begun(address: String, number: u64, waiting: usize, best: u16) -> Self {
+    /// One that no phone has yet.
+    const fn new(address: String, number: u64) -> Self {
         Self {
             address,
             number,
-            waiting,
+            waiting: 0,
             delivered: false,
+            answered: false,
+            hopeful: false,
+            attempts: Vec::new(),
+        }
+    }
+
+    /// One that phones have had for some time; `best` is the best of their refusals, 0 where there is none.
+    pub(super) fn begun(
+        address: String,
+        number: u64,
+        (best, waiting): (u16, usize),
+        attempts: Vec<Attempt>,
+    ) -> Self {
+        Self {
+            waiting,
             answered: best != 0 && best != SILENCE,
             hopeful: best != 0 && !is_for_good(best),
+            attempts,
+            ..Self::new(address, number)
         }
     }
 }
 
 impl Engine {
-    /// A phone has registered: what was kept for its user is delivered.
-    pub(crate) fn deliver_to_user(&mut self, address: &str) {
-        if self.courier.len() == 0 {
-            return;
-        }
-        self.deliver_again(address);
-        let owner = self.place_of(address).map(|place| {
-            let credential = self.directory.credential(place);
-            let owner = self.directory.find(credential.account, &credential.owner);
-            self.directory.address_of_record(owner.unwrap_or(place))
-        });
-        if let Some(owner) = owner.filter(|owner| ***owner != *address).cloned() {
-            self.deliver_again(&owner);
-        }
-    }
-
-    fn deliver_again(&mut self, address: &str) {
-        if let Some(kept) = self.courier.boxes.front(address) {
-            kept.news = true;
-            self.deliver(address);
-        }
-    }
-
     /// The credential of an address of record.
     pub(super) fn place_of(&self, address: &str) -> Option<usize> {
         let (user, realm) = address.rsplit_once('@')?;
@@ -91,56 +89,64 @@ impl Engine {
         self.directory.find(account.id, user)
     }
 
-    /// Sends the first message to an address that may be sent, if phones are there to take it.
+    /// Sends the first message to an address that may be sent, if phones are there to take it. One that is on its
+    /// way goes to the phones, too, that have come since.
     pub(super) fn deliver(&mut self, address: &str) {
         let now = self.wire.now;
         while let Some(kept) = self.courier.boxes.front(address) {
-            if kept.on_its_way || !kept.safe {
+            let (number, news, on_its_way) = (kept.message.number, kept.news, kept.delivery);
+            let expired = kept.message.expires <= now;
+            if !kept.safe || on_its_way.is_some() && (!news || expired) {
                 return;
             }
-            let number = kept.message.number;
-            if kept.message.expires <= now {
+            if expired {
                 self.over(address, number, Fate::Failed, "expired");
                 continue;
             }
             let contacts = self.place_of(address).map(|place| self.contacts_of(place));
-            let contacts = contacts.unwrap_or_default();
+            let mut contacts = contacts.unwrap_or_default();
+            if let Some(delivery) = on_its_way.and_then(|key| self.courier.deliveries.get(key)) {
+                Attempt::leave_new(&mut contacts, &delivery.attempts);
+                if contacts.is_empty() {
+                    return;
+                }
+            }
             if contacts.is_empty() {
                 break;
             }
+            let delivery = on_its_way.unwrap_or_else(|| {
+                let delivery = Delivery::new(address.to_owned(), number);
+                self.courier.deliveries.insert_with(|_| delivery)
+            });
             let Some(kept) = self.courier.boxes.front(address) else {
                 return;
             };
-            (kept.on_its_way, kept.news) = (true, false);
+            (kept.delivery, kept.news) = (Some(delivery), false);
             let message = kept.message.clone();
-            let delivery = self.courier.deliveries.insert_with(|_| Delivery {
-                address: address.to_owned(),
-                number,
-                waiting: contacts.len(),
-                delivered: false,
-                answered: false,
-                hopeful: false,
-            });
-            let tail = tail_of(&message);
-            let sheet = Sheet {
-                name: &message.name,
-                from: &message.from,
-                to: ["sip:", address, "", ""],
-                hops: HOPS,
-                id: Some(message.id),
-                tail: &tail,
-            };
-            let mut too_large = 0;
-            for contact in &contacts {
-                too_large += usize::from(!self.send_page(Owner::Delivery(delivery), way(contact), &sheet));
-            }
-            for _ in 0..too_large {
-                self.delivery_answered(delivery, TOO_LARGE, true);
-            }
-            return;
+            return self.send_kept(delivery, &message, &contacts);
         }
         // Nothing is on its way any more: what waited for that follows.
         self.release_held(address);
+    }
+
+    /// Sends a kept message to contacts of its addressee, as a part of one delivery.
+    fn send_kept(&mut self, key: Key, message: &StoredMessage, contacts: &[Binding]) {
+        let sheet = Sheet {
+            name: &message.name,
+            from: &message.from,
+            to: ["sip:", &message.to, "", ""],
+            hops: message.hops,
+            id: Some(message.id),
+            tail: &tail_of(message),
+        };
+        let (attempts, too_large) = self.send_pages(Owner::Delivery(key), contacts, &sheet);
+        if let Some(delivery) = self.courier.deliveries.get_mut(key) {
+            delivery.waiting += contacts.len();
+            delivery.attempts.extend(attempts);
+        }
+        for _ in 0..too_large {
+            self.delivery_answered(key, TOO_LARGE, true);
+        }
     }
 
     /// A phone has answered a kept message, or not.
@@ -178,7 +184,7 @@ impl Engine {
         let Some(kept) = self.courier.boxes.get_mut(address, number) else {
             return self.deliver(address);
         };
-        kept.on_its_way = false;
+        kept.delivery = None;
         kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
         if !hopeful || kept.vain >= PATIENCE {
             self.over(address, number, Fate::Failed, "undeliverable");
@@ -238,6 +244,7 @@ impl Engine {
             name: recipient_name.unwrap_or_default(),
             headers: header_lines(CPIM, &[(Name::Date, &sip_date(now))]),
             body: Bytes::from(notification.body),
+            hops: HOPS,
             accepted: now,
             expires: now + self.config.mail.age,
         };
@@ -257,7 +264,7 @@ impl Engine {
             name: &message.name,
             from: &message.from,
             to: ["sip:", &message.to, "", ""],
-            hops: HOPS,
+            hops: message.hops,
             id: Some(message.id),
             tail: &tail_of(message),
         };

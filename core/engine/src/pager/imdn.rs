@@ -2,8 +2,8 @@
 
 use cordboard_model::Time;
 
-use crate::conference::copies::essence;
 use crate::date::rfc3339;
+use crate::sip::mime::essence;
 
 /// The type that carries both.
 pub(crate) const CPIM: &str = "message/cpim";

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use cordboard_model::Time;
 
+use crate::arena::Key;
 use crate::config::MailLimits;
 use crate::io::StoredMessage;
 
@@ -13,8 +14,8 @@ pub(crate) struct Kept {
     pub(crate) message: StoredMessage,
     /// It is on disk: its sender was told so, and it may be delivered.
     pub(crate) safe: bool,
-    /// Phones have it and have not answered.
-    pub(crate) on_its_way: bool,
+    /// Its delivery, while phones have it and have not answered.
+    pub(crate) delivery: Option<Key>,
     /// A phone has registered since it went out.
     pub(crate) news: bool,
     /// How often it was sent in vain.
@@ -84,7 +85,7 @@ impl Mailboxes {
             Kept {
                 message,
                 safe,
-                on_its_way: false,
+                delivery: None,
                 news: false,
                 vain: 0,
             },
@@ -115,7 +116,21 @@ impl Mailboxes {
     /// Whether a message is on its way to this address.
     pub(crate) fn is_busy(&self, address: &str) -> bool {
         let mailbox = self.boxes.get(address);
-        mailbox.is_some_and(|mailbox| mailbox.messages.iter().any(|kept| kept.on_its_way))
+        mailbox.is_some_and(|mailbox| mailbox.messages.iter().any(|kept| kept.delivery.is_some()))
+    }
+
+    /// The deliveries to an address, in the order of their messages; `news`: a phone has registered.
+    pub(crate) fn on_their_way(&mut self, address: &str, news: bool) -> Vec<Key> {
+        let Some(mailbox) = self.boxes.get_mut(address) else {
+            return Vec::new();
+        };
+        let messages = mailbox.messages.iter_mut();
+        messages
+            .filter_map(|kept| {
+                kept.news |= news && kept.delivery.is_some();
+                kept.delivery
+            })
+            .collect()
     }
 
     pub(crate) fn remove(&mut self, address: &str, number: u64) -> Option<StoredMessage> {
@@ -191,6 +206,7 @@ mod tests {
             name: String::new(),
             headers: String::new(),
             body: Bytes::from(vec![b'x'; body]),
+            hops: 70,
             accepted: Time::default(),
             expires: Time::from_unix_seconds(expires),
         }

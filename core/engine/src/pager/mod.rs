@@ -6,6 +6,7 @@ mod delivery;
 mod imdn;
 mod mailbox;
 mod overdue;
+mod reach;
 mod relay;
 
 use std::sync::Arc;
@@ -25,11 +26,12 @@ use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
 use crate::config::Account;
 use crate::directory::Destination;
-use crate::door::ACCEPT;
+use crate::door::{ACCEPT, taken_instead};
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output};
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
+use crate::sip::mime::is_encoded;
 use crate::sip::name::Name;
 use crate::sip::write::{default_phrase, quote_display};
 
@@ -69,6 +71,8 @@ pub(crate) struct Page {
     /// What a plugin has put in place of the sender's name.
     new_name: Option<String>,
     body: Bytes,
+    /// It was on its way before, and has been counted.
+    again: bool,
 }
 
 impl Page {
@@ -130,7 +134,7 @@ impl Engine {
             let sender = sender.map(|place| self.directory.credential(place));
             self.may_page_conference(id, sender.map(|sender| sender.owner.as_str()))?;
         }
-        if request.body_slice().is_empty() || !relayed_type(kind) {
+        if request.body_slice().is_empty() || !relayed_type(kind) || is_encoded(request) {
             return Err((415, "unsupported"));
         }
         if request.body_slice().len() > self.config.max_message {
@@ -174,7 +178,7 @@ impl Engine {
             _ => default_phrase(status),
         };
         self.respond_with(transaction, request, status, phrase, |response| match status {
-            415 => response.header("Accept", ACCEPT),
+            415 => taken_instead(response, request, ACCEPT),
             403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
             503 => response.header("Retry-After", 1),
             _ => response,
@@ -279,6 +283,7 @@ impl Engine {
             new_kind: None,
             new_name: None,
             body: message.request.body(),
+            again: false,
             message,
         };
         let message = &page.message;

@@ -7,7 +7,9 @@ use super::delivery::Delivery;
 use super::relay::{Pager, SILENCE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
+use crate::door::FULL;
 use crate::engine::Engine;
+use crate::sip::transaction::Owner;
 use crate::sip::write::default_phrase;
 use crate::timer::{TRYING, Timer};
 
@@ -72,16 +74,15 @@ impl Engine {
                 }
             }
             Some(Pager::Sent(sent)) => {
-                let (page, best, waiting) = (sent.page.clone(), sent.best, sent.waiting);
-                let before = sent.registered;
-                self.phones_are_slow(key, page, (best, waiting), before);
+                let (page, best, before) = (sent.page.clone(), sent.best, sent.registered);
+                self.phones_are_slow(key, page, best, before);
             }
-            Some(Pager::Kept { .. }) | None => {}
+            None => {}
         }
     }
 
     /// Phones have a message and say nothing: from now on it is one that is kept and on its way.
-    fn phones_are_slow(&mut self, key: Key, page: Page, (best, waiting): (u16, usize), before: u64) {
+    fn phones_are_slow(&mut self, key: Key, page: Page, best: u16, before: u64) {
         let Addressee::User(place) = page.message.addressee else {
             return;
         };
@@ -91,17 +92,23 @@ impl Engine {
             Ok(kept) => kept,
             Err(outcome) => return self.tell_of_silence(key, best, outcome),
         };
-        let on_its_way = self.courier.boxes.get_mut(&address, number).is_some_and(|kept| {
+        let Some(sent) = self.end_relay(key) else {
+            return;
+        };
+        let transactions: Vec<Key> = sent.attempts.iter().filter_map(|to| to.transaction).collect();
+        let mut owner = Owner::Farewell;
+        if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
             kept.news |= news;
-            std::mem::replace(&mut kept.on_its_way, true)
-        });
-        // The same message may be there from before a crash, and on its way already.
-        let delivery = (!on_its_way).then(|| {
-            let delivery = Delivery::begun(address.clone(), number, waiting, best);
-            self.courier.deliveries.insert_with(|_| delivery)
-        });
-        if let Some(pager) = self.pagers.get_mut(key) {
-            *pager = Pager::Kept { delivery, waiting };
+            // The same message may be there from before a crash, and on its way already.
+            if kept.delivery.is_none() {
+                let state = (best, sent.waiting);
+                let delivery = Delivery::begun(address.clone(), number, state, sent.attempts);
+                let delivery = self.courier.deliveries.insert_with(|_| delivery);
+                (kept.delivery, owner) = (Some(delivery), Owner::Delivery(delivery));
+            }
+        }
+        for transaction in transactions {
+            self.transactions.hand_over(transaction, owner);
         }
         self.store_kept(address, number, Some(page.message));
     }
@@ -119,6 +126,9 @@ impl Engine {
             (best, _) => (best, default_phrase(best)),
         };
         self.wire.counts.message("in", "pager", "no_answer");
-        self.respond_with(transaction, &request, status, phrase, |response| response);
+        self.respond_with(transaction, &request, status, phrase, |response| match status {
+            503 => response.header("Retry-After", FULL),
+            _ => response,
+        });
     }
 }

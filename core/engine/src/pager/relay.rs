@@ -9,6 +9,7 @@ use cordboard_model::Time;
 use super::courier::id_of;
 use super::delivery::Notice;
 use super::imdn::{Fate, wish};
+use super::reach::Attempt;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::bridge::contact_flow;
@@ -16,6 +17,7 @@ use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
 use crate::config::Listener;
+use crate::door::FULL;
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
@@ -46,8 +48,6 @@ pub(crate) enum Pager {
     Held(Box<Page>),
     /// Phones have it.
     Sent(Sent),
-    /// Phones have it and did not answer in time: it is in the mailbox. Answers are about that delivery.
-    Kept { delivery: Option<Key>, waiting: usize },
 }
 
 /// A message on its way to the contacts of a user.
@@ -60,10 +60,13 @@ pub(crate) struct Sent {
     sent: Time,
     /// What stood in the registrar then.
     pub(super) registered: u64,
-    /// Its id, where it may come to be kept.
-    id: Option<u128>,
+    pub(super) id: u128,
     /// No datagram holds it.
     oversize: bool,
+    /// Where it went.
+    pub(super) attempts: Vec<Attempt>,
+    /// The addressee's address of record, and its place among the messages on their way there.
+    place: (Arc<str>, u64),
     /// Its sender has been answered.
     pub(super) told: bool,
 }
@@ -80,7 +83,7 @@ impl Pager {
         match self {
             Self::Held(page) => Some(&page.message),
             Self::Sent(sent) if !sent.told => Some(&sent.page.message),
-            Self::Sent(_) | Self::Kept { .. } => None,
+            Self::Sent(_) => None,
         }
     }
 }
@@ -107,35 +110,27 @@ pub(super) fn way(contact: &Binding) -> Way<'_> {
 
 impl Engine {
     /// Sends a message to contacts of its addressee, of which there is at least one.
-    pub(super) fn relay_page(&mut self, page: Page, contacts: &[Binding]) {
-        self.wire.counts.message("in", "pager", "relayed");
-        let message = &page.message;
-        let tail = tail(page.kind(), &essential_headers(&message.request), &page.body);
-        // Where it may come to be kept, a later attempt is to be known as a repeat of this one.
-        let id = match message.addressee {
-            Addressee::User(place) if self.config.mail.count > 0 => {
-                Some(id_of(message, self.directory.address_of_record(place)))
-            }
-            _ => None,
-        };
-        let sheet = Sheet {
-            name: page.name(),
-            from: &message.uri,
-            to: ["sip:", &message.number, "@", &message.account.realm],
-            hops: hops_left(&message.request).unwrap_or_default(),
-            id,
-            tail: &tail,
-        };
+    pub(super) fn relay_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
+        let address = Arc::clone(self.directory.address_of_record(place));
+        let id = id_of(&page.message, &address);
         let pager = self.pagers.next_key();
-        let mut too_large = 0;
-        for contact in contacts {
-            too_large += usize::from(!self.send_page(Owner::Pager(pager), way(contact), &sheet));
+        let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
+        let (stamp, accepted) = (page.message.stamp, page.message.accepted);
+        if !page.again {
+            self.wire.counts.message("in", "pager", "relayed");
+            self.wire.counts.recipients.record(contacts.len() as f64);
+            let waited = self.wire.now.since(accepted).as_secs_f64();
+            self.wire.counts.fanout("pager", waited);
+            self.wire.out.push_back(Output::Relayed { stamp });
         }
-        self.wire.counts.recipients.record(contacts.len() as f64);
-        let (stamp, accepted) = (message.stamp, message.accepted);
-        let waited = self.wire.now.since(accepted).as_secs_f64();
-        self.wire.counts.fanout("pager", waited);
-        self.wire.out.push_back(Output::Relayed { stamp });
+        let last = self
+            .courier
+            .relays
+            .range(..=(Arc::clone(&address), u64::MAX))
+            .next_back();
+        let number = last.map_or(0, |((of, number), _)| if *of == address { number + 1 } else { 0 });
+        let place = (address, number);
+        self.courier.relays.insert(place.clone(), pager);
         self.pagers.insert_with(|_| {
             Pager::Sent(Sent {
                 page,
@@ -144,7 +139,9 @@ impl Engine {
                 sent: self.wire.now,
                 registered: registered(contacts),
                 id,
-                oversize: tail.len() > DATAGRAM - HEAD,
+                oversize,
+                attempts,
+                place,
                 told: false,
             })
         });
@@ -152,6 +149,58 @@ impl Engine {
         for _ in 0..too_large {
             self.page_answered(pager, TOO_LARGE);
         }
+    }
+
+    /// The copies of a message to contacts of its addressee: where they went, how many were too large for every way,
+    /// and whether no datagram holds one.
+    pub(super) fn send_relay(
+        &mut self,
+        pager: Key,
+        page: &Page,
+        id: u128,
+        contacts: &[Binding],
+    ) -> (Vec<Attempt>, usize, bool) {
+        let message = &page.message;
+        let tail = tail(page.kind(), &essential_headers(&message.request), &page.body);
+        let sheet = Sheet {
+            name: page.name(),
+            from: &message.uri,
+            to: ["sip:", &message.number, "@", &message.account.realm],
+            hops: hops_left(&message.request).unwrap_or_default(),
+            id: Some(id),
+            tail: &tail,
+        };
+        let (attempts, too_large) = self.send_pages(Owner::Pager(pager), contacts, &sheet);
+        (attempts, too_large, tail.len() > DATAGRAM - HEAD)
+    }
+
+    /// One MESSAGE to each of these phones: where they went, and how many were too large for every way.
+    pub(super) fn send_pages(
+        &mut self,
+        owner: Owner,
+        contacts: &[Binding],
+        sheet: &Sheet<'_>,
+    ) -> (Vec<Attempt>, usize) {
+        let mut attempts = Vec::with_capacity(contacts.len());
+        for contact in contacts {
+            let transaction = self.send_page(owner, way(contact), sheet);
+            attempts.push(Attempt::new(transaction, contact));
+        }
+        let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
+        let too_large = too_large.count();
+        (attempts, too_large)
+    }
+
+    /// A message is not on its way any more, or somebody else waits for what becomes of it.
+    pub(super) fn end_relay(&mut self, key: Key) -> Option<Sent> {
+        self.pagers
+            .get(key)
+            .filter(|pager| matches!(pager, Pager::Sent(_)))?;
+        let Some(Pager::Sent(sent)) = self.pagers.remove(key) else {
+            return None;
+        };
+        self.courier.relays.remove(&sent.place);
+        Some(sent)
     }
 
     /// The way for a request of this size: what no datagram holds needs a stream, made if there is none (RFC 3261
@@ -180,19 +229,17 @@ impl Engine {
         })
     }
 
-    /// One MESSAGE to one phone; false if it is too large for every way there. Its tag is new each time: a phone that still knows the former attempt
+    /// One MESSAGE to one phone; `None` if it is too large for every way there. Its tag is new each time: a phone that still knows the former attempt
     /// under this Call-ID would otherwise see a loop (RFC 3261 section 8.2.2.2).
     pub(super) fn send_page(
         &mut self,
         owner: Owner,
         (flow, target, path): Way<'_>,
         sheet: &Sheet<'_>,
-    ) -> bool {
+    ) -> Option<Key> {
         let to: usize = sheet.to.iter().map(|piece| piece.len()).sum();
         let texts = target.len() + path.len() + sheet.name.len() * 2 + sheet.from.len() + to;
-        let Some(flow) = self.way_for(flow, HEAD + texts + sheet.tail.len()) else {
-            return false;
-        };
+        let flow = self.way_for(flow, HEAD + texts + sheet.tail.len())?;
         let (tag, sent_by) = (self.wire.short_token(), self.sent_by(flow));
         let (tag, call_id) = match sheet.id {
             Some(id) => (
@@ -204,32 +251,33 @@ impl Engine {
             None => (tag, self.wire.short_token()),
         };
         let (tag, call_id) = (tag.as_str(), call_id.as_str());
-        self.transactions
-            .open_client(Method::Message, flow, owner, &mut self.wire, |branch| {
-                let mut writer = Writer::request("MESSAGE", target).via(flow.transport, sent_by, branch);
-                for route in List::new(path) {
-                    writer = writer.pieces("Route", [route]);
-                }
-                let (name, from, [a, b, c, d]) = (sheet.name, sheet.from, sheet.to);
-                let writer = writer.pieces("Max-Forwards", [Short::number(sheet.hops.into()).as_str()]);
-                let writer = match name {
-                    "" => writer.pieces("From", ["<", from, ">;tag=", tag]),
-                    name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", tag]),
-                };
-                let writer = writer
-                    .pieces("To", ["<", a, b, c, d, ">"])
-                    .pieces("Call-ID", [call_id])
-                    .pieces("CSeq", ["1 MESSAGE"]);
-                let writer = match sheet.id {
-                    Some(_) => writer.pieces("Message-ID", [call_id]),
-                    None => writer,
-                };
-                Packet {
-                    head: writer.into_head(),
-                    tail: sheet.tail.clone(),
-                }
-            });
-        true
+        let transaction =
+            self.transactions
+                .open_client(Method::Message, flow, owner, &mut self.wire, |branch| {
+                    let mut writer = Writer::request("MESSAGE", target).via(flow.transport, sent_by, branch);
+                    for route in List::new(path) {
+                        writer = writer.pieces("Route", [route]);
+                    }
+                    let (name, from, [a, b, c, d]) = (sheet.name, sheet.from, sheet.to);
+                    let writer = writer.pieces("Max-Forwards", [Short::number(sheet.hops.into()).as_str()]);
+                    let writer = match name {
+                        "" => writer.pieces("From", ["<", from, ">;tag=", tag]),
+                        name => writer.pieces("From", [&quote_display(name), " <", from, ">;tag=", tag]),
+                    };
+                    let writer = writer
+                        .pieces("To", ["<", a, b, c, d, ">"])
+                        .pieces("Call-ID", [call_id])
+                        .pieces("CSeq", ["1 MESSAGE"]);
+                    let writer = match sheet.id {
+                        Some(_) => writer.pieces("Message-ID", [call_id]),
+                        None => writer,
+                    };
+                    Packet {
+                        head: writer.into_head(),
+                        tail: sheet.tail.clone(),
+                    }
+                });
+        Some(transaction)
     }
 
     /// A plugin's answer to the sender: it goes back the way the message came.
@@ -283,10 +331,9 @@ impl Engine {
         };
         let to = Arc::clone(self.directory.address_of_record(place));
         if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
-            let id = sent.id.unwrap_or_else(|| id_of(message, &to));
             let (from, accepted) = (message.uri.clone(), message.accepted);
             let notice = Notice {
-                id,
+                id: sent.id,
                 to: &to,
                 from: &from,
                 accepted,
@@ -305,21 +352,9 @@ impl Engine {
         }
     }
 
-    fn page_answered(&mut self, key: Key, status: u16) {
-        let sent = match self.pagers.get_mut(key) {
-            Some(Pager::Sent(sent)) => sent,
-            Some(Pager::Kept { delivery, waiting }) => {
-                *waiting = waiting.saturating_sub(1);
-                let (delivery, over) = (*delivery, *waiting == 0);
-                if over {
-                    self.pagers.remove(key);
-                }
-                if let Some(delivery) = delivery {
-                    self.delivery_answered(delivery, status, status != SILENCE);
-                }
-                return;
-            }
-            Some(Pager::Held(_)) | None => return,
+    pub(super) fn page_answered(&mut self, key: Key, status: u16) {
+        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+            return;
         };
         sent.waiting = sent.waiting.saturating_sub(1);
         let status = match status {
@@ -347,7 +382,7 @@ impl Engine {
             }
             return;
         }
-        let Some(Pager::Sent(Sent { page, .. })) = self.pagers.remove(key).filter(|_| answers) else {
+        let Some(Sent { page, .. }) = self.end_relay(key).filter(|_| answers) else {
             return;
         };
         // No phone was there after all: there was no way to the only one that was known.
@@ -366,8 +401,15 @@ impl Engine {
                 .counts
                 .delivery(way.transport.name(), waited.as_secs_f64());
         }
-        self.respond_with(transaction, request, status, default_phrase(status), |response| {
-            response
-        });
+        self.respond_with(
+            transaction,
+            request,
+            status,
+            default_phrase(status),
+            |response| match status {
+                503 => response.header("Retry-After", FULL),
+                _ => response,
+            },
+        );
     }
 }

@@ -66,6 +66,10 @@ impl Target {
 
 impl From<String> for Target {
     fn from(uri: String) -> Self {
+        let uri = match Uri::parse(&uri).map(|uri| uri.in_request()) {
+            Ok(Cow::Owned(plain)) => plain,
+            _ => uri,
+        };
         let address = address_in(&uri);
         let kept = Uri::parse(&uri).is_ok_and(|uri| uri.param("ob").is_some());
         Self { uri, address, kept }

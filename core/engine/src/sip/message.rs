@@ -36,6 +36,9 @@ pub enum Framing {
     Datagram,
     /// Exactly one message, as [`frame`] has measured it on a stream.
     Stream,
+    /// The head of a message whose body is too large to be taken in: good for a refusal, 413 for a MESSAGE and 513
+    /// for any other request (RFC 3261 sections 21.4.11 and 21.5.7).
+    Head,
 }
 
 /// A SIP message. A clone shares the bytes.

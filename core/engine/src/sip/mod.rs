@@ -7,6 +7,7 @@ pub(crate) mod grammar;
 pub mod header;
 pub mod message;
 pub mod method;
+pub(crate) mod mime;
 pub mod name;
 pub(crate) mod registrar;
 pub(crate) mod transaction;

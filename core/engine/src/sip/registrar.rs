@@ -37,7 +37,23 @@ pub(crate) struct Binding {
 impl Binding {
     /// Whether one phone, since it was last switched on, has made both.
     pub(crate) fn is_of_phone(&self, other: &Self) -> bool {
-        self.call_id == other.call_id || !self.instance.is_empty() && self.instance == other.instance
+        self.call_id == other.call_id || self.phone().is_some_and(|phone| other.phone() == Some(phone))
+    }
+
+    /// The phone, by whatever flow it is reached; none if it gave no instance.
+    pub(crate) fn phone(&self) -> Option<&str> {
+        let (phone, _) = self.instance.rsplit_once(";reg-id=")?;
+        Some(phone)
+    }
+
+    /// Whether a Contact of a REGISTER means this binding: by phone and flow, whatever its contact is now (RFC 5626
+    /// section 6); where either does not give them, by contact.
+    fn is_meant(&self, contact: &str, instance: &str) -> bool {
+        if self.instance.is_empty() || instance.is_empty() {
+            same_contact(&self.contact, contact)
+        } else {
+            self.instance == instance
+        }
     }
 }
 
@@ -83,11 +99,23 @@ impl Registrar {
             .find(|binding| same_contact(&binding.contact, contact))
     }
 
-    /// The binding whose contact is written exactly like this.
-    pub(crate) fn find_written(&self, address: &str, contact: &str) -> Option<&Binding> {
+    /// The bindings that a Contact of a REGISTER means, of this phone and flow (empty: it gave none).
+    pub(crate) fn meant(
+        &self,
+        address: &str,
+        contact: &str,
+        instance: &str,
+    ) -> impl Iterator<Item = &Binding> {
         self.all(address)
             .iter()
-            .find(|binding| *binding.contact == *contact)
+            .filter(move |binding| binding.is_meant(contact, instance))
+    }
+
+    /// The binding of exactly this writing, phone and flow: the row on disk.
+    pub(crate) fn find_row(&self, address: &str, contact: &str, instance: &str) -> Option<&Binding> {
+        self.all(address)
+            .iter()
+            .find(|binding| *binding.contact == *contact && binding.instance == instance)
     }
 
     /// Marks a connection, so that it is known later whether it has been closed; 0 is none.
@@ -110,16 +138,6 @@ impl Registrar {
         lives
     }
 
-    /// The binding of the same phone and flow (RFC 5626 section 6), whatever its contact is now.
-    pub(crate) fn find_instance(&self, address: &str, instance: &str) -> Option<&Binding> {
-        if instance.is_empty() {
-            return None;
-        }
-        self.all(address)
-            .iter()
-            .find(|binding| binding.instance == instance)
-    }
-
     /// Adds or refreshes a binding; gives its serial number, what it replaced, and whether a timer is to
     /// be armed for its end: a binding that is renewed again and again has one timer, not many.
     pub(crate) fn put(&mut self, address: &Arc<str>, mut binding: Binding) -> (u64, Option<Binding>, bool) {
@@ -129,7 +147,7 @@ impl Registrar {
         let mut arm = true;
         let (serial, replaced) = match bindings
             .iter_mut()
-            .find(|b| same_contact(&b.contact, &binding.contact))
+            .find(|b| b.is_meant(&binding.contact, &binding.instance))
         {
             Some(old) => {
                 binding.serial = old.serial;
@@ -247,7 +265,8 @@ impl Registrar {
     }
 }
 
-fn same_contact(one: &str, other: &str) -> bool {
+/// Whether two contacts are one (RFC 3261 section 19.1.4).
+pub(crate) fn same_contact(one: &str, other: &str) -> bool {
     one == other
         || match (Uri::parse(one), Uri::parse(other)) {
             (Ok(one), Ok(other)) => one.equals(&other),

@@ -187,6 +187,25 @@ impl<'a> Uri<'a> {
             .map(|h| h.split_once('=').unwrap_or((h, "")))
     }
 
+    /// The URI as it may stand in a Request-URI or a Route: without headers and `method` (RFC 3261 section 19.1.1,
+    /// table 1).
+    pub fn in_request(&self) -> Cow<'a, str> {
+        if self.headers.is_empty() && self.param("method").is_none() {
+            let plain = self.text.strip_suffix('?').filter(|_| self.is_sip());
+            return plain.unwrap_or(self.text).into();
+        }
+        let after = self.params.len() + self.headers.len() + usize::from(!self.headers.is_empty());
+        let mut text = self.text[..self.text.len() - after].to_owned();
+        for param in self.params.split(';').skip(1) {
+            let name = param.split('=').next().unwrap_or_default();
+            if !name.eq_ignore_ascii_case("method") {
+                text.push(';');
+                text.push_str(param);
+            }
+        }
+        text.into()
+    }
+
     /// Whether both name the same resource by the rules of RFC 3261 section 19.1.4; other schemes are
     /// compared byte for byte.
     pub fn equals(&self, other: &Uri<'_>) -> bool {

@@ -1,11 +1,13 @@
 //! The config file: read with every mistake reported at once, and resolved into what is meant.
 
+mod address;
 mod chat;
 mod file;
 // One line per key: a table, not code to be wrapped.
 #[rustfmt::skip]
 mod keys;
 mod kind;
+mod level;
 mod mistake;
 mod people;
 mod reference;
@@ -17,6 +19,7 @@ mod tests;
 
 use std::path::Path;
 
+pub(crate) use level::level_filter;
 pub(crate) use mistake::{Mistakes, Remark};
 pub(crate) use reference::reference;
 pub(crate) use resolved::Resolved;

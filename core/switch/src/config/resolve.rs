@@ -9,10 +9,11 @@ use cordboard_engine::config::{AbuseLimits, DigestAlgorithm, Limits, MailLimits,
 use cordboard_host::Grant;
 use cordboard_model::hook::{Hook, OnFailure};
 use cordboard_model::media::Codec;
-use tracing_subscriber::EnvFilter;
 
+use super::address::{self, SIP_LISTENERS};
 use super::file::{Node as Typed, Tree};
 use super::kind::nearest;
+use super::level::level_filter;
 use super::mistake::Report;
 use super::people;
 use super::resolved::{
@@ -22,16 +23,14 @@ use super::resolved::{
 use crate::net::place::Bounds;
 use crate::tls::{Pair, PairError, Roots};
 
-/// The keys of `[sip]` that are addresses.
-const SIP_LISTENERS: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
-
 /// Follows every reference of the file and notes each that leads nowhere. The result means something
 /// only where the report holds no mistake.
 pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Resolved {
     let node = node(root.sure("node").tree(), report);
     let sip = sip(root.sure("sip").tree(), report);
     let http = http(root.sure("http").tree());
-    check_addresses(root, report);
+    let media = media(root.sure("media").tree(), report);
+    address::check(root, media.shards, report);
     check_reach(root, &node, report);
     let people = people::resolve(root, report);
     let plugins = plugins(root, report);
@@ -39,7 +38,7 @@ pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Reso
     Resolved {
         file: file.to_path_buf(),
         log: log(root.sure("log").tree(), report),
-        media: media(root.sure("media").tree(), report),
+        media,
         store: store(root.sure("store").tree(), &node.data_dir),
         messages: messages(root.sure("messages").tree()),
         chat: super::chat::settings(root.sure("chat").tree(), people.chat_users),
@@ -70,7 +69,17 @@ fn node(tree: &Tree, report: &mut Report<'_>) -> Node {
             "empty; give at least one address",
         );
     }
-    for item in addresses.items() {
+    for (at, item) in addresses.items().iter().enumerate() {
+        if addresses.items()[..at]
+            .iter()
+            .any(|other| other.ip() == item.ip())
+        {
+            report.mistake(
+                &item.span,
+                tree.at("public_ip"),
+                format!("{} is there twice", item.ip()),
+            );
+        }
         if item.ip().is_unspecified() {
             let what =
                 "peers cannot reach this address; give one that they can, also where sockets listen on all";
@@ -87,11 +96,7 @@ fn node(tree: &Tree, report: &mut Report<'_>) -> Node {
 
 fn log(tree: &Tree, report: &mut Report<'_>) -> Log {
     let level = tree.sure("level");
-    if let Err(error) = EnvFilter::builder().parse(level.text()) {
-        let what = format!(
-            "\"{}\": {error}; expected error, warn, info, debug or trace",
-            level.text()
-        );
+    if let Err(what) = level_filter(level.text()) {
         report.mistake(&level.span, tree.at("level"), what);
     }
     Log {
@@ -329,32 +334,6 @@ fn cdr(tree: &Tree) -> CdrConfig {
         keep_files: u32::try_from(tree.sure("keep_files").integer()).expect("the declared range fits"),
         database: tree.sure("database").flag(),
         keep: tree.sure("keep").duration(),
-    }
-}
-
-/// The same address twice on the same protocol cannot be bound.
-fn check_addresses(root: &Tree, report: &mut Report<'_>) {
-    let mut udp: HashMap<SocketAddr, (String, Range<usize>)> = HashMap::new();
-    let mut tcp = udp.clone();
-    let sip = SIP_LISTENERS.map(|key| ("sip", key));
-    for (table, key) in sip.into_iter().chain([("http", "listen"), ("http", "tls")]) {
-        let tree = root.sure(table).tree();
-        for item in tree.sure(key).items() {
-            let address = item.socket();
-            let taken = if key == "udp" { &mut udp } else { &mut tcp };
-            if address.port() == 0 {
-                continue;
-            }
-            if let Some((other, span)) = taken.get(&address) {
-                let what = format!(
-                    "{address} is already taken by `{other}` in line {}",
-                    report.line(span)
-                );
-                report.mistake(&item.span, tree.at(key), what);
-            } else {
-                taken.insert(address, (tree.at(key), item.span.clone()));
-            }
-        }
     }
 }
 

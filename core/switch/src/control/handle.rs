@@ -1,5 +1,6 @@
 //! The way to the control thread: what connections bring, answers of the switch's own threads, and questions.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,6 +67,14 @@ impl ControlHandle {
         let (sender, receiver) = oneshot::channel();
         self.answer(Answer::Participants(id, sender));
         receiver.await.ok()?
+    }
+
+    /// Somebody has shown a token of an operator, right or wrong; whether it is heard. It is not where its source is
+    /// banned, or control has ended.
+    pub(crate) async fn token(&self, source: IpAddr, right: bool) -> bool {
+        let (heard, answer) = oneshot::channel();
+        self.answer(Answer::Token { source, right, heard });
+        answer.await.unwrap_or(false)
     }
 
     fn wake(&self) {

@@ -15,7 +15,7 @@ mod signaling;
 mod tests;
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -46,6 +46,11 @@ pub(crate) type TakeQuality = Arc<
 
 /// Lists the sources that are banned.
 pub(crate) type TakeBans = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Ban>> + Send>> + Send + Sync>;
+
+/// Tells that a token was shown by somebody there, and whether it is right. Gives whether it is heard: a source is
+/// banned that has guessed too often.
+pub(crate) type ShowToken =
+    Arc<dyn Fn(IpAddr, bool) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
 /// Says why the node is not ready; empty if it is.
 pub(crate) type NotReady = Arc<dyn Fn() -> Vec<Reason> + Send + Sync>;
@@ -97,6 +102,8 @@ pub(crate) struct HttpSetup {
     pub(crate) not_ready: NotReady,
     /// SHA-256 of the tokens that open `/v1`.
     pub(crate) tokens: watch::Receiver<Vec<[u8; 32]>>,
+    /// For every route that wants one of the tokens.
+    pub(crate) show_token: ShowToken,
     /// For `/v1/bans`.
     pub(crate) bans: TakeBans,
     /// For `/v1/rooms` and `/signaling`.

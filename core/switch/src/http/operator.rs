@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
@@ -10,17 +10,21 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::route::{JSON, Shared, answer};
+use super::signaling::Peer;
 
 /// The sources that are banned: address, scope (all of the source, or what there calls itself a scanner),
 /// reason, offences, until when.
-pub(super) async fn bans(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if !opens(&headers, &shared.setup.tokens.borrow()) {
-        return unauthorized();
+pub(super) async fn bans(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refused) = admit(&shared, peer, &headers).await {
+        return refused;
     }
     let taken = tokio::time::timeout(shared.setup.limits.timeout, (shared.setup.bans)());
     let Ok(bans) = taken.await else {
-        let body = json!({ "error": "timeout", "message": "the switch did not answer in time" });
-        return answer(StatusCode::SERVICE_UNAVAILABLE, JSON, format!("{body}\n"));
+        return late();
     };
     let bans: Vec<_> = bans
         .iter()
@@ -41,7 +45,35 @@ pub(super) async fn bans(State(shared): State<Arc<Shared>>, headers: HeaderMap) 
     answer(StatusCode::OK, JSON, format!("{}\n", json!({ "bans": bans })))
 }
 
-pub(super) fn unauthorized() -> Response {
+/// Whether a request may be answered: it must bear one of the tokens, from a source that has not guessed too often. A
+/// wrong token is an offence like a wrong digest, a missing one is none.
+pub(super) async fn admit(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<(), Response> {
+    let Some(token) = token(headers) else {
+        return Err(unauthorized());
+    };
+    // Hashes are compared, so how long it takes tells nothing about the tokens themselves.
+    let given: [u8; 32] = Sha256::digest(token).into();
+    let right = shared.setup.tokens.borrow().contains(&given);
+    let shown = (shared.setup.show_token)(peer.address, right);
+    match tokio::time::timeout(shared.setup.limits.timeout, shown).await {
+        Err(_) => Err(late()),
+        Ok(false) => {
+            let message = "too many wrong proofs have come from this address; try again later";
+            let body = json!({ "error": "too_many_requests", "message": message });
+            Err(answer(StatusCode::TOO_MANY_REQUESTS, JSON, format!("{body}\n")))
+        }
+        Ok(true) if right => Ok(()),
+        Ok(true) => Err(unauthorized()),
+    }
+}
+
+/// The switch is too busy, or ends.
+pub(super) fn late() -> Response {
+    let body = json!({ "error": "timeout", "message": "the switch did not answer in time" });
+    answer(StatusCode::SERVICE_UNAVAILABLE, JSON, format!("{body}\n"))
+}
+
+fn unauthorized() -> Response {
     let message = "send a token of `[[account]] tokens` as X-Auth-Token or as a Bearer token";
     let body = json!({ "error": "unauthorized", "message": message });
     let mut response = answer(StatusCode::UNAUTHORIZED, JSON, format!("{body}\n"));
@@ -51,17 +83,13 @@ pub(super) fn unauthorized() -> Response {
     response
 }
 
-/// Whether a request holds one of the tokens. Hashes are compared, so how long it takes tells nothing
-/// about the tokens themselves.
-pub(super) fn opens(headers: &HeaderMap, tokens: &[[u8; 32]]) -> bool {
+/// The token that a request bears; an empty one is none.
+fn token(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.as_bytes().split_first_chunk::<7>())
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-        .map(|(_, token)| token);
-    let given = headers.get("x-auth-token").map(HeaderValue::as_bytes).or(bearer);
-    given.is_some_and(|given| {
-        let given: [u8; 32] = Sha256::digest(given).into();
-        tokens.contains(&given)
-    })
+        .map(|(_, token)| token.trim_ascii());
+    let given = headers.get("x-auth-token").map(HeaderValue::as_bytes);
+    given.or(bearer).filter(|token| !token.is_empty())
 }

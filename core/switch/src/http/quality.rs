@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use cordboard_engine::quality::Participant;
 use cordboard_model::ConferenceId;
@@ -20,27 +20,26 @@ use cordboard_model::media::{Codec, LegQuality};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::operator::{opens, unauthorized};
+use super::operator::{admit, late};
 use super::route::{JSON, Shared, answer};
+use super::signaling::Peer;
 
 /// The participants of a conference and what their media has moved.
 pub(super) async fn stats(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
 ) -> Response {
-    if !opens(&headers, &shared.setup.tokens.borrow()) {
-        return unauthorized();
+    if let Err(refused) = admit(&shared, peer, &headers).await {
+        return refused;
     }
     let Ok(id) = id.parse::<ConferenceId>() else {
         return nobody("an id has 32 hexadecimal digits, dashes allowed");
     };
     let taken = tokio::time::timeout(shared.setup.limits.timeout, (shared.setup.quality)(id));
     match taken.await {
-        Err(_) => {
-            let body = json!({ "error": "timeout", "message": "the switch did not answer in time" });
-            answer(StatusCode::SERVICE_UNAVAILABLE, JSON, format!("{body}\n"))
-        }
+        Err(_) => late(),
         Ok(None) => nobody("nobody is in this conference"),
         Ok(Some(participants)) => {
             let channel = |leg: LegId| {

@@ -22,6 +22,7 @@ use super::signaling::Peer;
 use super::{BindError, HttpSetup};
 use crate::config::resolved::Http;
 use crate::metric::Exporter;
+use crate::net::bind::tcp;
 
 /// The most bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
@@ -39,18 +40,18 @@ pub(crate) struct Listener {
     tls: bool,
 }
 
-/// Listens on every address.
+/// Listens on every address. Wants a runtime around it.
 ///
 /// # Errors
 /// Which address cannot be had, and why.
-pub(crate) async fn bind(config: &Http) -> Result<Vec<Listener>, BindError> {
+pub(crate) fn bind(config: &Http) -> Result<Vec<Listener>, BindError> {
     let plain = config.listen.iter().map(|address| (*address, false));
     let all = plain.chain(config.tls.iter().map(|address| (*address, true)));
     let mut listeners = Vec::new();
     for (address, tls) in all {
         let key = if tls { "tls" } else { "listen" };
         let failed = |source| BindError { address, key, source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = tcp(address).and_then(TcpListener::from_std).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         tracing::info!(address = %local, "{}", if tls { "HTTPS" } else { "HTTP" });
         listeners.push(Listener {

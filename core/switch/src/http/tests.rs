@@ -1,6 +1,7 @@
 //! The server over real sockets: routes, readiness, bounds, and its end.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cordboard_engine::io::Transport;
@@ -36,7 +37,7 @@ fn limits(address: &str, connections: usize, timeout: Duration) -> Http {
 
 async fn start(connections: usize, timeout: Duration) -> Server {
     let limits = limits("127.0.0.1:0", connections, timeout);
-    let listeners = bind(&limits).await.unwrap();
+    let listeners = bind(&limits).unwrap();
     let address = listeners[0].socket.local_addr().unwrap();
     let reasons = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&reasons);
@@ -46,6 +47,13 @@ async fn start(connections: usize, timeout: Duration) -> Server {
         snapshot: Arc::new(|| Box::pin(async { Snapshot::new("lab") })),
         not_ready: Arc::new(move || told.lock().unwrap().clone()),
         tokens: watch::channel(vec![Sha256::digest("lab-token").into()]).1,
+        show_token: Arc::new({
+            let wrong = AtomicU32::new(0);
+            move |_, right| {
+                let before = wrong.fetch_add(u32::from(!right), Ordering::Relaxed);
+                Box::pin(async move { before < GUESSES })
+            }
+        }),
         bans: Arc::new(|| {
             let ban = Ban {
                 source: "2001:db8::".parse().unwrap(),
@@ -90,6 +98,8 @@ async fn ask(server: &Server, request: &str) -> String {
 }
 
 const LONG: Duration = Duration::from_secs(60);
+/// After so many wrong tokens their source is banned.
+const GUESSES: u32 = 4;
 
 #[tokio::test]
 async fn each_route_answers() {
@@ -279,6 +289,33 @@ async fn bans_are_for_those_with_a_token() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_tokens_is_heard_no_more_and_whoever_sends_none_guesses_nothing() {
+    let server = start(10, LONG).await;
+    let stats = "/v1/conferences/000000000000000000000000000000c0/stats";
+    let status = async |path: &str, header: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        whole(stream).await[9..12].to_owned()
+    };
+    for none in ["", "X-Auth-Token: \r\n", "Authorization: Basic bGFiOmxhYg==\r\n"] {
+        for path in ["/v1/bans", stats] {
+            assert_eq!(status(path, none).await, "401", "{none}");
+        }
+    }
+    for _ in 0..GUESSES / 2 {
+        assert_eq!(status("/v1/bans", "X-Auth-Token: guess\r\n").await, "401");
+        assert_eq!(status(stats, "Authorization: Bearer guess\r\n").await, "401");
+    }
+    for token in ["guess", "lab-token"] {
+        for path in ["/v1/bans", stats] {
+            let header = format!("X-Auth-Token: {token}\r\n");
+            assert_eq!(status(path, &header).await, "429", "{token}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn readiness_says_why_not() {
     let server = start(10, LONG).await;
     assert!(ask(&server, "GET /readyz").await.starts_with("HTTP/1.1 200"));
@@ -365,10 +402,9 @@ async fn stopping_closes_idle_connections_and_the_port() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
-    let listeners = bind(&limits("127.0.0.1:0", 1, LONG)).await.unwrap();
+    let listeners = bind(&limits("127.0.0.1:0", 1, LONG)).unwrap();
     let address = listeners[0].socket.local_addr().unwrap();
     let error = bind(&limits(&address.to_string(), 1, LONG))
-        .await
         .err()
         .unwrap()
         .to_string();

@@ -1,16 +1,39 @@
 //! Binding the SIP sockets that the config asks for, each at the place of its listener's index.
 
+use std::io;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use cordboard_engine::config::Listener;
 use cordboard_engine::io::Transport;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::connection::Connections;
 use super::listen::listen;
 use super::udp::SipSocket;
 use crate::config::resolved::Sip;
+
+/// Connections that wait to be taken.
+const BACKLOG: i32 = 1024;
+
+/// Listens on an address, for connections of its family alone: beside `[::]` there is a place for `0.0.0.0`, as with
+/// UDP.
+///
+/// # Errors
+/// The address cannot be had.
+pub(crate) fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // What is left of connections of a run before does not keep us from starting.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// The SIP sockets.
 pub(crate) struct Bound {
@@ -30,9 +53,11 @@ pub(crate) struct Stream {
 }
 
 impl Bound {
+    /// Wants a runtime around it.
+    ///
     /// # Errors
     /// The address that cannot be had, and why.
-    pub(crate) async fn new(config: &Sip) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: &Sip) -> anyhow::Result<Self> {
         let mut bound = Self {
             listeners: Vec::new(),
             udp: Vec::new(),
@@ -50,8 +75,8 @@ impl Bound {
             (Transport::Wss, &config.wss),
         ] {
             for address in addresses {
-                let listener = TcpListener::bind(address)
-                    .await
+                let listener = tcp(*address)
+                    .and_then(TcpListener::from_std)
                     .with_context(|| taken(address, transport))?;
                 let index = bound.add(transport, listener.local_addr()?)?;
                 bound.streams.push(Stream {
@@ -84,4 +109,20 @@ fn taken(address: &SocketAddr, transport: Transport) -> String {
         "cannot listen on {address}; is another program there? Change `[sip] {}` in the config",
         transport.name()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_all_addresses_of_ipv6_there_is_a_place_for_those_of_ipv4() {
+        let Ok(six) = tcp("[::]:0".parse().unwrap()) else {
+            return; // a machine without IPv6
+        };
+        let port = six.local_addr().unwrap().port();
+        let four = tcp(SocketAddr::from(([0, 0, 0, 0], port))).unwrap();
+        tcp(SocketAddr::from(([127, 0, 0, 1], port))).unwrap_err();
+        drop(four);
+    }
 }

@@ -34,6 +34,9 @@ pub(crate) const GAVE_WAY: &str = "gave_way";
 
 /// Room for the head of a message, in bytes.
 const HEAD: usize = 64 << 10;
+/// The largest body that is skipped where it is too large to be taken in, in bytes: behind a larger one the connection
+/// ends.
+pub(crate) const SKIPPED: usize = 4 << 20;
 
 /// The end of a connection that the control thread holds.
 #[derive(Debug)]

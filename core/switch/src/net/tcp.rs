@@ -7,10 +7,14 @@ use cordboard_engine::io::{Flow, Packet};
 use cordboard_engine::sip::message::{Framed, Framing, frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::connection::{Connections, GAVE_WAY, IDLE, PATIENCE, WRITE_PATIENCE};
+use super::connection::{Connections, GAVE_WAY, IDLE, PATIENCE, SKIPPED, WRITE_PATIENCE};
 use super::place::Place;
+
+/// What is read at once of a body that is skipped, in bytes.
+const SKIP_BUFFER: usize = 4 << 10;
 
 /// Serves a connection until either side ends it.
 pub(super) async fn serve<R, W>(reader: R, writer: W, way: Flow, place: &Place, connections: &Connections)
@@ -53,6 +57,20 @@ where
                 }
                 continue;
             }
+            Ok(Framed::TooLarge { head, body }) => {
+                greeted = true;
+                let raw = buffer.split_to(head).freeze();
+                connections.deliver(flow, raw, Framing::Head).await;
+                part = connections.hoard.part(); // nothing of it is held
+                let skipped = skip(&mut reader, &mut buffer, body.min(SKIPPED)).await;
+                match skipped {
+                    Ok(true) if body > SKIPPED => return connections.garbage("too_large").await,
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(_) => return connections.garbage("too_slow").await,
+                }
+                continue;
+            }
             Ok(Framed::Incomplete) => {}
             Err(malformed) => return connections.garbage(malformed.reason).await,
         }
@@ -68,6 +86,30 @@ where
             Ok(Ok(0) | Err(_)) => return,
             Ok(Ok(_)) => {}
             Err(_) => return connections.garbage("too_slow").await,
+        }
+    }
+}
+
+/// Reads so many bytes and keeps none of them; false if the stream has ended before.
+async fn skip<R>(reader: &mut R, buffer: &mut BytesMut, mut bytes: usize) -> Result<bool, Elapsed>
+where
+    R: AsyncRead + Unpin,
+{
+    loop {
+        let some = bytes.min(buffer.len());
+        buffer.advance(some);
+        bytes -= some;
+        if bytes == 0 {
+            *buffer = BytesMut::from(&buffer[..]); // otherwise it keeps the memory of what was skipped
+            return Ok(true);
+        }
+        if buffer.capacity() == SKIP_BUFFER {
+            buffer.clear();
+        } else {
+            *buffer = BytesMut::with_capacity(SKIP_BUFFER);
+        }
+        if matches!(timeout(PATIENCE, reader.read_buf(buffer)).await?, Ok(0) | Err(_)) {
+            return Ok(false);
         }
     }
 }

@@ -14,6 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry, Token};
 
 use crate::clock::KernelClock;
+use crate::net::bind::tcp;
 use crate::net::udp::Datagram;
 use crate::net::webrtc::{WebRtcRoom, WebRtcSocket};
 
@@ -51,13 +52,12 @@ impl WebRtcPort {
                 continue;
             }
             let socket = WebRtcSocket::bind(address).with_context(|| {
-                format!("cannot have UDP port {port} of {ip} for WebRTC; is another program there? Change `[media] webrtc_port` in the config")
+                format!("cannot have UDP port {port} of {ip} for WebRTC; does another program have it, or another key of the config? Change `[media] webrtc_port`")
             })?;
             candidates.push(candidate(*ip, &socket));
-            let listener = TcpListener::bind(socket.local()).with_context(|| {
-                format!("cannot have TCP port {port} of {ip} for WebRTC; is another program there? Change `[media] webrtc_port` in the config")
+            let listener = tcp(socket.local()).with_context(|| {
+                format!("cannot have TCP port {port} of {ip} for WebRTC; does another program have it, or another key of the config? Change `[media] webrtc_port`")
             })?;
-            listener.set_nonblocking(true)?;
             listeners.push(listener);
             sockets.push(socket);
         }

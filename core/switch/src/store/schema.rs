@@ -104,6 +104,31 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE chat_room ADD COLUMN banned TEXT NOT NULL DEFAULT '[]'; -- user names, JSON
 ",
+    "
+    ALTER TABLE binding RENAME TO binding_by_contact;
+    CREATE TABLE binding (
+        aor        TEXT    NOT NULL,
+        contact    TEXT    NOT NULL,
+        instance   TEXT    NOT NULL,
+        expires    INTEGER NOT NULL, -- nanoseconds since the Unix epoch
+        q          INTEGER NOT NULL, -- times 1000
+        call_id    TEXT    NOT NULL,
+        cseq       INTEGER NOT NULL,
+        transport  TEXT    NOT NULL,
+        local      TEXT    NOT NULL,
+        peer       TEXT    NOT NULL,
+        user_agent TEXT    NOT NULL,
+        path       TEXT    NOT NULL,
+        PRIMARY KEY (aor, contact, instance)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO binding
+        SELECT aor, contact, instance, expires, q, call_id, cseq, transport, local, peer, user_agent, path
+        FROM binding_by_contact;
+    DROP TABLE binding_by_contact;
+",
+    "
+    ALTER TABLE message ADD COLUMN hops INTEGER NOT NULL DEFAULT 70; -- Max-Forwards
+",
 ];
 
 /// The version of a database of today.

@@ -104,7 +104,7 @@ impl Store for Sqlite {
         let load = || -> rusqlite::Result<Vec<_>> {
             let reader = self.reader();
             let mut statement = reader.prepare(
-                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires \
+                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires, hops \
                  FROM message ORDER BY number",
             )?;
             statement.query_map([], message)?.collect()
@@ -220,6 +220,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         body: row.get::<_, Vec<u8>>(6)?.into(),
         accepted: Time(count(7)?),
         expires: Time(count(8)?),
+        hops: row.get(9)?,
     })
 }
 
@@ -250,9 +251,13 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
                 binding.path,
                 binding.instance,
             ]),
-        StoreWrite::DeleteBinding { aor, contact } => connection
-            .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2")?
-            .execute([aor, contact]),
+        StoreWrite::DeleteBinding {
+            aor,
+            contact,
+            instance,
+        } => connection
+            .prepare_cached("DELETE FROM binding WHERE aor = ?1 AND contact = ?2 AND instance = ?3")?
+            .execute(params![aor, contact, instance]),
         // Whatever is in one transaction is written whole.
         StoreWrite::All(writes) => return writes.iter().try_for_each(|write| apply(connection, write)),
         StoreWrite::Chat(write) => chat::apply(connection, write),
@@ -272,8 +277,8 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires, hops) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             format!("{:032x}", message.id),
@@ -285,6 +290,7 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
             message.body.as_ref(),
             count(message.accepted.0),
             count(message.expires.0),
+            message.hops,
         ])
 }
 

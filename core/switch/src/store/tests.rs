@@ -72,6 +72,7 @@ fn what_was_reported_is_there_after_reopening() {
     let gone = StoreWrite::DeleteBinding {
         aor: "carol@lab.test".into(),
         contact: binding("carol", 0).contact,
+        instance: binding("carol", 0).instance,
     };
     store.write(Ticket(5), gone);
     for ticket in 1..=5 {
@@ -93,6 +94,7 @@ fn several_writes_of_one_ticket_are_written_in_their_order_and_reported_once() {
     let gone = StoreWrite::DeleteBinding {
         aor: "alice@lab.test".into(),
         contact: binding("alice", 0).contact,
+        instance: binding("alice", 0).instance,
     };
     store.write(
         Ticket(1),
@@ -120,6 +122,7 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
         name: "\u{c4}nn\u{e4} \"Q\"".into(),
         headers: "Content-Type: text/plain\r\nSubject: s\r\n".into(),
         body: bytes::Bytes::from_static(b"a\0\xff\r\nb"),
+        hops: 3,
         accepted: Time(1_800_000_000_123_456_789),
         expires: Time::from_unix_seconds(1_900_000_000),
     };
@@ -138,6 +141,16 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     drop(store);
     let (store, _) = open(folder.path());
     assert_eq!(store.load_messages().unwrap(), [message(1), message(3)]);
+    drop(store);
+    // Those of a switch that did not keep the Max-Forwards have that of a new message.
+    let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    let back = "ALTER TABLE message DROP COLUMN hops; PRAGMA user_version = 6;";
+    older.execute_batch(back).unwrap();
+    drop(older);
+    let (store, _) = open(folder.path());
+    let loaded = store.load_messages().unwrap();
+    let hops: Vec<u8> = loaded.iter().map(|message| message.hops).collect();
+    assert_eq!(hops, [70, 70]);
 }
 
 #[test]
@@ -259,10 +272,26 @@ fn a_database_of_the_first_version_is_taken_over_with_what_is_in_it() {
         )
         .unwrap();
     drop(connection);
-    let (store, _) = open(folder.path());
+    let (store, reported) = open(folder.path());
     let kept = store.load_bindings(Time::from_unix_seconds(0)).unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!((&*kept[0].aor, kept[0].instance.as_str()), ("alice@lab.test", ""));
+    // Two flows of one phone under one contact are two rows.
+    let mut second = binding("bob", 200);
+    second.instance = second.instance.replace("reg-id=1", "reg-id=2");
+    store.write(Ticket(1), put("bob", 200));
+    store.write(Ticket(2), StoreWrite::PutBinding(Box::new(second.clone())));
+    let first = StoreWrite::DeleteBinding {
+        aor: second.aor.clone(),
+        contact: second.contact.clone(),
+        instance: binding("bob", 200).instance,
+    };
+    store.write(Ticket(3), first);
+    for ticket in 1..=3 {
+        assert_eq!(reported.recv().unwrap(), (Ticket(ticket), true));
+    }
+    let kept = store.load_bindings(Time::from_unix_seconds(100)).unwrap();
+    assert_eq!(kept, [second]);
 }
 
 #[test]

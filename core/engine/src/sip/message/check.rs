@@ -6,6 +6,7 @@
 use super::{Malformed, Message, Refusal, Start, Version};
 use crate::sip::grammar::is_space;
 use crate::sip::header::{NameAddr, Via};
+use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
 
@@ -71,7 +72,7 @@ impl Message {
     /// twice that may be there once, and nothing that two readers could understand differently.
     ///
     /// # Errors
-    /// The answer that the request gets: 400, 416 or 505. It can be built by
+    /// The answer that the request gets: 400, 413, 416, 505 or 513. It can be built by
     /// [`respond`](crate::sip::write::respond) if there is a Via that can be read; without one it is dropped.
     pub fn check_request(&self) -> Result<(), Refusal> {
         let Start::Request { version, method, .. } = self.start else {
@@ -82,6 +83,12 @@ impl Message {
             Version::Padded => return Err(bad("request_line")),
             // First, because nothing is known of what another version's headers look like.
             Version::Unknown => return Err(refusal(505, "Version Not Supported", "version")),
+        }
+        if self.fault == Some(Malformed::TOO_LARGE) {
+            return Err(match method {
+                Method::Message => refusal(413, "Request Entity Too Large", "too_large"),
+                _ => refusal(513, "Message Too Large", "too_large"),
+            });
         }
         self.check_common()?;
         let cseq = self.cseq()?;

@@ -10,11 +10,19 @@ pub struct Malformed {
     pub reason: &'static str,
 }
 
+/// A head that is no text.
+pub(super) const NOT_UTF8: &str = "not_utf8";
+/// A head of more lines than are read.
+pub(super) const TOO_MANY_HEADERS: &str = "too_many_headers";
+
 impl Malformed {
     /// The fault with this label.
     pub(crate) const fn new(reason: &'static str) -> Self {
         Self { reason }
     }
+
+    /// That of a message whose body was left out, because it was too large to be taken in.
+    pub(crate) const TOO_LARGE: Self = Self::new("too_large");
 }
 
 /// Why a request is refused: the answer that it gets.
@@ -34,7 +42,11 @@ impl From<Malformed> for Refusal {
     fn from(fault: Malformed) -> Self {
         Self {
             status: 400,
-            phrase: "Bad Request",
+            phrase: match fault.reason {
+                NOT_UTF8 => "Headers Are Not UTF-8",
+                TOO_MANY_HEADERS => "Too Many Header Lines",
+                _ => "Bad Request",
+            },
             reason: fault.reason,
         }
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::fault::{NOT_UTF8, TOO_MANY_HEADERS};
 use super::lines::{Line, Lines};
 use super::{Core, Framing, Header, Malformed, Message, Span, Start, Version};
 use crate::sip::byte;
@@ -23,17 +24,19 @@ impl Message {
     /// [`Message::check_request`] and [`Message::check_response`], without which no message may be used.
     ///
     /// # Errors
-    /// There is no start line or no end of the head, the head is not UTF-8 or over [`MAX_HEAD`] bytes
-    /// or [`MAX_LINES`] lines, or on a stream the length is not the one that Content-Length says.
+    /// There is no start line or no end of the head, it is over [`MAX_HEAD`] bytes, or on a stream the length is not
+    /// the one that Content-Length says. A head that is not UTF-8 or over [`MAX_LINES`] lines is an error unless it
+    /// is that of a request with all that an answer copies.
     pub fn parse(raw: Bytes, framing: Framing) -> Result<Self, Malformed> {
         let mut raw = skip_empty_lines(raw);
         let mut lines = Lines::new(&raw[..raw.len().min(MAX_HEAD)]);
         let first = lines.next().ok_or(no_end(&raw))?;
         let mut headers = Vec::with_capacity(USUAL_LINES);
-        let (mut folded, mut fault) = (Vec::new(), None);
+        let (mut folded, mut fault, mut unread) = (Vec::new(), None, None);
         for line in lines.by_ref() {
             if headers.len() == MAX_LINES {
-                return Err(Malformed::new("too_many_headers"));
+                unread = Some(Malformed::new(TOO_MANY_HEADERS));
+                continue;
             }
             if line.folded {
                 folded.push(line);
@@ -51,7 +54,14 @@ impl Message {
         if !folded.is_empty() {
             raw = unfold(&raw, &folded);
         }
-        let head = ByteString::try_from(raw.slice(..body)).map_err(|_| Malformed::new("not_utf8"))?;
+        let head = match ByteString::try_from(raw.slice(..body)) {
+            Ok(head) => head,
+            Err(_) => {
+                unread = Some(Malformed::new(NOT_UTF8));
+                raw = legible(&raw, body, first, &headers).ok_or(Malformed::new(NOT_UTF8))?;
+                ByteString::try_from(raw.slice(..body)).map_err(|_| Malformed::new(NOT_UTF8))?
+            }
+        };
         let start = start_line(&head, first)?;
         let core = Core::read(&head, &headers);
         let mut message = Self {
@@ -62,8 +72,20 @@ impl Message {
             core,
             fault,
         };
-        message.cut(framing)?;
-        Ok(message)
+        match (message.cut(framing), unread) {
+            (cut, None) => cut.map(|()| message),
+            (Ok(()), Some(fault)) if message.may_be_answered() => {
+                message.fault = Some(fault);
+                Ok(message)
+            }
+            (_, Some(fault)) => Err(fault),
+        }
+    }
+
+    /// Whether this is a request that has an answer, and all that this copies can be read.
+    fn may_be_answered(&self) -> bool {
+        let copied = self.via().is_ok() && self.from().is_ok() && self.to().is_ok() && self.cseq().is_ok();
+        self.is_request() && self.method() != Method::Ack && copied && !self.call_id().is_empty()
     }
 
     /// Cuts off what follows the body.
@@ -76,6 +98,10 @@ impl Message {
                 self.raw.truncate(self.head.len() + length);
             }
             (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::new("content_length"))),
+            (Framing::Head, _) => {
+                self.raw.truncate(self.head.len());
+                self.fault = self.fault.or(Some(Malformed::TOO_LARGE));
+            }
             (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
             (Framing::Stream, _) => return Err(Malformed::new("content_length")),
         }
@@ -145,6 +171,27 @@ fn any_header(line: &[u8], at: usize) -> Option<Header> {
         text: Span::new(at, at + len),
         value: Span::new(at + start, at + end),
     })
+}
+
+/// A copy of a message whose head is not UTF-8, with question marks in place of what is none; nothing where that stands
+/// in what an answer is known by.
+#[cold]
+fn legible(raw: &[u8], body: usize, first: Line, headers: &[Header]) -> Option<Bytes> {
+    let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+    let known_by = |header: &&Header| matches!(header.name, Name::Via | Name::CallId | Name::CSeq);
+    let mut named = headers.iter().filter(known_by);
+    if !is_text(&raw[first.start..first.end]) || !named.all(|header| is_text(header.value.bytes(raw))) {
+        return None;
+    }
+    let mut copy = raw.to_vec();
+    let mut at = 0;
+    for chunk in raw[..body].utf8_chunks() {
+        at += chunk.valid().len();
+        let end = at + chunk.invalid().len();
+        copy[at..end].fill(b'?');
+        at = end;
+    }
+    Some(copy.into())
 }
 
 /// A copy of the message with spaces in place of the line breaks inside headers.

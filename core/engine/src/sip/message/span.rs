@@ -30,6 +30,12 @@ impl Span {
         }
     }
 
+    /// The piece of a head that may be no text.
+    pub(super) fn bytes(self, head: &[u8]) -> &[u8] {
+        head.get(usize::from(self.start)..usize::from(self.end))
+            .unwrap_or_default()
+    }
+
     /// The piece of the same head.
     #[inline]
     pub(crate) fn text(self, head: &str) -> &str {

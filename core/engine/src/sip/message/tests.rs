@@ -162,7 +162,7 @@ fn what_is_no_message_is_an_error() {
         ("OPTIONS sip:c@d SIP/2.0\r\n x\r\n\r\n", "request_line"),
         ("OPTIONS sip:c@d\r\n SIP/2.0\r\n\r\n", "request_line"),
         (&long, "head_too_large"),
-        (&many, "too_many_headers"),
+        (&many, "too_many_headers"), // and nothing that an answer could copy
     ];
     for (text, reason) in cases {
         assert_eq!(
@@ -177,6 +177,79 @@ fn what_is_no_message_is_an_error() {
         Message::parse(latin, Framing::Datagram).map_err(|e| e.reason),
         Err("not_utf8")
     );
+}
+
+/// What stands in the place of the letter, and whether there is an answer.
+#[test]
+fn what_is_no_text_is_answered_where_the_answer_can_be_told() {
+    let good = format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}Subject: s\r\nX-\u{7f}: y\r\n\r\n\u{e4}");
+    for (before, after, answered) in [
+        ("Subject: s", "Subject: \u{7f}", true),
+        ("Subject: s", "\u{7f}", true),
+        ("From: <", "From: \"J\u{7f}rg\" <", true),
+        ("tag=1", "tag=\u{7f}", true),
+        ("From: <sip", "From: <\u{7f}", false),
+        ("To: <sip:c@d>", "To: \u{7f} \"", false),
+        ("To: <sip:c@d>\r\n", "", false),
+        ("branch", "\u{7f}=x;branch", false),
+        ("x@y", "x@y\u{7f}", false),
+        ("Call-ID", "Call-\u{7f}D", false),
+        ("7 OPTIONS", "7 OPTIONS\u{7f}", false),
+        ("sip:c@d SIP", "sip:\u{7f}@d SIP", false),
+        ("OPTIONS", "ACK", false),
+        ("OPTIONS sip:c@d SIP/2.0", "SIP/2.0 200 OK", false),
+    ] {
+        let text = good.replacen(before, after, 1).into_bytes();
+        let raw: Vec<u8> = text
+            .iter()
+            .map(|byte| if *byte == 0x7f { 0xe4 } else { *byte })
+            .collect();
+        let read = Message::parse(raw.clone().into(), Framing::Datagram);
+        let refused = read.as_ref().map(Message::check_request);
+        let expect = match answered {
+            true => Ok(Err(Refusal {
+                status: 400,
+                phrase: "Headers Are Not UTF-8",
+                reason: "not_utf8",
+            })),
+            false => Err(&Malformed::new("not_utf8")),
+        };
+        assert_eq!(refused, expect, "{after:?}");
+        if let Ok(message) = read {
+            assert_eq!(
+                (message.raw().len(), message.body_slice()),
+                (raw.len(), "\u{e4}".as_bytes())
+            );
+        }
+    }
+}
+
+#[test]
+fn too_many_headers_are_answered_where_the_answer_can_be_told() {
+    let many = "X: y\r\n".repeat(MAX_LINES);
+    let refused = |text: &str, framing| {
+        let message = Message::parse(Bytes::copy_from_slice(text.as_bytes()), framing);
+        message.map(|message| message.check_request().map_err(|refusal| refusal.phrase))
+    };
+    let first = format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}{many}\r\nbody");
+    assert_eq!(
+        refused(&first, Framing::Datagram),
+        Ok(Err("Too Many Header Lines"))
+    );
+    for (text, framing) in [
+        (&first, Framing::Stream), // where it ends could not be known
+        (
+            &format!("OPTIONS sip:c@d SIP/2.0\r\n{many}{HEAD}\r\n"),
+            Framing::Datagram,
+        ),
+        (&format!("SIP/2.0 200 OK\r\n{HEAD}{many}\r\n"), Framing::Datagram),
+    ] {
+        assert_eq!(
+            refused(text, framing),
+            Err(Malformed::new("too_many_headers")),
+            "{text:.30}"
+        );
+    }
 }
 
 #[test]

@@ -36,6 +36,27 @@ impl Transactions {
         Way::of(flow).map_or_else(Vec::new, |way| self.lost(way))
     }
 
+    /// Gives up a request of ours, no INVITE, where its way leads nowhere any more; false if it has its answer.
+    pub(crate) fn give_up(&mut self, key: Key) -> bool {
+        let waits = self.all.get(key).is_some_and(|transaction| {
+            let Machine::NonInviteClient(machine) = transaction.machine else {
+                return false;
+            };
+            machine != NonInviteClient::Completed
+        });
+        if waits {
+            self.close(key);
+        }
+        waits
+    }
+
+    /// Somebody else waits for what becomes of a request of ours from now on.
+    pub(crate) fn hand_over(&mut self, key: Key, owner: Owner) {
+        if let Some(transaction) = self.all.get_mut(key) {
+            transaction.owner = owner;
+        }
+    }
+
     fn lost(&mut self, way: Way) -> Vec<(Key, Owner)> {
         let mut keys: Vec<Key> = self.by_way.remove(&way).unwrap_or_default().into_iter().collect();
         keys.sort_unstable(); // the same inputs give the same outputs

@@ -153,6 +153,24 @@ fn equality_is_that_of_rfc_3261() {
 }
 
 #[test]
+fn a_uri_in_a_request_has_neither_headers_nor_a_method() {
+    let table = [
+        ("sip:bob@lab.test;lr", "sip:bob@lab.test;lr"),
+        ("sip:bob@lab.test?Subject=x", "sip:bob@lab.test"),
+        ("sip:bob@lab.test?", "sip:bob@lab.test"),
+        (
+            "sip:b?b;x:p@[::1]:5070;a=1;Method=BYE;b?Route=%3Csip:e%3E&a=b",
+            "sip:b?b;x:p@[::1]:5070;a=1;b",
+        ),
+        ("sips:lab.test;method", "sips:lab.test"),
+        ("tel:+1201?x", "tel:+1201?x"),
+    ];
+    for (text, expect) in table {
+        assert_eq!(Uri::parse(text).unwrap().in_request(), expect, "{text}");
+    }
+}
+
+#[test]
 fn the_default_port_follows_scheme_and_transport() {
     let cases = [
         ("sip:a@b", 5060),

@@ -1,0 +1,155 @@
+//! Messages whose phones change while they are on their way: what went to a contact that is no more is given up, and
+//! goes to those that are there now.
+
+use std::sync::Arc;
+
+use super::relay::{Pager, SILENCE, TOO_LARGE};
+use super::{Addressee, Page};
+use crate::arena::Key;
+use crate::call::bridge::contact_flow;
+use crate::engine::Engine;
+use crate::io::Flow;
+use crate::sip::registrar::{Binding, same_contact};
+use crate::sip::transaction::Outcome;
+
+/// A copy of a message that went to one contact.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// `None`: it was too large for every way there.
+    pub(super) transaction: Option<Key>,
+    flow: Flow,
+    contact: Arc<str>,
+}
+
+impl Attempt {
+    pub(super) fn new(transaction: Option<Key>, contact: &Binding) -> Self {
+        Self {
+            transaction,
+            flow: contact_flow(contact),
+            contact: Arc::clone(&contact.contact),
+        }
+    }
+
+    /// Whether a copy to this contact would take the same way now: it was not renewed from somewhere else.
+    fn leads_to(&self, contact: &Binding) -> bool {
+        self.flow == contact_flow(contact) && same_contact(&self.contact, &contact.contact)
+    }
+
+    /// Leaves the contacts that no copy went to.
+    pub(super) fn leave_new(contacts: &mut Vec<Binding>, attempts: &[Self]) {
+        contacts.retain(|contact| !attempts.iter().any(|attempt| attempt.leads_to(contact)));
+    }
+
+    /// Takes out the copies that went to contacts that are no more; their transactions.
+    fn take_gone(attempts: &mut Vec<Self>, contacts: &[Binding]) -> Vec<Key> {
+        let is_gone = |attempt: &mut Self| !contacts.iter().any(|contact| attempt.leads_to(contact));
+        attempts
+            .extract_if(.., is_gone)
+            .filter_map(|gone| gone.transaction)
+            .collect()
+    }
+}
+
+impl Engine {
+    /// The phones of an address have changed, and perhaps only renewed what they had; `registered`: one has said so
+    /// itself. What is on its way there, or to the user whose device that is, follows them; what is kept is delivered.
+    pub(crate) fn phones_changed(&mut self, address: &Arc<str>, registered: bool) {
+        if self.courier.is_idle() {
+            return;
+        }
+        self.follow_phones(address, registered);
+        let owner = self.place_of(address).map(|place| {
+            let credential = self.directory.credential(place);
+            let owner = self.directory.find(credential.account, &credential.owner);
+            self.directory.address_of_record(owner.unwrap_or(place))
+        });
+        if let Some(owner) = owner.filter(|owner| **owner != *address).cloned() {
+            self.follow_phones(&owner, registered);
+        }
+    }
+
+    fn follow_phones(&mut self, address: &Arc<str>, registered: bool) {
+        let deliveries = self.courier.boxes.on_their_way(address, registered);
+        let relays = self.courier.relays_to(address);
+        let mut contacts = Vec::new();
+        if !deliveries.is_empty() || !relays.is_empty() {
+            let there = self.place_of(address).map(|place| self.contacts_of(place));
+            contacts = there.unwrap_or_default();
+        }
+        // First what has waited longest: the others follow it.
+        for key in deliveries {
+            self.follow_delivery(key, &contacts);
+        }
+        if registered {
+            self.deliver(address);
+        }
+        for key in relays {
+            self.follow_relay(key, &contacts);
+        }
+    }
+
+    /// A kept message: the phones that are gone have not answered it.
+    fn follow_delivery(&mut self, key: Key, contacts: &[Binding]) {
+        let Some(delivery) = self.courier.deliveries.get_mut(key) else {
+            return;
+        };
+        for transaction in Attempt::take_gone(&mut delivery.attempts, contacts) {
+            if self.transactions.give_up(transaction) {
+                self.delivery_outcome(key, Outcome::Silence);
+            }
+        }
+    }
+
+    /// A message whose sender waits: where nobody has it any more it begins anew, in its order; otherwise it goes to
+    /// the phones, too, that have come since.
+    fn follow_relay(&mut self, key: Key, contacts: &[Binding]) {
+        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+            return;
+        };
+        let gone = Attempt::take_gone(&mut sent.attempts, contacts).into_iter();
+        let given_up = gone.filter(|gone| self.transactions.give_up(*gone)).count();
+        let nobody = sent.waiting <= given_up && matches!(sent.best, 0 | SILENCE);
+        if nobody && given_up > 0 && !sent.told {
+            for _ in 0..given_up {
+                self.page_status(&Outcome::Silence);
+            }
+            if let Some(sent) = self.end_relay(key)
+                && let Addressee::User(place) = sent.page.message.addressee
+            {
+                self.page_to_user(
+                    place,
+                    Page {
+                        again: true,
+                        ..sent.page
+                    },
+                );
+            }
+            return;
+        }
+        if !sent.told {
+            let mut new = contacts.to_vec();
+            Attempt::leave_new(&mut new, &sent.attempts);
+            if !new.is_empty() {
+                self.relay_to_new(key, &new);
+            }
+        }
+        for _ in 0..given_up {
+            self.pager_outcome(key, Outcome::Silence);
+        }
+    }
+
+    fn relay_to_new(&mut self, key: Key, contacts: &[Binding]) {
+        let Some(Pager::Sent(sent)) = self.pagers.get(key) else {
+            return;
+        };
+        let (page, id) = (sent.page.clone(), sent.id);
+        let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts);
+        if let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) {
+            sent.waiting += contacts.len();
+            sent.attempts.extend(attempts);
+        }
+        for _ in 0..too_large {
+            self.page_answered(key, TOO_LARGE);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Bodies: media types, encodings, and multiparts in their parts (RFC 2046 section 5.1, RFC 5621).
+
+use std::borrow::Cow;
+
+use crate::sip::message::Message;
+use crate::sip::name::Name;
+
+/// Parts beyond these are not looked at.
+const PARTS: usize = 64;
+
+/// One part of a multipart body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part<'a> {
+    /// Its Content-Type, parameters included.
+    pub(crate) kind: String,
+    /// Its Content-Disposition; empty where it has none.
+    pub(crate) disposition: String,
+    /// Whether the body stands here in another form than its own.
+    pub(crate) encoded: bool,
+    pub(crate) body: &'a [u8],
+}
+
+/// A type without its parameters, in lower case.
+pub(crate) fn essence(kind: &str) -> Cow<'_, str> {
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        kind.to_ascii_lowercase().into()
+    } else {
+        kind.into()
+    }
+}
+
+/// Whether the body of a message is compressed or otherwise not what its type says (RFC 3261 section 20.12): we
+/// undo no encoding.
+pub(crate) fn is_encoded(message: &Message) -> bool {
+    !message.body_slice().is_empty() && message.values(Name::ContentEncoding).any(is_foreign)
+}
+
+fn is_foreign(encoding: &str) -> bool {
+    !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")
+}
+
+/// The parts of a multipart body; none where the type names no boundary or the body has no part that can be read.
+pub(crate) fn parts<'a>(kind: &str, body: &'a [u8]) -> Vec<Part<'a>> {
+    let Some(boundary) = boundary(kind) else {
+        return Vec::new();
+    };
+    pieces(body, &boundary).into_iter().filter_map(read).collect()
+}
+
+/// The value of a parameter of a type or disposition, without its quotes.
+pub(crate) fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
+    let (_, parameters) = value.split_once(';')?;
+    parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case(wanted)
+            .then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// The boundary that a Content-Type names.
+fn boundary(kind: &str) -> Option<String> {
+    let boundary = parameter(kind, "boundary")?;
+    (!boundary.is_empty() && boundary.len() <= 70).then(|| boundary.to_owned())
+}
+
+/// What stands between the delimiter lines.
+fn pieces<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
+    let delimiter = [b"--", boundary.as_bytes()].concat();
+    let mut pieces = Vec::new();
+    let mut open: Option<usize> = None;
+    for at in memchr::memmem::find_iter(body, &delimiter) {
+        if at > 0 && body[at - 1] != b'\n' {
+            continue;
+        }
+        let rest = &body[at + delimiter.len()..];
+        let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let after = String::from_utf8_lossy(&rest[..line]);
+        let (is_last, is_delimiter) = (after.starts_with("--"), after.trim().is_empty());
+        if !is_last && !is_delimiter {
+            continue; // another boundary that begins like this one
+        }
+        if let Some(start) = open.take() {
+            // The line end before a delimiter belongs to the delimiter.
+            let end = at.saturating_sub(1);
+            let end = end - usize::from(end > start && body[end - 1] == b'\r');
+            pieces.push(&body[start.min(end)..end]);
+        }
+        if is_last || pieces.len() >= PARTS {
+            break;
+        }
+        open = Some((at + delimiter.len() + line + 1).min(body.len()));
+    }
+    pieces
+}
+
+/// A part in its headers and its body.
+fn read(part: &[u8]) -> Option<Part<'_>> {
+    let (head, body) = match part {
+        [b'\n', body @ ..] | [b'\r', b'\n', body @ ..] => (&b""[..], body),
+        part => {
+            let blank = memchr::memmem::find(part, b"\r\n\r\n").map(|at| (at, 4));
+            let (at, length) = blank.or_else(|| memchr::memmem::find(part, b"\n\n").map(|at| (at, 2)))?;
+            (&part[..at], &part[at + length..])
+        }
+    };
+    let head = unfolded(std::str::from_utf8(head).ok()?);
+    let header = |wanted: &str| {
+        head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
+        })
+    };
+    let plain = header("Content-Transfer-Encoding")
+        .is_none_or(|encoding| ["7bit", "8bit", "binary"].contains(&encoding.to_ascii_lowercase().as_str()));
+    Some(Part {
+        // RFC 2046 section 5.1: without a type a part is plain text.
+        kind: header("Content-Type").unwrap_or("text/plain").to_owned(),
+        disposition: header("Content-Disposition").unwrap_or_default().to_owned(),
+        encoded: !plain || header("Content-Encoding").is_some_and(is_foreign),
+        body,
+    })
+}
+
+/// Headers with each on one line.
+fn unfolded(head: &str) -> Cow<'_, str> {
+    if !head.contains("\n ") && !head.contains("\n\t") {
+        return head.into();
+    }
+    let head = head.replace("\r\n", "\n");
+    head.replace("\n ", " ").replace("\n\t", " ").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kinds(kind: &str, body: &str) -> Vec<(String, String, bool, String)> {
+        let text = |part: Part<'_>| {
+            let body = String::from_utf8_lossy(part.body).into_owned();
+            (part.kind, part.disposition, part.encoded, body)
+        };
+        parts(kind, body.as_bytes()).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn parts_have_their_headers_folded_or_not() {
+        let body = "--b\r\nContent-Type: multipart/mixed;\r\n\tboundary=\"in\"\r\nContent-ID: <1>\r\n\r\nA\r\n\
+                    --b\r\ncontent-disposition: signal;handling=optional\r\nContent-Encoding: gzip\r\n\r\nB\r\n--b--";
+        let part = |kind: &str, disposition: &str, encoded, body: &str| {
+            (kind.to_owned(), disposition.to_owned(), encoded, body.to_owned())
+        };
+        assert_eq!(
+            kinds("multipart/mixed; start=\"<1>\"; Boundary=b", body),
+            [
+                part("multipart/mixed; boundary=\"in\"", "", false, "A"),
+                part("text/plain", "signal;handling=optional", true, "B"),
+            ]
+        );
+    }
+
+    proptest! {
+        /// What nobody put together by hand: every part is a piece of the body, and there are not too many.
+        #[test]
+        fn parts_are_pieces_of_the_body(body in "(--b|--b--|\r\n|\n|\r\n\r\n|Content-Type: a/b|[ -~]{0,5}|\u{e4}){0,60}", repeated in 1usize..80) {
+            let body = body.repeat(repeated);
+            let parts = parts("multipart/mixed;boundary=b", body.as_bytes());
+            prop_assert!(parts.len() <= PARTS);
+            let mut after = body.as_bytes();
+            for part in parts {
+                let at = memchr::memmem::find(after, part.body);
+                prop_assert!(at.is_some());
+                after = &after[at.unwrap_or_default() + part.body.len()..];
+            }
+        }
+    }
+}
