@@ -22,7 +22,10 @@ impl Encoder {
     pub(crate) fn new(limit: OpusLimit) -> Self {
         let mut encoder =
             OpusEncoder::new(48_000, 1, Application::Voip).expect("48 kHz and one channel are supported");
-        encoder.bitrate_bps = limit.step.bits() as i32;
+        let bits = limit.step.bits() as i32;
+        // A rate that varies is met on average, and a limit is to hold over any few seconds.
+        let is_limit = limit.step != OpusStep::Full && !limit.constant;
+        encoder.bitrate_bps = if is_limit { bits - bits / 16 } else { bits };
         encoder.max_bandwidth = match limit.step {
             OpusStep::Full => Bandwidth::Fullband,
             OpusStep::Wide | OpusStep::WideLow => Bandwidth::Wideband,

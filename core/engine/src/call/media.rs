@@ -18,7 +18,7 @@ use crate::sip::message::{Message, Refusal};
 /// What an answer to an offer of ours has settled.
 #[derive(Debug, Clone)]
 pub(crate) enum Settled {
-    Audio(AudioSetup),
+    Audio(Box<AudioSetup>),
     Peer(Box<Bundle>),
 }
 
@@ -239,7 +239,7 @@ impl Engine {
     /// What an answer has settled holds from now on.
     pub(crate) fn settle_media(&mut self, key: Key, settled: Settled) {
         match settled {
-            Settled::Audio(audio) => self.set_audio(key, audio),
+            Settled::Audio(audio) => self.set_audio(key, *audio),
             Settled::Peer(bundle) => self.settle_peer(key, bundle),
         }
     }
@@ -256,7 +256,7 @@ impl Engine {
         }
         let sent = Session::parse(call.origin.last()).map_err(|_| BAD_SDP)?;
         accept_answer(&sent, &session, &self.capabilities(call.leg.flows))
-            .map(|audio| Some(Settled::Audio(audio)))
+            .map(|audio| Some(Settled::Audio(Box::new(audio))))
     }
 
     /// What we can do on a leg whose media is to flow this way.
