@@ -311,7 +311,6 @@ fn an_answer_to_our_offer_settles_the_call() {
 /// RFC 3264 section 5.1: the answerer sends by the numbers of the offer, and is sent to by those of its answer.
 #[test]
 fn keys_come_by_both_numbers_and_go_by_the_answers() {
-    type Case = (&'static str, &'static str, &'static [(u8, u32)]);
     let mut origin = Origin::new(1, [5; 58]);
     let ours = Capabilities::default();
     let text = offer(&ours, local(), &mut origin);
