@@ -415,7 +415,7 @@ impl Engine {
                 response.status() < 300
                     || (response.status() >= 500 && response.header(Name::RetryAfter).is_some())
             }
-            Outcome::Silence => return self.notify_unanswered(key),
+            Outcome::Silence | Outcome::Unreachable => return self.notify_unanswered(key),
         };
         if !keeps {
             return self.notify_refused(key);

@@ -3,7 +3,7 @@
 //! encoder starts from what the shared one did last, and the shared stream is joined again only after both
 //! encoders had the same audio for a while.
 
-use cordboard_model::media::Codec;
+use cordboard_model::media::{AudioFormat, Codec, OpusLimit, OpusStep};
 
 use crate::opus::MAX_FRAME_BYTES;
 use crate::rate::{LONGEST_FRAME, Rate};
@@ -52,6 +52,34 @@ pub(crate) const fn has_memory(codec: Codec) -> bool {
     matches!(codec, Codec::Opus | Codec::G722)
 }
 
+/// What those have in common who can share an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Coding {
+    codec: Codec,
+    /// Counts for Opus alone.
+    limit: OpusLimit,
+}
+
+impl Coding {
+    /// How many kinds with a memory there are.
+    pub(crate) const KINDS: usize = 1 + 2 * OpusStep::ALL.len();
+
+    pub(crate) const fn of(format: &AudioFormat) -> Self {
+        Self {
+            codec: format.codec,
+            limit: format.opus,
+        }
+    }
+
+    /// Its place among the kinds with a memory.
+    pub(crate) const fn place(self) -> usize {
+        match self.codec {
+            Codec::Opus => 1 + self.limit.step as usize * 2 + self.limit.constant as usize,
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Kind {
     G722(Box<g722::Encoder>),
@@ -62,23 +90,21 @@ enum Kind {
 #[derive(Debug)]
 struct Encoder {
     kind: Kind,
+    coding: Coding,
     /// Ticks for which there was silence.
     silent: u32,
 }
 
 impl Encoder {
-    fn new(codec: Codec) -> Self {
-        let kind = match codec {
-            Codec::Opus => Kind::Opus(Box::new(opus::Encoder::new())),
+    fn new(coding: Coding) -> Self {
+        let kind = match coding.codec {
+            Codec::Opus => Kind::Opus(Box::new(opus::Encoder::new(coding.limit))),
             Codec::G722 | Codec::Pcmu | Codec::Pcma => Kind::G722(Box::new(g722::Encoder::new())),
         };
-        Self { kind, silent: 0 }
-    }
-
-    const fn codec(&self) -> Codec {
-        match self.kind {
-            Kind::G722(_) => Codec::G722,
-            Kind::Opus(_) => Codec::Opus,
+        Self {
+            kind,
+            coding,
+            silent: 0,
         }
     }
 
@@ -89,13 +115,14 @@ impl Encoder {
             self.silent.saturating_add(1)
         };
         let silence = [0; LONGEST_FRAME];
-        let frame = frame.unwrap_or(&silence[..Rate::of(self.codec()).frame()]);
+        let frame = frame.unwrap_or(&silence[..Rate::of(self.coding.codec).frame()]);
+        let pauses = self.silent > SILENCE_AFTER && !self.silent.is_multiple_of(SILENCE_EVERY);
         code.len = match &mut self.kind {
             Kind::G722(encoder) => {
                 encoder.encode(frame, &mut code.bytes[..frame.len() / 2]);
                 frame.len() / 2
             }
-            Kind::Opus(_) if self.silent > SILENCE_AFTER && !self.silent.is_multiple_of(SILENCE_EVERY) => 0,
+            Kind::Opus(_) if pauses && !self.coding.limit.constant => 0,
             Kind::Opus(encoder) => encoder.encode(frame, &mut code.bytes),
         };
     }
@@ -112,10 +139,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(codec: Codec) -> Self {
+    pub(crate) fn new(coding: Coding) -> Self {
         Self {
-            encoder: Encoder::new(codec),
-            recent: (codec == Codec::Opus).then(|| Box::new([[0; LONGEST_FRAME]; RECENT])),
+            encoder: Encoder::new(coding),
+            recent: (coding.codec == Codec::Opus).then(|| Box::new([[0; LONGEST_FRAME]; RECENT])),
             code: Code::new(),
             done: false,
         }
@@ -153,9 +180,9 @@ pub(crate) struct Own {
 
 impl Own {
     /// Starts after silence.
-    pub(crate) fn new(codec: Codec) -> Self {
+    pub(crate) fn new(coding: Coding) -> Self {
         Self {
-            encoder: Encoder::new(codec),
+            encoder: Encoder::new(coding),
             code: Code::new(),
             alike: 0,
         }
@@ -163,7 +190,7 @@ impl Own {
 
     /// Goes on where the shared stream is; before that takes the present frame.
     pub(crate) fn from(shared: &Shared) -> Self {
-        let mut own = Self::new(shared.encoder.codec());
+        let mut own = Self::new(shared.encoder.coding);
         match (&shared.encoder.kind, &shared.recent) {
             (Kind::G722(encoder), _) => own.encoder.kind = Kind::G722(encoder.clone()),
             (Kind::Opus(_), Some(recent)) => {
@@ -176,8 +203,8 @@ impl Own {
         own
     }
 
-    pub(crate) const fn codec(&self) -> Codec {
-        self.encoder.codec()
+    pub(crate) const fn coding(&self) -> Coding {
+        self.encoder.coding
     }
 
     /// Encodes what only this leg hears.

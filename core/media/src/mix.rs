@@ -6,7 +6,7 @@
 use cordboard_model::media::Codec;
 use slab::Slab;
 
-use crate::code::{Code, Own, Shared};
+use crate::code::{Code, Coding, Own, Shared};
 use crate::leg::Leg;
 use crate::rate::{LONGEST_FRAME, Rate};
 use crate::sound::{self, Pass};
@@ -28,8 +28,9 @@ pub(crate) struct Mix {
     /// Keys of legs.
     pub(crate) members: Vec<usize>,
     tails: Vec<Tail>,
-    /// What all who only listen hear by G.722 and by Opus; then the same for those who hear single speakers beside it.
-    shared: [Option<Box<Shared>>; 4],
+    /// What all who only listen hear, by each coding with a memory; then the same for those who hear single speakers
+    /// beside it.
+    shared: [Option<Box<Shared>>; 2 * Coding::KINDS],
 }
 
 impl Mix {
@@ -94,14 +95,14 @@ impl Mix {
         });
     }
 
-    /// The shared stream of a codec that has a memory.
-    pub(crate) fn shared(&mut self, codec: Codec, apart: bool) -> &mut Shared {
-        self.shared[stream(codec, apart)].get_or_insert_with(|| Box::new(Shared::new(codec)))
+    /// The shared stream of a coding that has a memory.
+    pub(crate) fn shared(&mut self, coding: Coding, apart: bool) -> &mut Shared {
+        self.shared[stream(coding, apart)].get_or_insert_with(|| Box::new(Shared::new(coding)))
     }
 
     /// An own stream for a leg that went along with the shared one.
-    pub(crate) fn part(&self, codec: Codec, apart: bool) -> Option<Own> {
-        let shared = self.shared[stream(codec, apart)].as_ref()?;
+    pub(crate) fn part(&self, coding: Coding, apart: bool) -> Option<Own> {
+        let shared = self.shared[stream(coding, apart)].as_ref()?;
         Some(Own::from(shared))
     }
 
@@ -116,8 +117,8 @@ impl Mix {
 }
 
 /// Which of the shared streams is meant.
-const fn stream(codec: Codec, apart: bool) -> usize {
-    matches!(codec, Codec::Opus) as usize + 2 * apart as usize
+const fn stream(coding: Coding, apart: bool) -> usize {
+    coding.place() + Coding::KINDS * apart as usize
 }
 
 /// The rates that are wanted by any of those who are `meant`.

@@ -1,6 +1,7 @@
 //! Opus (RFC 6716) at 48 kHz and mono, by the crate `opus-pure`; and packets of several frames.
 
-use opus_pure::{Application, OpusDecoder, OpusEncoder, packet};
+use cordboard_model::media::{OpusLimit, OpusStep};
+use opus_pure::{Application, Bandwidth, OpusDecoder, OpusEncoder, RateControl, packet};
 
 use crate::rate::LONGEST_FRAME;
 
@@ -8,8 +9,6 @@ use crate::rate::LONGEST_FRAME;
 pub(crate) const MAX_FRAME_BYTES: usize = 400;
 /// Samples of the longest packet that there is: 120 ms.
 pub(crate) const MAX_SAMPLES: usize = 6 * LONGEST_FRAME;
-/// Bits per second that we send; enough for voice of full bandwidth.
-const BITRATE: i32 = 32_000;
 /// How hard the encoder tries, of 10: above this it costs much and brings little.
 const COMPLEXITY: i32 = 5;
 /// The loss that in-band error correction is made for, in percent.
@@ -20,10 +19,18 @@ const EXPECTED_LOSS: i32 = 5;
 pub(crate) struct Encoder(OpusEncoder);
 
 impl Encoder {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(limit: OpusLimit) -> Self {
         let mut encoder =
             OpusEncoder::new(48_000, 1, Application::Voip).expect("48 kHz and one channel are supported");
-        encoder.bitrate_bps = BITRATE;
+        encoder.bitrate_bps = limit.step.bits() as i32;
+        encoder.max_bandwidth = match limit.step {
+            OpusStep::Full => Bandwidth::Fullband,
+            OpusStep::Wide | OpusStep::WideLow => Bandwidth::Wideband,
+            OpusStep::Narrow | OpusStep::NarrowLow | OpusStep::Least => Bandwidth::Narrowband,
+        };
+        if limit.constant {
+            encoder.rate_control = RateControl::Cbr;
+        }
         encoder.complexity = COMPLEXITY;
         encoder.use_inband_fec = true;
         encoder.packet_loss_perc = EXPECTED_LOSS;
@@ -140,7 +147,8 @@ mod tests {
     #[test]
     fn a_bundle_decodes_as_its_frames_do() {
         for frames in 1..=3 {
-            let (mut encoder, mut apart, mut together) = (Encoder::new(), Decoder::new(), Decoder::new());
+            let (mut encoder, mut apart, mut together) =
+                (Encoder::new(OpusLimit::default()), Decoder::new(), Decoder::new());
             let mut bundle = Bundle::default();
             let (mut expect, mut packets) = (Vec::new(), 0);
             for frame in tone(30).chunks_exact(LONGEST_FRAME) {
@@ -171,6 +179,35 @@ mod tests {
                 }
             }
             assert!(packets >= 8, "{packets}");
+        }
+    }
+
+    #[test]
+    fn no_step_sends_more_than_it_says() {
+        let mut noise = 1u32;
+        let sound: Vec<i16> = (0..200 * LONGEST_FRAME)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 16) as i16 / 4
+            })
+            .collect();
+        for (step, constant) in OpusStep::ALL
+            .into_iter()
+            .flat_map(|step| [(step, false), (step, true)])
+        {
+            let mut encoder = Encoder::new(OpusLimit { step, constant });
+            let mut packet = [0; MAX_FRAME_BYTES];
+            let lens: Vec<usize> = sound
+                .chunks_exact(LONGEST_FRAME)
+                .map(|frame| encoder.encode(frame, &mut packet))
+                .collect();
+            let bits = lens.iter().sum::<usize>() * 8 * 50 / lens.len();
+            assert!(bits <= step.bits() as usize, "{step:?} {constant}: {bits}");
+            assert!(bits > step.bits() as usize * 3 / 4, "{step:?} {constant}: {bits}");
+            assert!(
+                !constant || lens.iter().all(|len| *len == lens[0]),
+                "{step:?}: {lens:?}"
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use cordboard_model::media::AudioFormat;
 
-use crate::code::{Code, Own, has_memory};
+use crate::code::{Code, Coding, Own, has_memory};
 use crate::g711;
 use crate::leg::Leg;
 use crate::mix::{Mix, Round};
@@ -25,19 +25,20 @@ enum Share {
 impl Leg {
     /// Begins a stream of its own before the shared one goes on without it, if it will need one in this tick.
     pub(crate) fn part(&mut self, mix: &Mix, round: &Round) {
-        let Some(codec) = self.audio.as_ref().map(|audio| audio.format.codec) else {
+        let Some(format) = self.audio.as_ref().map(|audio| &audio.format) else {
             return;
         };
-        if !has_memory(codec) || self.sends_to().is_none() {
+        let coding = Coding::of(format);
+        if !has_memory(format.codec) || self.sends_to().is_none() {
             return;
         }
-        if self.own.as_ref().is_some_and(|own| own.codec() != codec) {
+        if self.own.as_ref().is_some_and(|own| own.coding() != coding) {
             self.own = None;
         }
         if self.own.is_none() && !matches!(self.share(round), Share::Common) {
             let own = mix
-                .part(codec, self.hears_apart)
-                .unwrap_or_else(|| Own::new(codec));
+                .part(coding, self.hears_apart)
+                .unwrap_or_else(|| Own::new(coding));
             self.own = Some(Box::new(own));
         }
     }
@@ -121,7 +122,7 @@ impl Leg {
         outbox: &mut Outbox,
     ) -> (u64, u64) {
         let Some(audio) = &self.audio else { return (0, 0) };
-        let (codec, rate) = (audio.format.codec, self.rate);
+        let (coding, rate) = (Coding::of(&audio.format), self.rate);
         let share = self.share(round);
         let mut own = self.own.take();
         let mut keep = true;
@@ -131,7 +132,7 @@ impl Leg {
                 let frame = round.common(rate);
                 let silent = frame.is_none();
                 // The shared stream goes on even while this leg only prepares to join it.
-                let shared = mix.shared(codec, self.hears_apart).code(frame);
+                let shared = mix.shared(coding, self.hears_apart).code(frame);
                 match own {
                     Some(own) => {
                         let (code, alike) = own.code_alike(frame);

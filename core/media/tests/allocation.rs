@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, MediaCommand};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, MediaCommand, OpusLimit};
 use cordboard_model::{LegId, MixId, Time};
 
 mod counting;
@@ -33,6 +33,7 @@ fn open(leg: u64) -> MediaCommand {
         receive: vec![(0, Codec::Pcmu)],
         events: Vec::new(),
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: if leg.is_multiple_of(5) { 60 } else { 20 },
     };
     let audio = Some(AudioSetup {

@@ -62,6 +62,74 @@ impl Codec {
     }
 }
 
+/// How Opus is sent: one of few ways, so that many who hear the same share an encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct OpusLimit {
+    /// Bit rate and bandwidth.
+    pub step: OpusStep,
+    /// Every packet has the same size, in silence too.
+    pub constant: bool,
+}
+
+/// A bit rate and an audio bandwidth of Opus; each is less than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum OpusStep {
+    /// 32 kbit/s, all that can be heard.
+    #[default]
+    Full,
+    /// 20 kbit/s, up to 8 kHz.
+    Wide,
+    /// 12 kbit/s, up to 8 kHz.
+    WideLow,
+    /// 12 kbit/s, up to 4 kHz.
+    Narrow,
+    /// 8 kbit/s, up to 4 kHz.
+    NarrowLow,
+    /// 6 kbit/s, up to 4 kHz: the least that there is (RFC 7587 section 6.1).
+    Least,
+}
+
+impl OpusStep {
+    /// Every step, the best first.
+    pub const ALL: [Self; 6] = [
+        Self::Full,
+        Self::Wide,
+        Self::WideLow,
+        Self::Narrow,
+        Self::NarrowLow,
+        Self::Least,
+    ];
+
+    /// The best step for a receiver that takes at most so many bits per second and plays at most so many samples
+    /// per second (`maxaveragebitrate` and `maxplaybackrate` of RFC 7587 section 6.1).
+    pub fn within(bits: u32, samples: u32) -> Self {
+        let by_bits = match bits {
+            32_000.. => Self::Full,
+            20_000.. => Self::Wide,
+            12_000.. => Self::WideLow,
+            8000.. => Self::NarrowLow,
+            _ => Self::Least,
+        };
+        let by_samples = match samples {
+            48_000.. => Self::Full,
+            16_000.. => Self::Wide,
+            _ => Self::Narrow,
+        };
+        by_bits.max(by_samples)
+    }
+
+    /// Bits per second.
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Full => 32_000,
+            Self::Wide => 20_000,
+            Self::WideLow | Self::Narrow => 12_000,
+            Self::NarrowLow => 8000,
+            Self::Least => 6000,
+        }
+    }
+}
+
 /// How audio travels on a leg, as negotiated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioFormat {
@@ -76,6 +144,8 @@ pub struct AudioFormat {
     pub events: Vec<(u8, u32)>,
     /// The payload type of comfort noise (RFC 3389), if it was negotiated.
     pub comfort_noise: Option<u8>,
+    /// What we send at most where the codec is Opus.
+    pub opus: OpusLimit,
     /// Milliseconds of audio per packet that we send: 10, 20, 30, 40 or 60; Opus sends multiples of 20.
     pub packet_ms: u8,
 }
@@ -252,13 +322,45 @@ impl std::fmt::Debug for SrtpKey {
     }
 }
 
+/// The name of a master key that stands in each packet (MKI, RFC 3711 section 3.1): up to four bytes; mostly none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mki {
+    bytes: [u8; 4],
+    len: u8,
+}
+
+impl Mki {
+    /// A number in so many bytes, as `a=crypto` writes it; `None` unless there are 1 to 4 and the number fits.
+    pub fn new(number: u32, len: u8) -> Option<Self> {
+        let fits = matches!(len, 1..=4) && u64::from(number) >> (8 * len) == 0;
+        let mut bytes = number.to_be_bytes();
+        bytes.rotate_left(usize::from(4u8.checked_sub(len)?));
+        fits.then_some(Self { bytes, len })
+    }
+
+    /// What stands in the packet; empty where there is none.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// The number.
+    pub fn number(&self) -> u32 {
+        let bytes = self.bytes().iter();
+        bytes.fold(0, |number, byte| number << 8 | u32::from(*byte))
+    }
+}
+
 /// The keys of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Srtp {
     /// Suite and key of what we send.
     pub send: (SrtpSuite, SrtpKey),
+    /// The name of that key in each packet.
+    pub send_mki: Mki,
     /// Suite and key of what the peer sends.
     pub receive: (SrtpSuite, SrtpKey),
+    /// The name of that key in each packet.
+    pub receive_mki: Mki,
 }
 
 /// What a shard reports.

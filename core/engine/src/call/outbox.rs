@@ -251,7 +251,7 @@ impl Engine {
         let (status, accept) = match outcome {
             Outcome::Response(response) if response.status() < 200 => return,
             Outcome::Response(response) => (response.status(), accepted(response)),
-            Outcome::Silence => (408, None),
+            Outcome::Silence | Outcome::Unreachable => (408, None),
         };
         let now = self.wire.now;
         let Some(call) = self.calls.get_mut(key) else {

@@ -298,6 +298,9 @@ impl Engine {
 
 /// The name on a message: its own From's, else the caller's.
 fn sender_name(call: &Call, request: &Message) -> String {
+    if call.hidden {
+        return call.shown_name().to_owned();
+    }
     let own = request
         .from()
         .ok()

@@ -8,7 +8,7 @@ use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, Wish, wish};
 use super::mailbox::Full;
 use super::reach::Attempt;
-use super::relay::{Came, SILENCE, Sheet, TOO_LARGE, way};
+use super::relay::{Came, SILENCE, Sheet, TOO_LARGE};
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -279,7 +279,7 @@ impl Engine {
             tail: &tail_of(message),
         };
         for contact in contacts.unwrap_or_default() {
-            self.send_page(Owner::Farewell, way(&contact), &sheet);
+            self.send_page(Owner::Farewell, self.way(&contact), &sheet);
         }
     }
 

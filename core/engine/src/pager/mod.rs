@@ -22,6 +22,7 @@ use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
 use crate::call::incoming::Caller;
+use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
 use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
@@ -157,6 +158,14 @@ impl Engine {
         if hops_left(request).is_none() {
             return Err((483, "too_many_hops"));
         }
+        let privacy = Privacy::of(request);
+        let refused = match addressee {
+            Addressee::User(_) => privacy.refused(),
+            Addressee::Conference(_) => privacy.refused_among_many(),
+        };
+        if let Some(refusal) = refused {
+            return Err((refusal.status, refusal.reason));
+        }
         match identity {
             Identity::User(place) if !self.may_page(place) => Err((503, "rate_limited")),
             _ => Ok(()),
@@ -189,6 +198,7 @@ impl Engine {
             "disabled" => "Chat Is Disabled",
             "mailbox_full" => "Mailbox Full",
             "rate_limited" => "Too Many Messages",
+            "no_privacy" => NOT_PRIVATE.phrase,
             _ => default_phrase(status),
         };
         self.respond_with(transaction, request, status, phrase, |response| match status {
@@ -239,6 +249,10 @@ impl Engine {
                 || format!("sip:anonymous@{}", account.realm),
                 |from| from.uri.to_owned(),
             ),
+        };
+        let (name, uri) = match addressee {
+            Addressee::User(_) if Privacy::of(&request).hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
+            _ => (name, uri),
         };
         let user = place.map(|place| Arc::clone(self.directory.owner(place)));
         let accepted = self.wire.now;

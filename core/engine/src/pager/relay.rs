@@ -11,11 +11,10 @@ use super::imdn::{Fate, wish};
 use super::reach::Attempt;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
-use crate::call::bridge::contact_flow;
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
+use crate::call::privacy::ANONYMOUS;
 use crate::conference::copies::{one_line, tail};
 use crate::conference::message::essential_headers;
-use crate::config::Listener;
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
@@ -114,14 +113,14 @@ pub(super) struct Sheet<'a> {
 }
 
 /// The way to one phone: the flow, the Request-URI, the Path.
-type Way<'a> = (Flow, &'a str, &'a str);
-
-/// The way to a contact.
-pub(super) fn way(contact: &Binding) -> Way<'_> {
-    (contact_flow(contact), &contact.contact, &contact.path)
-}
+pub(super) type Way<'a> = (Flow, &'a str, &'a str);
 
 impl Engine {
+    /// The way to a contact.
+    pub(super) fn way<'a>(&self, contact: &'a Binding) -> Way<'a> {
+        (self.contact_flow(contact), &contact.contact, &contact.path)
+    }
+
     /// Sends a message to contacts of its addressee, of which there is at least one.
     pub(super) fn relay_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
         let address = Arc::clone(self.directory.address_of_record(place));
@@ -205,7 +204,7 @@ impl Engine {
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let transaction = self.send_page(owner, way(contact), sheet);
+            let transaction = self.send_page(owner, self.way(contact), sheet);
             attempts.push(Attempt::new(transaction, contact));
         }
         let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
@@ -235,20 +234,11 @@ impl Engine {
             self.wire.counts.message("out", "pager", "large_over_udp");
             return Some(flow);
         }
-        let is_tcp = |listener: &Listener| {
-            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
-            listener.transport == Transport::Tcp && (family || listener.address.ip().is_unspecified())
-        };
-        let Some(place) = self.config.listeners.iter().position(is_tcp) else {
+        let stream = self.by_tcp(flow);
+        if stream.is_none() {
             self.wire.counts.message("out", "pager", "too_large");
-            return None;
-        };
-        Some(Flow {
-            transport: Transport::Tcp,
-            listener: u16::try_from(place).ok()?,
-            connection: 0,
-            ..flow
-        })
+        }
+        stream
     }
 
     /// One MESSAGE to one phone; `None` if it is too large for every way there. Its tag is new each time: a phone that still knows the former attempt
@@ -311,11 +301,14 @@ impl Engine {
             .next()
             .and_then(Result::ok)
             .map(|contact| contact.uri.to_owned());
-        let target = target.unwrap_or_else(|| message.uri.clone());
+        // Who is hidden from the addressee is not from itself.
+        let own = message.request.from().ok().map(|from| from.uri);
+        let uri = own.filter(|_| message.uri == ANONYMOUS).unwrap_or(&message.uri);
+        let target = target.unwrap_or_else(|| uri.to_owned());
         let sheet = Sheet {
             name: "",
             from: &from,
-            to: [&message.uri, "", "", ""],
+            to: [uri, "", "", ""],
             hops: HOPS,
             id: None,
             tail: &tail(kind, &[], body),
@@ -329,7 +322,7 @@ impl Engine {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
             Outcome::Response(response) => response.status(),
-            Outcome::Silence => SILENCE,
+            Outcome::Silence | Outcome::Unreachable => SILENCE,
         };
         let result = match status {
             200..=299 => "delivered",
@@ -385,7 +378,7 @@ impl Engine {
         if let Some(status) = self.page_status(&outcome, sent) {
             let particulars = match outcome {
                 Outcome::Response(response) => particulars(response),
-                Outcome::Silence => Particulars::new(),
+                Outcome::Silence | Outcome::Unreachable => Particulars::new(),
             };
             self.page_answered(key, status, particulars);
         }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use cordboard_model::media::{SrtpKey, SrtpSuite};
+use cordboard_model::media::{Mki, SrtpKey, SrtpSuite};
 use zeroize::Zeroizing;
 
 use super::session::Media;
@@ -10,12 +10,13 @@ use super::session::Media;
 /// Bytes that all suites' own keys need together.
 const SEED: usize = 58;
 
-/// A line that we can use: its tag, its suite and the key of whoever wrote it.
+/// A line that we can use: its tag, its suite, the key of whoever wrote it and its name in packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Crypto<'a> {
     pub(super) tag: &'a str,
     pub(super) suite: SrtpSuite,
     pub(super) key: SrtpKey,
+    pub(super) mki: Mki,
 }
 
 /// The lines of a stream that we can use, in the order of whoever wrote them.
@@ -24,8 +25,8 @@ pub(super) fn usable<'a>(media: &Media<'a>) -> impl Iterator<Item = Crypto<'a>> 
     lines.filter_map(|line| read(line.value))
 }
 
-/// `tag suite inline:key|lifetime`. Several keys, key identifiers (MKI) and session parameters that must be
-/// understood are not for us.
+/// `tag suite inline:key|lifetime|mki:length`. Several keys, longer names of keys than ours and session parameters that
+/// must be understood are not for us.
 fn read(line: &str) -> Option<Crypto<'_>> {
     let mut words = line.split_ascii_whitespace();
     let (tag, suite, key) = (words.next()?, words.next()?, words.next()?);
@@ -44,8 +45,16 @@ fn read(line: &str) -> Option<Crypto<'_>> {
     }
     let mut parts = info.split('|');
     let text = parts.next()?;
-    // A lifetime has no colon, a key identifier has.
-    if parts.any(|part| part.contains(':')) {
+    // A lifetime has no colon, the name of a key has.
+    let mut last = parts.next();
+    if last.is_some_and(|part| !part.contains(':')) {
+        last = parts.next();
+    }
+    let mki = match last {
+        Some(name) => mki(name)?,
+        None => Mki::default(),
+    };
+    if parts.next().is_some() {
         return None;
     }
     let bytes = STANDARD
@@ -56,15 +65,26 @@ fn read(line: &str) -> Option<Crypto<'_>> {
         tag,
         suite,
         key: SrtpKey::new(suite, bytes)?,
+        mki,
     })
 }
 
+/// `value:length` (RFC 4568 section 6.1).
+fn mki(text: &str) -> Option<Mki> {
+    let (number, len) = text.split_once(':')?;
+    Mki::new(number.parse().ok()?, len.parse().ok()?)
+}
+
 /// The line by which we name our key; it never stands in a log.
-pub(super) fn line(tag: &str, suite: SrtpSuite, key: &SrtpKey) -> String {
+pub(super) fn line(tag: &str, suite: SrtpSuite, key: &SrtpKey, mki: Mki) -> String {
     let mut bytes = Zeroizing::new(key.key().to_vec());
     bytes.extend_from_slice(key.salt());
+    let name = match mki.bytes().len() {
+        0 => String::new(),
+        len => format!("|{}:{len}", mki.number()),
+    };
     format!(
-        "a=crypto:{tag} {} inline:{}\r\n",
+        "a=crypto:{tag} {} inline:{}{name}\r\n",
         suite.name(),
         STANDARD.encode(&bytes[..])
     )
@@ -105,16 +125,40 @@ mod tests {
         assert_eq!((crypto.tag, crypto.suite), ("1", SrtpSuite::AesCm128HmacSha1_80));
         assert_eq!(crypto.key.key(), b"YS___semctl () {");
         assert_eq!(
-            super::line("1", crypto.suite, &crypto.key),
+            super::line("1", crypto.suite, &crypto.key, crypto.mki),
             format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}\r\n")
         );
+    }
+
+    #[test]
+    fn a_key_may_have_a_name() {
+        let cases: [(&str, &[u8]); 5] = [
+            ("", &[]),
+            ("|2^20|1:4", &[0, 0, 0, 1]),
+            ("|1:1", &[1]),
+            ("|2^31|258:3", &[0, 1, 2]),
+            ("|4294967295:4", &[255; 4]),
+        ];
+        for (name, bytes) in cases {
+            let line = format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}{name}");
+            let crypto = read(&line).unwrap();
+            assert_eq!(crypto.mki.bytes(), bytes, "{name}");
+            let written = super::line("1", crypto.suite, &crypto.key, crypto.mki);
+            let again = read(written.strip_prefix("a=crypto:").unwrap().trim_end());
+            assert_eq!(again, Some(crypto), "{name}");
+        }
     }
 
     #[test]
     fn what_we_cannot_do_is_left_to_another_line() {
         let lines = [
             format!("1 AES_CM_128_HMAC_SHA1_32 inline:{KEY}"),
-            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:4"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:5"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:0"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|256:1"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|x:1"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:1|1:1"),
+            format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:1|2^20"),
             format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY};inline:{KEY}"),
             format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} UNENCRYPTED_SRTCP"),
             format!("x AES_CM_128_HMAC_SHA1_80 inline:{KEY}"),
@@ -144,7 +188,7 @@ mod tests {
         fn what_is_written_is_read_back(tag in 1u32..999_999_999, seed: [u8; 32], more: [u8; 26]) {
             let keys = OwnKeys::new([&seed[..], &more[..]].concat().try_into().unwrap());
             for suite in SrtpSuite::ALL {
-                let written = line(&tag.to_string(), suite, &keys.key(suite));
+                let written = line(&tag.to_string(), suite, &keys.key(suite), Mki::default());
                 let value = written.strip_prefix("a=crypto:").unwrap().trim_end();
                 let crypto = read(value).unwrap();
                 prop_assert_eq!((crypto.suite, crypto.key), (suite, keys.key(suite)));

@@ -1,10 +1,12 @@
 //! What both sides of an offer can do together.
 
-use cordboard_model::media::{AudioFormat, Codec, Control, Direction, SrtpKey, SrtpSuite};
+use cordboard_model::media::{
+    AudioFormat, Codec, Control, Direction, OpusLimit, OpusStep, SrtpKey, SrtpSuite,
+};
 use zeroize::Zeroizing;
 
 use super::crypto::{self, OwnKeys};
-use super::session::{Media, Session};
+use super::session::{Media, Session, parameter};
 
 /// The packet lengths that we send, in milliseconds.
 const PACKET_MS: [u8; 5] = [10, 20, 30, 40, 60];
@@ -179,8 +181,25 @@ pub(super) fn common(media: &Media<'_>, ours: &Capabilities) -> Option<AudioForm
         comfort_noise: comfort_noise.filter(|_| receive.iter().any(|(_, codec)| codec.clock() == 8000)),
         receive,
         events,
+        opus: match codec {
+            Codec::Opus => opus_limit(media, payload_type),
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => OpusLimit::default(),
+        },
         packet_ms: packet_ms(media, ours, codec),
     })
+}
+
+/// What the peer takes of Opus (RFC 7587 section 6.1).
+fn opus_limit(media: &Media<'_>, payload_type: u8) -> OpusLimit {
+    let written = media.fmtp(&payload_type.to_string()).unwrap_or_default();
+    let number = |name| parameter(written, name).and_then(|text| text.parse().ok());
+    OpusLimit {
+        step: OpusStep::within(
+            number("maxaveragebitrate").unwrap_or(u32::MAX),
+            number("maxplaybackrate").unwrap_or(u32::MAX),
+        ),
+        constant: parameter(written, "cbr") == Some("1"),
+    }
 }
 
 /// The longest packet that is not longer than the peer wants; Opus only makes multiples of 20 ms.

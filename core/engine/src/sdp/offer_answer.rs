@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Srtp, SrtpSuite};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Direction, Mki, OpusLimit, Srtp, SrtpSuite};
 
 use super::crypto::{self, Crypto};
 use super::negotiate::{
@@ -92,7 +92,10 @@ pub fn answer(
     let crypto = crypto.collect();
     let srtp = theirs.as_ref().map(|theirs| Srtp {
         send: (theirs.suite, origin.key(theirs.suite)),
+        // Ours has the name that theirs has (the example of RFC 4568 section 4).
+        send_mki: theirs.mki,
         receive: (theirs.suite, theirs.key.clone()),
+        receive_mki: theirs.mki,
     });
     let used = Used {
         at: taken,
@@ -183,6 +186,7 @@ fn own_keys(origin: &Origin) -> Vec<Crypto<'static>> {
         tag,
         suite,
         key: origin.key(suite),
+        mki: Mki::default(),
     });
     keys.collect()
 }
@@ -223,7 +227,9 @@ pub fn accept_answer(
         let ours = offered.find(|ours| (ours.tag, ours.suite) == (theirs.tag, theirs.suite))?;
         Some(Srtp {
             send: (ours.suite, ours.key),
+            send_mki: ours.mki,
             receive: (theirs.suite, theirs.key),
+            receive_mki: theirs.mki,
         })
     });
     // Keys that were offered with plain RTP may be left aside.
@@ -329,8 +335,8 @@ pub(super) fn stream(
             "a=rtpmap:{number} telephone-event/{clock}\r\na=fmtp:{number} 0-15\r\n"
         );
     }
-    for Crypto { tag, suite, key } in keys {
-        text.push_str(&crypto::line(tag, *suite, key));
+    for Crypto { tag, suite, key, mki } in keys {
+        text.push_str(&crypto::line(tag, *suite, key, *mki));
     }
     let _ = write!(
         text,
@@ -397,6 +403,7 @@ pub(super) fn offered(ours: &Capabilities, before: Option<&Media<'_>>) -> AudioF
         receive,
         events,
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: ours.packet_ms,
     }
 }

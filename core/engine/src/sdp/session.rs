@@ -309,6 +309,17 @@ fn direction_of(attributes: &[Attribute<'_>]) -> Option<Direction> {
     })
 }
 
+/// The value of `key=value` among parameters.
+pub(super) fn parameter<'a>(parameters: &'a str, key: &str) -> Option<&'a str> {
+    let pairs = parameters
+        .split(';')
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .into_iter()
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case(key))
+        .map(|(_, value)| value.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::BytesMut;
 use cordboard_model::Time;
-use cordboard_model::media::{Srtp, SrtpKey, SrtpSuite};
+use cordboard_model::media::{Mki, Srtp, SrtpKey, SrtpSuite};
 use rtc_crypto::RTCCryptoProvider as _;
 use rtc_crypto::providers::AwsLcRsProvider;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, HandshakeConfig};
@@ -273,6 +273,14 @@ impl Dtls {
         } else {
             (server, client)
         };
-        Some((fingerprint, Srtp { send, receive }))
+        Some((
+            fingerprint,
+            Srtp {
+                send,
+                send_mki: Mki::default(),
+                receive,
+                receive_mki: Mki::default(),
+            },
+        ))
     }
 }

@@ -91,6 +91,14 @@ impl Cipher {
         }
     }
 
+    /// Bytes of the tag where it stands by itself, behind all else.
+    pub(super) const fn tag_behind(&self) -> usize {
+        match self {
+            Self::CounterMode { .. } => SHA1_TAG,
+            Self::Gcm { .. } => 0,
+        }
+    }
+
     /// Where the index of a protected RTCP packet of this length stands.
     pub(super) fn trailer_at(&self, len: usize) -> Option<usize> {
         match self {

@@ -4,7 +4,7 @@
 mod cipher;
 mod window;
 
-use cordboard_model::media::{Srtp, SrtpKey, SrtpSuite};
+use cordboard_model::media::{Mki, Srtp, SrtpKey, SrtpSuite};
 
 use crate::counts::DropReason;
 use crate::rtp::HEADER_LEN;
@@ -31,17 +31,42 @@ struct Source {
 #[derive(Debug)]
 struct Half {
     key: (SrtpSuite, SrtpKey),
+    mki: Mki,
     media: Cipher,
     control: Cipher,
 }
 
 impl Half {
-    fn new(key: &(SrtpSuite, SrtpKey)) -> Self {
+    fn new(key: &(SrtpSuite, SrtpKey), mki: Mki) -> Self {
         Self {
             key: key.clone(),
+            mki,
             media: Cipher::derive(key.0, &key.1, Kind::Media),
             control: Cipher::derive(key.0, &key.1, Kind::Control),
         }
+    }
+
+    /// Puts the name of the key into a protected packet at the end of `bytes`: before a tag that stands by itself
+    /// (RFC 3711 sections 3.1 and 3.4), else behind all (RFC 7714 sections 8.2 and 9.2). Nothing signs it.
+    fn add_mki(&self, bytes: &mut Vec<u8>) {
+        let mki = self.mki.bytes();
+        let at = bytes.len() - self.media.tag_behind();
+        bytes.extend_from_slice(mki);
+        bytes[at..].rotate_right(mki.len());
+    }
+
+    /// The packet without the name of the key.
+    fn without_mki<'a>(&self, packet: &'a mut [u8]) -> Result<&'a mut [u8], DropReason> {
+        let mki = self.mki.bytes();
+        let rest = packet.len().checked_sub(mki.len()).ok_or(DropReason::Malformed)?;
+        let at = rest
+            .checked_sub(self.media.tag_behind())
+            .ok_or(DropReason::Malformed)?;
+        if !packet[at..].starts_with(mki) {
+            return Err(DropReason::Unauthentic);
+        }
+        packet[at..].rotate_left(mki.len());
+        Ok(&mut packet[..rest])
     }
 }
 
@@ -59,8 +84,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(keys: &Srtp) -> Self {
         Self {
-            send: Half::new(&keys.send),
-            receive: Half::new(&keys.receive),
+            send: Half::new(&keys.send, keys.send_mki),
+            receive: Half::new(&keys.receive, keys.receive_mki),
             sent: None,
             control_sent: 0,
             sources: Vec::new(),
@@ -70,13 +95,14 @@ impl Session {
     /// The keys have been negotiated again; counters go on where keys are as they were.
     pub(crate) fn renew(&mut self, keys: &Srtp) {
         if self.send.key != keys.send {
-            self.send = Half::new(&keys.send);
+            self.send = Half::new(&keys.send, keys.send_mki);
             (self.sent, self.control_sent) = (None, 0);
         }
         if self.receive.key != keys.receive {
-            self.receive = Half::new(&keys.receive);
+            self.receive = Half::new(&keys.receive, keys.receive_mki);
             self.sources.clear();
         }
+        (self.send.mki, self.receive.mki) = (keys.send_mki, keys.receive_mki);
     }
 
     /// Protects the RTP packet at the end of `bytes`, which begins at `start`. Its header has no extension.
@@ -92,6 +118,7 @@ impl Session {
         };
         self.sent = Some(index);
         self.send.media.seal(bytes, start, HEADER_LEN, ssrc, index, None);
+        self.send.add_mki(bytes);
     }
 
     /// Protects the RTP packet at the end of `bytes`, which begins at `start` with a header of this length. The
@@ -112,10 +139,12 @@ impl Session {
         self.send
             .control
             .seal(bytes, start, CONTROL_HEADER, ssrc, u64::from(index), trailer);
+        self.send.add_mki(bytes);
     }
 
     /// Unprotects an RTP packet; returns its length.
     pub(crate) fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let packet = self.receive.without_mki(packet)?;
         let header = header_len(packet).ok_or(DropReason::Malformed)?;
         let (sequence, ssrc) = (u16::from_be_bytes([packet[2], packet[3]]), word(packet, 8));
         let known = self.sources.iter().position(|source| source.ssrc == ssrc);
@@ -134,6 +163,7 @@ impl Session {
 
     /// Unprotects an RTCP packet; returns its length.
     pub(crate) fn unprotect_control(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let packet = self.receive.without_mki(packet)?;
         let trailer_at = self
             .receive
             .control

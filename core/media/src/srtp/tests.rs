@@ -17,11 +17,15 @@ fn pair(suite: SrtpSuite) -> (Session, Session) {
     let (one, other) = (key(suite, 1), key(suite, 99));
     let ours = Srtp {
         send: one.clone(),
+        send_mki: Mki::default(),
         receive: other.clone(),
+        receive_mki: Mki::default(),
     };
     let theirs = Srtp {
         send: other,
+        send_mki: Mki::default(),
         receive: one,
+        receive_mki: Mki::default(),
     };
     (Session::new(&ours), Session::new(&theirs))
 }
@@ -75,7 +79,9 @@ fn known_packets() {
         let key = (suite, SrtpKey::new(suite, hex(master)).unwrap());
         let mut session = Session::new(&Srtp {
             send: key.clone(),
+            send_mki: Mki::default(),
             receive: key,
+            receive_mki: Mki::default(),
         });
         let plain = hex(&format!("800f1234decafbadcafebabe{body}"));
         assert_eq!(protect(&mut session, &plain), hex(media), "{suite:?}");
@@ -116,6 +122,44 @@ fn packets_pass_in_any_order_across_the_wrap_and_only_once() {
     }
 }
 
+/// Both sides name their keys: the name stands before a tag that stands by itself, else behind all.
+#[test]
+fn the_name_of_a_key_is_added_and_taken_off() {
+    let (one, other) = (Mki::new(1, 4).unwrap(), Mki::new(258, 2).unwrap());
+    for (suite, behind) in [
+        (SrtpSuite::AesCm128HmacSha1_80, 10),
+        (SrtpSuite::AeadAes128Gcm, 0),
+    ] {
+        let keys = |send_mki, receive_mki| Srtp {
+            send: key(suite, 1),
+            send_mki,
+            receive: key(suite, 1),
+            receive_mki,
+        };
+        let plain = rtp(7, &[5; 20]);
+        let bare = protect(&mut Session::new(&keys(Mki::default(), Mki::default())), &plain);
+        let (mut ours, mut theirs) = (Session::new(&keys(one, other)), Session::new(&keys(other, one)));
+        let sealed = protect(&mut ours, &plain);
+        let (body, tag) = bare.split_at(bare.len() - behind);
+        assert_eq!(sealed, [body, &[0, 0, 0, 1], tag].concat(), "{suite:?}");
+        assert_eq!(unprotect(&mut theirs, &bare), Err(DropReason::Unauthentic));
+        assert_eq!(unprotect(&mut theirs, &sealed), Ok(plain));
+        let mut control = vec![0x80, 201, 0, 1, 1, 2, 3, 4, 9, 9, 9, 9];
+        theirs.protect_control(&mut control, 0);
+        let at = control.len() - behind - 2;
+        assert_eq!(control[at..at + 2], [1, 2], "{suite:?}");
+        assert_eq!(ours.unprotect_control(&mut control), Ok(12));
+        for len in 0..sealed.len() {
+            assert!(unprotect(&mut theirs, &sealed[..len]).is_err());
+        }
+        // Another name for the same key: counters go on.
+        theirs.renew(&keys(other, other));
+        assert!(unprotect(&mut theirs, &sealed).is_err());
+        ours.renew(&keys(other, other));
+        assert_eq!(ours.sent, Some(7));
+    }
+}
+
 #[test]
 fn not_a_bit_may_be_changed_and_a_forgery_moves_nothing() {
     for suite in SUITES {
@@ -150,7 +194,9 @@ fn counters_go_on_when_the_same_keys_are_negotiated_again() {
         let (mut ours, mut theirs) = pair(suite);
         let keys = Srtp {
             send: key(suite, 1),
+            send_mki: Mki::default(),
             receive: key(suite, 99),
+            receive_mki: Mki::default(),
         };
         let early = protect(&mut ours, &rtp(65_535, b"a"));
         unprotect(&mut theirs, &early).unwrap();
@@ -163,7 +209,9 @@ fn counters_go_on_when_the_same_keys_are_negotiated_again() {
         );
         theirs.renew(&Srtp {
             send: keys.receive.clone(),
+            send_mki: Mki::default(),
             receive: keys.send.clone(),
+            receive_mki: Mki::default(),
         });
         assert_eq!(unprotect(&mut theirs, &early), Err(DropReason::Replayed));
         ours.renew(&Srtp {
@@ -174,7 +222,9 @@ fn counters_go_on_when_the_same_keys_are_negotiated_again() {
         assert_eq!(unprotect(&mut theirs, &other), Err(DropReason::Unauthentic));
         theirs.renew(&Srtp {
             send: keys.receive,
+            send_mki: Mki::default(),
             receive: key(suite, 5),
+            receive_mki: Mki::default(),
         });
         assert_eq!(unprotect(&mut theirs, &other), Ok(rtp(1, b"c")));
     }

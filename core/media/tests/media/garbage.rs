@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, MediaCommand, MediaEvent};
+use cordboard_model::media::{
+    AudioFormat, AudioSetup, Codec, Control, Direction, MediaCommand, MediaEvent, OpusLimit,
+};
 use cordboard_model::{LegId, MixId, Time};
 use proptest::prelude::*;
 
@@ -42,6 +44,7 @@ fn format() -> impl Strategy<Value = AudioFormat> {
         ],
         events: vec![(101, 8000)],
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms,
     })
 }

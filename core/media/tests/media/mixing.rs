@@ -1,9 +1,9 @@
 //! Who hears whom, how well, and what it costs those who hear nothing.
 
-use crate::world::tone::{goertzel, largest_step, longest_gap, sine, snr};
+use crate::world::tone::{goertzel, goertzel_at, largest_step, longest_gap, sine, snr};
 use crate::world::{PATIENCE, World, format, longest_pause, setup};
 use cordboard_media::DropReason;
-use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioSetup, Codec, Direction, MediaCommand, MediaEvent, OpusLimit, OpusStep};
 use cordboard_model::{LegId, MixId};
 
 const A: f64 = 440.0;
@@ -184,6 +184,53 @@ fn each_packet_length_and_codec_is_sent_as_asked() {
         );
         assert!(snr(phone.last(2000), A) > 33.0);
     }
+}
+
+#[test]
+fn each_listener_gets_as_much_opus_as_it_takes() {
+    let mut world = World::new();
+    world.join(1, Codec::Pcmu, A, 0.3);
+    let limits = [
+        (2, OpusLimit::default()),
+        (
+            3,
+            OpusLimit {
+                step: OpusStep::NarrowLow,
+                constant: true,
+            },
+        ),
+        (
+            4,
+            OpusLimit {
+                step: OpusStep::WideLow,
+                constant: false,
+            },
+        ),
+    ];
+    for (leg, opus) in limits {
+        let mut audio = setup(leg, Codec::Opus);
+        audio.format.opus = opus;
+        world.join_as(leg, audio, Box::new(|_| 0));
+    }
+    world.run(1000);
+    for leg in [2, 3, 4] {
+        world.phone(leg).payload_lens.clear();
+    }
+    world.run(1000);
+    let lens = |world: &mut World, leg| world.phone(leg).payload_lens.iter().copied().collect::<Vec<_>>();
+    assert_eq!(lens(&mut world, 3), [20], "8 kbit/s, each packet alike");
+    let (most, less) = (lens(&mut world, 2), lens(&mut world, 4));
+    assert!(most.last() > less.last(), "{most:?} {less:?}");
+    for leg in [2, 3, 4] {
+        assert!(goertzel_at(48_000, world.phone(leg).last(500), A) > 0.2, "{leg}");
+    }
+    // The packets stay alike when nobody talks.
+    world.phone(1).stop();
+    world.run(2000);
+    let before = world.phone(3).arrivals.len();
+    world.run(1000);
+    assert_eq!(world.phone(3).arrivals.len(), before + 50);
+    assert_eq!(lens(&mut world, 3), [20]);
 }
 
 #[test]

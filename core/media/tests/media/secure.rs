@@ -1,7 +1,7 @@
 //! Two legs that speak SRTP with each other, as two switches would; each has a phone beside it in its mix.
 
 use cordboard_media::DropReason;
-use cordboard_model::media::{AudioSetup, Codec, MediaCommand, Srtp, SrtpKey, SrtpSuite};
+use cordboard_model::media::{AudioSetup, Codec, MediaCommand, Mki, Srtp, SrtpKey, SrtpSuite};
 use cordboard_model::{LegId, MixId};
 
 use crate::world::tone::snr;
@@ -17,7 +17,9 @@ fn secure(leg: u64, suite: SrtpSuite, send: u8, receive: u8) -> AudioSetup {
     AudioSetup {
         srtp: Some(Srtp {
             send: key(suite, send),
+            send_mki: Mki::default(),
             receive: key(suite, receive),
+            receive_mki: Mki::default(),
         }),
         ..setup(leg, Codec::Pcmu)
     }

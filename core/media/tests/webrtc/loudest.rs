@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::f64::consts::TAU;
 
 use cordboard_model::media::peer::{HeaderExtensions, PeerCommand, VoiceLine};
-use cordboard_model::media::{AudioFormat, Codec, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioFormat, Codec, MediaCommand, MediaEvent, OpusLimit};
 use cordboard_model::{LegId, MixId};
 use opus_pure::{Application, OpusDecoder, OpusEncoder};
 
@@ -43,6 +43,7 @@ fn opus_format() -> AudioFormat {
         receive: vec![(OPUS, Codec::Opus), (0, Codec::Pcmu)],
         events: vec![],
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: 20,
     }
 }

@@ -9,7 +9,7 @@ use cordboard_model::media::peer::{
     AudioLine, Candidate, Feedback, HeaderExtensions, PeerCommand, PeerEvent, PeerLoss, PeerSetup,
     VideoCodec, VideoFlow, VideoFormat, VideoLine,
 };
-use cordboard_model::media::{AudioFormat, Codec, Direction, MediaCommand, MediaEvent};
+use cordboard_model::media::{AudioFormat, Codec, Direction, MediaCommand, MediaEvent, OpusLimit};
 use cordboard_model::{LegId, MixId, Time};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
@@ -56,6 +56,7 @@ pub(crate) fn audio_line(leg: u64) -> AudioLine {
             receive: vec![(0, Codec::Pcmu), (111, Codec::Opus)],
             events: vec![(101, 8000)],
             comfort_noise: None,
+            opus: OpusLimit::default(),
             packet_ms: 20,
         },
         direction: Direction::BOTH,

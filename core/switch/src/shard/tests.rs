@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, LegTotals};
+use cordboard_model::media::{AudioFormat, AudioSetup, Codec, Control, Direction, LegTotals, OpusLimit};
 use cordboard_model::{LegId, MixId};
 
 use super::*;
@@ -38,6 +38,7 @@ fn open(leg: u64, remote: SocketAddr) -> MediaCommand {
         receive: vec![(0, Codec::Pcmu)],
         events: vec![(101, 8000)],
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: 20,
     };
     let audio = Some(AudioSetup {

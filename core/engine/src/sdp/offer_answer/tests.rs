@@ -1,6 +1,6 @@
 //! Tables for offers and answers.
 
-use cordboard_model::media::Control;
+use cordboard_model::media::{Control, OpusLimit, OpusStep};
 
 use super::*;
 
@@ -195,9 +195,45 @@ fn the_format_for_the_media_is_what_was_answered() {
         receive: vec![(8, Codec::Pcma), (0, Codec::Pcmu)],
         events: vec![(96, 8000)],
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms: 20,
     };
     assert_eq!(audio.format, expect);
+}
+
+#[test]
+fn opus_is_sent_as_the_receiver_takes_it() {
+    let cases = [
+        ("", OpusStep::Full, false),
+        (
+            "useinbandfec=1;maxplaybackrate=48000;cbr=0",
+            OpusStep::Full,
+            false,
+        ),
+        ("maxaveragebitrate=510000; cbr=1", OpusStep::Full, true),
+        ("maxaveragebitrate=31999", OpusStep::Wide, false),
+        ("maxplaybackrate=24000", OpusStep::Wide, false),
+        ("maxaveragebitrate=12000; cbr=1", OpusStep::WideLow, true),
+        (
+            "maxaveragebitrate=12000;maxplaybackrate=8000",
+            OpusStep::Narrow,
+            false,
+        ),
+        (
+            "maxaveragebitrate=8000;maxplaybackrate=8000",
+            OpusStep::NarrowLow,
+            false,
+        ),
+        ("MaxAverageBitrate=6000", OpusStep::Least, false),
+        ("maxaveragebitrate=x;maxplaybackrate=", OpusStep::Full, false),
+    ];
+    for (written, step, constant) in cases {
+        let offer = format!("m=audio 9 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 {written}\r\n");
+        let audio = answer_to(&offer).unwrap().audio.unwrap();
+        assert_eq!(audio.format.opus, OpusLimit { step, constant }, "{written}");
+    }
+    let other = answer_to("m=audio 9 RTP/AVP 0 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 cbr=1\r\n");
+    assert_eq!(other.unwrap().audio.unwrap().format.opus, OpusLimit::default());
 }
 
 #[test]
@@ -396,6 +432,38 @@ fn the_first_crypto_line_that_we_can_use_is_answered_with_a_key_of_ours() {
     assert_eq!(srtp.send.1.key(), [5; 16]);
     // Without one there is no stream.
     assert_eq!(answer_to(&secure("")).unwrap_err().reason, "sdp_no_audio");
+}
+
+#[test]
+fn a_key_that_has_a_name_is_answered_by_one_of_that_name_and_keeps_it() {
+    let mut origin = Origin::new(7, [5; 58]);
+    let theirs = format!(
+        "{HEAD}m=audio 9 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}|2^20|1:4\r\n"
+    );
+    let ours = Capabilities::default();
+    let answered = answer(&Session::parse(&theirs).unwrap(), &ours, local(), &mut origin).unwrap();
+    let named = |text: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with("a=crypto:1 "));
+        lines.next().is_some_and(|line| line.ends_with("|1:4"))
+    };
+    assert!(named(&answered.answer_text), "{}", answered.answer_text);
+    let srtp = answered.audio.unwrap().srtp.unwrap();
+    assert_eq!(srtp.send_mki.bytes(), [0, 0, 0, 1]);
+    assert_eq!(srtp.receive_mki, srtp.send_mki);
+    // A later offer of ours says so again, and each side's name is its own.
+    let text = offer(&ours, local(), &mut origin);
+    assert!(named(&text), "{text}");
+    let bare = theirs.replace("|2^20|1:4", "");
+    let settled = accept_answer(
+        &Session::parse(&text).unwrap(),
+        &Session::parse(&bare).unwrap(),
+        &ours,
+    );
+    let srtp = settled.unwrap().srtp.unwrap();
+    assert_eq!(
+        (srtp.send_mki.bytes(), srtp.receive_mki.bytes()),
+        (&[0, 0, 0, 1][..], &[][..])
+    );
 }
 
 #[test]

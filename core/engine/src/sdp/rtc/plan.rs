@@ -1,7 +1,7 @@
 //! What we offer: everybody whom the peer is to see, each on a line of their own.
 
 use cordboard_model::media::peer::{HeaderExtensions, VideoSource};
-use cordboard_model::media::{AudioFormat, Codec};
+use cordboard_model::media::{AudioFormat, Codec, OpusLimit};
 
 use super::bundle::{Bundle, Terms, shown};
 use super::line::{Audio, Camera, Content, Line, Shown, Slot, Voice};
@@ -145,6 +145,7 @@ impl Bundle {
             receive: vec![opus],
             events: Vec::new(),
             comfort_noise: None,
+            opus: OpusLimit::default(),
             packet_ms: 20,
         };
         let extensions = audio.extensions;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use cordboard_model::media::peer::{Feedback, VideoCodec, VideoFormat};
 
-use crate::sdp::session::Media;
+use crate::sdp::session::{Media, parameter};
 
 /// The clock of every video codec.
 const CLOCK: u32 = 90_000;
@@ -105,17 +105,6 @@ fn read(media: &Media<'_>, text: &str) -> Option<Format> {
 
 fn number(text: &str) -> Option<u8> {
     text.parse().ok().filter(|number| *number < 128)
-}
-
-/// The value of `key=value` among parameters.
-fn parameter<'a>(parameters: &'a str, key: &str) -> Option<&'a str> {
-    let pairs = parameters
-        .split(';')
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .into_iter()
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case(key))
-        .map(|(_, value)| value.trim())
 }
 
 /// The parameters that tell one bit stream of a codec from another, in one spelling.

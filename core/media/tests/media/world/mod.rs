@@ -13,7 +13,7 @@ use std::time::Duration;
 use cordboard_media::rtp::RtpPacket;
 use cordboard_media::{PortRequest, Shard};
 use cordboard_model::media::{
-    AudioFormat, AudioSetup, Codec, Control, Direction, LegTotals, MediaCommand, MediaEvent,
+    AudioFormat, AudioSetup, Codec, Control, Direction, LegTotals, MediaCommand, MediaEvent, OpusLimit,
 };
 use cordboard_model::{LegId, MixId, Time};
 
@@ -90,6 +90,7 @@ pub(crate) fn format(codec: Codec, packet_ms: u8) -> AudioFormat {
         receive: Codec::ALL.map(|codec| (payload_type(codec), codec)).to_vec(),
         events: vec![(101, 8000)],
         comfort_noise: None,
+        opus: OpusLimit::default(),
         packet_ms,
     }
 }
