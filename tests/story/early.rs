@@ -525,3 +525,33 @@ fn a_phone_that_sends_its_callers_elsewhere_is_one_that_cannot_be_reached() {
     bob.gets(world, "ACK", false);
     assert_eq!(alice.final_response(world).status(), 480);
 }
+
+#[test]
+fn a_hold_before_the_answer_is_told_to_the_phone_that_answers() {
+    let mut ringing = calling(RELIABLE);
+    let contact = early(&ringing.bob, 7);
+    ringing
+        .bob
+        .respond(&mut ringing.world, &ringing.invite, 183, &contact, SDP);
+    ringing.bob.gets(&mut ringing.world, "PRACK", true);
+    let heard = ringing.alice.next(&mut ringing.world);
+    assert_eq!(prack(&mut ringing, &heard, &rack_of(&heard)).status(), 200);
+    let Ringing {
+        world,
+        alice,
+        bob,
+        line,
+        invite,
+    } = &mut ringing;
+    let held = format!("{SDP}a=sendonly\r\n");
+    let answer = alice.within(world, line, "UPDATE", SDP_TYPE, held.as_bytes());
+    assert_eq!(answer.status(), 200);
+    let contact = format!("Contact: {}\r\n", bob.contact());
+    bob.respond(world, invite, 200, &contact, "");
+    bob.gets(world, "ACK", false);
+    let offer = bob.gets(world, "INVITE", false);
+    assert!(String::from_utf8_lossy(offer.body_slice()).contains("a=sendonly"));
+    bob.takes(world, &offer, &format!("{SDP}a=recvonly\r\n"));
+    assert_eq!(alice.final_response(world).status(), 200);
+    alice.has_nothing(world);
+}

@@ -501,6 +501,31 @@ fn one_who_does_not_accept_a_type_does_not_get_it() {
 }
 
 #[test]
+fn the_narrowest_range_of_an_accept_holds_and_an_empty_one_takes_nothing() {
+    for (accept, taken) in [
+        ("text/plain,text/html;q=0", vec!["plain"]),
+        ("text/plain;q=0, */*", vec!["html"]),
+        ("text/*, text/html;q=0.1", vec!["plain", "html"]),
+        ("", vec![]),
+    ] {
+        let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+        let mut line = alice.call(&mut world, "3000");
+        let headers = format!("Accept: {accept}\r\n");
+        let (from_bob, answer) = bob.invite_with(&mut world, "3000", &headers);
+        assert_eq!(answer.unwrap().status(), 200);
+        bob.ack(&mut world, &from_bob);
+        bob.inbox.clear();
+        for kind in ["plain", "html"] {
+            let kind_of = format!("Content-Type: text/{kind}\r\n");
+            alice.within(&mut world, &mut line, "MESSAGE", &kind_of, kind.as_bytes());
+        }
+        bob.listen(&mut world);
+        let got: Vec<_> = bob.inbox.iter().map(|delivery| delivery.message.body()).collect();
+        assert_eq!(got, taken, "{accept}");
+    }
+}
+
+#[test]
 fn over_websocket_a_message_takes_the_connection_that_the_call_came_by() {
     let mut world = World::new();
     let (mut alice, mut bob) = (

@@ -160,6 +160,54 @@ fn one_that_waits_behind_another_is_kept_in_time_too() {
 }
 
 #[test]
+fn one_that_is_overdue_leaves_the_others_where_they_wait() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    let mut grace = Phone::new("grace", 6);
+    for to in ["bob", "grace"] {
+        let uri = format!("sip:{to}@lab.test");
+        assert_eq!(
+            alice.request(&mut world, "MESSAGE", &uri, TEXT, b"1").status(),
+            202
+        );
+    }
+    bob.register(&mut world, 3600);
+    grace.register(&mut world, 3600);
+    let first = bob.gets(&mut world, "MESSAGE", false);
+    grace.gets(&mut world, "MESSAGE", false);
+    assert_eq!(send(&mut alice, &mut world, TEXT, "2").status(), 0);
+    world.advance(seconds(10.0));
+    for (to, body) in [("bob", "3"), ("grace", "other")] {
+        let uri = format!("sip:{to}@lab.test");
+        let answer = alice.request(&mut world, "MESSAGE", &uri, TEXT, body.as_bytes());
+        assert_eq!(answer.status(), 0, "{to}: it waits");
+    }
+    world.advance(seconds(14.0));
+    // The second is kept, the third and that of another user still wait.
+    assert_eq!(world.engine.gauges().kept_messages, 3);
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    bob.respond(&mut world, &first, 200, "", "");
+    for body in [b"2", b"3"] {
+        assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), body);
+    }
+    bob.has_nothing(&mut world);
+    let told = statuses(&mut alice, &mut world);
+    assert_eq!(
+        told.into_iter()
+            .filter(|status| *status >= 200)
+            .collect::<Vec<_>>(),
+        [202, 200]
+    );
+    world.advance(seconds(10.0));
+    assert_eq!(
+        statuses(&mut alice, &mut world).last(),
+        Some(&202),
+        "that to grace"
+    );
+}
+
+#[test]
 fn plugins_cannot_have_a_time_out_sent_either() {
     let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
     let mut alice = Phone::new("alice", 1);

@@ -54,9 +54,13 @@ fn takes(phone: &mut Phone, world: &mut World, body: &str) -> Message {
 
 /// The other phone, which stands where the first one does not.
 fn other() -> Phone {
-    let mut other = Phone::new("bob", 9);
-    other.registering = "reg-bob-other".into();
-    other
+    another(9)
+}
+
+fn another(host: u8) -> Phone {
+    let mut phone = Phone::new("bob", host);
+    phone.registering = format!("reg-bob-{host}");
+    phone
 }
 
 /// One phone unregisters and the other registers.
@@ -246,4 +250,20 @@ fn a_change_that_cannot_be_written_is_none() {
     assert_eq!(finals(&mut alice, &mut world), [202]);
     assert_eq!(phone.final_response(&mut world).status(), 500);
     takes(&mut phone, &mut world, "2");
+}
+
+#[test]
+fn a_phone_that_moves_on_and_on_gets_one_after_the_other() {
+    let (mut world, mut alice, first) = silence(&["1", "2"]);
+    let (mut second, mut third) = (another(8), another(9));
+    replace_by(&mut second, &first, &mut world);
+    for body in [b"1", b"2"] {
+        assert_eq!(second.gets(&mut world, "MESSAGE", false).body_slice(), body);
+    }
+    assert!(finals(&mut alice, &mut world).is_empty());
+    replace_by(&mut third, &second, &mut world);
+    assert_eq!(finals(&mut alice, &mut world), [202, 202]);
+    takes(&mut third, &mut world, "1");
+    takes(&mut third, &mut world, "2");
+    assert_eq!(world.engine.gauges().kept_messages, 0);
 }

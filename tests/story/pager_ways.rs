@@ -78,6 +78,58 @@ fn huge() -> (World, Phone, Phone, Vec<u8>) {
 }
 
 #[test]
+fn a_refusal_says_what_would_be_taken_and_when() {
+    let long = format!("Allow: {}\r\n", "X".repeat(600));
+    for (status, said, told, heard) in [
+        (
+            415,
+            "Accept: text/html\r\nAccept: text/x;q=0.5\r\nAccept-Encoding: gzip\r\nAllow: INVITE\r\n",
+            415,
+            vec![
+                (Name::Accept, "text/html, text/x;q=0.5"),
+                (Name::AcceptEncoding, "gzip"),
+            ],
+        ),
+        (
+            405,
+            "Allow: INVITE, ACK\r\n",
+            405,
+            vec![(Name::Allow, "INVITE, ACK")],
+        ),
+        (405, long.as_str(), 405, vec![]),
+        (420, "Unsupported: foo\r\n", 420, vec![(Name::Unsupported, "foo")]),
+        (
+            486,
+            "Retry-After: 60\r\nContact: <sip:x@y>\r\n",
+            486,
+            vec![(Name::RetryAfter, "60")],
+        ),
+        // Not ours to say: who hears it avoids the switch.
+        (503, "Retry-After: 30\r\n", 480, vec![(Name::RetryAfter, "30")]),
+    ] {
+        let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+        bob.register(&mut world, 600);
+        alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, b"hi");
+        let message = bob.gets(&mut world, "MESSAGE", false);
+        bob.respond(&mut world, &message, status, said, "");
+        let answer = alice.final_response(&mut world);
+        assert_eq!(answer.status(), told, "{status}");
+        let found: Vec<(Name, &str)> = [
+            Name::Accept,
+            Name::AcceptEncoding,
+            Name::Allow,
+            Name::Unsupported,
+            Name::RetryAfter,
+        ]
+        .into_iter()
+        .filter_map(|name| Some((name, answer.header(name)?)))
+        .collect();
+        assert_eq!(found, heard, "{status}");
+        assert_eq!(answer.header(Name::Contact), None);
+    }
+}
+
+#[test]
 fn what_fits_into_no_datagram_goes_by_a_new_connection() {
     let (mut world, mut alice, mut bob, body) = huge();
     alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &body);

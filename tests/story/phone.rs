@@ -198,13 +198,15 @@ impl Phone {
             } else {
                 uri.to_owned()
             };
+            let from = match headers.contains("From:") {
+                true => String::new(),
+                false => format!("From: <sip:{0}@{REALM}>;tag={0}1\r\n", self.name),
+            };
             let text = format!(
-                "{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: {}\r\nFrom: <sip:{}@{REALM}>;tag={}1\r\n\
+                "{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: {}\r\n{from}\
                  To: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{headers}{authorization}\
                  Content-Length: {}\r\n\r\n",
                 self.hops,
-                self.name,
-                self.name,
                 body.len()
             );
             if method == "INVITE" {

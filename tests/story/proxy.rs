@@ -1,5 +1,6 @@
 //! Proxies between the switch and a phone: Path, Record-Route both ways, strict routers.
 
+use cordboard_engine::io::{Flow, Transport};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
@@ -113,5 +114,44 @@ fn a_caller_is_reached_through_its_routers_first_first_and_sees_them_in_the_answ
         let bye = alice.gets(&mut world, "BYE", true);
         assert_eq!(bye.request_uri(), uri);
         assert_eq!(routes(&bye), expect);
+    }
+}
+
+/// Bob, on UDP, has registered this contact; where he is called, and what that says.
+fn called_at(contact: &str) -> (Flow, Message) {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    let headers = format!("Supported: outbound\r\nContact: {contact}\r\nExpires: 600\r\n");
+    let answer = bob.request(&mut world, "REGISTER", "sip:lab.test", &headers, b"");
+    assert_eq!(answer.status(), 200);
+    alice.invite(&mut world, "bob");
+    let invite = world
+        .wire
+        .iter()
+        .find(|delivery| delivery.message.is_request() && delivery.message.method_text() == "INVITE");
+    let invite = invite.expect("bob is called");
+    (invite.flow, invite.message.clone())
+}
+
+#[test]
+fn a_contact_that_asks_for_tcp_is_called_by_tcp_where_that_can_be() {
+    let (flow, invite) = called_at("<sip:bob@198.51.100.2:7777;transport=TCP>");
+    assert_eq!(
+        (flow.transport, flow.connection, flow.peer.to_string()),
+        (Transport::Tcp, 0, "198.51.100.2:7777".into())
+    );
+    assert!(invite.header(Name::Via).unwrap().starts_with("SIP/2.0/TCP"));
+    assert!(invite.header(Name::Contact).unwrap().contains("transport=tcp"));
+    let by_udp = [
+        // Behind a NAT, and one who keeps its flow.
+        "<sip:bob@10.0.0.2:7777;transport=tcp>",
+        "<sip:bob@198.51.100.2:7777;transport=tcp;ob>;reg-id=1;+sip.instance=\"<urn:uuid:1>\"",
+    ];
+    for contact in by_udp {
+        let (flow, _) = called_at(contact);
+        assert_eq!(
+            (flow.transport, flow.peer.port()),
+            (Transport::Udp, 5060),
+            "{contact}"
+        );
     }
 }

@@ -34,7 +34,7 @@ fn a_conference_call_leaves_one_record_with_its_times_and_totals() {
     assert_eq!(record.ended, begun + Duration::from_secs(60));
     assert_eq!(
         (record.codec, record.reason, record.status),
-        (Some("PCMU"), "peer", 200)
+        (Some("PCMU"), "hung_up", 200)
     );
     assert!(record.media.is_some_and(|totals| totals.packets_in > 0));
 }
@@ -74,9 +74,9 @@ fn a_call_between_users_leaves_a_record_for_each_phone_in_one_session() {
     assert_eq!(
         seen,
         [
-            (CallDirection::Out, 486, "not_answered", false),
-            (CallDirection::In, 200, "peer", true),
-            (CallDirection::Out, 200, "peer", true),
+            (CallDirection::Out, 486, "busy", false),
+            (CallDirection::In, 200, "hung_up", true),
+            (CallDirection::Out, 200, "other_side", true),
         ]
     );
     let session = world.records[0].session;

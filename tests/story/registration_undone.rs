@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cordboard_engine::io::{Input, Transport};
+use cordboard_engine::io::{Input, StoreWrite, Transport};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
@@ -126,6 +126,30 @@ fn one_that_fails_between_two_that_do_not_leaves_no_trace() {
     assert_eq!(statuses(&mut alice, &mut world), [500, 500, 200]);
     world.disk_hangs = false;
     survives(&mut alice, &mut world, &[&listed(A, 800)]);
+}
+
+#[test]
+fn a_contact_that_a_later_register_writes_otherwise_does_not_come_back_beside_it() {
+    let other = "<sip:a@198.51.100.1:5060;x=y>";
+    for (later_holds, left) in [(true, other), (false, A)] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        register(&mut alice, &mut world, A, 600);
+        world.disk_hangs = true;
+        register(&mut alice, &mut world, A, 0);
+        register(&mut alice, &mut world, other, 700);
+        world.commit_first(1, false);
+        world.commit(later_holds);
+        world.commit(true);
+        let is_gone = world.writes.iter().any(
+            |write| matches!(write, StoreWrite::DeleteBinding { contact, .. } if A.contains(&**contact)),
+        );
+        assert_eq!(is_gone, later_holds, "the former row");
+        let second = if later_holds { 200 } else { 500 };
+        assert_eq!(statuses(&mut alice, &mut world), [500, second]);
+        world.disk_hangs = false;
+        let expires = if later_holds { 700 } else { 600 };
+        survives(&mut alice, &mut world, &[&listed(left, expires)]);
+    }
 }
 
 #[test]

@@ -49,6 +49,9 @@ pub(crate) struct World {
     pub(crate) records: Vec<CallRecord>,
     /// Whether shards report what a leg moved.
     pub(crate) totals_come: bool,
+    /// What the switch measures: how long each message took to relay, and each fan-out, by kind.
+    pub(crate) relays: Vec<Duration>,
+    pub(crate) fanouts: Vec<(&'static str, Duration)>,
     /// Connections that the engine wants closed.
     pub(crate) closed: Vec<u64>,
     /// What chat clients were told, by connection: frames, and the code of the close.
@@ -198,6 +201,8 @@ impl World {
             bans: Vec::new(),
             records: Vec::new(),
             totals_come: true,
+            relays: Vec::new(),
+            fanouts: Vec::new(),
             closed: Vec::new(),
             chat: BTreeMap::new(),
             answers: BTreeMap::new(),
@@ -438,7 +443,9 @@ impl World {
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),
                 Output::Chat(output) => self.chatted(output),
-                Output::Relayed { .. } | Output::Proven { .. } => {}
+                Output::Relayed { stamp } => self.relays.push(self.now.since(stamp)),
+                Output::FannedOut { kind, accepted } => self.fanouts.push((kind, self.now.since(accepted))),
+                Output::Proven { .. } => {}
             }
         }
     }

@@ -30,6 +30,8 @@ pub(crate) const FULL: u64 = 10;
 const DRAINED: u64 = 30;
 /// Extensions that a request may require.
 pub(crate) const SUPPORTED: &[&str] = &["path", "outbound", "timer", "100rel"];
+/// What a request may require of those whom it passes (RFC 3323 section 6.1).
+const PASSING: &[&str] = &["privacy"];
 
 impl Engine {
     pub(crate) fn on_message(&mut self, flow: Flow, message: Message, stamp: Time) {
@@ -417,10 +419,14 @@ pub(crate) fn taken_instead(response: Writer, request: &Message, types: &str) ->
 
 /// The required extensions that we do not know, in the words of the request; empty where we know all.
 fn unknown_extensions(request: &Message) -> String {
-    if request.header(Name::Require).is_none() {
+    if request.header(Name::Require).is_none() && request.header(Name::ProxyRequire).is_none() {
         return String::new();
     }
-    let wanted = request.values(Name::Require);
-    let unknown = wanted.filter(|wanted| !SUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(wanted)));
+    let is_in = |words: &[&str], wanted: &str| words.iter().any(|known| known.eq_ignore_ascii_case(wanted));
+    let required = request.values(Name::Require);
+    let unknown = required.filter(|wanted| !is_in(SUPPORTED, wanted));
+    let passing = request.values(Name::ProxyRequire);
+    let unknown =
+        unknown.chain(passing.filter(|wanted| !is_in(SUPPORTED, wanted) && !is_in(PASSING, wanted)));
     unknown.collect::<Vec<_>>().join(", ")
 }

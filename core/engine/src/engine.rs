@@ -205,8 +205,9 @@ impl Engine {
             match timer {
                 Timer::Repeat(key) => self.transactions.repeat_timer(key, at, &mut self.wire),
                 Timer::End(key) => {
-                    let ended = self.transactions.end_timer(key, at, &mut self.wire);
-                    self.failed(ended.into_iter().collect());
+                    if let Some((transaction, owner)) = self.transactions.end_timer(key, at, &mut self.wire) {
+                        self.on_outcome(transaction, owner, Outcome::Silence);
+                    }
                 }
                 Timer::Answer(call) => self.answer_timer(call, at),
                 Timer::Progress(call) => self.progress_timer(call, at),
@@ -371,10 +372,10 @@ impl Engine {
         }
     }
 
-    /// Requests of ours that will get no answer.
+    /// Requests of ours whose way is gone.
     fn failed(&mut self, failed: Vec<(Key, Owner)>) {
         for (transaction, owner) in failed {
-            self.on_outcome(transaction, owner, Outcome::Silence);
+            self.on_outcome(transaction, owner, Outcome::Unreachable);
         }
     }
 

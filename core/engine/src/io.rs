@@ -222,11 +222,19 @@ pub enum Output {
         /// The message.
         packet: Packet,
     },
-    /// Every copy of a message that came in at `stamp` stands before this in the queue: when they are
-    /// handed over, the relay latency is known.
+    /// Every copy of a message that may leave at once stands before this in the queue: when they are handed over,
+    /// the relay latency is known.
     Relayed {
         /// When the original came in.
         stamp: Time,
+    },
+    /// The last copy of a message stands before this in the queue, also where it had to wait for a peer: when it is
+    /// handed over, it is known how long the fan-out took.
+    FannedOut {
+        /// What is counted: `conference` or `pager`.
+        kind: &'static str,
+        /// When the original was accepted.
+        accepted: Time,
     },
     /// Ask the plugins. Answered by [`Input::Verdict`] at the latest at the hook's deadline; later
     /// answers are dropped and counted.

@@ -59,8 +59,11 @@ pub struct CallRecord {
     pub from: String,
     /// The called URI.
     pub to: String,
-    /// What was dialled.
+    /// What was dialled: the user part of the called URI, the same in all records of a session.
     pub number: String,
+    /// Where the peer is reached: the URI of its Contact; in the record of a called phone the contact that was
+    /// called. Empty where it named none.
+    pub contact: String,
     /// The name of the user who proved himself, or whom a trusted peer named.
     pub user: Option<String>,
     /// How SIP travelled.
@@ -73,8 +76,8 @@ pub struct CallRecord {
     pub ended: Time,
     /// The codec that was spoken last.
     pub codec: Option<&'static str>,
-    /// Why it ended: the reason under which ended calls are counted, or refused requests where there
-    /// was no call yet.
+    /// Why it ended, in one of the words of [`ENDS`]; where an INVITE was refused before there was a call, the reason
+    /// under which refused requests are counted.
     pub reason: &'static str,
     /// The final status of the INVITE; 0 if there was none.
     pub status: u16,
@@ -84,8 +87,65 @@ pub struct CallRecord {
     pub media: Option<LegTotals>,
 }
 
+/// Why calls end, in the words of records and of the counter of ended calls. In a call between users each side has
+/// its own word, and the cause is in the record of the side that it happened on.
+pub const ENDS: &[(&str, &str)] = &[
+    ("hung_up", "The peer of this record hung up."),
+    ("other_side", "The other side of a call between users hung up."),
+    ("no_media", "The peer of this record sent audio no more."),
+    (
+        "other_side_no_media",
+        "The other side of a call between users sent audio no more.",
+    ),
+    (
+        "other_side_lost",
+        "The other side of a call between users ended for another reason; its record says which.",
+    ),
+    ("cancelled", "The caller gave up before the answer."),
+    (
+        "busy",
+        "The phone is busy (486, 600); of a caller: all that were called.",
+    ),
+    ("declined", "Somebody at the phone declined (603, 607, 608)."),
+    (
+        "no_answer",
+        "Nobody answered: the phones rang long enough, or the phone said so (408, 480).",
+    ),
+    (
+        "unreachable",
+        "The phone said nothing at all, or there is no way to it.",
+    ),
+    (
+        "refused",
+        "Refused with another status, or by the conference or its plugins.",
+    ),
+    ("answered_elsewhere", "Another phone of the called user answered."),
+    (
+        "refused_elsewhere",
+        "Another phone of the called user refused for all (6xx).",
+    ),
+    ("kicked", "A moderator put it out of the conference."),
+    ("conference_ended", "The conference was ended."),
+    ("session_expired", "No refresh of the session came (RFC 4028)."),
+    ("no_ack", "The peer did not confirm an answer (ACK, PRACK)."),
+    (
+        "no_answer_to_offer",
+        "The peer did not answer an offer inside the call.",
+    ),
+    ("bad_answer", "The peer's answer to an offer cannot be used."),
+    ("gone", "The peer does not know the call any more (408, 481)."),
+    ("media_lost", "The network path of a WebRTC peer was lost."),
+    (
+        "media_refused",
+        "The media connection of a WebRTC peer could not be made.",
+    ),
+    ("media_closed", "A WebRTC peer closed its media connection."),
+    ("no_media_port", "No port was free for its media."),
+    ("shutdown", "The switch went down."),
+];
+
 /// What is known of a call before its end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Draft {
     id: u128,
     session: u128,
@@ -94,6 +154,8 @@ struct Draft {
     started: Time,
     answered: Option<Time>,
     status: u16,
+    /// Who calls, where the called phone is told somebody else.
+    caller: Option<String>,
 }
 
 /// Records in the making: as many as there are calls, and those that wait for their totals.
@@ -130,8 +192,16 @@ impl Engine {
             started: self.wire.now,
             answered: None,
             status: 0,
+            caller: None,
         };
         self.records.drafts.insert(key, draft);
+    }
+
+    /// Who really calls a phone that is not told (RFC 3323): records know it.
+    pub(crate) fn record_caller(&mut self, key: Key, uri: String) {
+        if let Some(draft) = self.records.drafts.get_mut(&key) {
+            draft.caller = Some(uri);
+        }
     }
 
     /// The account of a call that is being recorded.
@@ -168,7 +238,7 @@ impl Engine {
         let ours = call.dialog.local_uri.clone();
         let (from, to) = match draft.direction {
             CallDirection::In => (remote, ours),
-            CallDirection::Out => (ours, remote),
+            CallDirection::Out => (draft.caller.unwrap_or(ours), remote),
         };
         let record = Box::new(CallRecord {
             id: draft.id,
@@ -179,6 +249,7 @@ impl Engine {
             from,
             to,
             number: call.number.clone(),
+            contact: call.dialog.target.to_string(),
             user: call.user.clone(),
             transport: call.dialog.flow.transport,
             started: draft.started,
@@ -246,6 +317,11 @@ impl Engine {
                 .map_or_else(|_| String::new(), |from| from.uri.to_owned()),
             to: format!("sip:{number}@{}", caller.account.realm),
             number: number.to_owned(),
+            contact: request
+                .contacts()
+                .next()
+                .and_then(Result::ok)
+                .map_or_else(String::new, |contact| contact.uri.to_owned()),
             user: credential.map(|place| self.directory.credential(place).owner.clone()),
             transport: caller.flow.transport,
             started: now,

@@ -412,7 +412,7 @@ impl Engine {
             before,
         } = registering;
         if ok {
-            self.forget_before(before);
+            self.settled(&address, before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
         } else {

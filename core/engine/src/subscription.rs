@@ -10,6 +10,8 @@ use cordboard_model::{ConferenceId, Time, UserId};
 use self::reach::Lost;
 use crate::arena::Key;
 use crate::auth::Identity;
+use crate::call::incoming::accepted;
+use crate::conference::copies::accepts as covers;
 use crate::conference::info::{TYPE, Told};
 use crate::directory::Destination;
 use crate::engine::Engine;
@@ -413,7 +415,7 @@ impl Engine {
                 response.status() < 300
                     || (response.status() >= 500 && response.header(Name::RetryAfter).is_some())
             }
-            Outcome::Silence => return self.notify_unanswered(key),
+            Outcome::Silence | Outcome::Unreachable => return self.notify_unanswered(key),
         };
         if !keeps {
             return self.notify_refused(key);
@@ -497,16 +499,5 @@ fn package(request: &Message) -> Option<Package> {
 
 /// Whether the subscriber takes the document: everybody who says nothing does (RFC 4575 section 3.5).
 fn accepts(request: &Message) -> bool {
-    let mut types = request
-        .values(Name::Accept)
-        .map(|value| {
-            value
-                .split(';')
-                .next()
-                .unwrap_or_default()
-                .trim()
-                .to_ascii_lowercase()
-        })
-        .peekable();
-    types.peek().is_none() || types.any(|kind| [TYPE, "application/*", "*/*"].contains(&kind.as_str()))
+    covers(accepted(request).as_deref(), TYPE)
 }

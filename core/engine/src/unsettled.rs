@@ -22,6 +22,8 @@ pub(crate) struct Before {
     binding: Option<Box<Binding>>,
     /// It was bound by that REGISTER, and not unbound.
     bound: bool,
+    /// Its row is on the disk for as long as that REGISTER is not: it writes the same contact otherwise.
+    has_row: bool,
     /// The mark on the connection of the former binding, by which it is known whether that still lives.
     mark: u64,
 }
@@ -41,13 +43,24 @@ impl Unsettled {
         self.all.remove(key)
     }
 
-    /// What the next REGISTER after this one found at a contact of the same address.
-    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, row: &Row) -> Option<&mut Before> {
+    /// What each REGISTER of an address after this one found.
+    fn later(&mut self, address: &Arc<str>, ticket: Ticket) -> impl Iterator<Item = &mut Vec<Before>> {
         let (from, to) = (Ticket(ticket.0 + 1), Ticket(u64::MAX));
         self.all
             .range_mut((Arc::clone(address), from)..=(Arc::clone(address), to))
-            .flat_map(|(_, registering)| &mut registering.before)
-            .find(|before| before.row == *row)
+            .map(|(_, registering)| &mut registering.before)
+    }
+
+    /// What the next REGISTER after this one found at a contact of the same address.
+    fn next_before(&mut self, address: &Arc<str>, ticket: Ticket, row: &Row) -> Option<&mut Before> {
+        let mut all = self.later(address, ticket).flatten();
+        all.find(|before| before.row == *row)
+    }
+
+    /// All that the next REGISTER after this one found that names one of these contacts.
+    fn next_of(&mut self, address: &Arc<str>, ticket: Ticket, rows: &[Row]) -> Option<&mut Vec<Before>> {
+        let names = |found: &&mut Vec<Before>| found.iter().any(|before| rows.contains(&before.row));
+        self.later(address, ticket).find(names)
     }
 }
 
@@ -59,12 +72,29 @@ impl Engine {
             row,
             binding: binding.map(Box::new),
             bound,
+            has_row: false,
             mark: self.registrar.mark_connection(connection),
         }
     }
 
-    /// A REGISTER is on disk: nobody needs to know any more what was before.
-    pub(crate) fn forget_before(&mut self, before: Vec<Before>) {
+    /// A REGISTER is on disk: what it stands there instead of goes, and nobody needs to know any more what was before.
+    pub(crate) fn settled(&mut self, address: &Arc<str>, before: Vec<Before>) {
+        for before in before.iter().filter(|before| before.has_row) {
+            let (contact, instance) = before.row.clone();
+            if self.registrar.find_row(address, &contact, &instance).is_none() {
+                let (ticket, aor) = (self.ticket(), Arc::clone(address));
+                let write = StoreWrite::DeleteBinding {
+                    aor,
+                    contact,
+                    instance,
+                };
+                self.wire.out.push_back(Output::Store { ticket, write });
+            }
+        }
+        self.forget_before(before);
+    }
+
+    fn forget_before(&mut self, before: Vec<Before>) {
         for before in before {
             if let Some(binding) = before.binding {
                 self.registrar
@@ -83,11 +113,11 @@ impl Engine {
                 self.forget_before(vec![found]);
                 continue;
             }
-            self.restore(address, before);
+            self.restore(address, ticket, before);
         }
     }
 
-    fn restore(&mut self, address: &Arc<str>, before: Before) {
+    fn restore(&mut self, address: &Arc<str>, ticket: Ticket, mut before: Before) {
         let now = self.wire.now;
         let (contact, instance) = &before.row;
         let there = self.registrar.find_row(address, contact, instance);
@@ -95,26 +125,23 @@ impl Engine {
         if before.bound && there.is_none() {
             return self.forget_before(vec![before]); // it has ended meanwhile
         }
-        let Some(mut binding) = before.binding else {
+        let Some(mut binding) = before.binding.take() else {
             if let Some(serial) = there {
                 self.registrar.remove(address, serial);
             }
             return;
         };
-        // A later REGISTER writes the same contact otherwise, and holds.
-        let mut meant = self.registrar.meant(address, &binding.contact, &binding.instance);
-        let is_held = meant.next().is_some();
-        drop(meant);
-        if there.is_none() && is_held {
-            let ticket = self.ticket();
-            let write = StoreWrite::DeleteBinding {
-                aor: Arc::clone(address),
-                contact: binding.contact,
-                instance: binding.instance,
-            };
-            self.wire.out.push_back(Output::Store { ticket, write });
-            self.registrar
-                .unmark_connection(binding.flow.connection, before.mark);
+        // A later REGISTER writes the same contact otherwise.
+        let meant = self.registrar.meant(address, &binding.contact, &binding.instance);
+        let row = |binding: &Binding| (Arc::clone(&binding.contact), binding.instance.clone());
+        let others: Vec<Row> = meant.map(row).collect();
+        if there.is_none() && !others.is_empty() {
+            (before.binding, before.has_row) = (Some(binding), true);
+            match self.unsettled.next_of(address, ticket, &others) {
+                // It may fail as well. In front: what it has bound itself goes first then.
+                Some(found) => found.insert(0, before),
+                None => self.settled(address, vec![before]),
+            }
             return;
         }
         let connection = binding.flow.connection;

@@ -390,6 +390,7 @@ fn take_snapshot(running: &Running, served: &Served) -> TakeSnapshot {
                 snapshot.slow_chat_readers = report.slow_chat_readers;
                 snapshot.chat_frames = report.chat_frames;
                 snapshot.engine = report.counts;
+                snapshot.engine.fanout_seconds.extend(report.fanout);
                 snapshot.gauges = report.gauges;
                 snapshot.message_latency = report.relay;
                 snapshot.connections = report.connections;

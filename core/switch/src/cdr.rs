@@ -152,6 +152,7 @@ pub(crate) fn line(record: &CallRecord) -> String {
         "from": record.from,
         "to": record.to,
         "number": record.number,
+        "contact": record.contact,
         "user": record.user,
         "transport": record.transport.name(),
         "started": seconds(record.started),
@@ -229,10 +230,12 @@ fn append(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::time::Duration;
+
     use cordboard_engine::io::Transport;
     use cordboard_engine::record::CallDirection;
     use cordboard_model::AccountId;
-    use cordboard_model::media::LegTotals;
+    use cordboard_model::media::{LegTotals, PeerReport};
 
     use super::*;
 
@@ -246,16 +249,24 @@ pub(crate) mod tests {
             from: "sip:alice@lab.test".into(),
             to: "sip:3000@lab.test".into(),
             number: "3000".into(),
+            contact: "sip:alice@198.51.100.1:5060".into(),
             user: Some("alice".into()),
             transport: Transport::Udp,
             started: Time::from_unix_seconds(1_800_000_000),
             answered: None,
             ended: Time(1_800_000_060_500_000_000),
             codec: Some("PCMU"),
-            reason: "peer",
+            reason: "hung_up",
             status: 200,
             conference: None,
-            media: Some(LegTotals::default()),
+            media: Some(LegTotals {
+                peer: Some(PeerReport {
+                    lost: 3,
+                    jitter_ms: 1.0,
+                    round_trip: Some(Duration::from_micros(12_500)),
+                }),
+                ..LegTotals::default()
+            }),
         }
     }
 

@@ -115,8 +115,15 @@ fn run(file: &Path) -> anyhow::Result<ExitCode> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    app::run(config, level)?;
-    Ok(ExitCode::SUCCESS)
+    let Err(error) = app::run(config, level) else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    // Into the log, so that whoever collects it learns why the switch ended.
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!("the switch ends: {}", whole_story(&error));
+        return Ok(ExitCode::FAILURE);
+    }
+    Err(error)
 }
 
 fn check(file: &Path) -> anyhow::Result<ExitCode> {

@@ -22,6 +22,7 @@ use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
+use cordboard_model::measure::{FANOUT_BOUNDS, Histogram};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
@@ -147,6 +148,7 @@ pub(crate) struct Control {
     /// Messages of the present batch of datagrams.
     inbox: Vec<Input>,
     relayed: Vec<Time>,
+    fanned_out: Vec<(&'static str, Time)>,
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
     report: Report,
@@ -227,6 +229,7 @@ impl ControlParts {
             chat: ChatDesk::default(),
             inbox: Vec::new(),
             relayed: Vec::new(),
+            fanned_out: Vec::new(),
             unreachable: Vec::new(),
             report: Report::default(),
             shell,
@@ -493,6 +496,7 @@ impl Control {
                 match output {
                     Output::Send { flow, packet } => self.route(flow, packet),
                     Output::Relayed { stamp } => self.relayed.push(stamp),
+                    Output::FannedOut { kind, accepted } => self.fanned_out.push((kind, accepted)),
                     Output::Ask { ticket, ask } => self.shell.ask(ticket, ask),
                     Output::Media { shard, command } => self.shell.media(shard, command),
                     Output::Store { ticket, write } => self.shell.store(ticket, write),
@@ -566,12 +570,17 @@ impl Control {
                 packets.clear();
             }
         }
-        if self.relayed.is_empty() {
+        if self.relayed.is_empty() && self.fanned_out.is_empty() {
             return;
         }
         let now = self.clock.now();
         for stamp in self.relayed.drain(..) {
             self.report.relay.record_duration(now.since(stamp));
+        }
+        for (kind, accepted) in self.fanned_out.drain(..) {
+            let seconds = self.report.fanout.entry(kind);
+            let seconds = seconds.or_insert_with(|| Histogram::new(FANOUT_BOUNDS));
+            seconds.record_duration(now.since(accepted));
         }
     }
 }

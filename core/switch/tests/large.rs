@@ -1,4 +1,4 @@
-//! Messages that are too large for the switch: they are refused, and what follows them is read.
+//! Messages that are too large for the switch: they are refused, and on a stream what follows them is read.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -7,6 +7,10 @@ use std::net::TcpStream;
 
 use support::{Switch, config};
 use tempfile::TempDir;
+use tokio_tungstenite::tungstenite;
+use tungstenite::Message as Frame;
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::protocol::frame::coding::CloseCode;
 
 mod support;
 
@@ -55,5 +59,32 @@ fn on_a_stream_its_body_is_skipped_and_the_connection_goes_on() {
     assert_eq!(answer(&mut stream), "SIP/2.0 413 Request Entity Too Large");
     let body = vec![b'x'; 64 << 10];
     while stream.write_all(&body).is_ok() {}
-    switch.wait_for_metric("cordboard_sip_rejected_total{reason=\"too_large\"} 4", true);
+    switch.wait_for_metric("cordboard_sip_rejected_total{reason=\"too_large\"} 3", true);
+}
+
+#[test]
+fn on_a_websocket_it_is_answered_and_the_connection_ends_with_1009() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, "sip.ws = [\"127.0.0.1:0\"]"));
+    let address = switch.address("ws");
+    let mut asked = format!("ws://{address}/ws").into_client_request().unwrap();
+    asked
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", "sip".parse().unwrap());
+    let stream = TcpStream::connect(address).unwrap();
+    let (mut socket, _) = tungstenite::client(asked, stream).unwrap();
+    let large = request("MESSAGE", "WS", 2, 2_000_000) + &"x".repeat(2_000_000);
+    socket.write(Frame::text(request("OPTIONS", "WS", 1, 0))).unwrap();
+    socket.send(Frame::text(large)).unwrap();
+    let mut heard = Vec::new();
+    let close = loop {
+        match socket.read().unwrap() {
+            Frame::Text(text) => heard.push(text.lines().next().unwrap().to_owned()),
+            Frame::Close(close) => break close.unwrap(),
+            _ => {}
+        }
+    };
+    assert_eq!(heard, ["SIP/2.0 200 OK", "SIP/2.0 413 Request Entity Too Large"]);
+    assert_eq!(close.code, CloseCode::Size);
+    switch.wait_for_metric("cordboard_sip_rejected_total{reason=\"too_large\"} 1", true);
 }

@@ -104,6 +104,33 @@ fn a_wrong_level_in_the_environment_is_told_and_not_taken_for_silence() {
 }
 
 #[test]
+fn the_last_line_is_one_of_the_log() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let text = |level: &str| {
+        format!(
+            "node.data_dir = \"{}\"\nsip.udp = [\"192.0.2.1:5060\"]\nmedia = {{ shards = 1, webrtc_port = 0 }}\n\
+         log = {{ level = \"{level}\", format = \"json\" }}\n",
+            data.display()
+        )
+    };
+    let file = folder.path().join("x.toml");
+    let last = |level: &str| {
+        std::fs::write(&file, text(level)).unwrap();
+        let output = run(&["run"], &file);
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        told.lines().next_back().unwrap().to_owned()
+    };
+    let line: serde_json::Value = serde_json::from_str(&last("info")).unwrap();
+    assert_eq!(line["level"], "ERROR");
+    let message = line["message"].as_str().unwrap();
+    assert!(message.contains("cannot listen on 192.0.2.1:5060"), "{message}");
+    // Nothing at all would be worse than a line of another form.
+    assert!(last("off").starts_with("cordboard: cannot listen on"));
+}
+
+#[test]
 fn a_damaged_database_is_named_and_left_alone() {
     let folder = TempDir::new().unwrap();
     let file = config(&folder, "");

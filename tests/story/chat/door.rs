@@ -49,6 +49,8 @@ fn requests_for_tickets_are_refused_with_the_codes_of_the_contract() {
             "no_breakout_rooms",
         ),
         (json!("not an object"), 400, "invalid_json"),
+        (json!([]), 400, "invalid_json"),
+        (json!([null, null]), 400, "invalid_json"),
     ] {
         let (got, answer) = invited(&mut world, &body);
         assert_eq!((got, answer["code"].as_str()), (status, Some(word)), "{body}");

@@ -88,6 +88,38 @@ fn what_a_caller_writes_is_global_chat() {
 }
 
 #[test]
+fn what_a_caller_wraps_or_encodes_is_read_all_the_same() {
+    let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut line = bob.call(&mut world, "3000");
+    carol.call(&mut world, "3000");
+    alice.told(&world);
+    let parts: &[u8] =
+        b"--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>hello\r\n--b--\r\n";
+    let cpim: &[u8] =
+        b"From: <sip:bob@lab.test>\r\nTo: <sip:3000@lab.test>\r\n\r\nContent-Type: text/plain\r\n\r\nwrapped";
+    for (kind, body, heard) in [
+        ("multipart/alternative;boundary=b", parts, Some("hi")),
+        ("message/cpim", cpim, Some("wrapped")),
+        ("text/plain;charset=iso-8859-1", b"caf\xe9", Some("caf\u{e9}")),
+        ("text/plain;charset=iso-2022-jp", b"\x1b$B", None),
+    ] {
+        let type_of = format!("Content-Type: {kind}\r\n");
+        let answer = bob.within(&mut world, &mut line, "MESSAGE", &type_of, body);
+        assert_eq!(answer.status(), 202);
+        let copy = carol.gets(&mut world, "MESSAGE", true);
+        assert_eq!(copy.body_slice(), body, "callers get it as it was");
+        match heard {
+            Some(text) => assert_eq!(alice.heard(&world), [text]),
+            None => alice.has_nothing(&world),
+        }
+    }
+    let mut gus = Client::guest(&mut world);
+    let history = gus.join(&mut world, "Gus")["chat"]["room_history"].clone();
+    assert_eq!(history[2]["content"], "caf\u{e9}");
+}
+
+#[test]
 fn what_is_chatted_reaches_callers_in_the_type_that_they_write() {
     let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
     let mut alice = Client::joined(&mut world, "alice");

@@ -7,7 +7,7 @@ use cordboard_model::hook::conference::{Admission, JoinAsk, JoinVerdict, Role};
 use cordboard_model::{Ask, ConferenceId, Ticket, Verdict};
 use serde_json::json;
 
-use crate::meeting::Client;
+use crate::meeting::{Client, token};
 use crate::phone::Phone;
 use crate::world::{World, chain};
 
@@ -119,6 +119,40 @@ fn a_plugin_names_ranks_and_greets() {
     assert_eq!(gus.heard(&world), ["Welcome"]);
     gus.act(&mut world, "chat", "disable_chat");
     assert_eq!(gus.events(&world), ["chat_disabled"]);
+}
+
+#[test]
+fn a_plugin_takes_a_moderators_standing_but_not_the_owners() {
+    let as_member = JoinVerdict::Admit(Admission {
+        role: Some(Role::Member),
+        ..Admission::default()
+    });
+    for (verdict, role) in [(ADMIT, "moderator"), (as_member.clone(), "user")] {
+        let mut world = guarded(OnFailure::Pass);
+        let mut alice = Client::user(&mut world, "alice");
+        knock(&mut world, &alice, "Alice");
+        decide(&mut world, as_member.clone());
+        assert_eq!(alice.payload(&world)["role"], "moderator", "she owns the room");
+        let mut bob = Client::user(&mut world, "bob");
+        knock(&mut world, &bob, "Bob");
+        decide(&mut world, ADMIT);
+        let id = bob.payload(&world)["id"].as_str().unwrap().to_owned();
+        alice.about(&mut world, "control", "grant_moderator_role", &id);
+        bob.leave(&mut world, Departure::Lost);
+        // Back with the ticket of a moderator.
+        let body = json!({ "resumption": bob.resumption });
+        let mut again = Client::begin(&mut world, token("bob"), &body);
+        knock(&mut world, &again, "Bob");
+        let (ticket, ask) = question(&mut world);
+        assert_eq!(ask.role, Role::Moderator);
+        world.answer(ticket, Verdict::Join(verdict));
+        let success = again.payload(&world);
+        assert_eq!((&success["id"], &success["role"]), (&json!(id), &json!(role)));
+        let mut gus = Client::guest(&mut world);
+        knock(&mut world, &gus, "Gus");
+        decide(&mut world, as_member.clone());
+        assert_eq!(gus.payload(&world)["role"], "guest");
+    }
 }
 
 #[test]

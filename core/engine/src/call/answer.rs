@@ -44,7 +44,7 @@ impl Engine {
                 Err(refusal) => {
                     self.wire.counts.reject(refusal.reason);
                     self.restore_invite(key, transaction, request);
-                    return self.refuse_call(key, refusal.status, refusal.phrase, None);
+                    return self.refuse_call(key, "refused", refusal.status, refusal.phrase, None);
                 }
             }
         };

@@ -2,6 +2,7 @@
 //! both sides meets in a mix of two.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use cordboard_model::hook::conference::Role;
 use cordboard_model::media::Direction;
@@ -9,20 +10,21 @@ use cordboard_model::{MixId, ShardId, Time, UserId};
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
+use crate::call::contact::{is_kept, reachable, routes};
 use crate::call::description::is_described;
+use crate::call::failing::{Failure, at_the_other_side};
 use crate::call::incoming::{Caller, accepted};
 use crate::call::media::direction_said;
 use crate::call::outbox::Outbox;
 use crate::call::peer::peer_on;
+use crate::call::privacy::{ANONYMOUS, Privacy};
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
 use crate::call::{Call, Place, Stage};
 use crate::conference::seat::Seat;
 use crate::engine::Engine;
-use crate::io::{Flow, Transport};
-use crate::sip::dialog::{Dialog, Target, address_in, hops_left};
-use crate::sip::grammar::List;
+use crate::sip::dialog::{Dialog, Target, hops_left};
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
@@ -51,6 +53,8 @@ pub(crate) struct Bridge {
     /// Who calls, as the called phones are shown it.
     from_name: String,
     from_uri: String,
+    /// Who really calls, where they are shown somebody else.
+    real_uri: Option<String>,
     to_uri: String,
     mix: MixId,
     shard: ShardId,
@@ -60,18 +64,17 @@ pub(crate) struct Bridge {
     pub(crate) forks: Vec<Key>,
     /// The phone that answered.
     pub(crate) winner: Option<Key>,
-    /// The best of the refusals (RFC 3261 section 16.7: the lowest class; a 6xx before all).
-    best: Option<Failure>,
+    /// The best of the refusals.
+    pub(crate) best: Option<Failure>,
     /// Timer C.
     pub(crate) rings_until: Time,
     /// What Timer C is not put off beyond.
     pub(crate) rings_at_most: Time,
+    /// When the caller's invitation is over, where it says (RFC 3261 section 13.3.1).
+    pub(crate) expires: Option<Time>,
     /// What is left of the caller's Max-Forwards.
     hops: u8,
 }
-
-/// Why a phone did not take the call: status, phrase, and the Reason that it gave (RFC 6432).
-type Failure = (u16, String, Option<String>);
 
 impl Engine {
     pub(crate) fn call_user(
@@ -85,12 +88,14 @@ impl Engine {
         let contacts = self.contacts_of(place);
         // Behind us the call goes on, so that a loop ends here at the latest.
         let hops = hops_left(&request);
+        let privacy = Privacy::of(&request);
         let refusal = if contacts.is_empty() {
             Some(NOT_REGISTERED)
         } else {
             // Whether the other side takes video is not known yet.
             let offer = self.unacceptable_offer(&request, caller.flow, false);
-            offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS))
+            let offer = offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS));
+            offer.or_else(|| privacy.refused())
         };
         if let Some(refusal) = refusal {
             return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
@@ -101,13 +106,19 @@ impl Engine {
             Some(place) => self.directory.credential(place).username.clone(),
             None => "anonymous".to_owned(),
         };
+        let from = format!("sip:{from_user}@{realm}");
         let (mix, shard) = (MixId(self.number()), self.quiet_shard());
         let callee = self.directory.credential(place).user;
         let bridge = self.bridges.insert_with(|key| Bridge {
             caller: key, // until the call itself is there, two lines below
             callee,
             from_name: String::new(),
-            from_uri: format!("sip:{from_user}@{realm}"),
+            from_uri: if privacy.hides {
+                ANONYMOUS.into()
+            } else {
+                from.clone()
+            },
+            real_uri: privacy.hides.then_some(from),
             to_uri: format!("sip:{number}@{realm}"),
             mix,
             shard,
@@ -117,6 +128,7 @@ impl Engine {
             best: None,
             rings_until: Time::default(),
             rings_at_most: Time::default(),
+            expires: expiry(&request, self.wire.now),
             hops: hops.unwrap_or_default(),
         });
         let mut leg = self.new_leg(mix, shard, false, false);
@@ -126,13 +138,9 @@ impl Engine {
             self.bridges.remove(bridge);
             return;
         };
-        let name = self
-            .calls
-            .get(call)
-            .map(|call| call.name.clone())
-            .unwrap_or_default();
-        if let Some(bridge) = self.bridges.get_mut(bridge) {
-            (bridge.caller, bridge.from_name) = (call, name);
+        if let (Some(bridge), Some(of)) = (self.bridges.get_mut(bridge), self.calls.get_mut(call)) {
+            of.hidden = privacy.hides;
+            (bridge.caller, bridge.from_name) = (call, of.shown_name().to_owned());
         }
         self.open_leg(call);
     }
@@ -187,8 +195,9 @@ impl Engine {
         if let Some(caller) = self.calls.get_mut(key) {
             caller.stage = Stage::Ringing;
         }
-        bridge.rings_until = self.wire.now + RINGING;
-        bridge.rings_at_most = self.wire.now + RINGING_MOST;
+        let most = self.wire.now + RINGING_MOST;
+        bridge.rings_at_most = bridge.expires.map_or(most, |expires| expires.min(most));
+        bridge.rings_until = (self.wire.now + RINGING).min(bridge.rings_at_most);
         let rings_until = bridge.rings_until;
         self.wire.timers.arm(rings_until, Timer::Ringing(bridge_key));
         let forks: Vec<Key> = contacts
@@ -216,7 +225,8 @@ impl Engine {
             .get(caller)
             .map_or(Direction::BOTH, |call| call.leg.will);
         leg.bundle = peer_on(contact.flow.transport).then(Box::default);
-        let sent_by = self.sent_by(contact.flow);
+        let flow = self.contact_flow(contact);
+        let sent_by = self.sent_by(flow);
         let bridge = self.bridges.get_mut(bridge_key)?;
         let dialog = Dialog {
             call_id: format!("{call_id}@{}", sent_by.ip()),
@@ -235,10 +245,14 @@ impl Engine {
             we_made_call_id: true,
             max_forwards: bridge.hops,
             contact: String::new(),
-            flow: contact_flow(contact),
+            flow,
             sent_by,
         };
-        let number = bridge.to_uri.clone();
+        let number = self
+            .calls
+            .get(caller)
+            .map(|call| call.number.clone())
+            .unwrap_or_default();
         let key = self.calls.insert_with(|key| Call {
             dialog: Dialog {
                 local_tag: format!("{}.{secret}", key.text()),
@@ -258,6 +272,7 @@ impl Engine {
             user: None,
             name: String::new(),
             number,
+            hidden: false,
             role: Role::Member,
             trusted: false,
             abandoned: false,
@@ -270,23 +285,23 @@ impl Engine {
             progress: Progress::default(),
             early: Vec::new(),
             reason: None,
+            why: None,
             pending: VecDeque::new(),
             allowance: (f64::from(self.config.message_rate) * 2.0, self.wire.now),
             seat: Seat::new(self.wire.now),
         });
-        bridge.forks.push(key);
-        let caller = bridge.caller;
+        if let Some(bridge) = self.bridges.get_mut(bridge_key) {
+            bridge.forks.push(key);
+        }
         self.carry(key);
-        let bridge = self.bridges.get(bridge_key)?;
-        let user = bridge
-            .from_uri
-            .trim_start_matches("sip:")
-            .split('@')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
         self.record_started(key, self.recorded_account(caller), Some(caller));
-        let contact = self.contact(&user, contact.flow, false);
+        let bridge = self.bridges.get(bridge_key)?;
+        let user = bridge.from_uri.trim_start_matches("sip:").split('@').next();
+        let user = user.unwrap_or_default().to_owned();
+        if let Some(real) = bridge.real_uri.clone() {
+            self.record_caller(key, real);
+        }
+        let contact = self.contact(&user, flow, false);
         if let Some(call) = self.calls.get_mut(key) {
             call.dialog.contact = contact;
         }
@@ -311,11 +326,9 @@ impl Engine {
                 self.callee_answered(key, transaction, response);
             }
             Outcome::Response(response) if response.status() == 422 => self.ring_again(key, response),
-            Outcome::Response(response) => {
-                let reason = response.header(Name::Reason);
-                self.fork_failed(key, response.status(), response.reason(), reason);
-            }
-            Outcome::Silence => self.fork_failed(key, 408, "Request Timeout", None),
+            Outcome::Response(response) => self.fork_failed(key, Failure::said(response)),
+            Outcome::Silence => self.fork_failed(key, Failure::silent()),
+            Outcome::Unreachable => self.fork_failed(key, Failure::unreachable()),
         }
     }
 
@@ -325,7 +338,7 @@ impl Engine {
             return;
         };
         if call.abandoned || !call.session.too_brief(response) {
-            return self.fork_failed(key, 422, response.reason(), None);
+            return self.fork_failed(key, Failure::said(response));
         }
         self.ring(key);
     }
@@ -378,7 +391,10 @@ impl Engine {
         };
         if let Err(refusal) = settled {
             self.wire.counts.reject(refusal.reason);
-            self.record_failure(bridge_key, 488, "Not Acceptable Here", None);
+            self.record_failure(
+                bridge_key,
+                Failure::ours(488, "Not Acceptable Here", "bad_answer"),
+            );
             return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
         }
         self.session_answered(key, response);
@@ -400,42 +416,24 @@ impl Engine {
             self.reoffer(caller); // the description in its 183 is the one that holds (RFC 3261 section 13.2.1)
         }
         self.answer(caller);
+        self.tell_winner(caller, key);
         self.flush(key);
     }
 
-    fn fork_failed(&mut self, key: Key, status: u16, phrase: &str, reason: Option<&str>) {
-        self.record_status(key, status);
-        let Some(call) = self.forget(key, "not_answered") else {
+    /// The caller may have held the call since this phone was called: then it hears so by an offer.
+    fn tell_winner(&mut self, caller: Key, winner: Key) {
+        let Some(will) = self.calls.get(caller).map(|call| call.leg.will) else {
             return;
         };
-        if let Place::Bridge(bridge) = call.place {
-            // A challenge is not the caller's business: it could not answer it. Nor is where else the phone would
-            // be called: calls are not redirected.
-            match status {
-                300..=399 | 401 | 407 => self.record_failure(bridge, 480, "Temporarily Unavailable", None),
-                _ => self.record_failure(bridge, status, phrase, reason),
-            }
-        }
-        self.leave(key, &call, None);
-    }
-
-    pub(crate) fn record_failure(&mut self, bridge: Key, status: u16, phrase: &str, reason: Option<&str>) {
-        let Some(bridge) = self.bridges.get_mut(bridge) else {
-            return;
-        };
-        let rank = |status: u16| if status >= 600 { 0 } else { status };
-        if bridge
-            .best
-            .as_ref()
-            .is_none_or(|(best, ..)| rank(status) < rank(*best))
-        {
-            bridge.best = Some((status, phrase.to_owned(), reason.map(str::to_owned)));
+        if let Some(call) = self.calls.get_mut(winner).filter(|call| call.leg.flows != will) {
+            call.leg.flows = will;
+            self.reoffer(winner);
         }
     }
 
     /// Gives up a call to a phone that has not answered. It stays until the phone's last word: an
     /// answer may be on its way, and wants its ACK and its BYE.
-    pub(crate) fn abandon(&mut self, key: Key, reason: Option<&str>) -> bool {
+    pub(crate) fn abandon(&mut self, key: Key, why: &'static str, reason: Option<&str>) -> bool {
         let Some(call) = self.calls.get_mut(key) else {
             return false;
         };
@@ -443,7 +441,7 @@ impl Engine {
             return false;
         };
         if !call.abandoned {
-            call.abandoned = true;
+            (call.abandoned, call.why) = (true, Some(why));
             call.reason = reason.map(str::to_owned);
             self.transactions.cancel(transaction, reason, &mut self.wire);
         }
@@ -461,7 +459,7 @@ impl Engine {
         } else if bridge.winner == Some(key) {
             let caller = bridge.caller;
             self.bridges.remove(bridge_key);
-            return self.hang_up(caller, "peer", reason);
+            return self.hang_up(caller, at_the_other_side(call), reason);
         } else {
             bridge.forks.is_empty() && bridge.winner.is_none()
         };
@@ -472,13 +470,19 @@ impl Engine {
             return;
         };
         for fork in bridge.forks {
-            self.hang_up(fork, "peer", reason);
+            self.hang_up(fork, at_the_other_side(call), reason);
         }
         if bridge.caller != key {
-            let (status, phrase, said) = bridge
+            let best = bridge
                 .best
-                .unwrap_or((480, "Temporarily Unavailable".into(), None));
-            self.refuse_call(bridge.caller, status, &phrase, said.as_deref());
+                .unwrap_or_else(|| Failure::ours(480, "Temporarily Unavailable", at_the_other_side(call)));
+            self.refuse_call(
+                bridge.caller,
+                best.why,
+                best.status,
+                &best.phrase,
+                best.reason.as_deref(),
+            );
         }
         debug_assert!(call.place == Place::Bridge(bridge_key));
     }
@@ -494,39 +498,8 @@ impl Engine {
     }
 }
 
-/// The values of a stored Path, as a route set.
-fn routes(path: &str) -> Vec<String> {
-    List::new(path).map(str::to_owned).collect()
-}
-
-/// Whether there is a way to a contact: over TCP and TLS a connection can be made anew, a WebSocket's
-/// other end cannot be called.
-fn reachable(binding: &Binding) -> bool {
-    binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
-}
-
-/// Whether a phone keeps the way open by which it has registered, and is to be reached by that: on UDP.
-fn is_kept(binding: &Binding) -> bool {
-    !binding.instance.is_empty() && binding.path.is_empty() && binding.flow.transport == Transport::Udp
-}
-
-/// The flow to a contact outside any dialog: the connection that it registered on while that lives, or on UDP the way
-/// that a phone keeps alive itself (RFC 5626); otherwise its first Path hop, or the address that its URI names, unless that is one behind a NAT.
-pub(crate) fn contact_flow(binding: &Binding) -> Flow {
-    if binding.flow.connection != 0 || is_kept(binding) {
-        return binding.flow;
-    }
-    let first = List::new(&binding.path).next();
-    if let Some(hop) = first.and_then(|first| address_in(first.trim_matches(['<', '>']))) {
-        return Flow {
-            peer: hop,
-            ..binding.flow
-        };
-    }
-    match address_in(&binding.contact) {
-        Some(peer) if peer.ip() == binding.flow.peer.ip() => Flow { peer, ..binding.flow },
-        // The source port of a connection that is gone leads nowhere: only the named one can.
-        Some(peer) if binding.flow.transport.reliable() => Flow { peer, ..binding.flow },
-        _ => binding.flow,
-    }
+/// When an invitation is over that says so.
+fn expiry(invite: &Message, now: Time) -> Option<Time> {
+    let seconds: u32 = invite.header(Name::Expires)?.trim().parse().ok()?;
+    Some(now + Duration::from_secs(seconds.into()))
 }

@@ -4,6 +4,7 @@
 use crate::arena::Key;
 use crate::call::ability::requires;
 use crate::call::description::is_described;
+use crate::call::failing::Failure;
 use crate::call::media::Settled;
 use crate::call::{Call, Place};
 use crate::engine::Engine;
@@ -158,11 +159,16 @@ impl Engine {
         };
         *self.wire.counts.timeouts.entry("C").or_default() += 1;
         let (caller, forks) = (bridge.caller, bridge.forks.clone());
-        self.record_failure(key, 480, "No Answer", None);
+        let (status, phrase) = match bridge.expires {
+            // RFC 3261 section 13.3.1
+            Some(expires) if expires <= at => (487, "Request Terminated"),
+            _ => (480, "No Answer"),
+        };
+        self.record_failure(key, Failure::ours(status, phrase, "no_answer"));
         for fork in forks {
             self.hang_up(fork, "no_answer", None);
         }
-        self.refuse_call(caller, 480, "No Answer", None);
+        self.refuse_call(caller, "no_answer", status, phrase, None);
     }
 
     /// The call and the place of the early dialog that a request of a called phone belongs to.

@@ -6,6 +6,7 @@ use crate::conference::event::Event;
 use crate::door::FULL;
 use crate::engine::{Engine, Subject};
 use crate::io::Packet;
+use crate::record::ENDS;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::write::respond;
@@ -20,7 +21,9 @@ impl Engine {
     pub(crate) fn on_bye(&mut self, key: Key, transaction: Key, request: &Message) {
         self.respond_with(transaction, request, 200, "OK", |response| response);
         self.record_status(key, 487);
-        if let Some(call) = self.forget(key, "peer") {
+        let unanswered = self.calls.get(key).is_some_and(|call| call.invite.is_some());
+        let why = if unanswered { "cancelled" } else { "hung_up" };
+        if let Some(call) = self.forget(key, why) {
             self.refuse_invite(&call, 487, "Request Terminated", None);
             self.leave(key, &call, reason_of(request).as_deref());
         }
@@ -29,19 +32,26 @@ impl Engine {
     /// The caller took its INVITE back, and may have said why.
     pub(crate) fn cancelled(&mut self, key: Key, cancel: &Message) {
         self.record_status(key, 487);
-        if let Some(call) = self.forget(key, "refused") {
+        if let Some(call) = self.forget(key, "cancelled") {
             self.refuse_invite(&call, 487, "Request Terminated", None);
             self.leave(key, &call, reason_of(cancel).as_deref());
         }
     }
 
     /// Ends a call that is not answered yet: a caller hears the status, a callee is cancelled.
-    pub(crate) fn refuse_call(&mut self, key: Key, status: u16, phrase: &str, reason: Option<&str>) {
-        if self.abandon(key, reason) {
+    pub(crate) fn refuse_call(
+        &mut self,
+        key: Key,
+        why: &'static str,
+        status: u16,
+        phrase: &str,
+        reason: Option<&str>,
+    ) {
+        if self.abandon(key, why, reason) {
             return;
         }
         self.record_status(key, status);
-        let Some(call) = self.forget(key, "refused") else {
+        let Some(call) = self.forget(key, why) else {
             return;
         };
         self.refuse_invite(&call, status, phrase, reason);
@@ -50,7 +60,7 @@ impl Engine {
 
     /// Ends a call from our side, whatever its stage.
     pub(crate) fn hang_up(&mut self, key: Key, why: &'static str, reason: Option<&str>) {
-        if self.abandon(key, reason) {
+        if self.abandon(key, why, reason) {
             return;
         }
         self.record_status(key, 503); // what a caller hears who has no answer yet
@@ -85,6 +95,11 @@ impl Engine {
     /// Takes a call out of every table but those of its place.
     pub(crate) fn forget(&mut self, key: Key, why: &'static str) -> Option<Call> {
         let mut call = self.calls.remove(key)?;
+        let why = *call.why.get_or_insert(why);
+        debug_assert!(
+            ENDS.iter().any(|(word, _)| *word == why),
+            "{why} is a word of records"
+        );
         *self.wire.counts.calls_ended.entry(why).or_default() += 1;
         self.record_ended(key, &call, why);
         self.drop_carried(key, &call);

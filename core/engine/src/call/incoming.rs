@@ -12,6 +12,7 @@ use crate::auth::Identity;
 use crate::call::ability::Abilities;
 use crate::call::outbox::Outbox;
 use crate::call::peer::is_peer_request;
+use crate::call::privacy::Privacy;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
 use crate::call::session::Session;
@@ -108,7 +109,8 @@ impl Engine {
             self.joined("full", caller.flow);
             Some(CONFERENCE_FULL)
         } else {
-            self.unacceptable_offer(&request, caller.flow, config.video)
+            let private = Privacy::of(&request).refused_among_many();
+            private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
             return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
@@ -205,6 +207,7 @@ impl Engine {
                 user,
                 name,
                 number,
+                hidden: false,
                 role: Role::Member,
                 trusted,
                 abandoned: false,
@@ -217,6 +220,7 @@ impl Engine {
                 progress: Progress::default(),
                 early: Vec::new(),
                 reason: None,
+                why: None,
                 pending: VecDeque::new(),
                 allowance,
                 seat: Seat::new(now),
@@ -236,6 +240,7 @@ impl Engine {
 
 /// What a peer's Accept lists, in lower case; `None` where it says nothing (then anything may be sent).
 pub(crate) fn accepted(message: &Message) -> Option<String> {
-    let all: Vec<&str> = message.values(Name::Accept).collect();
+    // An empty one says something, too: nothing is taken (RFC 3261 section 20.1).
+    let all: Vec<&str> = message.headers(Name::Accept).collect();
     (!all.is_empty()).then(|| all.join(",").to_ascii_lowercase())
 }

@@ -49,6 +49,7 @@ impl Engine {
             name: String::new(),
             of: "conference",
             queued: self.wire.now,
+            fanout: None,
             again: false,
             by_stream: false,
         };

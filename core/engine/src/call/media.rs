@@ -103,7 +103,7 @@ impl Engine {
                 self.record_totals(leg, None);
                 if let Some(key) = self.legs.get(&leg).copied() {
                     self.wire.counts.reject("no_media_port");
-                    self.refuse_call(key, 503, "No Media Port", None);
+                    self.refuse_call(key, "no_media_port", 503, "No Media Port", None);
                 }
             }
             MediaEvent::Closed { leg, totals } => self.record_totals(leg, Some(totals)),

@@ -3,9 +3,11 @@
 pub(crate) mod ability;
 pub(crate) mod answer;
 pub(crate) mod bridge;
+pub(crate) mod contact;
 pub(crate) mod description;
 pub(crate) mod early;
 pub(crate) mod ending;
+pub(crate) mod failing;
 pub(crate) mod incoming;
 pub(crate) mod info;
 pub(crate) mod media;
@@ -13,6 +15,7 @@ pub(crate) mod offer;
 pub(crate) mod outbox;
 pub(crate) mod parting;
 pub(crate) mod peer;
+pub(crate) mod privacy;
 pub(crate) mod reach;
 pub(crate) mod reliable;
 pub(crate) mod reoffer;
@@ -33,6 +36,7 @@ use cordboard_model::{ConferenceId, LegId, MixId, ShardId, Ticket, Time, UserId}
 use self::ability::Abilities;
 use self::early::Early;
 use self::outbox::Outbox;
+use self::privacy::ANONYMOUS_NAME;
 use self::reliable::Progress;
 use self::reoffer::Reoffer;
 use self::session::Session;
@@ -138,6 +142,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// What was dialled.
     pub(crate) number: String,
+    /// The other side of a call between users is not told who this is.
+    pub(crate) hidden: bool,
     pub(crate) role: Role,
     pub(crate) trusted: bool,
     /// Our INVITE was given up: whatever answer comes ends the call.
@@ -155,6 +161,8 @@ pub(crate) struct Call {
     pub(crate) early: Vec<Early>,
     /// Why our INVITE was given up (RFC 3326), for its CANCEL.
     pub(crate) reason: Option<String>,
+    /// Why it is over, or is given up, in the word of records; the first cause counts.
+    pub(crate) why: Option<&'static str>,
     /// This sender's messages whose verdict is awaited, in the order in which they came.
     pub(crate) pending: VecDeque<(Ticket, Option<Decided>)>,
     /// Messages per second: what is left of the allowance, and when it was counted.
@@ -167,6 +175,11 @@ impl Call {
     /// Whether nobody hears it now.
     pub(crate) const fn is_muted(&self) -> bool {
         self.leg.muted || self.seat.waits
+    }
+
+    /// The name that the other side is shown.
+    pub(crate) fn shown_name(&self) -> &str {
+        if self.hidden { ANONYMOUS_NAME } else { &self.name }
     }
 
     /// Whether nobody sees it now.

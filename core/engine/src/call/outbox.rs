@@ -1,6 +1,7 @@
 //! The messages to one peer inside its call: a bounded queue and a window of those without an answer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cordboard_model::Time;
@@ -12,7 +13,7 @@ use crate::call::{Call, Stage};
 use crate::conference::copies::{tail, text_of_tail};
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
-use crate::io::{Flow, Packet, Transport};
+use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
@@ -27,6 +28,14 @@ pub(crate) const DATAGRAM: usize = 65_507;
 /// What the head of a message has beside the values of its dialog: never less than it really is.
 const HEAD: usize = 260;
 
+/// What the copies of one message have in common until they have left: who lets go of it last knows how long the
+/// fan-out took.
+#[derive(Debug)]
+pub(crate) struct Fanout {
+    /// When the message was accepted.
+    pub(crate) accepted: Time,
+}
+
 /// One message on its way to one peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
@@ -39,6 +48,8 @@ pub(crate) struct Outgoing {
     /// What is counted: `conference` or `event`.
     pub(crate) of: &'static str,
     pub(crate) queued: Time,
+    /// Held until it has left, where the fan-out of its message is measured.
+    pub(crate) fanout: Option<Arc<Fanout>>,
     /// It was refused for its sequence number, its form or its way, and goes out once more.
     pub(crate) again: bool,
     /// It took another way than the dialog's.
@@ -54,6 +65,7 @@ impl Outgoing {
             name: name.to_owned(),
             of,
             queued: now,
+            fanout: None,
             again: false,
             by_stream: false,
         }
@@ -86,14 +98,15 @@ impl Outbox {
         self.queue.len()
     }
 
-    fn next(&mut self) -> Option<(u64, Outgoing)> {
+    fn next(&mut self) -> Option<(u64, Outgoing, Option<Arc<Fanout>>)> {
         if self.in_flight.len() >= self.window {
             return None;
         }
-        let message = self.queue.pop_front()?;
+        let mut message = self.queue.pop_front()?;
+        let fanout = message.fanout.take();
         self.sent += 1;
         self.in_flight.push((self.sent, message.clone()));
-        Some((self.sent, message))
+        Some((self.sent, message, fanout))
     }
 
     fn went_by_stream(&mut self, number: u64) {
@@ -124,6 +137,20 @@ impl Engine {
         true
     }
 
+    /// Every recipient of a message has its copy, or a place for it in its queue. What has left by now is the relay
+    /// latency of the switch; a copy that waits for a phone's answers to earlier ones is not.
+    pub(crate) fn relayed(&mut self, kind: &'static str, stamp: Time, copies: u32, fanout: Arc<Fanout>) {
+        let waiting = Arc::strong_count(&fanout) - 1;
+        if copies as usize > waiting {
+            self.wire.out.push_back(Output::Relayed { stamp });
+        }
+        if copies > 0
+            && let Some(Fanout { accepted }) = Arc::into_inner(fanout)
+        {
+            self.wire.out.push_back(Output::FannedOut { kind, accepted });
+        }
+    }
+
     /// Sends what the window allows. Nothing goes out before the call is up, nor between an offer and
     /// its ACK: JsSIP would then drop the ACK.
     pub(crate) fn flush(&mut self, key: Key) {
@@ -134,10 +161,15 @@ impl Engine {
             return;
         }
         while let Some(call) = self.calls.get_mut(key) {
-            let Some((number, message)) = call.outbox.next() else {
+            let Some((number, message, fanout)) = call.outbox.next() else {
                 return;
             };
+            let of = message.of;
             self.send_message(key, number, message);
+            if let Some(fanout) = fanout.and_then(Arc::into_inner) {
+                let (kind, accepted) = (of, fanout.accepted);
+                self.wire.out.push_back(Output::FannedOut { kind, accepted });
+            }
         }
     }
 
@@ -219,7 +251,7 @@ impl Engine {
         let (status, accept) = match outcome {
             Outcome::Response(response) if response.status() < 200 => return,
             Outcome::Response(response) => (response.status(), accepted(response)),
-            Outcome::Silence => (408, None),
+            Outcome::Silence | Outcome::Unreachable => (408, None),
         };
         let now = self.wire.now;
         let Some(call) = self.calls.get_mut(key) else {

@@ -174,7 +174,7 @@ impl Engine {
         if now >= open.give_up_at {
             call.progress.stop();
             *self.wire.counts.timeouts.entry("prack").or_default() += 1;
-            return self.refuse_call(key, 504, "No PRACK", None);
+            return self.refuse_call(key, "no_ack", 504, "No PRACK", None);
         }
         // RFC 3262 section 3: the interval doubles, without the bound of T2.
         open.interval *= 2;
@@ -219,7 +219,7 @@ impl Engine {
                 let (status, phrase) = (refusal.status, refusal.phrase);
                 self.refuse_in(transaction, request, status, phrase, refusal.reason);
                 if self.calls.get(key).is_some_and(|call| call.offered) {
-                    return self.refuse_call(key, 488, "No Usable Answer", None);
+                    return self.refuse_call(key, "bad_answer", 488, "No Usable Answer", None);
                 }
                 // What it offers is refused; what it confirms is confirmed, and the answer goes out.
             }

@@ -122,6 +122,7 @@ impl Engine {
     pub(crate) fn send_invite(&mut self, key: Key, owner: Owner) -> Option<Key> {
         let offer = self.make_offer(key);
         let (wanted, product) = (self.config.session_expires, self.product.clone());
+        let expires = self.invitation_left(key);
         let call = self.calls.get_mut(key)?;
         let flow = call.dialog.next_flow();
         let Call { dialog, session, .. } = call;
@@ -137,6 +138,10 @@ impl Engine {
                         .header("Allow", ALLOW)
                         .header("Supported", supported)
                         .header("User-Agent", product);
+                    let invite = match expires {
+                        Some(seconds) => invite.header("Expires", seconds),
+                        None => invite,
+                    };
                     Packet::whole(
                         session
                             .ask(invite, wanted)
@@ -144,6 +149,19 @@ impl Engine {
                     )
                 });
         Some(transaction)
+    }
+
+    /// How long a phone may ring, where its caller has said so (RFC 3261 section 13.3.1); seconds, rounded up.
+    fn invitation_left(&self, key: Key) -> Option<u64> {
+        let call = self
+            .calls
+            .get(key)
+            .filter(|call| call.dialog.remote_tag.is_empty())?;
+        let Place::Bridge(bridge) = call.place else {
+            return None;
+        };
+        let left = self.bridges.get(bridge)?.expires?.since(self.wire.now);
+        Some(left.as_millis().div_ceil(1000) as u64)
     }
 
     fn send_offer(&mut self, key: Key) {
@@ -196,7 +214,7 @@ impl Engine {
         let response = match outcome {
             Outcome::Response(response) => response,
             // No answer at all: there is no dialog any more (RFC 3261 section 12.2.1.2).
-            Outcome::Silence => return self.offer_unheard(key),
+            Outcome::Silence | Outcome::Unreachable => return self.offer_unheard(key),
         };
         let Some(call) = self.calls.get_mut(key) else {
             return self.dismiss(transaction, response, false);

@@ -5,14 +5,12 @@ use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
 
 use super::command::Scope;
-use super::message::cut;
 use super::participant::{Kind, Participant, Presence, Standing};
+use super::text::chat_text;
 use super::uuid::Uuid;
 use crate::arena::Key;
 use crate::call::Place;
-use crate::conference::copies::json_text;
 use crate::engine::Engine;
-use crate::sip::mime::essence;
 
 impl Engine {
     /// The participant behind a call: who waited by it, or somebody new.
@@ -96,62 +94,6 @@ impl Engine {
         if !text.is_empty() {
             self.count_chat("accepted");
             self.post_chat(id, who, Scope::Global, text, true);
-        }
-    }
-}
-
-/// What chat takes of a message that came by SIP; empty if it is nothing for chat.
-pub(super) fn chat_text(kind: &str, body: &[u8]) -> String {
-    let text = match essence(kind).as_ref() {
-        "text/html" => Some(plain(&String::from_utf8_lossy(body))),
-        text if text.starts_with("text/") => Some(String::from_utf8_lossy(body).into_owned()),
-        _ => json_text(kind, body),
-    };
-    cut(text.unwrap_or_default())
-}
-
-/// The text of a page: its tags taken out, the five named characters put back.
-fn plain(html: &str) -> String {
-    let mut text = String::with_capacity(html.len());
-    let mut rest = html;
-    while let Some(open) = rest.find('<') {
-        text.push_str(&rest[..open]);
-        match rest[open..].find('>') {
-            Some(close) => rest = &rest[open + close + 1..],
-            None => {
-                rest = "";
-                break;
-            }
-        }
-    }
-    text.push_str(rest);
-    for (name, character) in [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#39;", "'"),
-        ("&nbsp;", " "),
-        ("&amp;", "&"),
-    ] {
-        text = text.replace(name, character);
-    }
-    text.trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_becomes_its_text() {
-        for (html, text) in [
-            ("<p>Hi <b>Bob</b>!</p>", "Hi Bob!"),
-            ("a &lt; b &amp;lt; c", "a < b &lt; c"),
-            ("unfinished <b", "unfinished"),
-            ("none", "none"),
-            ("<script>", ""),
-        ] {
-            assert_eq!(plain(html), text, "{html}");
         }
     }
 }

@@ -26,6 +26,7 @@ mod rfc3339;
 mod room;
 mod start;
 mod talk;
+mod text;
 mod ticket;
 mod uuid;
 

@@ -134,7 +134,7 @@ impl Engine {
         };
         for key in self.calls.keys() {
             if self.calls.get(key).is_some_and(arriving) {
-                self.refuse_call(key, 403, "Banned From This Conference", None);
+                self.refuse_call(key, "refused", 403, "Banned From This Conference", None);
             }
         }
     }

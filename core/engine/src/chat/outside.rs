@@ -4,8 +4,8 @@ use cordboard_model::ConferenceId;
 
 use super::command::Scope;
 use super::config::Keep;
-use super::leg::chat_text;
 use super::participant::{Kind, Participant};
+use super::text::chat_text;
 use super::uuid::Uuid;
 use crate::engine::Engine;
 

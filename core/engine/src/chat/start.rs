@@ -47,9 +47,10 @@ impl Engine {
         }
         let body = match request.body.trim_ascii() {
             [] => StartBody::default(),
+            // A list would be taken for the fields in their order.
             text => match serde_json::from_slice(text) {
-                Ok(body) => body,
-                Err(_) => {
+                Ok(body) if text[0] == b'{' => body,
+                _ => {
                     return Err(refused(
                         400,
                         "invalid_json",

@@ -2,15 +2,17 @@
 //! recipient gets a form that it takes.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use cordboard_model::ConferenceId;
+use cordboard_model::{ConferenceId, Time};
 
 use super::multipart::text_in;
 use crate::arena::Key;
 use crate::call::Call;
-use crate::call::outbox::Outgoing;
+use crate::call::outbox::{Fanout, Outgoing};
 use crate::engine::Engine;
+use crate::sip::grammar::List;
 use crate::sip::mime::essence;
 use crate::sip::name::Name;
 use crate::sip::write::Writer;
@@ -34,6 +36,23 @@ pub(crate) struct Letter<'a> {
 impl Engine {
     /// One copy for each recipient that takes the message, or the text in it; how many that are.
     pub(crate) fn send_copies(&mut self, recipients: &[Key], letter: &Letter<'_>) -> u32 {
+        self.copies_of(recipients, letter, None)
+    }
+
+    /// The same for a message that came in at `stamp` and was then `accepted`: it is measured.
+    pub(crate) fn relay_copies(
+        &mut self,
+        recipients: &[Key],
+        letter: &Letter<'_>,
+        (stamp, accepted): (Time, Time),
+    ) {
+        let fanout = Arc::new(Fanout { accepted });
+        let copies = self.copies_of(recipients, letter, Some(&fanout));
+        self.wire.counts.recipients.record(f64::from(copies));
+        self.relayed(letter.of, stamp, copies, fanout);
+    }
+
+    fn copies_of(&mut self, recipients: &[Key], letter: &Letter<'_>, fanout: Option<&Arc<Fanout>>) -> u32 {
         let whole = tail(letter.kind, letter.headers, letter.body);
         // Phones of one kind have one Accept: a form is made once for all of them.
         let mut forms: Vec<(String, Option<Bytes>)> = Vec::new();
@@ -57,7 +76,8 @@ impl Engine {
                 self.wire.counts.message("out", letter.of, "not_acceptable");
                 continue;
             };
-            let copy = Outgoing::message(form, letter.name, letter.of, self.wire.now);
+            let mut copy = Outgoing::message(form, letter.name, letter.of, self.wire.now);
+            copy.fanout = fanout.cloned();
             copies += u32::from(self.post(*recipient, copy));
         }
         copies
@@ -134,16 +154,31 @@ pub(crate) fn json_text(kind: &str, body: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether an Accept list (in lower case) covers a type.
+/// Whether an Accept list (in lower case) covers a type. Of several ranges that name it the narrowest says so, and `q=0`
+/// says no (RFC 3261 section 20.1, RFC 9110 section 12.5.1); an empty list covers nothing.
 pub(crate) fn accepts(list: Option<&str>, kind: &str) -> bool {
     let Some(list) = list else { return true };
     let kind = essence(kind);
     let family = kind.split('/').next().unwrap_or_default();
-    list.split(',')
-        .map(|range| range.split(';').next().unwrap_or_default().trim())
-        .any(|range| {
-            range == "*/*" || range == kind || range.strip_suffix("/*").is_some_and(|wanted| wanted == family)
-        })
+    let ranges = List::new(list).filter_map(|range| {
+        let mut pieces = range.split(';').map(str::trim);
+        let named = pieces.next().unwrap_or_default();
+        let narrow = match named.strip_suffix("/*") {
+            Some("*") => 0,
+            Some(wanted) if wanted == family => 1,
+            None if named == kind => 2,
+            _ => return None,
+        };
+        Some((narrow, !pieces.any(is_zero)))
+    });
+    // Where two are as narrow, one that takes it is enough.
+    ranges.max().is_some_and(|(_, takes)| takes)
+}
+
+/// `q=0`, `q=0.0` and the like.
+fn is_zero(parameter: &str) -> bool {
+    let value = parameter.split_once('=').filter(|(name, _)| name.trim() == "q");
+    value.is_some_and(|(_, value)| value.trim().parse::<f32>().is_ok_and(|value| value <= 0.0))
 }
 
 /// What all copies of a message share: the headers about its contents, the empty line, the body.
@@ -156,7 +191,7 @@ pub(crate) fn tail(kind: &str, headers: &[(Name, &str)], body: &[u8]) -> Bytes {
 }
 
 /// A value without control characters: it may come from a plugin.
-fn one_line(value: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(value: &str) -> Cow<'_, str> {
     if value.contains(char::is_control) {
         Cow::Owned(value.replace(char::is_control, " "))
     } else {
@@ -202,6 +237,20 @@ mod tests {
             (Some("application/sdp, text/*"), "text/html; x=y", true),
             (Some("text/plain;q=0.3"), "TEXT/PLAIN", true),
             (Some("*/*"), "application/x", true),
+            (Some("text/plain,text/html;q=0"), "text/html", false),
+            (Some("text/plain;q=0, */*"), "text/plain", false),
+            (Some("text/plain;q=0, */*"), "text/html", true),
+            (Some("text/*;q=0, text/plain;charset=utf-8"), "text/plain", true),
+            (Some("*/*;q=0.000, text/*"), "text/plain", true),
+            (Some("*/*;q=0.000, text/*"), "application/x", false),
+            (Some("text/plain; q = 0.001"), "text/plain", true),
+            (Some("text/plain;v=\"a,text/html\""), "text/html", false),
+            (
+                Some("text/plain;q=0, text/plain;charset=utf-8"),
+                "text/plain",
+                true,
+            ),
+            (Some(""), "text/plain", false),
         ] {
             assert_eq!(accepts(list, kind), covered, "{list:?} {kind}");
         }

@@ -28,7 +28,7 @@ impl Engine {
     pub(crate) fn ask_to_join(&mut self, key: Key, id: ConferenceId) {
         let user = self.calls.get(key).and_then(|call| call.user.as_deref());
         if self.chat_bans(id, user) {
-            return self.refuse_call(key, 403, "Banned From This Conference", None);
+            return self.refuse_call(key, "refused", 403, "Banned From This Conference", None);
         }
         let Some(rule) = self.config.hooks.conference_policy else {
             return self.open_leg(key);
@@ -74,7 +74,7 @@ impl Engine {
                     && self.is_locked(id)
                 {
                     self.joined("locked", flow);
-                    return self.refuse_call(key, 403, LOCKED, None);
+                    return self.refuse_call(key, "refused", 403, LOCKED, None);
                 }
                 self.open_leg(key);
             }
@@ -86,7 +86,7 @@ impl Engine {
                     "SIP;cause={code};text={}",
                     crate::sip::write::quote_display(&reason)
                 );
-                self.refuse_call(key, code, &reason, Some(&header));
+                self.refuse_call(key, "refused", code, &reason, Some(&header));
             }
         }
     }

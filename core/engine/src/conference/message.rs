@@ -11,7 +11,6 @@ use crate::call::{Call, Place};
 use crate::conference::copies::{Letter, json_text, tail};
 use crate::door::{ACCEPT, taken_instead};
 use crate::engine::{Engine, Subject};
-use crate::io::Output;
 use crate::pager::rejection;
 use crate::sip::message::Message;
 use crate::sip::mime::{essence, is_encoded};
@@ -271,14 +270,8 @@ impl Engine {
             name,
             of: "conference",
         };
-        let copies = self.send_copies(&self.others(message.sender), &letter);
-        self.wire.counts.recipients.record(f64::from(copies));
-        self.wire
-            .counts
-            .fanout("conference", self.wire.now.since(message.accepted).as_secs_f64());
-        if copies > 0 {
-            self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
-        }
+        let times = (message.stamp, message.accepted);
+        self.relay_copies(&self.others(message.sender), &letter, times);
         self.chat_from_leg(message.sender, kind, body);
     }
 
@@ -305,6 +298,9 @@ impl Engine {
 
 /// The name on a message: its own From's, else the caller's.
 fn sender_name(call: &Call, request: &Message) -> String {
+    if call.hidden {
+        return call.shown_name().to_owned();
+    }
     let own = request
         .from()
         .ok()

@@ -5,6 +5,7 @@ use crate::sip::mime::{Part, essence, parts};
 
 /// Multiparts within multiparts are looked into this deep.
 const DEPTH: u8 = 3;
+
 /// The text that a recipient takes in place of a multipart body; `list` is its Accept in lower case. Of
 /// alternatives it is the last that is taken, which is the richest (RFC 2046 section 5.1.4), otherwise the
 /// first. `None` for a body that is no multipart or has no such text.

@@ -105,7 +105,13 @@ impl Engine {
     /// Keeps a message; where that may not be, it goes to the contacts that there are.
     pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
         let outcome = match self.put_aside(place, &page) {
-            Ok((address, number)) => return self.store_kept(address, number, Some(page.message)),
+            Ok((address, number)) => {
+                let kept = self.courier.boxes.get_mut(&address, number);
+                if let Some(kept) = kept.filter(|kept| kept.delivery.is_none() && !contacts.is_empty()) {
+                    kept.came = page.came();
+                }
+                return self.store_kept(address, number, Some(page.message));
+            }
             Err(outcome) => outcome,
         };
         if contacts.is_empty() {
@@ -201,6 +207,11 @@ impl Engine {
             self.page_accepted(&sender);
         }
         self.deliver(&address);
+        // What has not left by now waits for phones.
+        let kept = self.courier.boxes.get_mut(&address, number);
+        if let Some(came) = kept.and_then(|kept| kept.came.as_mut()) {
+            came.waited = true;
+        }
     }
 
     fn arm_mail_timer(&mut self) {

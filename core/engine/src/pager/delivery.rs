@@ -8,7 +8,7 @@ use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, Wish, wish};
 use super::mailbox::Full;
 use super::reach::Attempt;
-use super::relay::{SILENCE, Sheet, TOO_LARGE, way};
+use super::relay::{Came, SILENCE, Sheet, TOO_LARGE};
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -39,6 +39,8 @@ pub(super) struct Notice<'a> {
 pub(super) struct Delivery {
     address: String,
     number: u64,
+    /// When it went to phones first.
+    pub(super) sent: Time,
     waiting: usize,
     delivered: bool,
     /// A phone has answered.
@@ -51,10 +53,11 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// One that no phone has yet.
-    const fn new(address: String, number: u64) -> Self {
+    const fn new(address: String, number: u64, sent: Time) -> Self {
         Self {
             address,
             number,
+            sent,
             waiting: 0,
             delivered: false,
             answered: false,
@@ -67,6 +70,7 @@ impl Delivery {
     pub(super) fn begun(
         address: String,
         number: u64,
+        sent: Time,
         (best, waiting): (u16, usize),
         attempts: Vec<Attempt>,
     ) -> Self {
@@ -75,7 +79,7 @@ impl Delivery {
             answered: best != 0 && best != SILENCE,
             hopeful: best != 0 && !is_for_good(best),
             attempts,
-            ..Self::new(address, number)
+            ..Self::new(address, number, sent)
         }
     }
 }
@@ -112,25 +116,26 @@ impl Engine {
                 }
             }
             if contacts.is_empty() {
+                self.courier.boxes.nobody_is_there(address);
                 break;
             }
             let delivery = on_its_way.unwrap_or_else(|| {
-                let delivery = Delivery::new(address.to_owned(), number);
+                let delivery = Delivery::new(address.to_owned(), number, now);
                 self.courier.deliveries.insert_with(|_| delivery)
             });
             let Some(kept) = self.courier.boxes.front(address) else {
                 return;
             };
             (kept.delivery, kept.news) = (Some(delivery), false);
-            let message = kept.message.clone();
-            return self.send_kept(delivery, &message, &contacts);
+            let (message, came) = (kept.message.clone(), kept.came.take());
+            return self.send_kept(delivery, &message, came, &contacts);
         }
         // Nothing is on its way any more: what waited for that follows.
         self.release_held(address);
     }
 
     /// Sends a kept message to contacts of its addressee, as a part of one delivery.
-    fn send_kept(&mut self, key: Key, message: &StoredMessage, contacts: &[Binding]) {
+    fn send_kept(&mut self, key: Key, message: &StoredMessage, came: Option<Came>, contacts: &[Binding]) {
         let sheet = Sheet {
             name: &message.name,
             from: &message.from,
@@ -144,6 +149,9 @@ impl Engine {
             delivery.waiting += contacts.len();
             delivery.attempts.extend(attempts);
         }
+        if let Some(came) = came {
+            self.page_left(&came, contacts.len());
+        }
         for _ in 0..too_large {
             self.delivery_answered(key, TOO_LARGE, true);
         }
@@ -151,7 +159,8 @@ impl Engine {
 
     /// A phone has answered a kept message, or not.
     pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
-        if let Some(status) = self.page_status(&outcome) {
+        let sent = self.courier.deliveries.get(key).map(|delivery| delivery.sent);
+        if let Some(status) = self.page_status(&outcome, sent) {
             self.delivery_answered(key, status, status != SILENCE);
         }
     }
@@ -193,6 +202,7 @@ impl Engine {
         if kept.message.expires <= self.wire.now || kept.news {
             return self.deliver(address); // its time is up, or a phone came meanwhile
         }
+        self.courier.boxes.nobody_is_there(address);
         self.release_held(address);
     }
 
@@ -269,7 +279,7 @@ impl Engine {
             tail: &tail_of(message),
         };
         for contact in contacts.unwrap_or_default() {
-            self.send_page(Owner::Farewell, way(&contact), &sheet);
+            self.send_page(Owner::Farewell, self.way(&contact), &sheet);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use cordboard_model::Time;
 
+use super::relay::Came;
 use crate::arena::Key;
 use crate::config::MailLimits;
 use crate::io::StoredMessage;
@@ -20,6 +21,8 @@ pub(crate) struct Kept {
     pub(crate) news: bool,
     /// How often it was sent in vain.
     pub(crate) vain: u8,
+    /// Phones were there when it came, and it has not gone to them yet.
+    pub(crate) came: Option<Came>,
 }
 
 /// The messages to one address of record, in the order in which they came.
@@ -88,6 +91,7 @@ impl Mailboxes {
                 delivery: None,
                 news: false,
                 vain: 0,
+                came: None,
             },
         );
         mailbox.size += size;
@@ -99,6 +103,14 @@ impl Mailboxes {
     pub(crate) fn get_mut(&mut self, address: &str, number: u64) -> Option<&mut Kept> {
         let messages = &mut self.boxes.get_mut(address)?.messages;
         messages.iter_mut().find(|kept| kept.message.number == number)
+    }
+
+    /// No phone is there any more, or none that answers: what waits now waits for a registration.
+    pub(crate) fn nobody_is_there(&mut self, address: &str) {
+        let mailbox = self.boxes.get_mut(address);
+        for kept in mailbox.into_iter().flat_map(|mailbox| &mut mailbox.messages) {
+            kept.came = None;
+        }
     }
 
     /// The number of the message with this id, where it is kept.

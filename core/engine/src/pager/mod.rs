@@ -16,11 +16,13 @@ use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
+use self::relay::Came;
 pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
 use crate::call::incoming::Caller;
+use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
 use crate::conference::copies::Letter;
 use crate::conference::message::{essential_headers, relayed_type};
@@ -28,7 +30,7 @@ use crate::config::Account;
 use crate::directory::Destination;
 use crate::door::{ACCEPT, taken_instead};
 use crate::engine::{Engine, Subject};
-use crate::io::{Flow, Output};
+use crate::io::Flow;
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::mime::is_encoded;
@@ -70,6 +72,8 @@ pub(crate) struct Page {
     new_kind: Option<String>,
     /// What a plugin has put in place of the sender's name.
     new_name: Option<String>,
+    /// It had to wait for its addressee's phones: the time until it leaves says nothing of the switch.
+    held: bool,
     body: Bytes,
     /// It was on its way before, and has been counted.
     again: bool,
@@ -79,6 +83,17 @@ impl Page {
     fn kind(&self) -> &str {
         let kind = || self.message.request.header(Name::ContentType);
         self.new_kind.as_deref().or_else(kind).unwrap_or_default()
+    }
+
+    /// When it came, where its way to phones is still to be measured.
+    fn came(&self) -> Option<Came> {
+        let (stamp, accepted) = (self.message.stamp, self.message.accepted);
+        let waited = self.held;
+        (!self.again).then_some(Came {
+            stamp,
+            accepted,
+            waited,
+        })
     }
 
     fn name(&self) -> &str {
@@ -143,6 +158,14 @@ impl Engine {
         if hops_left(request).is_none() {
             return Err((483, "too_many_hops"));
         }
+        let privacy = Privacy::of(request);
+        let refused = match addressee {
+            Addressee::User(_) => privacy.refused(),
+            Addressee::Conference(_) => privacy.refused_among_many(),
+        };
+        if let Some(refusal) = refused {
+            return Err((refusal.status, refusal.reason));
+        }
         match identity {
             Identity::User(place) if !self.may_page(place) => Err((503, "rate_limited")),
             _ => Ok(()),
@@ -175,6 +198,7 @@ impl Engine {
             "disabled" => "Chat Is Disabled",
             "mailbox_full" => "Mailbox Full",
             "rate_limited" => "Too Many Messages",
+            "no_privacy" => NOT_PRIVATE.phrase,
             _ => default_phrase(status),
         };
         self.respond_with(transaction, request, status, phrase, |response| match status {
@@ -225,6 +249,10 @@ impl Engine {
                 || format!("sip:anonymous@{}", account.realm),
                 |from| from.uri.to_owned(),
             ),
+        };
+        let (name, uri) = match addressee {
+            Addressee::User(_) if Privacy::of(&request).hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
+            _ => (name, uri),
         };
         let user = place.map(|place| Arc::clone(self.directory.owner(place)));
         let accepted = self.wire.now;
@@ -282,6 +310,7 @@ impl Engine {
         let mut page = Page {
             new_kind: None,
             new_name: None,
+            held: false,
             body: message.request.body(),
             again: false,
             message,
@@ -347,11 +376,8 @@ impl Engine {
             name: page.name(),
             of: "conference",
         };
-        let copies = self.send_copies(&members.unwrap_or_default(), &letter);
-        self.wire.counts.recipients.record(f64::from(copies));
-        if copies > 0 {
-            self.wire.out.push_back(Output::Relayed { stamp: message.stamp });
-        }
+        let times = (message.stamp, message.accepted);
+        self.relay_copies(&members.unwrap_or_default(), &letter, times);
         let outsider = Outsider {
             uri: &message.uri,
             user: message.user.as_deref(),

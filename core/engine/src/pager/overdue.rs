@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use super::delivery::Delivery;
-use super::relay::{Pager, SILENCE, registered};
+use super::relay::{Pager, SILENCE, registered, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
-use crate::door::FULL;
 use crate::engine::Engine;
 use crate::sip::transaction::Owner;
 use crate::sip::write::default_phrase;
@@ -29,7 +28,8 @@ impl Engine {
     /// Nothing is on its way to an address any more: what waited for that follows.
     pub(super) fn release_held(&mut self, address: &str) {
         for key in self.courier.held.remove(address).unwrap_or_default() {
-            if let Some(Pager::Held(page)) = self.pagers.remove(key) {
+            if let Some(Pager::Held(mut page)) = self.pagers.remove(key) {
+                page.held = true;
                 self.page(*page);
             }
         }
@@ -102,7 +102,7 @@ impl Engine {
             // The same message may be there from before a crash, and on its way already.
             if kept.delivery.is_none() {
                 let state = (best, sent.waiting);
-                let delivery = Delivery::begun(address.clone(), number, state, sent.attempts);
+                let delivery = Delivery::begun(address.clone(), number, sent.sent, state, sent.attempts);
                 let delivery = self.courier.deliveries.insert_with(|_| delivery);
                 (kept.delivery, owner) = (Some(delivery), Owner::Delivery(delivery));
             }
@@ -120,15 +120,15 @@ impl Engine {
         };
         sent.told = true;
         let (transaction, request) = (sent.page.message.transaction, sent.page.message.request.clone());
+        let particulars = std::mem::take(&mut sent.told_with);
         let (status, phrase) = match (best, outcome) {
             (0 | SILENCE, "mailbox_full") => (480, "Mailbox Full"),
             (0 | SILENCE, _) => (480, "Phone Does Not Answer"),
             (best, _) => (best, default_phrase(best)),
         };
         self.wire.counts.message("in", "pager", "no_answer");
-        self.respond_with(transaction, &request, status, phrase, |response| match status {
-            503 => response.header("Retry-After", FULL),
-            _ => response,
+        self.respond_with(transaction, &request, status, phrase, |response| {
+            with_particulars(response, &particulars)
         });
     }
 }

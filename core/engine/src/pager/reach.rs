@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::relay::{Pager, SILENCE, TOO_LARGE};
+use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE};
 use super::{Addressee, Page};
 use crate::arena::Key;
-use crate::call::bridge::contact_flow;
+use crate::call::contact::registered_flow;
 use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::registrar::{Binding, same_contact};
@@ -25,14 +25,14 @@ impl Attempt {
     pub(super) fn new(transaction: Option<Key>, contact: &Binding) -> Self {
         Self {
             transaction,
-            flow: contact_flow(contact),
+            flow: registered_flow(contact),
             contact: Arc::clone(&contact.contact),
         }
     }
 
     /// Whether a copy to this contact would take the same way now: it was not renewed from somewhere else.
     fn leads_to(&self, contact: &Binding) -> bool {
-        self.flow == contact_flow(contact) && same_contact(&self.contact, &contact.contact)
+        self.flow == registered_flow(contact) && same_contact(&self.contact, &contact.contact)
     }
 
     /// Leaves the contacts that no copy went to.
@@ -101,7 +101,8 @@ impl Engine {
     }
 
     /// A message whose sender waits: where nobody has it any more it begins anew, in its order; otherwise it goes to
-    /// the phones, too, that have come since.
+    /// the phones, too, that have come since. Once: a phone that moves on and on gets it from the mailbox, where one
+    /// message follows the other, and not all of them at each of its steps.
     fn follow_relay(&mut self, key: Key, contacts: &[Binding]) {
         let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
             return;
@@ -111,22 +112,24 @@ impl Engine {
         let nobody = sent.waiting <= given_up && matches!(sent.best, 0 | SILENCE);
         if nobody && given_up > 0 && !sent.told {
             for _ in 0..given_up {
-                self.page_status(&Outcome::Silence);
+                self.page_status(&Outcome::Silence, None);
             }
             if let Some(sent) = self.end_relay(key)
                 && let Addressee::User(place) = sent.page.message.addressee
             {
-                self.page_to_user(
-                    place,
-                    Page {
-                        again: true,
-                        ..sent.page
-                    },
-                );
+                let again = sent.page.again;
+                let page = Page {
+                    again: true,
+                    ..sent.page
+                };
+                match again {
+                    false => self.page_to_user(place, page),
+                    true => self.keep_page(place, page, &[]),
+                }
             }
             return;
         }
-        if !sent.told {
+        if !sent.told && !sent.page.again {
             let mut new = contacts.to_vec();
             Attempt::leave_new(&mut new, &sent.attempts);
             if !new.is_empty() {
@@ -145,11 +148,12 @@ impl Engine {
         let (page, id) = (sent.page.clone(), sent.id);
         let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts);
         if let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) {
+            sent.page.again = true;
             sent.waiting += contacts.len();
             sent.attempts.extend(attempts);
         }
         for _ in 0..too_large {
-            self.page_answered(key, TOO_LARGE);
+            self.page_answered(key, TOO_LARGE, Particulars::new());
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A message that goes to the phones of a user at once: the sender hears what they answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_model::Time;
@@ -12,18 +11,17 @@ use super::imdn::{Fate, wish};
 use super::reach::Attempt;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
-use crate::call::bridge::contact_flow;
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
-use crate::conference::copies::tail;
+use crate::call::privacy::ANONYMOUS;
+use crate::conference::copies::{one_line, tail};
 use crate::conference::message::essential_headers;
-use crate::config::Listener;
-use crate::door::FULL;
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
 use crate::sip::dialog::{HOPS, hops_left};
 use crate::sip::grammar::List;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::write::{Short, Writer, default_phrase, quote_display};
@@ -32,6 +30,9 @@ use crate::sip::write::{Short, Writer, default_phrase, quote_display};
 const HEAD: usize = 420;
 /// The answer to a message that no way to the phone can carry.
 pub(super) const TOO_LARGE: u16 = 413;
+
+/// A value of a phone's refusal that is longer than this is not passed on, in bytes.
+const PARTICULAR: usize = 512;
 
 /// Stands for the status of a phone that is silent, or that there is no way to: worse than any that a phone could
 /// send. No sender is told of it: a 408 to a request other than INVITE says nothing in time (RFC 4320).
@@ -57,7 +58,9 @@ pub(crate) struct Sent {
     pub(super) waiting: usize,
     /// The best answer so far; 0 before the first.
     pub(super) best: u16,
-    sent: Time,
+    /// What that answer says beside its status.
+    pub(super) told_with: Particulars,
+    pub(super) sent: Time,
     /// What stood in the registrar then.
     pub(super) registered: u64,
     pub(super) id: u128,
@@ -88,6 +91,15 @@ impl Pager {
     }
 }
 
+/// When a message came whose way to its addressee's phones is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Came {
+    pub(super) stamp: Time,
+    pub(super) accepted: Time,
+    /// It had to wait for what those phones had before it: that is none of our relay latency.
+    pub(super) waited: bool,
+}
+
 /// What the copies of one message have in common.
 pub(super) struct Sheet<'a> {
     pub(super) name: &'a str,
@@ -101,27 +113,24 @@ pub(super) struct Sheet<'a> {
 }
 
 /// The way to one phone: the flow, the Request-URI, the Path.
-type Way<'a> = (Flow, &'a str, &'a str);
-
-/// The way to a contact.
-pub(super) fn way(contact: &Binding) -> Way<'_> {
-    (contact_flow(contact), &contact.contact, &contact.path)
-}
+pub(super) type Way<'a> = (Flow, &'a str, &'a str);
 
 impl Engine {
+    /// The way to a contact.
+    pub(super) fn way<'a>(&self, contact: &'a Binding) -> Way<'a> {
+        (self.contact_flow(contact), &contact.contact, &contact.path)
+    }
+
     /// Sends a message to contacts of its addressee, of which there is at least one.
     pub(super) fn relay_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
         let address = Arc::clone(self.directory.address_of_record(place));
         let id = id_of(&page.message, &address);
         let pager = self.pagers.next_key();
         let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
-        let (stamp, accepted) = (page.message.stamp, page.message.accepted);
-        if !page.again {
+        let accepted = page.message.accepted;
+        if let Some(came) = page.came() {
             self.wire.counts.message("in", "pager", "relayed");
-            self.wire.counts.recipients.record(contacts.len() as f64);
-            let waited = self.wire.now.since(accepted).as_secs_f64();
-            self.wire.counts.fanout("pager", waited);
-            self.wire.out.push_back(Output::Relayed { stamp });
+            self.page_left(&came, contacts.len());
         }
         let last = self
             .courier
@@ -136,6 +145,7 @@ impl Engine {
                 page,
                 waiting: contacts.len(),
                 best: 0,
+                told_with: Particulars::new(),
                 sent: self.wire.now,
                 registered: registered(contacts),
                 id,
@@ -147,8 +157,19 @@ impl Engine {
         });
         self.watch_page(pager, accepted);
         for _ in 0..too_large {
-            self.page_answered(pager, TOO_LARGE);
+            self.page_answered(pager, TOO_LARGE, Particulars::new());
         }
+    }
+
+    /// A message has gone to so many contacts of its addressee for the first time.
+    pub(super) fn page_left(&mut self, came: &Came, contacts: usize) {
+        let (stamp, accepted) = (came.stamp, came.accepted);
+        self.wire.counts.recipients.record(contacts as f64);
+        if !came.waited {
+            self.wire.out.push_back(Output::Relayed { stamp });
+        }
+        let kind = "pager";
+        self.wire.out.push_back(Output::FannedOut { kind, accepted });
     }
 
     /// The copies of a message to contacts of its addressee: where they went, how many were too large for every way,
@@ -183,7 +204,7 @@ impl Engine {
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let transaction = self.send_page(owner, way(contact), sheet);
+            let transaction = self.send_page(owner, self.way(contact), sheet);
             attempts.push(Attempt::new(transaction, contact));
         }
         let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
@@ -213,20 +234,11 @@ impl Engine {
             self.wire.counts.message("out", "pager", "large_over_udp");
             return Some(flow);
         }
-        let is_tcp = |listener: &Listener| {
-            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
-            listener.transport == Transport::Tcp && (family || listener.address.ip().is_unspecified())
-        };
-        let Some(place) = self.config.listeners.iter().position(is_tcp) else {
+        let stream = self.by_tcp(flow);
+        if stream.is_none() {
             self.wire.counts.message("out", "pager", "too_large");
-            return None;
-        };
-        Some(Flow {
-            transport: Transport::Tcp,
-            listener: u16::try_from(place).ok()?,
-            connection: 0,
-            ..flow
-        })
+        }
+        stream
     }
 
     /// One MESSAGE to one phone; `None` if it is too large for every way there. Its tag is new each time: a phone that still knows the former attempt
@@ -289,11 +301,14 @@ impl Engine {
             .next()
             .and_then(Result::ok)
             .map(|contact| contact.uri.to_owned());
-        let target = target.unwrap_or_else(|| message.uri.clone());
+        // Who is hidden from the addressee is not from itself.
+        let own = message.request.from().ok().map(|from| from.uri);
+        let uri = own.filter(|_| message.uri == ANONYMOUS).unwrap_or(&message.uri);
+        let target = target.unwrap_or_else(|| uri.to_owned());
         let sheet = Sheet {
             name: "",
             from: &from,
-            to: [&message.uri, "", "", ""],
+            to: [uri, "", "", ""],
             hops: HOPS,
             id: None,
             tail: &tail(kind, &[], body),
@@ -301,13 +316,13 @@ impl Engine {
         self.send_page(Owner::Farewell, (message.flow, &target, ""), &sheet);
     }
 
-    /// Counts what a phone made of a message; its status, [`SILENCE`] where it said nothing, `None` while it is
+    /// Counts what a phone made of a message that was `sent` to it then; its status, [`SILENCE`] where it said nothing, `None` while it is
     /// not final.
-    pub(super) fn page_status(&mut self, outcome: &Outcome<'_>) -> Option<u16> {
+    pub(super) fn page_status(&mut self, outcome: &Outcome<'_>, sent: Option<Time>) -> Option<u16> {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
             Outcome::Response(response) => response.status(),
-            Outcome::Silence => SILENCE,
+            Outcome::Silence | Outcome::Unreachable => SILENCE,
         };
         let result = match status {
             200..=299 => "delivered",
@@ -316,6 +331,15 @@ impl Engine {
             _ => "refused",
         };
         self.wire.counts.message("out", "pager", result);
+        if let (Outcome::Response(response), Some(sent), true) = (outcome, sent, status < 300) {
+            let way = Transport::ALL.into_iter().find(|transport| {
+                let sent_by = response.via().map(|via| via.transport);
+                sent_by.is_ok_and(|named| named.eq_ignore_ascii_case(transport.name()))
+            });
+            let seconds = self.wire.now.since(sent).as_secs_f64();
+            let way = way.unwrap_or(Transport::Udp).name();
+            self.wire.counts.delivery(way, seconds);
+        }
         Some(status)
     }
 
@@ -347,30 +371,38 @@ impl Engine {
 
     /// The sender hears the first acceptance, or the best of the refusals when all are in.
     pub(crate) fn pager_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
-        if let Some(status) = self.page_status(&outcome) {
-            self.page_answered(key, status);
+        let sent = match self.pagers.get(key) {
+            Some(Pager::Sent(sent)) => Some(sent.sent),
+            Some(Pager::Held(_)) | None => None,
+        };
+        if let Some(status) = self.page_status(&outcome, sent) {
+            let particulars = match outcome {
+                Outcome::Response(response) => particulars(response),
+                Outcome::Silence | Outcome::Unreachable => Particulars::new(),
+            };
+            self.page_answered(key, status, particulars);
         }
     }
 
-    pub(super) fn page_answered(&mut self, key: Key, status: u16) {
+    pub(super) fn page_answered(&mut self, key: Key, status: u16, particulars: Particulars) {
         let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
             return;
         };
         sent.waiting = sent.waiting.saturating_sub(1);
         let status = match status {
             SILENCE if sent.oversize => TOO_LARGE,
-            // A challenge means nothing to the sender, a redirection is not followed, and 408 is none of ours.
-            300..=399 | 401 | 407 | 408 => 480,
+            // A challenge means nothing to the sender, a redirection is not followed, and 408 is none of ours. Nor is
+            // 503: who hears it avoids the whole switch (RFC 3261 section 16.7, step 6).
+            300..=399 | 401 | 407 | 408 | 503 => 480,
             status => status,
         };
         let taken = status < 300 && (sent.best == 0 || sent.best >= 300);
         if sent.best == 0 || status < sent.best {
-            sent.best = status;
+            (sent.best, sent.told_with) = (status, particulars);
         }
         let (best, waiting) = (sent.best, sent.waiting);
         let answers = !sent.told && (best < 300 || waiting == 0);
         sent.told |= answers;
-        let waited = self.wire.now.since(sent.sent);
         if taken {
             self.taken_at_once(key);
         }
@@ -378,11 +410,11 @@ impl Engine {
             if let Some(Pager::Sent(sent)) = self.pagers.get(key).filter(|_| answers) {
                 let message = &sent.page.message;
                 let (transaction, request) = (message.transaction, message.request.clone());
-                self.answer_page(transaction, &request, best, waited);
+                self.answer_page(transaction, &request, best, &Particulars::new());
             }
             return;
         }
-        let Some(Sent { page, .. }) = self.end_relay(key).filter(|_| answers) else {
+        let Some(Sent { page, told_with, .. }) = self.end_relay(key).filter(|_| answers) else {
             return;
         };
         // No phone was there after all: there was no way to the only one that was known.
@@ -391,25 +423,38 @@ impl Engine {
         {
             return self.keep_page(place, page, &[]);
         }
-        self.answer_page(page.message.transaction, &page.message.request, best, waited);
+        self.answer_page(page.message.transaction, &page.message.request, best, &told_with);
     }
 
-    fn answer_page(&mut self, transaction: Key, request: &Message, status: u16, waited: Duration) {
-        let way = self.transactions.flow(transaction);
-        if let Some(way) = way.filter(|_| status < 300) {
-            self.wire
-                .counts
-                .delivery(way.transport.name(), waited.as_secs_f64());
-        }
-        self.respond_with(
-            transaction,
-            request,
-            status,
-            default_phrase(status),
-            |response| match status {
-                503 => response.header("Retry-After", FULL),
-                _ => response,
-            },
-        );
+    fn answer_page(&mut self, transaction: Key, request: &Message, status: u16, particulars: &Particulars) {
+        self.respond_with(transaction, request, status, default_phrase(status), |response| {
+            with_particulars(response, particulars)
+        });
     }
+}
+
+/// The headers of a phone's refusal that its status asks for, and their values.
+pub(super) type Particulars = Vec<(Name, String)>;
+
+/// What the sender has to know beside the status of a refusal: what would be taken instead (RFC 3261 sections 21.4.6,
+/// 21.4.13 and 21.4.15), or when (section 20.33). What is too long is left out, for half a list says something else.
+fn particulars(response: &Message) -> Particulars {
+    let names: &[Name] = match response.status() {
+        405 => &[Name::Allow],
+        415 => &[Name::Accept, Name::AcceptEncoding, Name::AcceptLanguage],
+        420 => &[Name::Unsupported],
+        404 | 413 | 480 | 486 | 500 | 503 | 600 | 603 => &[Name::RetryAfter],
+        _ => &[],
+    };
+    let said = names.iter().filter_map(|name| {
+        let all: Vec<&str> = response.headers(*name).collect();
+        (!all.is_empty()).then(|| (*name, all.join(", ")))
+    });
+    said.filter(|(_, value)| value.len() <= PARTICULAR).collect()
+}
+
+pub(super) fn with_particulars(response: Writer, particulars: &Particulars) -> Writer {
+    particulars.iter().fold(response, |response, (name, value)| {
+        response.pieces(name.text(), [&one_line(value)])
+    })
 }

@@ -1,4 +1,4 @@
-//! Bodies: media types, encodings, and multiparts in their parts (RFC 2046 section 5.1, RFC 5621).
+//! Bodies: media types, encodings, multiparts in their parts (RFC 2046 section 5.1, RFC 5621), and what CPIM holds.
 
 use std::borrow::Cow;
 
@@ -48,6 +48,11 @@ pub(crate) fn parts<'a>(kind: &str, body: &'a [u8]) -> Vec<Part<'a>> {
     pieces(body, &boundary).into_iter().filter_map(read).collect()
 }
 
+/// What a CPIM message holds, after its own headers (RFC 3862 section 2).
+pub(crate) fn cpim_contents(body: &[u8]) -> Option<Part<'_>> {
+    read(at_blank_line(body)?.1)
+}
+
 /// The value of a parameter of a type or disposition, without its quotes.
 pub(crate) fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
     let (_, parameters) = value.split_once(';')?;
@@ -95,15 +100,18 @@ fn pieces<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
     pieces
 }
 
+/// What stands before the first empty line, and after it.
+fn at_blank_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let blank = memchr::memmem::find(text, b"\r\n\r\n").map(|at| (at, 4));
+    let (at, length) = blank.or_else(|| memchr::memmem::find(text, b"\n\n").map(|at| (at, 2)))?;
+    Some((&text[..at], &text[at + length..]))
+}
+
 /// A part in its headers and its body.
 fn read(part: &[u8]) -> Option<Part<'_>> {
     let (head, body) = match part {
         [b'\n', body @ ..] | [b'\r', b'\n', body @ ..] => (&b""[..], body),
-        part => {
-            let blank = memchr::memmem::find(part, b"\r\n\r\n").map(|at| (at, 4));
-            let (at, length) = blank.or_else(|| memchr::memmem::find(part, b"\n\n").map(|at| (at, 2)))?;
-            (&part[..at], &part[at + length..])
-        }
+        part => at_blank_line(part)?,
     };
     let head = unfolded(std::str::from_utf8(head).ok()?);
     let header = |wanted: &str| {

@@ -144,3 +144,94 @@ fn spare(root: &Tree, taken: &[Claim], report: &mut Report<'_>) {
     };
     report.warning(span, key, what);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{LISTEN, config, good, mistakes};
+
+    /// A file with one media thread and these addresses.
+    fn addressed(rest: &str) -> String {
+        format!("media.shards = 1\nmedia.webrtc_port = 0\n{rest}")
+    }
+
+    #[test]
+    fn an_address_for_all_leaves_no_place_for_one_of_its_family() {
+        let found = mistakes(&addressed(
+            "sip.udp = [\"127.0.0.1:5060\"]\nsip.tcp = [\"127.0.0.1:8080\"]\nhttp.listen = [\"0.0.0.0:8080\"]\n",
+        ));
+        assert_eq!(
+            found,
+            ["5:16: http.listen: TCP port 8080 of 0.0.0.0 is already taken by `sip.tcp` in line 4"]
+        );
+        let found = mistakes(&addressed("sip.udp = [\"[::]:5060\", \"[::1]:5060\"]\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        config(&addressed(
+            "node.public_ip = \"192.0.2.1\"\nsip.udp = [\"0.0.0.0:5060\", \"[::]:5060\"]\nsip.tcp = [\"127.0.0.1:5060\", \"127.0.0.2:5060\"]\n",
+        ));
+    }
+
+    #[test]
+    fn the_ports_for_browsers_are_taken_too_one_for_each_thread_and_for_tcp_as_well() {
+        let clash = |port: u16, shards: u16, rest: &str| {
+            mistakes(&format!(
+                "sip.udp = [\"127.0.0.1:5060\"]\nmedia = {{ webrtc_port = {port}, shards = {shards} }}\n{rest}\n"
+            ))
+        };
+        assert_eq!(
+            clash(5060, 1, ""),
+            ["2:25: media.webrtc_port: 127.0.0.1:5060 is already taken by `sip.udp` in line 1"]
+        );
+        assert_eq!(
+            clash(5057, 4, ""),
+            ["2:25: media.webrtc_port: UDP port 5060 of 127.0.0.1 is already taken by `sip.udp` in line 1"]
+        );
+        assert_eq!(
+            clash(8000, 1, "http.listen = [\"0.0.0.0:8000\"]"),
+            [
+                "2:25: media.webrtc_port: TCP port 8000 of 127.0.0.1 is already taken by `http.listen` in line 3"
+            ]
+        );
+        // The default of a key has no line: the other one is shown.
+        let found = mistakes("sip.udp = [\"127.0.0.1:10000\"]\n");
+        assert_eq!(
+            found,
+            [
+                "1:12: sip.udp: UDP port 10000 of 127.0.0.1 is already taken by `media.webrtc_port`, whose default it is"
+            ]
+        );
+        config("sip.udp = [\"127.0.0.1:5060\"]\nmedia = { webrtc_port = 5061, shards = 4 }\n");
+        config("sip.udp = [\"127.0.0.2:5060\"]\nmedia = { webrtc_port = 5060, shards = 4 }\n");
+    }
+
+    #[test]
+    fn ports_for_calls_that_belong_to_something_else_are_a_warning() {
+        let warned = |text: &str| -> Vec<String> {
+            let loaded = good(text);
+            loaded.warnings.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            warned("sip.udp = [\"127.0.0.1:5060\"]\nmedia.rtp_ports = \"5000-5999\"\n"),
+            [
+                "x.toml:2:19: media.rtp_ports: UDP port 5060 of this range belongs to `sip.udp` in line 1; no call will get it"
+            ]
+        );
+        let found = warned(&format!("{LISTEN}media.rtp_ports = \"10000-19999\"\n"));
+        assert!(
+            found[0].contains("UDP port 10000 of this range belongs to `media.webrtc_port`"),
+            "{found:?}"
+        );
+        let found = warned(&format!("{LISTEN}media.webrtc_port = 29000\n"));
+        assert!(
+            found[0].starts_with("x.toml:2:21: media.webrtc_port:"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn an_address_that_peers_are_told_twice_is_a_mistake() {
+        let found = mistakes(&format!(
+            "{LISTEN}node.public_ip = [\"127.0.0.1\", \"127.0.0.1\"]\n"
+        ));
+        assert_eq!(found, ["2:32: node.public_ip: 127.0.0.1 is there twice"]);
+    }
+}

@@ -13,6 +13,7 @@ use super::keys::ROOT;
 use super::kind::{Kind, Scalar, nearest};
 use super::mistake::Report;
 use super::schema::{Default, Section, visit_sections};
+use super::twice::Twice;
 
 /// A value and its place in the file.
 #[derive(Clone)]
@@ -47,13 +48,17 @@ pub(crate) struct Tree {
 pub(crate) fn read(text: &str, report: &mut Report<'_>) -> Tree {
     let (table, errors) = DeTable::parse_recoverable(text);
     let broken = !errors.is_empty();
+    let mut twice = Twice::new(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
-        report.mistake(
-            &span,
-            "",
-            format!("not TOML: {}", error.message().trim().replace('\n', ", ")),
-        );
+        match error.message().trim() {
+            "duplicate key" => {
+                if let Some((key, what)) = twice.told(&span) {
+                    report.mistake(&span, key, what);
+                }
+            }
+            message => report.mistake(&span, "", format!("not TOML: {}", message.replace('\n', ", "))),
+        }
     }
     let mut reader = Reader {
         report,

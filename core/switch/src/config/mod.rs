@@ -16,6 +16,7 @@ pub(crate) mod resolved;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod twice;
 
 use std::path::Path;
 
@@ -38,7 +39,7 @@ pub(crate) struct Loaded {
 /// # Errors
 /// Every mistake of the file; also that it cannot be read.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Mistakes> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let bytes = std::fs::read(path).map_err(|error| {
         let what = format!("cannot be read: {error}; name another file with -c FILE");
         Mistakes(vec![Remark {
             file: path.to_path_buf(),
@@ -48,7 +49,22 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, Mistakes> {
             what,
         }])
     })?;
-    parse(path, &text)
+    match str::from_utf8(&bytes) {
+        Ok(text) => parse(path, text),
+        Err(error) => Err(no_text(path, &bytes, error.valid_up_to())),
+    }
+}
+
+/// At `end` the file stops being text: what follows cannot be looked at.
+fn no_text(path: &Path, bytes: &[u8], end: usize) -> Mistakes {
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let mut report = mistake::Report::new(path, &text);
+    let what = format!(
+        "the byte 0x{:02X} is no UTF-8 here; save the file as UTF-8",
+        bytes[end]
+    );
+    report.mistake(&(end..end), "", what);
+    Mistakes(report.finish().0)
 }
 
 /// Reads the text of a config file; `path` is only shown.

@@ -37,13 +37,7 @@ const SOLE_ACCOUNT: AccountId = AccountId(1);
 /// Reads all four kinds of tables.
 pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
     let accounts = accounts(root, report);
-    let tokens = root
-        .sure("account")
-        .trees()
-        .iter()
-        .flat_map(|tree| tree.sure("tokens").items())
-        .map(|token| Sha256::digest(token.text()).into())
-        .collect();
+    let tokens = tokens(root, report);
     let mut reader = Reader {
         accounts: &accounts,
         names: HashMap::new(),
@@ -67,6 +61,25 @@ pub(crate) fn resolve(root: &Tree, report: &mut Report<'_>) -> People {
         conferences,
         chat_users,
     }
+}
+
+/// The tokens of all accounts, each as its SHA-256. Each must be one account's, and be there once.
+fn tokens(root: &Tree, report: &mut Report<'_>) -> Vec<[u8; 32]> {
+    let mut seen: HashMap<[u8; 32], Range<usize>> = HashMap::new();
+    let mut tokens = Vec::new();
+    for tree in root.sure("account").trees() {
+        for token in tree.sure("tokens").items() {
+            let hash = Sha256::digest(token.text()).into();
+            if let Some(first) = seen.get(&hash) {
+                let what = format!("line {} has the same token", report.line(first));
+                report.mistake(&token.span, tree.at("tokens"), what);
+                continue;
+            }
+            seen.insert(hash, token.span.clone());
+            tokens.push(hash);
+        }
+    }
+    tokens
 }
 
 fn accounts(root: &Tree, report: &mut Report<'_>) -> Vec<Account> {

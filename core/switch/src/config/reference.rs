@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use cordboard_engine::record::ENDS;
+
 use super::keys::ROOT;
 use super::kind::Kind;
 use super::schema::{Default, Section, visit_sections};
@@ -19,9 +21,67 @@ pub(crate) fn reference() -> String {
         if !seen.contains(&section.name) {
             seen.push(section.name);
             write_section(&mut page, section);
+            if section.name == "cdr" {
+                write_record(&mut page);
+            }
         }
     });
     page
+}
+
+/// What a call detail record says.
+const FIELDS: &[(&str, &str)] = &[
+    ("id", "Random, unique."),
+    (
+        "session",
+        "The `id` of the caller's record, in all records of a call between users; else its own.",
+    ),
+    ("call_id", "The SIP Call-ID."),
+    ("account", "The account."),
+    (
+        "direction",
+        "`in`: the peer called; `out`: the switch called a phone.",
+    ),
+    ("from, to", "The URIs of both (columns `caller` and `callee`)."),
+    (
+        "number",
+        "What was dialled, the same in all records of a session.",
+    ),
+    (
+        "contact",
+        "Where the peer is reached: which of a user's phones it was.",
+    ),
+    (
+        "user",
+        "Who has proved himself, also where the called side is not told.",
+    ),
+    ("transport", "How SIP travelled."),
+    (
+        "started, answered, ended",
+        "Seconds since the Unix epoch; `answered` may be null (columns: nanoseconds).",
+    ),
+    ("codec", "The codec that was spoken last."),
+    (
+        "reason",
+        "Why it ended: the words below; of an INVITE that was refused at once, the reason of `cordboard_rejected_total`.",
+    ),
+    ("status", "The final status of the INVITE; 0 if there was none."),
+    ("conference", "The conference."),
+    (
+        "media",
+        "`packets_in`, `packets_out`, `lost`, `late`, `jitter_ms`, and as `peer` what the peer has reported last: `lost`, `jitter_ms`, `round_trip_ms` (columns `peer_lost`, `peer_jitter_ms`, `peer_round_trip_ms`).",
+    ),
+];
+
+fn write_record(page: &mut String) {
+    page.push_str("\nEach record says:\n\n| field | meaning |\n|---|---|\n");
+    for (name, help) in FIELDS {
+        let _ = writeln!(page, "| `{name}` | {help} |");
+    }
+    page.push_str("\nWhy a call ended, in records and in `cordboard_calls_ended_total`:\n\n| reason | meaning |\n|---|---|\n");
+    for (name, help) in ENDS {
+        let _ = writeln!(page, "| `{name}` | {help} |");
+    }
 }
 
 fn write_section(page: &mut String, section: &Section) {

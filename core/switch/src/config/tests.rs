@@ -17,16 +17,16 @@ use super::{Loaded, Resolved, parse, reference};
 const SAMPLE: &str = include_str!("../../../../config/cordboard.toml");
 const REFERENCE: &str = include_str!("../../../../config/REFERENCE.md");
 
-fn good(text: &str) -> Loaded {
+pub(super) fn good(text: &str) -> Loaded {
     parse(Path::new("x.toml"), text).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
-fn config(text: &str) -> Resolved {
+pub(super) fn config(text: &str) -> Resolved {
     good(text).config
 }
 
 /// The mistakes of a text, one a line, without the file's name.
-fn mistakes(text: &str) -> Vec<String> {
+pub(super) fn mistakes(text: &str) -> Vec<String> {
     let found = parse(Path::new("x.toml"), text).expect_err("the text is mistaken");
     found
         .0
@@ -35,7 +35,7 @@ fn mistakes(text: &str) -> Vec<String> {
         .collect()
 }
 
-const LISTEN: &str = "sip.udp = [\"127.0.0.1:5060\"]\n";
+pub(super) const LISTEN: &str = "sip.udp = [\"127.0.0.1:5060\"]\n";
 
 #[test]
 fn the_sample_is_right_and_needs_no_warning() {
@@ -278,90 +278,6 @@ fn two_listeners_cannot_share_an_address() {
     config("[sip]\nudp = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n");
 }
 
-/// A file with one media thread and these addresses.
-fn addressed(rest: &str) -> String {
-    format!("media.shards = 1\nmedia.webrtc_port = 0\n{rest}")
-}
-
-#[test]
-fn an_address_for_all_leaves_no_place_for_one_of_its_family() {
-    let found = mistakes(&addressed(
-        "sip.udp = [\"127.0.0.1:5060\"]\nsip.tcp = [\"127.0.0.1:8080\"]\nhttp.listen = [\"0.0.0.0:8080\"]\n",
-    ));
-    assert_eq!(
-        found,
-        ["5:16: http.listen: TCP port 8080 of 0.0.0.0 is already taken by `sip.tcp` in line 4"]
-    );
-    let found = mistakes(&addressed("sip.udp = [\"[::]:5060\", \"[::1]:5060\"]\n"));
-    assert_eq!(found.len(), 1, "{found:?}");
-    config(&addressed(
-        "node.public_ip = \"192.0.2.1\"\nsip.udp = [\"0.0.0.0:5060\", \"[::]:5060\"]\nsip.tcp = [\"127.0.0.1:5060\", \"127.0.0.2:5060\"]\n",
-    ));
-}
-
-#[test]
-fn the_ports_for_browsers_are_taken_too_one_for_each_thread_and_for_tcp_as_well() {
-    let clash = |port: u16, shards: u16, rest: &str| {
-        mistakes(&format!(
-            "sip.udp = [\"127.0.0.1:5060\"]\nmedia = {{ webrtc_port = {port}, shards = {shards} }}\n{rest}\n"
-        ))
-    };
-    assert_eq!(
-        clash(5060, 1, ""),
-        ["2:25: media.webrtc_port: 127.0.0.1:5060 is already taken by `sip.udp` in line 1"]
-    );
-    assert_eq!(
-        clash(5057, 4, ""),
-        ["2:25: media.webrtc_port: UDP port 5060 of 127.0.0.1 is already taken by `sip.udp` in line 1"]
-    );
-    assert_eq!(
-        clash(8000, 1, "http.listen = [\"0.0.0.0:8000\"]"),
-        ["2:25: media.webrtc_port: TCP port 8000 of 127.0.0.1 is already taken by `http.listen` in line 3"]
-    );
-    // The default of a key has no line: the other one is shown.
-    let found = mistakes("sip.udp = [\"127.0.0.1:10000\"]\n");
-    assert_eq!(
-        found,
-        [
-            "1:12: sip.udp: UDP port 10000 of 127.0.0.1 is already taken by `media.webrtc_port`, whose default it is"
-        ]
-    );
-    config("sip.udp = [\"127.0.0.1:5060\"]\nmedia = { webrtc_port = 5061, shards = 4 }\n");
-    config("sip.udp = [\"127.0.0.2:5060\"]\nmedia = { webrtc_port = 5060, shards = 4 }\n");
-}
-
-#[test]
-fn ports_for_calls_that_belong_to_something_else_are_a_warning() {
-    let warned = |text: &str| -> Vec<String> {
-        let loaded = good(text);
-        loaded.warnings.iter().map(ToString::to_string).collect()
-    };
-    assert_eq!(
-        warned("sip.udp = [\"127.0.0.1:5060\"]\nmedia.rtp_ports = \"5000-5999\"\n"),
-        [
-            "x.toml:2:19: media.rtp_ports: UDP port 5060 of this range belongs to `sip.udp` in line 1; no call will get it"
-        ]
-    );
-    let found = warned(&format!("{LISTEN}media.rtp_ports = \"10000-19999\"\n"));
-    assert!(
-        found[0].contains("UDP port 10000 of this range belongs to `media.webrtc_port`"),
-        "{found:?}"
-    );
-    let found = warned(&format!("{LISTEN}media.webrtc_port = 29000\n"));
-    assert!(
-        found[0].starts_with("x.toml:2:21: media.webrtc_port:"),
-        "{found:?}"
-    );
-}
-
-#[test]
-fn an_address_that_peers_are_told_twice_is_a_mistake() {
-    let found = mistakes(&format!(
-        "{LISTEN}node.public_ip = [\"127.0.0.1\", \"127.0.0.1\"]\n"
-    ));
-    assert_eq!(found, ["2:32: node.public_ip: 127.0.0.1 is there twice"]);
-}
-
 #[test]
 fn a_misspelt_log_level_is_a_mistake_and_does_not_silence_the_log() {
     let found = mistakes(&format!("{LISTEN}log.level = \"inf\"\n"));
@@ -385,6 +301,66 @@ fn a_text_that_is_no_toml_is_reported_with_the_other_mistakes() {
             .iter()
             .any(|mistake| mistake.contains("media.shard: unknown key")),
         "{found:?}"
+    );
+}
+
+#[test]
+fn what_stands_twice_is_named_with_its_first_place_and_told_once() {
+    let listen = "[sip]\nudp = [\"127.0.0.1:5060\"]\n";
+    for (rest, expected) in [
+        (
+            "[log]\nlevel = \"info\"\n[ log ] # again\nlevel = \"warn\"\nformat = \"json\"\n",
+            "5:3: log: this table is already in line 3; put its keys there",
+        ),
+        (
+            "[log]\nlevel = \"info\"\nformat = \"json\"\nlevel = \"warn\"\n",
+            "6:1: log.level: already in line 4; a key stands once",
+        ),
+        (
+            "abuse.window = \"1m\"\nabuse.window = \"2m\"\n",
+            "4:7: sip.abuse.window: already in line 3; a key stands once",
+        ),
+        (
+            "[media]\nshards = 1\n[sip]\nrealm = \"x\"\n",
+            "5:2: sip: this table is already in line 1; put its keys there",
+        ),
+        (
+            "[[plugin]]\nname = \"a\"\nwasm = \"a\"\n[[plugin]]\nname = \"b\"\nwasm = \"b\"\nname = \"c\"\n",
+            "9:1: plugin.name: already in line 7; a key stands once",
+        ),
+        (
+            "[hooks]\nmessage-filter = [{ plugin = \"a\", plugin = \"b\" }]\n[[plugin]]\nname = \"a\"\nwasm = \"a\"\n",
+            "4:35: hooks.plugin: already there; a key stands once",
+        ),
+    ] {
+        let found = mistakes(&format!("{listen}{rest}"));
+        assert_eq!(found, [expected], "{rest}");
+    }
+}
+
+#[test]
+fn a_byte_that_is_no_text_is_shown_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.toml");
+    std::fs::write(&path, b"[sip]\nudp = []\nrealm = \"l\xffb\"\n").unwrap();
+    let error = super::load(&path).unwrap_err();
+    assert_eq!((error.0[0].line, error.0[0].column), (3, 11));
+    let told = error.to_string();
+    assert!(
+        told.contains("the byte 0xFF is no UTF-8 here") && !told.contains("-c FILE"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_token_opens_one_account() {
+    let text = format!(
+        "{LISTEN}account = [\n  {{ id = \"00000000000000000000000000000001\", realm = \"a.test\", tokens = [\"one\", \"two\"] }},\n  \
+         {{ id = \"00000000000000000000000000000002\", realm = \"b.test\", tokens = [\"two\"] }},\n]\n"
+    );
+    assert_eq!(
+        mistakes(&text),
+        ["4:74: account[1].tokens: line 3 has the same token"]
     );
 }
 

@@ -17,8 +17,10 @@ pub(crate) struct Report {
     pub(crate) garbage: BTreeMap<&'static str, u64>,
     /// STUN binding requests answered on SIP ports.
     pub(crate) stun: u64,
-    /// From the stamp of a message to handing over its last copy.
+    /// From the stamp of a message to handing over the last of the copies that may leave at once.
     pub(crate) relay: Histogram,
+    /// From accepting a message to handing over its last copy, by kind.
+    pub(crate) fanout: BTreeMap<&'static str, Histogram>,
     /// SIP datagrams sent, refused by the kernel, or lost to a full buffer.
     pub(crate) sent: Sent,
     /// SIP datagrams that the kernel had no room for.
@@ -41,6 +43,7 @@ impl Default for Report {
             garbage: BTreeMap::new(),
             stun: 0,
             relay: Histogram::new(RELAY_BOUNDS),
+            fanout: BTreeMap::new(),
             sent: Sent::default(),
             kernel_drops: 0,
             connections: BTreeMap::new(),

@@ -91,5 +91,8 @@ fn token(headers: &HeaderMap) -> Option<&[u8]> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
         .map(|(_, token)| token.trim_ascii());
     let given = headers.get("x-auth-token").map(HeaderValue::as_bytes);
-    given.or(bearer).filter(|token| !token.is_empty())
+    [given, bearer]
+        .into_iter()
+        .flatten()
+        .find(|token| !token.is_empty())
 }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Request, State};
+use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use cordboard_engine::chat::io::Proof;
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ALLOW, AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE,
+};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -19,6 +23,49 @@ use super::signaling::Peer;
 const REFUSAL: &str = "text/json; charset=utf-8";
 /// The longest body of a request, in bytes.
 const BODY: usize = 16 << 10;
+
+/// Where the chat's own routes begin.
+const ROOMS: &str = "/v1/rooms/";
+/// What they take.
+pub(super) const METHODS: &str = "POST, OPTIONS";
+/// What a page may send besides what every page may.
+const HEADERS: &str = "authorization, content-type, x-auth-token, x-request-id";
+/// For how long a browser needs not ask again, in seconds.
+const MAX_AGE: &str = "86400";
+
+/// Whether this is a path of the chat.
+pub(super) fn is_room(path: &str) -> bool {
+    path.starts_with(ROOMS)
+}
+
+/// Pages of every origin may ask for tickets and read what they are told, refusals too (the Fetch standard, CORS).
+/// What opens a room is in the request itself, a token or an invite code: no cookie, nothing that a browser adds for a
+/// page that does not know it.
+pub(super) async fn from_every_page(request: Request, next: Next) -> Response {
+    let room = is_room(request.uri().path());
+    let mut response = next.run(request).await;
+    if room {
+        let every = HeaderValue::from_static("*");
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, every);
+    }
+    response
+}
+
+/// `OPTIONS`: what a browser asks before it lets a page of another origin send its request.
+pub(super) async fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (ALLOW, METHODS),
+        (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+        (ACCESS_CONTROL_ALLOW_HEADERS, HEADERS),
+        (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
 
 /// `POST /v1/rooms/{room_id}/start`
 pub(super) async fn start(

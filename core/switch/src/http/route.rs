@@ -9,16 +9,20 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
-use hyper::StatusCode;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::http::uri::Authority;
+use hyper::{StatusCode, Version};
 use serde_json::json;
 
-use super::HttpSetup;
 use super::count::Counters;
+use super::{HttpSetup, rooms};
 use crate::metric::Exporter;
 
 /// What is known of the media of everybody in a conference.
 const STATS: &str = "/v1/conferences/{id}/stats";
+/// Tickets for users, and for guests.
+const START: &str = "/v1/rooms/{room_id}/start";
+const START_INVITED: &str = "/v1/rooms/{room_id}/start_invited";
 const TEXT: &str = "text/plain; charset=utf-8";
 pub(super) const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -38,16 +42,18 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/healthz", get(|| async { answer(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
         .route("/v1/bans", get(super::operator::bans))
-        .route("/v1/rooms/{room_id}/start", post(super::rooms::start))
+        .route(START, post(rooms::start).options(rooms::preflight))
         .route(
-            "/v1/rooms/{room_id}/start_invited",
-            post(super::rooms::start_invited),
+            START_INVITED,
+            post(rooms::start_invited).options(rooms::preflight),
         )
         .route("/signaling", get(super::signaling::signaling))
         .route(STATS, get(super::quality::stats))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(shared))
+        .layer(middleware::from_fn(named_host))
+        .layer(middleware::from_fn(rooms::from_every_page))
         .layer(middleware::from_fn_with_state(Arc::clone(shared), measure))
 }
 
@@ -75,8 +81,8 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/v1/bans") => "/v1/bans",
-        Some("/v1/rooms/{room_id}/start") => "/v1/rooms/{room_id}/start",
-        Some("/v1/rooms/{room_id}/start_invited") => "/v1/rooms/{room_id}/start_invited",
+        Some(START) => START,
+        Some(START_INVITED) => START_INVITED,
         Some("/signaling") => "/signaling",
         Some(STATS) => STATS,
         _ => "other",
@@ -128,20 +134,50 @@ fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-async fn not_found() -> Response {
-    let body = json!({ "error": "not_found", "message": "there is nothing here; / says what there is" });
-    answer(StatusCode::NOT_FOUND, JSON, format!("{body}\n"))
+/// Whoever speaks HTTP/1.1 says once whom it speaks to (RFC 9112 section 3.2).
+async fn named_host(request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let named = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        (Some(_), Some(_)) => false,
+        (None, _) => request.version() < Version::HTTP_11,
+    };
+    if named {
+        return next.run(request).await;
+    }
+    let message = "a request of HTTP/1.1 has one Host header, with a name or an address";
+    refuse_at(request.uri().path(), 400, "bad_request", message)
+}
+
+/// An authority without a user; empty where the target has none.
+fn is_host(value: &[u8]) -> bool {
+    value.is_empty() || (!value.contains(&b'@') && Authority::try_from(value).is_ok())
+}
+
+async fn not_found(request: Request) -> Response {
+    let message = "there is nothing here; / says what there is";
+    refuse_at(request.uri().path(), 404, "not_found", message)
 }
 
 async fn wrong_method(request: Request) -> Response {
-    let (allowed, message) = match request.uri().path().starts_with("/v1/rooms/") {
-        true => ("POST", "use POST"),
+    let path = request.uri().path();
+    let (allowed, message) = match rooms::is_room(path) {
+        true => (rooms::METHODS, "use POST"),
         false => ("GET, HEAD", "use GET"),
     };
-    let body = json!({ "error": "method_not_allowed", "message": message });
-    let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, JSON, format!("{body}\n"));
+    let mut response = refuse_at(path, 405, "method_not_allowed", message);
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// A refusal in the form that clients of this path know.
+fn refuse_at(path: &str, status: u16, code: &str, message: &str) -> Response {
+    if rooms::is_room(path) {
+        return rooms::refuse(status, code, message);
+    }
+    let status = StatusCode::from_u16(status).expect("one of the statuses here");
+    let body = json!({ "error": code, "message": message });
+    answer(status, JSON, format!("{body}\n"))
 }

@@ -18,15 +18,16 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
 use super::patience::{PATIENCE, Progress, Watched};
 use super::rooms::{refusal, refuse};
 use super::route::Shared;
 use crate::chat::{ChatDoor, ChatFrame, FrameDoor, Handshake, Welcome};
+use crate::net::oversize::linger;
 
 const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -124,19 +125,25 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
     let stream = Watched::new(TokioIo::new(stream), chat.hoard());
     let progress = stream.progress();
     let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
-    let (sink, source) = socket.split();
+    let (mut sink, mut source) = socket.split();
     let frames = chat.frames(connection);
-    let reading = read(source, &frames, &progress);
-    let writing = write(sink, welcome.frames, &progress);
-    tokio::pin!(reading, writing);
-    let departure = tokio::select! {
-        departure = &mut reading => departure,
-        () = &mut writing => {
-            // We have closed it; what the client still says is heard until it closes, too.
-            let _ = timeout(Duration::from_secs(1), &mut reading).await;
-            Departure::Lost
+    let (departure, too_large) = {
+        let reading = read(&mut source, &frames, &progress);
+        let writing = write(&mut sink, welcome.frames, &progress);
+        tokio::pin!(reading, writing);
+        tokio::select! {
+            ended = &mut reading => ended,
+            () = &mut writing => {
+                // We have closed it; what the client still says is heard until it closes, too.
+                let _ = timeout(Duration::from_secs(1), &mut reading).await;
+                (Departure::Lost, false)
+            }
         }
     };
+    if too_large && let Ok(socket) = sink.reunite(source) {
+        refuse_large(socket, &progress).await;
+        chat.garbage("too_large").await;
+    }
     if progress.is_overfull() {
         chat.garbage("messages_held_full").await;
     }
@@ -144,19 +151,36 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
     welcome.attendance.over();
 }
 
-async fn read(mut source: SplitStream<Socket>, frames: &FrameDoor<'_>, progress: &Progress) -> Departure {
+/// A message is larger than any: the client is told so before the connection ends.
+async fn refuse_large(mut socket: Socket, progress: &Progress) {
+    let close = CloseFrame {
+        code: CloseCode::Size,
+        reason: "the message is too large".into(),
+    };
+    if progress.in_time(socket.close(Some(close))).await {
+        linger(socket.get_mut(), || progress.whole()).await;
+    }
+}
+
+/// Reads until the client goes: how it went, and whether it was shown out because a message was too large.
+async fn read(
+    source: &mut SplitStream<Socket>,
+    frames: &FrameDoor<'_>,
+    progress: &Progress,
+) -> (Departure, bool) {
     let mut deadline = Instant::now() + SILENCE;
     loop {
         let frame = match timeout_at(deadline, source.next()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_)) | None) => return Departure::Lost,
+            Ok(Some(Err(Error::Capacity(_)))) => return (Departure::Lost, true),
+            Ok(Some(Err(_)) | None) => return (Departure::Lost, false),
             // Pings wait behind what is written before them: who still reads that is not gone.
             Err(_) => match progress.resumed().map(|at| at + SILENCE) {
                 Some(later) if later > deadline => {
                     deadline = later;
                     continue;
                 }
-                _ => return Departure::Lost,
+                _ => return (Departure::Lost, false),
             },
         };
         let came = Instant::now();
@@ -167,7 +191,7 @@ async fn read(mut source: SplitStream<Socket>, frames: &FrameDoor<'_>, progress:
             Frame::Close(said) => {
                 // Poll once more, so that our half of the close goes out.
                 let _ = timeout(Duration::from_millis(100), source.next()).await;
-                return match said {
+                let departure = match said {
                     // A page that is loaded anew, or a client that will be back.
                     Some(CloseFrame {
                         code: CloseCode::Away,
@@ -175,6 +199,7 @@ async fn read(mut source: SplitStream<Socket>, frames: &FrameDoor<'_>, progress:
                     }) => Departure::Lost,
                     _ => Departure::Quit,
                 };
+                return (departure, false);
             }
             Frame::Ping(_) | Frame::Frame(_) => {} // pings are answered by the library
         }
@@ -185,7 +210,7 @@ async fn read(mut source: SplitStream<Socket>, frames: &FrameDoor<'_>, progress:
 }
 
 async fn write(
-    mut sink: SplitSink<Socket, Frame>,
+    sink: &mut SplitSink<Socket, Frame>,
     mut queue: mpsc::Receiver<ChatFrame>,
     progress: &Progress,
 ) {

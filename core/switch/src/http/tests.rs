@@ -316,6 +316,80 @@ async fn whoever_guesses_tokens_is_heard_no_more_and_whoever_sends_none_guesses_
 }
 
 #[tokio::test]
+async fn a_page_of_another_origin_may_ask_for_a_ticket_and_read_why_it_gets_none() {
+    let server = start(10, LONG).await;
+    for path in ["/v1/rooms/x/start", "/v1/rooms/x/start_invited"] {
+        let asked = format!(
+            "OPTIONS {path} HTTP/1.1\r\nHost: x\r\nOrigin: https://meet.example\r\nAccess-Control-Request-Method: POST\r\n\
+             Access-Control-Request-Headers: authorization,content-type\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let answer = whole(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        for header in [
+            "access-control-allow-origin: *",
+            "access-control-allow-methods: POST, OPTIONS",
+            "access-control-allow-headers: authorization, content-type, x-auth-token, x-request-id",
+            "access-control-max-age: 86400",
+        ] {
+            assert!(
+                answer.contains(&format!("\r\n{header}\r\n")),
+                "{header}: {answer}"
+            );
+        }
+    }
+    // Nobody answers for the chat here.
+    for (request, status) in [
+        ("POST /v1/rooms/x/start", "503"),
+        ("GET /v1/rooms/x/start", "405"),
+        ("POST /v1/rooms/x/stop", "404"),
+    ] {
+        let answer = ask(&server, request).await;
+        assert_eq!(&answer[9..12], status, "{answer}");
+        assert!(
+            answer.contains("\r\naccess-control-allow-origin: *\r\n"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("\r\ncontent-type: text/json; charset=utf-8\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("{\"code\":\""), "{answer}");
+        assert_eq!(
+            answer.contains("\r\nallow: POST, OPTIONS\r\n"),
+            status == "405",
+            "{answer}"
+        );
+    }
+    let other = ask(&server, "GET /v1/bans").await;
+    assert!(!other.contains("access-control"), "{other}");
+}
+
+#[tokio::test]
+async fn who_speaks_http_1_1_names_the_host_once() {
+    let server = start(10, LONG).await;
+    let status = async |head: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        whole(stream).await[9..12].to_owned()
+    };
+    for (hosts, expected) in [
+        ("", "400"),
+        ("Host: x\r\nHost: x\r\n", "400"),
+        ("Host: a b\r\n", "400"),
+        ("Host: me@x\r\n", "400"),
+        ("Host: x\r\n", "200"),
+        ("Host:\r\n", "200"),
+        ("Host: [::1]:8080\r\n", "200"),
+    ] {
+        let head = format!("GET /healthz HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        assert_eq!(status(&head).await, expected, "{hosts}");
+    }
+    assert_eq!(status("GET /healthz HTTP/1.0\r\n\r\n").await, "200");
+}
+
+#[tokio::test]
 async fn readiness_says_why_not() {
     let server = start(10, LONG).await;
     assert!(ask(&server, "GET /readyz").await.starts_with("HTTP/1.1 200"));

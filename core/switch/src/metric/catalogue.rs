@@ -57,7 +57,7 @@ catalogue! {
     CONFIG_RELOADS = Counter "cordboard_config_reloads_total" ["outcome"] "Reloads of the config at SIGHUP, applied or refused.";
     DRAINING = Gauge "cordboard_draining" [] "1 while the switch takes no new calls, else 0.";
 
-    RELAY_LATENCY = Histogram "cordboard_relay_latency_seconds" ["media"] "From reception to handing over the last copy (audio: where it is forwarded); mix: to the first mixed frame that holds the packet.";
+    RELAY_LATENCY = Histogram "cordboard_relay_latency_seconds" ["media"] "From reception to handing over the last copy that may leave at once (audio: where it is forwarded; message: none is counted whose every copy waits for phones); mix: to the first mixed frame that holds the packet.";
     RTP_PACKETS = Counter "cordboard_rtp_packets_total" ["direction", "media"] "RTP packets taken from and made for peers.";
     RTP_BYTES = Counter "cordboard_rtp_bytes_total" ["direction", "media"] "Bytes of these packets, RTP headers included.";
     RTP_DROPPED = Counter "cordboard_rtp_dropped_packets_total" ["reason"] "Media packets that came and were not used.";
@@ -86,8 +86,8 @@ catalogue! {
     JOINS = Counter "cordboard_joins_total" ["transport", "outcome"] "Attempts to join a conference.";
     CALLS_ENDED = Counter "cordboard_calls_ended_total" ["reason"] "Calls that ended.";
     MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event, pager or chat.";
-    MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing its last copy to a call.";
-    MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From handing a copy to a call to its final response.";
+    MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing over its last copy, the wait for phones that have not answered earlier ones included.";
+    MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From making a copy of a message for a phone to its 2xx, the wait for answers to earlier ones included.";
     MESSAGE_RECIPIENTS = Histogram "cordboard_message_recipients" [] "How many receive one message.";
     MESSAGE_QUEUE = Gauge "cordboard_message_queue_depth" [] "Copies that wait in calls for the answers to earlier ones.";
     MESSAGES_KEPT = Gauge "cordboard_messages_kept" [] "Messages that are kept for users who are not there.";

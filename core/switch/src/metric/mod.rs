@@ -30,7 +30,7 @@ pub(crate) struct Snapshot {
     pub(crate) engine: Counts,
     /// What is alive in the engine.
     pub(crate) gauges: Gauges,
-    /// From a message's reception to the hand-over of its last copy, in seconds.
+    /// From a message's reception to the hand-over of the last copy that may leave at once, in seconds.
     pub(crate) message_latency: Histogram,
     /// SIP that never reached the engine, by reason, from the sockets.
     pub(crate) refused: BTreeMap<&'static str, u64>,

@@ -6,6 +6,7 @@ pub(crate) mod hoard;
 pub(crate) mod keep_alive;
 pub(crate) mod listen;
 pub(crate) mod meter;
+pub(crate) mod oversize;
 pub(crate) mod place;
 mod tcp;
 pub(crate) mod udp;

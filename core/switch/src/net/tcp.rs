@@ -64,7 +64,7 @@ where
                 part = connections.hoard.part(); // nothing of it is held
                 let skipped = skip(&mut reader, &mut buffer, body.min(SKIPPED)).await;
                 match skipped {
-                    Ok(true) if body > SKIPPED => return connections.garbage("too_large").await,
+                    Ok(true) if body > SKIPPED => return, // it has been counted
                     Ok(true) => {}
                     Ok(false) => return,
                     Err(_) => return connections.garbage("too_slow").await,

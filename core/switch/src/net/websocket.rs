@@ -9,13 +9,15 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
 use super::connection::{Connections, GAVE_WAY, PATIENCE, WRITE_PATIENCE};
 use super::meter::{Meter, Metered};
+use super::oversize::{Bounded, linger};
 use super::place::Place;
 use super::upgrade::upgrade;
 
@@ -25,6 +27,8 @@ const READ_BUFFER: usize = 4 << 10;
 const PING: Duration = Duration::from_secs(30);
 /// Nothing for so long, not even a pong, and the browser is gone.
 const SILENCE: Duration = Duration::from_secs(95);
+/// How long what is still to be said to a peer is waited for, once it has sent a message that is too large.
+const ANSWER: Duration = Duration::from_millis(500);
 
 /// Serves a connection from its first byte (after TLS, where there is TLS) until either side ends it.
 pub(super) async fn serve<S>(stream: S, way: Flow, place: &Place, connections: &Connections)
@@ -42,25 +46,70 @@ where
         Ok(Err(reason)) => return connections.garbage(reason).await,
         Err(_) => return connections.garbage("too_slow").await,
     };
-    let most = Some(connections.max_message());
+    let most = connections.max_message();
     let limits = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
-        .max_message_size(most)
-        .max_frame_size(most);
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most));
     let meter = stream.meter();
-    let socket = WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(limits)).await;
-    let (flow, queue) = connections.open(way, &place.seat).await;
-    let (sink, source) = socket.split();
+    let stream = Bounded::new(stream, rest, most);
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
+    let (flow, mut queue) = connections.open(way, &place.seat).await;
+    let (mut sink, mut source) = socket.split();
     tokio::select! {
-        () = read(source, &meter, flow, connections) => {}
-        () = write(sink, queue) => {}
+        () = read(&mut source, &meter, flow, connections) => {}
+        () = write(&mut sink, &mut queue) => {}
         () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
+    }
+    if let Ok(socket) = sink.reunite(source)
+        && socket.get_ref().is_over()
+    {
+        tokio::select! {
+            () = refuse(socket, queue, &meter, flow, connections) => {}
+            () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
+        }
     }
     connections.close(flow).await;
 }
 
+/// A message was too large: it is answered if its head can be read, and the connection ends.
+async fn refuse<S>(
+    mut socket: WebSocketStream<Bounded<S>>,
+    mut queue: mpsc::Receiver<Packet>,
+    meter: &Meter,
+    flow: Flow,
+    connections: &Connections,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(head) = socket.get_mut().head(PATIENCE).await {
+        connections.deliver(flow, head, Framing::Head).await;
+        let end = Instant::now() + ANSWER;
+        while let Ok(Some(packet)) = timeout_at(end, queue.recv()).await {
+            if !matches!(
+                timeout(WRITE_PATIENCE, socket.send(frame(&packet))).await,
+                Ok(Ok(()))
+            ) {
+                return;
+            }
+        }
+    } else {
+        connections.garbage("too_large").await;
+    }
+    let close = CloseFrame {
+        code: CloseCode::Size,
+        reason: "the message is too large".into(),
+    };
+    if matches!(
+        timeout(WRITE_PATIENCE, socket.close(Some(close))).await,
+        Ok(Ok(()))
+    ) {
+        linger(socket.get_mut().stream(), || meter.whole()).await;
+    }
+}
+
 async fn read<S>(
-    mut source: SplitStream<WebSocketStream<S>>,
+    source: &mut SplitStream<WebSocketStream<S>>,
     meter: &Meter,
     flow: Flow,
     connections: &Connections,
@@ -88,7 +137,7 @@ async fn read<S>(
     }
 }
 
-async fn write<S>(mut sink: SplitSink<WebSocketStream<S>, Frame>, mut queue: mpsc::Receiver<Packet>)
+async fn write<S>(sink: &mut SplitSink<WebSocketStream<S>, Frame>, queue: &mut mpsc::Receiver<Packet>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -129,6 +129,12 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE message ADD COLUMN hops INTEGER NOT NULL DEFAULT 70; -- Max-Forwards
 ",
+    "
+    ALTER TABLE call_record ADD COLUMN contact TEXT NOT NULL DEFAULT '';
+    ALTER TABLE call_record ADD COLUMN peer_lost INTEGER;      -- what the peer has reported last
+    ALTER TABLE call_record ADD COLUMN peer_jitter_ms REAL;
+    ALTER TABLE call_record ADD COLUMN peer_round_trip_ms REAL;
+",
 ];
 
 /// The version of a database of today.

@@ -301,12 +301,13 @@ fn put_record(connection: &Connection, record: &CallRecord, forget_before: Time)
     let nanos = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let media = record.media.as_ref();
+    let peer = media.and_then(|totals| totals.peer.as_ref());
     let rows = connection
         .prepare_cached(
             "INSERT INTO call_record (id, session, call_id, account, direction, caller, callee, number, user, \
              transport, started, answered, ended, codec, reason, status, conference, packets_in, packets_out, \
-             lost, late, jitter_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-             ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
+             lost, late, jitter_ms, contact, peer_lost, peer_jitter_ms, peer_round_trip_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
+             ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
         )?
         .execute(params![
             format!("{:032x}", record.id),
@@ -331,6 +332,11 @@ fn put_record(connection: &Connection, record: &CallRecord, forget_before: Time)
             media.map(|totals| count(totals.lost)),
             media.map(|totals| count(totals.late)),
             media.map(|totals| f64::from(totals.jitter_ms)),
+            record.contact,
+            peer.map(|peer| peer.lost),
+            peer.map(|peer| f64::from(peer.jitter_ms)),
+            peer.and_then(|peer| peer.round_trip)
+                .map(|time| time.as_secs_f64() * 1000.0),
         ])?;
     if connection.last_insert_rowid() % FORGET_EVERY == 0 {
         connection

@@ -144,7 +144,9 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     drop(store);
     // Those of a switch that did not keep the Max-Forwards have that of a new message.
     let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
-    let back = "ALTER TABLE message DROP COLUMN hops; PRAGMA user_version = 6;";
+    let back = "ALTER TABLE message DROP COLUMN hops; ALTER TABLE call_record DROP COLUMN contact; \
+                ALTER TABLE call_record DROP COLUMN peer_lost; ALTER TABLE call_record DROP COLUMN peer_jitter_ms; \
+                ALTER TABLE call_record DROP COLUMN peer_round_trip_ms; PRAGMA user_version = 6;";
     older.execute_batch(back).unwrap();
     drop(older);
     let (store, _) = open(folder.path());
@@ -371,6 +373,14 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
         )
         .unwrap();
     assert_eq!(row, ("sip:alice@lab.test".into(), None, 300_000_000_000));
+    let row: (String, i64, f64) = database
+        .query_row(
+            "SELECT contact, peer_lost, peer_round_trip_ms FROM call_record LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(row, ("sip:alice@198.51.100.1:5060".into(), 3, 12.5));
 }
 
 #[test]

@@ -311,21 +311,22 @@ fn an_answer_to_our_offer_settles_the_call() {
 /// RFC 3264 section 5.1: the answerer sends by the numbers of the offer, and is sent to by those of its answer.
 #[test]
 fn keys_come_by_both_numbers_and_go_by_the_answers() {
+    type Case = (&'static str, &'static str, &'static [(u8, u32)]);
     let mut origin = Origin::new(1, [5; 58]);
     let ours = Capabilities::default();
     let text = offer(&ours, local(), &mut origin);
     let offer = Session::parse(&text).unwrap();
-    let cases = [
-        ("8 97", "97 telephone-event/8000", vec![(97, 8000), (101, 8000)]),
-        ("8 101", "101 telephone-event/8000", vec![(101, 8000)]),
+    let cases: [Case; 5] = [
+        ("8 97", "97 telephone-event/8000", &[(97, 8000), (101, 8000)]),
+        ("8 101", "101 telephone-event/8000", &[(101, 8000)]),
         // Only by the clocks that the peer knows, even where ours is that of its codec.
-        ("111 97", "97 telephone-event/8000", vec![(97, 8000), (101, 8000)]),
-        ("8", "97 telephone-event/8000", vec![]),
+        ("111 97", "97 telephone-event/8000", &[(97, 8000), (101, 8000)]),
+        ("8", "97 telephone-event/8000", &[]),
         // A number that means audio to the peer means no keys.
         (
             "8 101 97",
             "97 telephone-event/8000\r\na=rtpmap:101 PCMU/8000",
-            vec![(97, 8000)],
+            &[(97, 8000)],
         ),
     ];
     for (formats, map, expect) in cases {

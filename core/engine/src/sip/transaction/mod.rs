@@ -60,8 +60,10 @@ pub(crate) enum Owner {
 #[derive(Debug)]
 pub(crate) enum Outcome<'a> {
     Response(&'a Message),
-    /// No answer in time, or no way to the peer.
+    /// No answer in time.
     Silence,
+    /// No way to the peer, or none any more.
+    Unreachable,
 }
 
 #[derive(Debug, Clone, Copy)]

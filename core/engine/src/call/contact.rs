@@ -1,0 +1,88 @@
+//! The way to a contact that a phone has registered.
+
+use crate::config::Listener;
+use crate::engine::Engine;
+use crate::io::{Flow, Transport};
+use crate::sip::dialog::address_in;
+use crate::sip::grammar::List;
+use crate::sip::registrar::Binding;
+use crate::sip::uri::Uri;
+
+impl Engine {
+    /// The flow to a contact outside any dialog: that of its registration, or by TCP where a contact that was
+    /// registered by UDP asks for that (RFC 3263 section 4.1), can be connected to, and we take TCP.
+    pub(crate) fn contact_flow(&self, binding: &Binding) -> Flow {
+        let flow = registered_flow(binding);
+        if !asks_for_tcp(binding) {
+            return flow;
+        }
+        self.by_tcp(flow).unwrap_or(flow)
+    }
+
+    /// The same way by a connection, one that is there or a new one; `None` where we have no TCP for it.
+    pub(crate) fn by_tcp(&self, flow: Flow) -> Option<Flow> {
+        let is_tcp = |listener: &Listener| {
+            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
+            listener.transport == Transport::Tcp && (family || listener.address.ip().is_unspecified())
+        };
+        let place = self.config.listeners.iter().position(is_tcp)?;
+        Some(Flow {
+            transport: Transport::Tcp,
+            listener: u16::try_from(place).ok()?,
+            connection: 0,
+            ..flow
+        })
+    }
+}
+
+/// The flow of a registration: the connection that it came on while that lives, or on UDP the way that a phone keeps
+/// alive itself (RFC 5626); otherwise its first Path hop, or the address that its URI names, unless that is one behind a
+/// NAT.
+pub(crate) fn registered_flow(binding: &Binding) -> Flow {
+    if binding.flow.connection != 0 || is_kept(binding) {
+        return binding.flow;
+    }
+    let first = List::new(&binding.path).next();
+    if let Some(hop) = first.and_then(|first| address_in(first.trim_matches(['<', '>']))) {
+        return Flow {
+            peer: hop,
+            ..binding.flow
+        };
+    }
+    match address_in(&binding.contact) {
+        Some(peer) if peer.ip() == binding.flow.peer.ip() => Flow { peer, ..binding.flow },
+        // The source port of a connection that is gone leads nowhere: only the named one can.
+        Some(peer) if binding.flow.transport.reliable() => Flow { peer, ..binding.flow },
+        _ => binding.flow,
+    }
+}
+
+/// Whether a phone on UDP wants to be called by TCP at the address that it came from; into a NAT no connection can be
+/// made.
+fn asks_for_tcp(binding: &Binding) -> bool {
+    let asked = Uri::parse(&binding.contact).is_ok_and(|uri| {
+        uri.param("transport")
+            .is_some_and(|named| named.eq_ignore_ascii_case("tcp"))
+    });
+    asked
+        && binding.flow.transport == Transport::Udp
+        && binding.path.is_empty()
+        && !is_kept(binding)
+        && address_in(&binding.contact).is_some_and(|named| named.ip() == binding.flow.peer.ip())
+}
+
+/// The values of a stored Path, as a route set.
+pub(crate) fn routes(path: &str) -> Vec<String> {
+    List::new(path).map(str::to_owned).collect()
+}
+
+/// Whether there is a way to a contact: over TCP and TLS a connection can be made anew, a WebSocket's
+/// other end cannot be called.
+pub(crate) fn reachable(binding: &Binding) -> bool {
+    binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
+}
+
+/// Whether a phone keeps the way open by which it has registered, and is to be reached by that: on UDP.
+pub(crate) fn is_kept(binding: &Binding) -> bool {
+    !binding.instance.is_empty() && binding.path.is_empty() && binding.flow.transport == Transport::Udp
+}

@@ -1,0 +1,184 @@
+//! What chat takes of a message that came by SIP: its text, in whatever it is wrapped and however it is encoded.
+
+use std::borrow::Cow;
+
+use super::message::cut;
+use crate::conference::copies::json_text;
+use crate::conference::multipart::text_in;
+use crate::sip::mime::{cpim_contents, essence, parameter};
+
+/// Wrappings within wrappings are opened this deep.
+const DEPTH: u8 = 3;
+
+/// The characters of windows-1252 from 0x80 to 0x9f; what stands for nothing there is itself.
+const FROM_80: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
+    '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+];
+
+/// What chat takes of a message; empty if it is nothing for chat.
+pub(super) fn chat_text(kind: &str, body: &[u8]) -> String {
+    cut(find(kind, body, DEPTH).unwrap_or_default())
+}
+
+fn find(kind: &str, body: &[u8], depth: u8) -> Option<String> {
+    match essence(kind).as_ref() {
+        _ if depth == 0 => None,
+        "text/html" => Some(plain(&decoded(kind, body)?)),
+        "message/cpim" => {
+            let part = cpim_contents(body).filter(|part| !part.encoded)?;
+            find(&part.kind, part.body, depth - 1)
+        }
+        text if text.starts_with("text/") => Some(decoded(kind, body)?.into_owned()),
+        whole if whole.starts_with("multipart/") => {
+            // Plain text says the same as the page beside it, and loses less.
+            let plain = text_in(kind, body, Some("text/plain"));
+            let part = plain.or_else(|| text_in(kind, body, Some("text/*")))?;
+            find(&part.kind, part.body, depth - 1)
+        }
+        _ => json_text(kind, body),
+    }
+}
+
+/// A text in the character set that its type names; `None` where that is not known here: it would be spoilt for ever.
+fn decoded<'a>(kind: &str, body: &'a [u8]) -> Option<Cow<'a, str>> {
+    // RFC 3261 section 7.4.1: without a word about it it is UTF-8.
+    let charset = parameter(kind, "charset").map_or_else(|| "utf-8".to_owned(), str::to_ascii_lowercase);
+    let read: fn(u8) -> char = match charset.as_str() {
+        "utf-8" | "utf8" | "us-ascii" | "ascii" => return Some(String::from_utf8_lossy(body)),
+        // Nobody means the control characters that are the whole difference.
+        "iso-8859-1" | "iso_8859-1" | "latin1" | "windows-1252" | "cp1252" => western,
+        "iso-8859-15" | "iso_8859-15" | "latin-9" | "latin9" => western_with_euro,
+        _ => return None,
+    };
+    Some(body.iter().map(|byte| read(*byte)).collect::<String>().into())
+}
+
+fn western(byte: u8) -> char {
+    match byte {
+        0x80..=0x9f => FROM_80[usize::from(byte - 0x80)],
+        byte => char::from(byte),
+    }
+}
+
+fn western_with_euro(byte: u8) -> char {
+    match byte {
+        0xa4 => '€',
+        0xa6 => 'Š',
+        0xa8 => 'š',
+        0xb4 => 'Ž',
+        0xb8 => 'ž',
+        0xbc => 'Œ',
+        0xbd => 'œ',
+        0xbe => 'Ÿ',
+        byte => char::from(byte),
+    }
+}
+
+/// The text of a page: its tags taken out, the five named characters put back.
+fn plain(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some(open) = rest.find('<') {
+        text.push_str(&rest[..open]);
+        match rest[open..].find('>') {
+            Some(close) => rest = &rest[open + close + 1..],
+            None => {
+                rest = "";
+                break;
+            }
+        }
+    }
+    text.push_str(rest);
+    for (name, character) in [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#39;", "'"),
+        ("&nbsp;", " "),
+        ("&amp;", "&"),
+    ] {
+        text = text.replace(name, character);
+    }
+    text.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_becomes_its_text() {
+        for (html, text) in [
+            ("<p>Hi <b>Bob</b>!</p>", "Hi Bob!"),
+            ("a &lt; b &amp;lt; c", "a < b &lt; c"),
+            ("unfinished <b", "unfinished"),
+            ("none", "none"),
+            ("<script>", ""),
+        ] {
+            assert_eq!(plain(html), text, "{html}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_read_in_its_own_characters_or_not_at_all() {
+        for (kind, body, text) in [
+            ("text/plain", "é".as_bytes(), "é"),
+            ("text/plain;charset=US-ASCII", b"hi", "hi"),
+            ("text/plain; charset=\"ISO-8859-1\"", b"caf\xe9 \x80", "café €"),
+            ("text/plain;charset=windows-1252", b"\x93x\x94 \x9f\xff", "“x” Ÿÿ"),
+            (
+                "text/plain;format=flowed;charset=iso-8859-15",
+                b"\xa4\xbd\xa5",
+                "€œ¥",
+            ),
+            ("text/html;charset=latin1", b"<b>\xe9</b>", "é"),
+            ("text/plain;charset=koi8-r", b"\xc1", ""),
+            ("text/plain;charset=utf-16", b"\0h\0i", ""),
+        ] {
+            assert_eq!(chat_text(kind, body), text, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_in_what_it_is_wrapped_in() {
+        let cpim = |kind: &str, text: &str| {
+            format!("From: <a>\r\nTo: <b>\r\n\r\nContent-Type: {kind}\r\n\r\n{text}")
+        };
+        let parts = |parts: &[(&str, &str)]| {
+            let part = |(kind, text): &(&str, &str)| format!("--b\r\nContent-Type: {kind}\r\n\r\n{text}\r\n");
+            format!("{}--b--\r\n", parts.iter().map(part).collect::<String>())
+        };
+        let (plain, html) = (("text/plain", "hi"), ("text/html", "<p>hello</p>"));
+        let mixed = "multipart/mixed;boundary=b";
+        let both = parts(&[plain, html]);
+        for (kind, body, text) in [
+            ("multipart/alternative; boundary=b", both.clone(), "hi"),
+            (mixed, parts(&[("image/png", "x"), html]), "hello"),
+            (mixed, parts(&[("image/png", "x")]), ""),
+            ("Message/CPIM", cpim("text/plain;charset=utf-8", "hé"), "hé"),
+            (
+                "message/cpim",
+                cpim("multipart/alternative;boundary=b", &both),
+                "hi",
+            ),
+            ("message/cpim", "From: <a>\r\n\r\n\r\nbare".to_owned(), "bare"),
+            ("message/cpim", cpim("message/imdn+xml", "<imdn/>"), ""),
+            ("message/cpim", cpim("application/im-iscomposing+xml", "<x/>"), ""),
+            (
+                "message/cpim",
+                cpim("text/plain\r\nContent-Transfer-Encoding: base64", "aGk="),
+                "",
+            ),
+            ("message/cpim", "From: <a>".to_owned(), ""),
+            ("message/cpim", cpim("x-unknown", ""), ""),
+        ] {
+            assert_eq!(chat_text(kind, body.as_bytes()), text, "{kind} {body}");
+        }
+        let mut deep = cpim("text/plain", "deep");
+        for _ in 0..4 {
+            deep = cpim("message/cpim", &deep);
+        }
+        assert_eq!(chat_text("message/cpim", deep.as_bytes()), "");
+    }
+}

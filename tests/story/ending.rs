@@ -1,0 +1,266 @@
+//! How calls between users end: what the other side hears of it, and what the records say.
+
+use std::time::Duration;
+
+use cordboard_engine::io::{Flow, Input, Transport};
+use cordboard_engine::record::CallDirection;
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+use cordboard_model::media::{MediaCommand, MediaEvent};
+
+use crate::bridge::{Pair, pair};
+use crate::phone::{Line, Phone};
+use crate::world::World;
+
+/// Alice has called bob, whose three phones ring.
+struct Ringing {
+    world: World,
+    alice: Phone,
+    line: Line,
+    phones: Vec<(Phone, Message)>,
+}
+
+fn ringing(asked: &str) -> Ringing {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let mut phones = vec![
+        Phone::new("bob", 2),
+        Phone::new("bob-desk", 3),
+        Phone::new("bob", 4),
+    ];
+    phones[2].registering = "third".into();
+    for phone in &mut phones {
+        assert_eq!(phone.register(&mut world, 7200).status(), 200);
+    }
+    let (line, _) = alice.invite_with(&mut world, "bob", asked);
+    assert_eq!(alice.next(&mut world).status(), 100);
+    let phones = phones.into_iter().map(|mut phone| {
+        let invite = phone.gets(&mut world, "INVITE", false);
+        phone.respond(&mut world, &invite, 180, "", "");
+        (phone, invite)
+    });
+    let phones = phones.collect();
+    alice.listen(&mut world);
+    alice.inbox.clear();
+    Ringing {
+        world,
+        alice,
+        line,
+        phones,
+    }
+}
+
+/// The reasons of records, with their statuses.
+type Words = Vec<(&'static str, u16)>;
+
+/// The words of the records so far, of callers and of called phones, and their statuses.
+fn words(world: &World) -> (Words, Words) {
+    let of = |direction| {
+        let records = world
+            .records
+            .iter()
+            .filter(move |record| record.direction == direction);
+        records.map(|record| (record.reason, record.status)).collect()
+    };
+    (of(CallDirection::In), of(CallDirection::Out))
+}
+
+#[test]
+fn who_declines_for_all_stops_the_other_phones_at_once() {
+    let Ringing {
+        mut world,
+        mut alice,
+        mut phones,
+        ..
+    } = ringing("");
+    let (mut first, invite) = phones.remove(0);
+    first.respond(&mut world, &invite, 603, "Reason: Q.850;cause=21\r\n", "");
+    let answer = alice.final_response(&mut world);
+    assert_eq!(
+        (answer.status(), answer.header(Name::Reason)),
+        (603, Some("Q.850;cause=21"))
+    );
+    let (mut late, invite) = phones.remove(0);
+    let cancel = late.gets(&mut world, "CANCEL", true);
+    assert!(cancel.header(Name::Reason).unwrap().starts_with("SIP;cause=603;"));
+    // It was picked up in the same moment.
+    late.pick_up(&mut world, &invite);
+    late.gets(&mut world, "ACK", false);
+    late.gets(&mut world, "BYE", true);
+    let (mut last, invite) = phones.remove(0);
+    last.gets(&mut world, "CANCEL", true);
+    last.respond(&mut world, &invite, 487, "", "");
+    alice.has_nothing(&mut world);
+    let expected = vec![
+        ("declined", 603),
+        ("refused_elsewhere", 200),
+        ("refused_elsewhere", 487),
+    ];
+    assert_eq!(words(&world), (vec![("declined", 603)], expected));
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
+}
+
+#[test]
+fn a_refusal_for_all_after_the_answer_of_another_phone_changes_nothing() {
+    let Ringing {
+        mut world,
+        mut alice,
+        mut phones,
+        mut line,
+    } = ringing("");
+    let (mut first, invite) = phones.remove(0);
+    first.pick_up(&mut world, &invite);
+    line.learn(&alice.final_response(&mut world));
+    alice.ack(&mut world, &line);
+    let (mut second, invite) = phones.remove(0);
+    second.gets(&mut world, "CANCEL", true);
+    second.respond(&mut world, &invite, 603, "", "");
+    alice.has_nothing(&mut world);
+    first.gets(&mut world, "ACK", false);
+    first.has_nothing(&mut world);
+}
+
+#[test]
+fn an_invitation_that_expires_is_over_on_all_phones_and_for_the_caller() {
+    let Ringing {
+        mut world,
+        mut alice,
+        phones,
+        ..
+    } = ringing("Expires: 2\r\n");
+    world.advance(Duration::from_millis(1900));
+    alice.has_nothing(&mut world);
+    world.advance(Duration::from_millis(200));
+    assert_eq!(alice.final_response(&mut world).status(), 487);
+    for (mut phone, invite) in phones {
+        assert_eq!(invite.header(Name::Expires), Some("2"));
+        phone.gets(&mut world, "CANCEL", true);
+        phone.respond(&mut world, &invite, 487, "", "");
+    }
+    let expected = vec![("no_answer", 487); 3];
+    assert_eq!(words(&world), (vec![("no_answer", 487)], expected));
+}
+
+#[test]
+fn records_say_why_nobody_answered() {
+    let cases = [
+        (486, 486, "busy", "busy"),
+        (603, 603, "declined", "declined"),
+        (480, 480, "no_answer", "no_answer"),
+        (404, 404, "refused", "refused"),
+        (503, 500, "refused", "refused"),
+    ];
+    for (said, heard, called, caller) in cases {
+        let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+        bob.register(&mut world, 7200);
+        alice.invite(&mut world, "bob");
+        let invite = bob.gets(&mut world, "INVITE", false);
+        bob.respond(&mut world, &invite, said, "", "");
+        assert_eq!(alice.final_response(&mut world).status(), heard);
+        assert_eq!(words(&world), (vec![(caller, heard)], vec![(called, said)]));
+    }
+}
+
+#[test]
+fn records_say_that_a_phone_cannot_be_reached() {
+    // One that is silent, and one that takes no connection.
+    for gone in [false, true] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        let mut bob = match gone {
+            false => Phone::new("bob", 2),
+            true => Phone::new("bob", 2).over(Transport::Tcp, 7),
+        };
+        bob.register(&mut world, 7200);
+        if gone {
+            world.handle(Input::FlowClosed { connection: 7 });
+        }
+        alice.invite(&mut world, "bob");
+        if gone {
+            let flow = Flow {
+                connection: 0,
+                ..bob.flow
+            };
+            world.handle(Input::Unreachable { flow });
+        } else {
+            world.advance(Duration::from_secs(33));
+        }
+        let (heard, said) = if gone { (480, 503) } else { (408, 408) };
+        assert_eq!(alice.final_response(&mut world).status(), heard);
+        let expected = (vec![("unreachable", heard)], vec![("unreachable", said)]);
+        assert_eq!(words(&world), expected);
+    }
+}
+
+#[test]
+fn records_say_that_the_caller_gave_up() {
+    let Ringing {
+        mut world,
+        mut alice,
+        phones,
+        ..
+    } = ringing("");
+    alice.cancel(&mut world, "");
+    for (mut phone, invite) in phones {
+        phone.gets(&mut world, "CANCEL", true);
+        phone.respond(&mut world, &invite, 487, "", "");
+    }
+    let expected = vec![("cancelled", 487); 3];
+    assert_eq!(words(&world), (vec![("cancelled", 487)], expected));
+}
+
+#[test]
+fn records_say_who_hung_up() {
+    for caller in [true, false] {
+        let Pair {
+            mut world,
+            mut alice,
+            mut bob,
+            mut from_alice,
+            mut from_bob,
+            ..
+        } = pair();
+        if caller {
+            alice.within(&mut world, &mut from_alice, "BYE", "", b"");
+            bob.gets(&mut world, "BYE", true);
+        } else {
+            bob.within(&mut world, &mut from_bob, "BYE", "", b"");
+            alice.gets(&mut world, "BYE", true);
+        }
+        let (hung_up, other) = (vec![("hung_up", 200)], vec![("other_side", 200)]);
+        let expected = if caller {
+            (hung_up, other)
+        } else {
+            (other, hung_up)
+        };
+        assert_eq!(words(&world), expected);
+        let [first, second] = &world.records[..] else {
+            panic!("{:?}", world.records)
+        };
+        assert_eq!((first.number.as_str(), second.number.as_str()), ("bob", "bob"));
+        let contacts = [&alice, &bob].map(|phone| phone.contact());
+        for record in [first, second] {
+            let phone = usize::from(record.direction == CallDirection::Out);
+            assert_eq!(format!("<{}>", record.contact), contacts[phone]);
+        }
+    }
+}
+
+#[test]
+fn records_say_whose_media_stopped() {
+    let Pair {
+        mut world,
+        mut alice,
+        mut bob,
+        ..
+    } = pair();
+    let opened = world.media.iter().find_map(|command| match command {
+        MediaCommand::Open { leg, .. } => Some(*leg),
+        _ => None,
+    });
+    let leg = opened.expect("alice has one");
+    world.handle(Input::Media(MediaEvent::Silent { leg }));
+    alice.gets(&mut world, "BYE", true);
+    bob.gets(&mut world, "BYE", true);
+    let expected = (vec![("no_media", 200)], vec![("other_side_no_media", 200)]);
+    assert_eq!(words(&world), expected);
+}
