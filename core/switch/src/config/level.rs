@@ -23,7 +23,12 @@ pub(crate) fn level_filter(text: &str) -> Result<EnvFilter, String> {
         }
     }
     let parsed = EnvFilter::builder().parse(text);
-    parsed.map_err(|error| format!("\"{text}\": {error}; expected {}", expected()))
+    parsed.map_err(|_| {
+        format!(
+            "\"{text}\": a part has no level that is known; expected {}",
+            expected()
+        )
+    })
 }
 
 fn no_level(word: &str) -> String {

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::chat::ChatDoor;
 use crate::config::resolved::Http;
 use crate::metric::Snapshot;
+use crate::net::bind::advice;
 use crate::tls::Keys;
 
 pub(crate) use server::{bind, serve};
@@ -116,9 +117,7 @@ pub(crate) struct HttpSetup {
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen for HTTP on {address}: {source}; another program may have the port, or `[http] {key}` is wrong"
-)]
+#[error("cannot listen for HTTP on {address} (`[http] {key}`): {}", advice(source))]
 pub(crate) struct BindError {
     /// The address.
     pub(crate) address: SocketAddr,

@@ -35,6 +35,16 @@ pub(crate) fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// What an operator can do where an address cannot be had.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has it, or another key of the config",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address",
+        io::ErrorKind::PermissionDenied => "ports below 1024 want a privilege (CAP_NET_BIND_SERVICE)",
+        _ => "is the address right?",
+    }
+}
+
 /// The SIP sockets.
 pub(crate) struct Bound {
     /// What the engine is told of them, in the order of their indexes.
@@ -64,7 +74,7 @@ impl Bound {
             streams: Vec::new(),
         };
         for address in &config.udp {
-            let socket = SipSocket::bind(*address).with_context(|| taken(address, Transport::Udp))?;
+            let socket = SipSocket::bind(*address).map_err(|error| taken(address, Transport::Udp, error))?;
             let index = bound.add(Transport::Udp, socket.local())?;
             bound.udp.push((index, socket));
         }
@@ -77,7 +87,7 @@ impl Bound {
             for address in addresses {
                 let listener = tcp(*address)
                     .and_then(TcpListener::from_std)
-                    .with_context(|| taken(address, transport))?;
+                    .map_err(|error| taken(address, transport, error))?;
                 let index = bound.add(transport, listener.local_addr()?)?;
                 bound.streams.push(Stream {
                     index,
@@ -104,11 +114,12 @@ impl Stream {
     }
 }
 
-fn taken(address: &SocketAddr, transport: Transport) -> String {
-    format!(
-        "cannot listen on {address}; is another program there? Change `[sip] {}` in the config",
+fn taken(address: &SocketAddr, transport: Transport, error: io::Error) -> anyhow::Error {
+    let advice = advice(&error);
+    anyhow::Error::new(error).context(format!(
+        "cannot listen on {address} (`[sip] {}`): {advice}",
         transport.name()
-    )
+    ))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
-use anyhow::Context as _;
 use cordboard_media::Identity;
 use cordboard_model::Time;
 use cordboard_model::media::peer::Candidate;
@@ -14,7 +13,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Registry, Token};
 
 use crate::clock::KernelClock;
-use crate::net::bind::tcp;
+use crate::net::bind::{advice, tcp};
 use crate::net::udp::Datagram;
 use crate::net::webrtc::{WebRtcRoom, WebRtcSocket};
 
@@ -51,13 +50,9 @@ impl WebRtcPort {
                 candidates.push(candidate(*ip, socket));
                 continue;
             }
-            let socket = WebRtcSocket::bind(address).with_context(|| {
-                format!("cannot have UDP port {port} of {ip} for WebRTC; does another program have it, or another key of the config? Change `[media] webrtc_port`")
-            })?;
+            let socket = WebRtcSocket::bind(address).map_err(|error| taken("UDP", address, error))?;
             candidates.push(candidate(*ip, &socket));
-            let listener = tcp(socket.local()).with_context(|| {
-                format!("cannot have TCP port {port} of {ip} for WebRTC; does another program have it, or another key of the config? Change `[media] webrtc_port`")
-            })?;
+            let listener = tcp(socket.local()).map_err(|error| taken("TCP", socket.local(), error))?;
             listeners.push(listener);
             sockets.push(socket);
         }
@@ -74,6 +69,13 @@ impl WebRtcPort {
             config,
         })
     }
+}
+
+fn taken(kind: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
+    let advice = advice(&error);
+    anyhow::Error::new(error).context(format!(
+        "cannot have {kind} {address} for WebRTC (`[media] webrtc_port`): {advice}"
+    ))
 }
 
 const fn candidate(ip: IpAddr, socket: &WebRtcSocket) -> Candidate {
