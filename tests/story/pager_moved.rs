@@ -17,7 +17,10 @@ fn send(alice: &mut Phone, world: &mut World, body: &str) -> u16 {
 
 /// Alice writes to bob, whose phone is silent and forgets what it is sent.
 fn silence(bodies: &[&str]) -> (World, Phone, Phone) {
-    let mut world = World::new();
+    silence_in(World::new(), bodies)
+}
+
+fn silence_in(mut world: World, bodies: &[&str]) -> (World, Phone, Phone) {
     let (mut alice, mut dead) = (Phone::new("alice", 1), Phone::new("bob", 2));
     dead.register(&mut world, 3600);
     for body in bodies {
@@ -266,4 +269,46 @@ fn a_phone_that_moves_on_and_on_gets_one_after_the_other() {
     takes(&mut third, &mut world, "1");
     takes(&mut third, &mut world, "2");
     assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+/// A phone registers one of its flows (RFC 5626).
+fn register_flow(phone: &mut Phone, world: &mut World, number: u32, expires: u32) {
+    let headers = format!(
+        "Supported: outbound\r\nExpires: {expires}\r\n\
+         Contact: {};reg-id={number};+sip.instance=\"<urn:uuid:00000000-0000-1000-8000-000A95A0E128>\"\r\n",
+        phone.contact()
+    );
+    let call_id = [phone.registering.clone(), phone.next_number()].concat();
+    let (_, answer) = phone.request_in(world, &call_id, 1, "REGISTER", "sip:lab.test", &headers, b"");
+    assert_eq!(answer.status(), 200);
+}
+
+#[test]
+fn a_phone_that_renews_one_of_its_flows_is_left_the_copy_that_it_has_by_the_other() {
+    for kept in [false, true] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        let (mut one, mut two) = (another(8), another(9));
+        register_flow(&mut one, &mut world, 1, 600);
+        seconds(&mut world, 1);
+        register_flow(&mut two, &mut world, 2, 600);
+        assert_eq!(send(&mut alice, &mut world, "1"), 0);
+        let message = two.gets(&mut world, "MESSAGE", false);
+        seconds(&mut world, if kept { 26 } else { 1 });
+        forget(&mut two, &mut world);
+        register_flow(&mut one, &mut world, 1, 600);
+        one.has_nothing(&mut world);
+        two.respond(&mut world, &message, 200, "", "");
+        let expected = if kept { 202 } else { 200 };
+        assert_eq!(finals(&mut alice, &mut world), [expected]);
+        assert_eq!(world.engine.gauges().kept_messages, 0);
+        // One whose flow ends goes on by the other.
+        assert_eq!(send(&mut alice, &mut world, "2"), 0);
+        forget(&mut one, &mut world);
+        register_flow(&mut one, &mut world, 1, 0);
+        takes(&mut two, &mut world, "2");
+        assert_eq!(finals(&mut alice, &mut world), [200]);
+        seconds(&mut world, 60);
+        one.has_nothing(&mut world);
+        two.has_nothing(&mut world);
+    }
 }

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use cordboard_model::Time;
+
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
 use crate::engine::Engine;
 use crate::io::Flow;
-use crate::sip::registrar::{Binding, same_contact};
+use crate::sip::registrar::{Binding, Registrar, same_contact};
 use crate::sip::transaction::Outcome;
 
 /// A copy of a message that went to one contact.
@@ -35,14 +37,36 @@ impl Attempt {
         self.flow == registered_flow(contact) && same_contact(&self.contact, &contact.contact)
     }
 
-    /// Leaves the contacts that no copy went to.
-    pub(super) fn leave_new(contacts: &mut Vec<Binding>, attempts: &[Self]) {
-        contacts.retain(|contact| !attempts.iter().any(|attempt| attempt.leads_to(contact)));
+    /// Whether it went to the phone of this contact, by whichever of its flows: who has it by one is not sent it by
+    /// another.
+    fn is_to_phone_of(&self, contact: &Binding, registrar: &Registrar, now: Time) -> bool {
+        registrar.flows(contact, now).any(|flow| self.leads_to(flow))
+    }
+
+    /// Leaves the contacts of phones that no copy went to.
+    pub(super) fn leave_new(
+        contacts: &mut Vec<Binding>,
+        attempts: &[Self],
+        registrar: &Registrar,
+        now: Time,
+    ) {
+        contacts.retain(|contact| {
+            let mut attempts = attempts.iter();
+            !attempts.any(|attempt| attempt.is_to_phone_of(contact, registrar, now))
+        });
     }
 
     /// Takes out the copies that went to contacts that are no more; their transactions.
-    fn take_gone(attempts: &mut Vec<Self>, contacts: &[Binding]) -> Vec<Key> {
-        let is_gone = |attempt: &mut Self| !contacts.iter().any(|contact| attempt.leads_to(contact));
+    fn take_gone(
+        attempts: &mut Vec<Self>,
+        contacts: &[Binding],
+        registrar: &Registrar,
+        now: Time,
+    ) -> Vec<Key> {
+        let is_gone = |attempt: &mut Self| {
+            let mut contacts = contacts.iter();
+            !contacts.any(|contact| attempt.is_to_phone_of(contact, registrar, now))
+        };
         attempts
             .extract_if(.., is_gone)
             .filter_map(|gone| gone.transaction)
@@ -93,7 +117,8 @@ impl Engine {
         let Some(delivery) = self.courier.deliveries.get_mut(key) else {
             return;
         };
-        for transaction in Attempt::take_gone(&mut delivery.attempts, contacts) {
+        let now = self.wire.now;
+        for transaction in Attempt::take_gone(&mut delivery.attempts, contacts, &self.registrar, now) {
             if self.transactions.give_up(transaction) {
                 self.delivery_outcome(key, Outcome::Silence);
             }
@@ -107,8 +132,12 @@ impl Engine {
         let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
             return;
         };
-        let gone = Attempt::take_gone(&mut sent.attempts, contacts).into_iter();
-        let given_up = gone.filter(|gone| self.transactions.give_up(*gone)).count();
+        let now = self.wire.now;
+        let gone = Attempt::take_gone(&mut sent.attempts, contacts, &self.registrar, now);
+        let given_up = gone
+            .into_iter()
+            .filter(|gone| self.transactions.give_up(*gone))
+            .count();
         let nobody = sent.waiting <= given_up && matches!(sent.best, 0 | SILENCE);
         if nobody && given_up > 0 && !sent.told {
             for _ in 0..given_up {
@@ -131,7 +160,7 @@ impl Engine {
         }
         if !sent.told && !sent.page.again {
             let mut new = contacts.to_vec();
-            Attempt::leave_new(&mut new, &sent.attempts);
+            Attempt::leave_new(&mut new, &sent.attempts, &self.registrar, now);
             if !new.is_empty() {
                 self.relay_to_new(key, &new);
             }

@@ -93,6 +93,17 @@ impl Registrar {
         self.all(address).iter().filter(move |b| b.expires > now)
     }
 
+    /// The flows that hold at `now` of the phone that has registered this contact (RFC 5626): the contact itself, and
+    /// those of the same address of record and instance.
+    pub(crate) fn flows<'a>(&'a self, contact: &'a Binding, now: Time) -> impl Iterator<Item = &'a Binding> {
+        let address = self.by_serial.get(&contact.serial);
+        let all = self.contacts(address.map_or("", |address| &**address), now);
+        all.filter(move |flow| {
+            let same = |phone| flow.phone() == Some(phone);
+            flow.serial == contact.serial || contact.phone().is_some_and(same)
+        })
+    }
+
     pub(crate) fn find(&self, address: &str, contact: &str) -> Option<&Binding> {
         self.all(address)
             .iter()
