@@ -125,10 +125,14 @@ impl Mailboxes {
         self.boxes.get_mut(address)?.messages.front_mut()
     }
 
-    /// Whether a message is on its way to this address.
+    /// Whether a message is on its way to this address, or goes there as soon as it is on disk.
     pub(crate) fn is_busy(&self, address: &str) -> bool {
-        let mailbox = self.boxes.get(address);
-        mailbox.is_some_and(|mailbox| mailbox.messages.iter().any(|kept| kept.delivery.is_some()))
+        let mut messages = self
+            .boxes
+            .get(address)
+            .into_iter()
+            .flat_map(|mailbox| &mailbox.messages);
+        messages.any(|kept| kept.delivery.is_some() || !kept.safe)
     }
 
     /// The deliveries to an address, in the order of their messages; `news`: a phone has registered.
