@@ -1,5 +1,6 @@
 //! Messages whose addressee's phones change while they are on their way: they follow the phones, in their order.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use cordboard_engine::io::Transport;
@@ -74,13 +75,18 @@ fn move_to(phone: &mut Phone, from: &mut Phone, world: &mut World) {
 
 /// The same in one request.
 fn replace_by(phone: &mut Phone, from: &Phone, world: &mut World) {
+    assert_eq!(replacing(phone, from, world), 200);
+}
+
+/// The status of that; 0 where there is none yet.
+fn replacing(phone: &mut Phone, from: &Phone, world: &mut World) -> u16 {
     let (call_id, contacts) = (phone.registering.clone(), [from.contact(), phone.contact()]);
     let headers = format!(
         "Contact: {};expires=0, {};expires=3600\r\n",
         contacts[0], contacts[1]
     );
     let (_, answer) = phone.request_in(world, &call_id, 1, "REGISTER", "sip:lab.test", &headers, b"");
-    assert_eq!(answer.status(), 200);
+    answer.status()
 }
 
 #[test]
@@ -311,4 +317,86 @@ fn a_phone_that_renews_one_of_its_flows_is_left_the_copy_that_it_has_by_the_othe
         one.has_nothing(&mut world);
         two.has_nothing(&mut world);
     }
+}
+
+#[test]
+fn what_is_on_its_way_to_the_disk_is_not_overtaken_by_what_came_later() {
+    for ok in [true, false] {
+        let (mut world, mut alice, first) = silence(&["1"]);
+        let (mut second, mut third) = (another(8), another(9));
+        replace_by(&mut second, &first, &mut world);
+        assert_eq!(second.gets(&mut world, "MESSAGE", false).body_slice(), b"1");
+        assert_eq!(send(&mut alice, &mut world, "2"), 0);
+        assert_eq!(second.gets(&mut world, "MESSAGE", false).body_slice(), b"2");
+        // The first is kept, as it has moved once already; the second is not.
+        world.disk_hangs = true;
+        assert_eq!(replacing(&mut third, &second, &mut world), 0);
+        world.commit_first(1, true);
+        assert_eq!(third.final_response(&mut world).status(), 200);
+        third.has_nothing(&mut world);
+        world.disk_hangs = false;
+        world.commit(ok);
+        if ok {
+            takes(&mut third, &mut world, "1");
+        }
+        takes(&mut third, &mut world, "2");
+        let first = if ok { 202 } else { 503 };
+        assert_eq!(finals(&mut alice, &mut world), [first, 200]);
+        assert_eq!(world.engine.gauges().kept_messages, 0);
+    }
+}
+
+#[test]
+fn where_nothing_is_kept_a_message_goes_on_with_a_phone_that_moves_on_and_on() {
+    let world = World::with(|config| config.mail.count = 0);
+    let (mut world, mut alice, mut phone) = silence_in(world, &["1"]);
+    for host in 20..25 {
+        let mut next = another(host);
+        replace_by(&mut next, &phone, &mut world);
+        forget(&mut phone, &mut world);
+        let message = next.gets(&mut world, "MESSAGE", false);
+        assert_eq!(message.body_slice(), b"1");
+        next.has_nothing(&mut world);
+        seconds(&mut world, 1);
+        forget(&mut next, &mut world);
+        phone = next;
+    }
+    assert!(finals(&mut alice, &mut world).is_empty());
+    // Until its sender has been told.
+    seconds(&mut world, 24);
+    assert_eq!(finals(&mut alice, &mut world), [480]);
+    let mut last = another(30);
+    replace_by(&mut last, &phone, &mut world);
+    last.has_nothing(&mut world);
+    forget(&mut phone, &mut world);
+    seconds(&mut world, 60);
+    phone.has_nothing(&mut world);
+    world.is_clean();
+}
+
+#[test]
+fn silent_phones_of_which_one_came_later_are_tried_once() {
+    let (mut world, mut alice, mut one) = silence(&["1"]);
+    seconds(&mut world, 5);
+    let mut two = another(9);
+    assert_eq!(two.register(&mut world, 3600).status(), 200);
+    let copies = |phone: &mut Phone, world: &mut World| {
+        phone.listen(world);
+        let heads = phone.inbox.drain(..).map(|delivery| delivery.message);
+        let branches: HashSet<String> = heads
+            .map(|message| message.via().unwrap().branch().unwrap().to_owned())
+            .collect();
+        branches.len()
+    };
+    seconds(&mut world, 120);
+    assert_eq!(finals(&mut alice, &mut world), [202]);
+    assert_eq!(
+        (copies(&mut one, &mut world), copies(&mut two, &mut world)),
+        (1, 1)
+    );
+    assert_eq!(world.engine.gauges().kept_messages, 1);
+    // It waits for a registration.
+    two.register(&mut world, 3600);
+    takes(&mut two, &mut world, "1");
+    assert_eq!(world.engine.gauges().kept_messages, 0);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cordboard_model::Time;
 
-use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE};
+use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
@@ -153,7 +153,7 @@ impl Engine {
                 };
                 match again {
                     false => self.page_to_user(place, page),
-                    true => self.keep_page(place, page, &[]),
+                    true => self.keep_page(place, page, contacts),
                 }
             }
             return;
@@ -162,7 +162,7 @@ impl Engine {
             let mut new = contacts.to_vec();
             Attempt::leave_new(&mut new, &sent.attempts, &self.registrar, now);
             if !new.is_empty() {
-                self.relay_to_new(key, &new);
+                self.relay_to_new(key, &new, registered(contacts));
             }
         }
         for _ in 0..given_up {
@@ -170,7 +170,8 @@ impl Engine {
         }
     }
 
-    fn relay_to_new(&mut self, key: Key, contacts: &[Binding]) {
+    /// Sends it to more contacts; what stands in the registrar is no news then.
+    fn relay_to_new(&mut self, key: Key, contacts: &[Binding], registered: u64) {
         let Some(Pager::Sent(sent)) = self.pagers.get(key) else {
             return;
         };
@@ -178,6 +179,7 @@ impl Engine {
         let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts);
         if let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) {
             sent.page.again = true;
+            sent.registered = registered;
             sent.waiting += contacts.len();
             sent.attempts.extend(attempts);
         }
