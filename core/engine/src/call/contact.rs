@@ -6,17 +6,19 @@ use crate::io::{Flow, Transport};
 use crate::sip::dialog::address_in;
 use crate::sip::grammar::List;
 use crate::sip::registrar::Binding;
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Uri, contains};
 
 impl Engine {
     /// The flow to a contact outside any dialog: that of its registration, or by TCP where a contact that was
     /// registered by UDP asks for that (RFC 3263 section 4.1), can be connected to, and we take TCP.
     pub(crate) fn contact_flow(&self, binding: &Binding) -> Flow {
-        let flow = registered_flow(binding);
-        if !asks_for_tcp(binding) {
-            return flow;
-        }
-        self.by_tcp(flow).unwrap_or(flow)
+        self.flow_by(binding, registered_flow(binding))
+    }
+
+    /// The same for one whose [`registered_flow`] is known.
+    pub(crate) fn flow_by(&self, binding: &Binding, registered: Flow) -> Flow {
+        let by_tcp = asks_for_tcp(binding).then(|| self.by_tcp(registered));
+        by_tcp.flatten().unwrap_or(registered)
     }
 
     /// The same way by a connection, one that is there or a new one; `None` where we have no TCP for it.
@@ -60,14 +62,17 @@ pub(crate) fn registered_flow(binding: &Binding) -> Flow {
 /// Whether a phone on UDP wants to be called by TCP at the address that it came from; into a NAT no connection can be
 /// made.
 fn asks_for_tcp(binding: &Binding) -> bool {
-    let asked = Uri::parse(&binding.contact).is_ok_and(|uri| {
-        uri.param("transport")
-            .is_some_and(|named| named.eq_ignore_ascii_case("tcp"))
-    });
-    asked
-        && binding.flow.transport == Transport::Udp
+    let asked = || {
+        let uri = Uri::parse(&binding.contact).ok();
+        let named = uri.and_then(|uri| uri.param("transport"));
+        named.is_some_and(|named| named.eq_ignore_ascii_case("tcp"))
+    };
+    // What most phones do not have comes first: this is asked for every message, and reading a URI is work.
+    binding.flow.transport == Transport::Udp
         && binding.path.is_empty()
         && !is_kept(binding)
+        && contains(&binding.contact, "tcp")
+        && asked()
         && address_in(&binding.contact).is_some_and(|named| named.ip() == binding.flow.peer.ip())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
-use crate::sip::uri::Uri;
+use crate::sip::uri::{Uri, contains};
 
 /// The URI of somebody who is not named (RFC 3323 section 4.1).
 pub(crate) const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
@@ -35,24 +35,23 @@ pub(crate) struct Privacy {
 impl Privacy {
     /// What a request asks for by its Privacy header, or by a From that names nobody.
     pub(crate) fn of(request: &Message) -> Self {
-        let wanted = || {
-            let values = request.headers(Name::Privacy);
-            let words = values.flat_map(|value| value.split([';', ',']));
-            words.map(str::trim).filter(|word| !word.is_empty())
+        let values = request.headers(Name::Privacy);
+        let words = values.flat_map(|value| value.split([';', ',']));
+        let (mut none, mut asked) = (false, false);
+        let mut privacy = Self {
+            hides: false,
+            critical: false,
+            unknown: false,
         };
-        let any =
-            |words: &[&str]| wanted().any(|word| words.iter().any(|known| known.eq_ignore_ascii_case(word)));
-        let known = |word: &str| {
-            HIDES
-                .iter()
-                .chain(&GIVEN)
-                .any(|known| known.eq_ignore_ascii_case(word))
-        };
-        Self {
-            hides: !any(&["none"]) && (any(&HIDES) || is_anonymous(request)),
-            critical: any(&["critical"]),
-            unknown: wanted().any(|word| !known(word)),
+        for word in words.map(str::trim).filter(|word| !word.is_empty()) {
+            let is_one_of = |words: &[&str]| words.iter().any(|known| known.eq_ignore_ascii_case(word));
+            none |= is_one_of(&["none"]);
+            asked |= is_one_of(&HIDES);
+            privacy.critical |= is_one_of(&["critical"]);
+            privacy.unknown |= !is_one_of(&HIDES) && !is_one_of(&GIVEN);
         }
+        privacy.hides = !none && (asked || is_anonymous(request));
+        privacy
     }
 
     /// Why a request cannot go on to one user.
@@ -68,7 +67,9 @@ impl Privacy {
 
 /// Whether the From is that of somebody who does not want to be named.
 fn is_anonymous(request: &Message) -> bool {
-    let host =
-        |uri: &str| Uri::parse(uri).is_ok_and(|uri| uri.host.eq_ignore_ascii_case("anonymous.invalid"));
-    request.from().is_ok_and(|from| host(from.uri))
+    const NOWHERE: &str = "anonymous.invalid";
+    let is_nobody = |uri: &str| {
+        contains(uri, NOWHERE) && Uri::parse(uri).is_ok_and(|uri| uri.host.eq_ignore_ascii_case(NOWHERE))
+    };
+    request.from().is_ok_and(|from| is_nobody(from.uri))
 }

@@ -5,7 +5,6 @@
 //! left there is sent again, under the same Call-ID.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use cordboard_model::Time;
@@ -39,8 +38,11 @@ pub(crate) struct Courier {
     pub(super) deliveries: Arena<Delivery>,
     /// By address: messages that are not kept and follow those that are.
     pub(super) held: HashMap<String, Vec<Key>>,
-    /// Messages that phones have and that are not kept: by address, in the order in which they went out.
-    pub(super) relays: BTreeMap<(Arc<str>, u64), Key>,
+    /// Messages that phones have and that are not kept: by the addressee's credential, in the order in which they
+    /// went out.
+    pub(super) relays: BTreeMap<(usize, u64), Key>,
+    /// How many went out so far.
+    relayed: u64,
     /// When the first message ends.
     alarm: Alarm,
     /// What users may still send, by credential, and when that was counted.
@@ -58,10 +60,18 @@ impl Courier {
         self.boxes.len() == 0 && self.relays.is_empty()
     }
 
-    /// The messages that the phones of an address have and that are not kept, the first before the others.
-    pub(super) fn relays_to(&self, address: &Arc<str>) -> Vec<Key> {
-        let all = (Arc::clone(address), 0)..=(Arc::clone(address), u64::MAX);
-        self.relays.range(all).map(|(_, key)| *key).collect()
+    /// The messages that the phones of a credential have and that are not kept, the first before the others.
+    pub(super) fn relays_to(&self, place: usize) -> Vec<Key> {
+        let all = self.relays.range((place, 0)..=(place, u64::MAX));
+        all.map(|(_, key)| *key).collect()
+    }
+
+    /// A message has gone out to the phones of a credential; its place among the others.
+    pub(super) fn add_relay(&mut self, place: usize, pager: Key) -> (usize, u64) {
+        self.relayed += 1;
+        let place = (place, self.relayed);
+        self.relays.insert(place, pager);
+        place
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Page {
     body: Bytes,
     /// It was on its way before, and has been counted.
     again: bool,
+    /// Its id, once it has been on its way.
+    id: Option<u128>,
 }
 
 impl Page {
@@ -120,7 +122,8 @@ impl Engine {
                 Addressee::Conference(id)
             }
         };
-        if let Err((status, outcome)) = self.page_allowed(&request, identity, addressee) {
+        let privacy = Privacy::of(&request);
+        if let Err((status, outcome)) = self.page_allowed(&request, identity, addressee, privacy) {
             return self.pager_refused(transaction, &request, status, outcome);
         }
         let message = self.pending_pager(
@@ -131,6 +134,7 @@ impl Engine {
             identity,
             addressee,
             number,
+            privacy.hides,
             stamp,
         );
         self.ask_about_pager(message);
@@ -142,6 +146,7 @@ impl Engine {
         request: &Message,
         identity: Identity,
         addressee: Addressee,
+        privacy: Privacy,
     ) -> Result<(), (u16, &'static str)> {
         let kind = request.header(Name::ContentType).unwrap_or_default();
         if let Addressee::Conference(id) = addressee {
@@ -158,7 +163,6 @@ impl Engine {
         if hops_left(request).is_none() {
             return Err((483, "too_many_hops"));
         }
-        let privacy = Privacy::of(request);
         let refused = match addressee {
             Addressee::User(_) => privacy.refused(),
             Addressee::Conference(_) => privacy.refused_among_many(),
@@ -230,6 +234,7 @@ impl Engine {
         identity: Identity,
         addressee: Addressee,
         number: String,
+        hides: bool,
         stamp: Time,
     ) -> PendingPager {
         let place = identity.credential();
@@ -251,7 +256,7 @@ impl Engine {
             ),
         };
         let (name, uri) = match addressee {
-            Addressee::User(_) if Privacy::of(&request).hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
+            Addressee::User(_) if hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
             _ => (name, uri),
         };
         let user = place.map(|place| Arc::clone(self.directory.owner(place)));
@@ -313,6 +318,7 @@ impl Engine {
             held: false,
             body: message.request.body(),
             again: false,
+            id: None,
             message,
         };
         let message = &page.message;

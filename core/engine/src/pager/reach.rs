@@ -24,10 +24,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(transaction: Option<Key>, contact: &Binding) -> Self {
+    /// One by the flow of the contact's registration.
+    pub(super) fn new(transaction: Option<Key>, contact: &Binding, flow: Flow) -> Self {
         Self {
             transaction,
-            flow: registered_flow(contact),
+            flow,
             contact: Arc::clone(&contact.contact),
         }
     }
@@ -81,23 +82,25 @@ impl Engine {
         if self.courier.is_idle() {
             return;
         }
-        self.follow_phones(address, registered);
-        let owner = self.place_of(address).map(|place| {
+        let place = self.place_of(address);
+        self.follow_phones(address, place, registered);
+        let owner = place.and_then(|place| {
             let credential = self.directory.credential(place);
-            let owner = self.directory.find(credential.account, &credential.owner);
-            self.directory.address_of_record(owner.unwrap_or(place))
+            let owner = self.directory.find(credential.account, &credential.owner)?;
+            (owner != place).then_some(owner)
         });
-        if let Some(owner) = owner.filter(|owner| **owner != *address).cloned() {
-            self.follow_phones(&owner, registered);
+        if let Some(owner) = owner {
+            let address = Arc::clone(self.directory.address_of_record(owner));
+            self.follow_phones(&address, Some(owner), registered);
         }
     }
 
-    fn follow_phones(&mut self, address: &Arc<str>, registered: bool) {
+    fn follow_phones(&mut self, address: &str, place: Option<usize>, registered: bool) {
         let deliveries = self.courier.boxes.on_their_way(address, registered);
-        let relays = self.courier.relays_to(address);
+        let relays = place.map_or_else(Vec::new, |place| self.courier.relays_to(place));
         let mut contacts = Vec::new();
         if !deliveries.is_empty() || !relays.is_empty() {
-            let there = self.place_of(address).map(|place| self.contacts_of(place));
+            let there = place.map(|place| self.contacts_of(place));
             contacts = there.unwrap_or_default();
         }
         // First what has waited longest: the others follow it.
@@ -149,6 +152,7 @@ impl Engine {
                 let again = sent.page.again;
                 let page = Page {
                     again: true,
+                    id: Some(sent.id),
                     ..sent.page
                 };
                 match again {

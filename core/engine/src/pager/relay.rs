@@ -11,6 +11,7 @@ use super::imdn::{Fate, wish};
 use super::reach::Attempt;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
+use crate::call::contact::registered_flow;
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::call::privacy::ANONYMOUS;
 use crate::conference::copies::{one_line, tail};
@@ -68,8 +69,8 @@ pub(crate) struct Sent {
     oversize: bool,
     /// Where it went.
     pub(super) attempts: Vec<Attempt>,
-    /// The addressee's address of record, and its place among the messages on their way there.
-    place: (Arc<str>, u64),
+    /// The addressee's credential, and its place among the messages on their way there.
+    place: (usize, u64),
     /// Its sender has been answered.
     pub(super) told: bool,
 }
@@ -123,8 +124,7 @@ impl Engine {
 
     /// Sends a message to contacts of its addressee, of which there is at least one.
     pub(super) fn relay_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
-        let address = Arc::clone(self.directory.address_of_record(place));
-        let id = id_of(&page.message, &address);
+        let id = self.relay_id(place, &page);
         let pager = self.pagers.next_key();
         let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
         let accepted = page.message.accepted;
@@ -132,14 +132,7 @@ impl Engine {
             self.wire.counts.message("in", "pager", "relayed");
             self.page_left(&came, contacts.len());
         }
-        let last = self
-            .courier
-            .relays
-            .range(..=(Arc::clone(&address), u64::MAX))
-            .next_back();
-        let number = last.map_or(0, |((of, number), _)| if *of == address { number + 1 } else { 0 });
-        let place = (address, number);
-        self.courier.relays.insert(place.clone(), pager);
+        let place = self.courier.add_relay(place, pager);
         self.pagers.insert_with(|_| {
             Pager::Sent(Sent {
                 page,
@@ -158,6 +151,17 @@ impl Engine {
         self.watch_page(pager, accepted);
         for _ in 0..too_large {
             self.page_answered(pager, TOO_LARGE, Particulars::new());
+        }
+    }
+
+    /// The id of a message. One that will never be kept needs none that a crash does not change.
+    fn relay_id(&mut self, place: usize, page: &Page) -> u128 {
+        match page.id {
+            Some(id) => id,
+            None if self.config.mail.count > 0 => {
+                id_of(&page.message, self.directory.address_of_record(place))
+            }
+            None => u128::from(self.wire.random()) << 64 | u128::from(self.wire.random()),
         }
     }
 
@@ -204,8 +208,14 @@ impl Engine {
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let transaction = self.send_page(owner, self.way(contact), sheet);
-            attempts.push(Attempt::new(transaction, contact));
+            let registered = registered_flow(contact);
+            let way = (
+                self.flow_by(contact, registered),
+                &*contact.contact,
+                &*contact.path,
+            );
+            let transaction = self.send_page(owner, way, sheet);
+            attempts.push(Attempt::new(transaction, contact, registered));
         }
         let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
         let too_large = too_large.count();

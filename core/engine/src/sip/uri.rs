@@ -371,5 +371,11 @@ fn same_host(a: &Uri<'_>, b: &Uri<'_>) -> bool {
     }
 }
 
+/// Whether a text has these letters somewhere, in whatever case: what is asked before it is read as a URI.
+pub(crate) fn contains(text: &str, letters: &str) -> bool {
+    let mut windows = text.as_bytes().windows(letters.len());
+    windows.any(|window| window.eq_ignore_ascii_case(letters.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests;
