@@ -416,9 +416,9 @@ impl Control {
                     continue;
                 }
                 Answer::Token { source, right, heard } => {
-                    let banned = self.engine.is_banned(source, self.clock.now());
-                    let _ = heard.send(!banned); // as above
-                    if banned {
+                    let admitted = self.engine.may_show_token(source, right, self.clock.now());
+                    let _ = heard.send(admitted); // as above
+                    if !admitted {
                         continue;
                     }
                     Input::Secret { source, right }
