@@ -418,10 +418,10 @@ impl Control {
                 Answer::Token { source, right, heard } => {
                     let admitted = self.engine.may_show_token(source, right, self.clock.now());
                     let _ = heard.send(admitted); // as above
-                    if !admitted {
+                    if right || !admitted {
                         continue;
                     }
-                    Input::Secret { source, right }
+                    Input::WrongToken { source }
                 }
                 Answer::Stop => return false,
             };
