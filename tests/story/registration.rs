@@ -484,3 +484,30 @@ fn a_path_that_leads_nowhere_is_refused() {
     }
     assert_eq!(world.engine.gauges().registrations, 0);
 }
+
+#[test]
+fn a_phone_that_got_a_new_instance_is_not_called_twice() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut register = |world: &mut World, instance: &str, flow: u32, path: &str| {
+        let headers = format!(
+            "{path}Contact: {};+sip.instance=\"<urn:uuid:{instance}>\";reg-id={flow}\r\nExpires: 600\r\n",
+            bob.contact()
+        );
+        let answer = bob.request(world, "REGISTER", &format!("sip:{REALM}"), &headers, b"");
+        assert_eq!(answer.status(), 200);
+        answer.headers(Name::Contact).count()
+    };
+    assert_eq!(register(&mut world, "old", 1, ""), 1);
+    assert_eq!(
+        register(&mut world, "old", 2, ""),
+        2,
+        "another flow of the same phone"
+    );
+    assert_eq!(register(&mut world, "new", 1, ""), 1);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 1);
+    // Two phones behind one proxy may have the same private address.
+    let path = "Path: <sip:198.51.100.2;lr>\r\n";
+    assert_eq!(register(&mut world, "new", 1, path), 1);
+    assert_eq!(register(&mut world, "other", 1, path), 2);
+}

@@ -168,8 +168,16 @@ fn a_phone_that_registers_on_a_new_connection_is_told_there_what_happens_to_its_
         desk.register(&mut world, 600);
         let mut window = Phone::new("bob", 2).over(transport, 11);
         window.flow.peer.set_port(5062);
-        window.registering = "reg-window".into();
-        window.register(&mut world, 600);
+        let headers = format!("User-Agent: Window\r\nContact: {}\r\n", window.contact());
+        window.request_in(
+            &mut world,
+            "reg-window",
+            1,
+            "REGISTER",
+            "sip:lab.test",
+            &headers,
+            b"",
+        );
         if !early {
             back(&mut world, &mut bob);
         }

@@ -65,6 +65,13 @@ impl Engine {
         self.limits.is_banned(address, now)
     }
 
+    /// Whether an operator's token from here is looked at. A right one is where the ban has another cause: who looks
+    /// after a switch must be able to see why his address is banned.
+    pub fn may_show_token(&self, address: IpAddr, right: bool, now: Time) -> bool {
+        let ban = self.limits.ban_of(address, now);
+        ban.is_none_or(|ban| right && ban.reason != Offence::BadToken)
+    }
+
     /// Whether somebody at an address has proved himself lately, or needs no proof: such sources are heard
     /// first when not all can be.
     pub fn is_known(&self, address: IpAddr, now: Time) -> bool {
@@ -202,7 +209,14 @@ impl Engine {
         }
     }
 
-    /// A token or a password was wrong that came over a connection: its source is no forgery.
+    /// A token of an operator was wrong: it came over a connection, whose source is no forgery.
+    pub(crate) fn wrong_token(&mut self, source: IpAddr) {
+        if !self.directory.trusts(source) {
+            self.note_offence(source, Offence::BadToken);
+        }
+    }
+
+    /// A token or a password of the chat was wrong: as above.
     pub(crate) fn wrong_secret(&mut self, source: IpAddr) {
         if !self.directory.trusts(source) {
             self.note_offence(source, Offence::BadProof);

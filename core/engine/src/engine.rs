@@ -180,8 +180,7 @@ impl Engine {
             Input::Media(event) => self.on_media(event),
             Input::Chat(input) => self.on_chat(input),
             Input::Conference { id, command } => self.control(id, command),
-            Input::Secret { source, right: true } => self.limits.proven(source, self.wire.now),
-            Input::Secret { source, right: false } => self.wrong_secret(source),
+            Input::WrongToken { source } => self.wrong_token(source),
             Input::Stored { ticket, ok } => self.on_stored(ticket, ok),
             Input::Drain { deadline } => {
                 self.draining = true;

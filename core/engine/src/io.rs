@@ -140,12 +140,10 @@ pub enum Input {
         /// What to do.
         command: ConferenceCommand,
     },
-    /// Somebody has shown a secret over a connection that the engine knows nothing else of: an operator's token.
-    Secret {
+    /// Somebody has shown a token over HTTP that is none of an operator's.
+    WrongToken {
         /// The other end; a connection's source is no forgery.
         source: IpAddr,
-        /// Whether the secret is right.
-        right: bool,
     },
     /// The commands of this ticket are on disk (or could not be written).
     Stored {

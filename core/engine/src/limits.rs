@@ -29,18 +29,21 @@ const SPARED: usize = 16;
 pub enum Offence {
     /// Wrong passwords or unknown users, proven to come from this address.
     BadProof,
+    /// Wrong tokens of operators, over HTTP.
+    BadToken,
     /// A program known for searching networks for weak passwords.
     Scanner,
 }
 
 impl Offence {
     /// Every offence.
-    pub const ALL: [Self; 2] = [Self::BadProof, Self::Scanner];
+    pub const ALL: [Self; 3] = [Self::BadProof, Self::BadToken, Self::Scanner];
 
     /// The word in logs, metrics and over HTTP.
     pub const fn name(self) -> &'static str {
         match self {
             Self::BadProof => "bad_credentials",
+            Self::BadToken => "bad_token",
             Self::Scanner => "scanner",
         }
     }
@@ -201,12 +204,12 @@ impl Limits {
     }
 
     pub(crate) fn is_banned(&self, address: IpAddr, now: Time) -> bool {
-        !self.sources.lines.is_empty()
-            && self
-                .sources
-                .lines
-                .get(&source(address))
-                .is_some_and(|line| line.ban_at(now).is_some())
+        !self.sources.lines.is_empty() && self.ban_of(address, now).is_some()
+    }
+
+    /// The ban of this source, if it has one.
+    pub(crate) fn ban_of(&self, address: IpAddr, now: Time) -> Option<Ban> {
+        self.sources.lines.get(&source(address))?.ban_at(now)
     }
 
     /// The bans that hold, the one that ends first before the others.

@@ -223,7 +223,9 @@ impl Engine {
         let row = self.registrar.find_row(address, &wish.contact, &wish.instance);
         let kept = row.map(|row| row.serial);
         let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
-        let serials = meant.map(|binding| binding.serial);
+        let displaced = self.registrar.all(address).iter();
+        let displaced = displaced.filter(|old| old.is_displaced_by(&wish.contact, &wish.instance, flow));
+        let serials = meant.chain(displaced).map(|binding| binding.serial);
         let old: Vec<u64> = serials.filter(|serial| Some(*serial) != kept).collect();
         for serial in old {
             self.unbind_by(address, serial, changes);

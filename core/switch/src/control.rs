@@ -416,12 +416,12 @@ impl Control {
                     continue;
                 }
                 Answer::Token { source, right, heard } => {
-                    let banned = self.engine.is_banned(source, self.clock.now());
-                    let _ = heard.send(!banned); // as above
-                    if banned {
+                    let admitted = self.engine.may_show_token(source, right, self.clock.now());
+                    let _ = heard.send(admitted); // as above
+                    if right || !admitted {
                         continue;
                     }
-                    Input::Secret { source, right }
+                    Input::WrongToken { source }
                 }
                 Answer::Stop => return false,
             };

@@ -100,12 +100,16 @@ impl Engine {
     }
 
     /// Whether two contacts of one address are of one phone. Two phones of one user on one machine may differ in their
-    /// ports alone: then each has registered its contact, under a Call-ID of its own (RFC 3261 section 10.2).
+    /// ports alone: then each has registered its contact, under a Call-ID of its own (RFC 3261 section 10.2), and is
+    /// another program or still there.
     pub(crate) fn is_same_phone(&self, address: &str, one: &str, other: &str) -> bool {
         let registered = |contact| self.registrar.find(address, contact);
         is_same(one, other)
             && match (registered(one), registered(other)) {
-                (Some(one), Some(other)) => one.is_of_phone(other),
+                (Some(one), Some(other)) => {
+                    let is_there = one.flow.connection != 0 || !one.flow.transport.reliable();
+                    one.is_of_phone(other) || !is_there && one.user_agent == other.user_agent
+                }
                 _ => true,
             }
     }

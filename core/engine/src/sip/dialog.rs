@@ -66,10 +66,9 @@ impl Target {
 
 impl From<String> for Target {
     fn from(uri: String) -> Self {
-        let uri = match Uri::parse(&uri).map(|uri| uri.in_request()) {
-            Ok(Cow::Owned(plain)) => plain,
-            _ => uri,
-        };
+        let plain = Uri::parse(&uri).ok().map(|uri| uri.in_request());
+        let plain = plain.filter(|plain| plain.len() < uri.len()).map(Cow::into_owned);
+        let uri = plain.unwrap_or(uri);
         let address = address_in(&uri);
         let kept = Uri::parse(&uri).is_ok_and(|uri| uri.param("ob").is_some());
         Self { uri, address, kept }

@@ -46,6 +46,17 @@ impl Binding {
         Some(phone)
     }
 
+    /// Whether another phone stood where one registers now: it has been given a new instance, or has been replaced.
+    /// Behind a proxy two phones may look so.
+    pub(crate) fn is_displaced_by(&self, contact: &str, instance: &str, flow: Flow) -> bool {
+        let there = (self.flow.peer, self.flow.connection) == (flow.peer, flow.connection);
+        let same = |phone| instance.starts_with(phone);
+        there
+            && self.path.is_empty()
+            && same_contact(&self.contact, contact)
+            && self.phone().is_some_and(|phone| !same(phone))
+    }
+
     /// Whether a Contact of a REGISTER means this binding: by phone and flow, whatever its contact is now (RFC 5626
     /// section 6); where either does not give them, by contact.
     fn is_meant(&self, contact: &str, instance: &str) -> bool {

@@ -190,12 +190,15 @@ impl<'a> Uri<'a> {
     /// The URI as it may stand in a Request-URI or a Route: without headers and `method` (RFC 3261 section 19.1.1,
     /// table 1).
     pub fn in_request(&self) -> Cow<'a, str> {
-        if self.headers.is_empty() && self.param("method").is_none() {
-            let plain = self.text.strip_suffix('?').filter(|_| self.is_sip());
-            return plain.unwrap_or(self.text).into();
+        if !self.is_sip() {
+            return self.text.into();
         }
-        let after = self.params.len() + self.headers.len() + usize::from(!self.headers.is_empty());
-        let mut text = self.text[..self.text.len() - after].to_owned();
+        let text = &self.text[..self.text.len() - self.headers.len()];
+        let text = text.strip_suffix('?').unwrap_or(text);
+        if self.param("method").is_none() {
+            return text.into();
+        }
+        let mut text = text[..text.len() - self.params.len()].to_owned();
         for param in self.params.split(';').skip(1) {
             let name = param.split('=').next().unwrap_or_default();
             if !name.eq_ignore_ascii_case("method") {

@@ -131,7 +131,7 @@ static ABUSE: Section = Section {
     name: "sip.abuse",
     help: "What one source (an IPv4 address, an IPv6 /64) may do before it is left without answers. Trusted networks are exempt.",
     keys: &[
-        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned."),
+        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned."),
         key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together."),
         key("ban_time", Kind::Duration(secs(1), secs(604_800)), Toml("\"10m\""), "How long the first ban holds; each further one of the same source holds twice as long."),
         key("ban_time_max", Kind::Duration(secs(1), secs(2_592_000)), Toml("\"1d\""), "The longest ban."),

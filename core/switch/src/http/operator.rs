@@ -1,6 +1,8 @@
 //! What operators may ask with a token of an account: `X-Auth-Token: ...` or `Authorization: Bearer ...`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -11,6 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::route::{JSON, Shared, answer};
 use super::signaling::Peer;
+
+/// Sources whose last wrong token is remembered.
+const WRONG: usize = 1024;
 
 /// The sources that are banned: address, scope (all of the source, or what there calls itself a scanner),
 /// reason, offences, until when.
@@ -46,7 +51,7 @@ pub(super) async fn bans(
 }
 
 /// Whether a request may be answered: it must bear one of the tokens, from a source that has not guessed too often. A
-/// wrong token is an offence like a wrong digest, a missing one is none.
+/// wrong token is an offence like a wrong digest, the same one again and a missing one are none.
 pub(super) async fn admit(shared: &Shared, peer: Peer, headers: &HeaderMap) -> Result<(), Response> {
     let Some(token) = token(headers) else {
         return Err(unauthorized());
@@ -54,6 +59,9 @@ pub(super) async fn admit(shared: &Shared, peer: Peer, headers: &HeaderMap) -> R
     // Hashes are compared, so how long it takes tells nothing about the tokens themselves.
     let given: [u8; 32] = Sha256::digest(token).into();
     let right = shared.setup.tokens.borrow().contains(&given);
+    if !right && shared.wrong.is_repeated(peer.address, given) {
+        return Err(unauthorized());
+    }
     let shown = (shared.setup.show_token)(peer.address, right);
     match tokio::time::timeout(shared.setup.limits.timeout, shown).await {
         Err(_) => Err(late()),
@@ -64,6 +72,23 @@ pub(super) async fn admit(shared: &Shared, peer: Peer, headers: &HeaderMap) -> R
         }
         Ok(true) if right => Ok(()),
         Ok(true) => Err(unauthorized()),
+    }
+}
+
+/// The last wrong token of each source, as a hash: a dashboard whose token has been changed sends the same one again
+/// and again, and guesses nothing.
+#[derive(Debug, Default)]
+pub(super) struct WrongTokens {
+    last: Mutex<HashMap<IpAddr, [u8; 32]>>,
+}
+
+impl WrongTokens {
+    fn is_repeated(&self, source: IpAddr, token: [u8; 32]) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= WRONG && !last.contains_key(&source) {
+            last.clear(); // each of them is an offence once more
+        }
+        last.insert(source, token) == Some(token)
     }
 }
 

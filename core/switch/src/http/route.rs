@@ -15,6 +15,7 @@ use hyper::{StatusCode, Version};
 use serde_json::json;
 
 use super::count::Counters;
+use super::operator::WrongTokens;
 use super::{HttpSetup, rooms};
 use crate::metric::Exporter;
 
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) setup: HttpSetup,
     pub(super) exporter: Exporter,
     pub(super) counters: Counters,
+    pub(super) wrong: WrongTokens,
 }
 
 /// The routes.

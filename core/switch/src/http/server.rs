@@ -71,6 +71,7 @@ pub(crate) async fn serve(listeners: Vec<Listener>, setup: HttpSetup, stop: impl
         setup,
         exporter: Exporter::new(SystemTime::now()),
         counters: Counters::default(),
+        wrong: super::operator::WrongTokens::default(),
     });
     let (stopping, stopped) = watch::channel(false);
     let mut accepting = JoinSet::new();

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use cordboard_model::Time;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg,
-    sendmmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, getsockopt, recvmmsg,
+    recvmsg, sendmmsg, sendmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -24,6 +24,8 @@ use crate::clock::{Clock, KernelClock};
 const BATCH: usize = 32;
 /// Packets to one destination that the kernel is given as one, to be cut up again.
 const TRAIN: usize = 32;
+/// Fewer than so many go with the others of a batch: a train is a call of its own.
+const TRAIN_LEAST: usize = 3;
 /// The largest packet of a train: more may not fit the way, and then none of them leaves.
 const TRAIN_PACKET: usize = 1200;
 /// The largest datagram there is.
@@ -86,6 +88,8 @@ pub(crate) struct SipSocket {
     socket: Socket,
     local: SocketAddr,
     kernel_drops: u64,
+    /// Whether the kernel takes trains: one that knows nothing of them would send a single packet made of all.
+    trains: bool,
 }
 
 impl SipSocket {
@@ -94,11 +98,13 @@ impl SipSocket {
         let socket = open(address)?;
         widen(&socket);
         setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+        let trains = getsockopt(&socket, sockopt::UdpGsoSegment).is_ok();
         let local = local_address(&socket)?;
         Ok(Self {
             socket,
             local,
             kernel_drops: 0,
+            trains,
         })
     }
 
@@ -167,6 +173,9 @@ impl SipSocket {
     /// Sends packets that are each made of two parts, those to one destination in their order but for final responses
     /// that follow each other. What cannot be sent is counted, not kept: SIP over UDP sends again by itself.
     pub(crate) fn send(&self, batch: &mut Batch, packets: &mut [Outgoing]) -> Sent {
+        if !self.trains {
+            return self.send_each(batch, packets);
+        }
         bring_together(packets);
         let mut sent = Sent::default();
         let (mut singles, mut at) = (0, 0);
@@ -277,10 +286,16 @@ fn train(packets: &[Outgoing]) -> usize {
         .take(TRAIN)
         .take_while(|packet| packet.2 == to && size(packet) == first)
         .count();
+    if same + 1 < TRAIN_LEAST {
+        return 1;
+    }
     let shorter = packets
         .get(same)
         .is_some_and(|packet| same < TRAIN && packet.2 == to && (1..first).contains(&size(packet)));
-    same + usize::from(shorter)
+    match same + usize::from(shorter) {
+        few if few < TRAIN_LEAST => 1,
+        train => train,
+    }
 }
 
 const fn size((head, tail, _): &Outgoing) -> usize {

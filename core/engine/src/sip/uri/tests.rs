@@ -163,6 +163,10 @@ fn a_uri_in_a_request_has_neither_headers_nor_a_method() {
             "sip:b?b;x:p@[::1]:5070;a=1;b",
         ),
         ("sips:lab.test;method", "sips:lab.test"),
+        (
+            "sip:bob@h;method=INVITE;transport=tcp?",
+            "sip:bob@h;transport=tcp",
+        ),
         ("tel:+1201?x", "tel:+1201?x"),
     ];
     for (text, expect) in table {
