@@ -58,6 +58,13 @@ fn rack_of(response: &Message) -> String {
     format!("{} {cseq} INVITE", response.header(Name::RSeq).unwrap())
 }
 
+fn set(commands: &[MediaCommand]) -> Vec<String> {
+    let set = commands
+        .iter()
+        .filter(|command| matches!(command, MediaCommand::Modify { .. }));
+    set.map(|command| format!("{command:?}")).collect()
+}
+
 #[test]
 fn early_media_passes_through_the_switch() {
     let mut ringing = calling("");
@@ -74,16 +81,19 @@ fn early_media_passes_through_the_switch() {
     assert_eq!(heard.status(), 183);
     assert!(String::from_utf8_lossy(heard.body_slice()).contains("c=IN IP4 192.0.2.1"));
     assert_eq!(heard.header(Name::Require), None, "alice cannot confirm");
-    let set = world.media[before..]
-        .iter()
-        .filter(|command| matches!(command, MediaCommand::Modify { .. }))
-        .count();
-    assert_eq!(set, 2, "both legs know where their peer listens");
+    let told = set(&world.media[before..]);
+    assert_eq!(told.len(), 2, "both legs know where their peer listens");
     bob.respond(world, invite, 183, &early(bob, 0), SDP);
     alice.has_nothing(world);
+    let before = world.media.len();
     bob.pick_up(world, invite);
     bob.gets(world, "ACK", false);
     let answer = alice.final_response(world);
+    assert_eq!(
+        set(&world.media[before..]),
+        told,
+        "the media shard looks for both again: they may send only now"
+    );
     assert_eq!(answer.body_slice(), heard.body_slice(), "what was said holds");
     assert_eq!(answer.header(Name::To), heard.header(Name::To), "one dialog");
     line.learn(&answer);

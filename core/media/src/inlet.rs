@@ -75,7 +75,8 @@ impl Inlet {
     /// The peer's description has come again.
     pub(crate) fn signal(&mut self, audio: &AudioSetup, now: Time) {
         let before = self.latch.destination();
-        self.latch.signal(audio.remote, audio.signaller, now);
+        let sends = audio.direction.receive;
+        self.latch.signal(audio.remote, audio.signaller, sends, now);
         if self.latch.destination() != before || self.control != audio.control {
             self.control_source = None;
         }

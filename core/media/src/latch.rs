@@ -3,10 +3,11 @@
 //! Packets go where the peer's description says until valid ones show where it really sends from; then its
 //! audio is sent back there. Who is believed, best first: the address that the peer announced; the host that it
 //! announced, and the host that its signalling comes from; and a stranger to both, but only in the case that a NAT
-//! makes: the peer announced another host than the one it signals from, it is to send, nobody better known sends,
-//! and it is the first half minute of what was announced. A source that is held is left for a better known one, for
-//! the very same stream from elsewhere (the NAT has moved it), and after new signalling. Silence alone lets nobody
-//! in: phones that are muted or listen are silent. Where each packet is proven (SRTP) any place may be the peer's.
+//! makes: the peer announced another host than the one it signals from, it is to send, nobody better known was
+//! found, and it is the first half minute after a description. A source that is held is left for a better known one,
+//! for the very same stream from elsewhere (the NAT has moved it), and when it is silent after new signalling.
+//! Silence alone lets nobody in: phones that are muted or listen are silent. Where each packet is proven (SRTP) any
+//! place may be the peer's.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,18 +20,24 @@ const ABANDONED: Duration = Duration::from_secs(2);
 const REPORTED: Duration = Duration::from_secs(15);
 /// After this long without a packet the same stream may come from elsewhere (a NAT has moved it).
 const PAUSED: Duration = Duration::from_millis(60);
-/// How far ahead the sequence numbers of a stream that moves may be.
-const FOLLOWS: u16 = 200;
+/// How far ahead the sequence numbers of a stream that moves may be, besides those of the time that has passed.
+const FOLLOWS: u128 = 200;
+/// The shortest packets are this long (RFC 3551 has 10 ms for G.722, and 20 ms for most).
+const SHORTEST: Duration = Duration::from_millis(10);
+/// Sequence numbers less far ahead than this are ahead (RFC 3550 appendix A.1).
+const HALF: u128 = 1 << 15;
 /// How much its timestamps may be ahead of the time that has passed.
 const AHEAD: Duration = Duration::from_secs(1);
 /// For how long after a description strangers are listened to: a phone may first send when early media ends.
 const SEARCH: Duration = Duration::from_secs(30);
-/// Packets in a row that a source must send that the peer did not name.
+/// Packets in order that a source must send that the peer did not name.
 const PROBATION: u8 = 3;
 /// The same for a stranger where the announced host could be reached by us: it must come and stay.
 const LONG_PROBATION: u8 = 50;
 /// Packets after which a source is there to stay.
 const SETTLED: u8 = 50;
+/// How many packets in between may be lost, or late, without its probation starting over.
+const TOLERATED: i16 = 50;
 /// A source on probation that pauses for this long gives way to another one.
 const INTERRUPTED: Duration = Duration::from_millis(200);
 
@@ -79,24 +86,40 @@ struct Held {
     count: u8,
     /// When its last report came.
     reported: Option<Time>,
+    /// Signalling has said since its last packet that the peer sends: then reports do not tell where its audio is to
+    /// come from, as they may be of a stream that a NAT has given a new port.
+    awaited: bool,
 }
 
 impl Held {
+    /// A packet of it has come.
+    fn note(&mut self, knock: &Knock) {
+        (self.last, self.awaited) = (*knock, false);
+        self.count = self.count.saturating_add(1).min(SETTLED);
+    }
+
     /// Whether a packet from elsewhere continues the stream that is held.
     fn goes_on_as(&self, knock: &Knock) -> bool {
         let passed = knock.stamp.since(self.last.stamp);
-        let numbers = knock.sequence.wrapping_sub(self.last.sequence);
+        let numbers = u128::from(knock.sequence.wrapping_sub(self.last.sequence));
+        let furthest = FOLLOWS + passed.as_millis() / SHORTEST.as_millis();
         let units = knock.timestamp.wrapping_sub(self.last.timestamp);
         let most = (passed + AHEAD).as_millis() * u128::from(knock.clock) / 1000;
         knock.ssrc == self.last.ssrc
-            && (1..=FOLLOWS).contains(&numbers)
+            && (1..=furthest.min(HALF - 1)).contains(&numbers)
             && u128::from(units) <= most
             && passed >= PAUSED
     }
 
     /// Whether nothing tells any more that the peer is there.
     fn is_gone(&self, now: Time) -> bool {
-        now.since(self.last.stamp) >= ABANDONED && self.reported.is_none_or(|at| now.since(at) >= REPORTED)
+        let reported = self.reported.is_some_and(|at| now.since(at) < REPORTED);
+        now.since(self.last.stamp) >= ABANDONED && (self.awaited || !reported)
+    }
+
+    /// Whether it is there to stay.
+    fn is_settled(&self) -> bool {
+        !self.awaited && (self.rank == Rank::Announced || self.count == SETTLED)
     }
 }
 
@@ -113,7 +136,7 @@ pub(crate) struct Latch {
     announced: SocketAddr,
     /// The host that the peer's signalling comes from, if that is known.
     signaller: Option<IpAddr>,
-    /// When that was said, or changed.
+    /// When that was said last.
     since: Time,
     held: Option<Held>,
     candidate: Option<Candidate>,
@@ -143,27 +166,21 @@ impl Latch {
         self.pinned.is_some()
     }
 
-    /// The peer has been described again. A new address starts the search anew; otherwise the source that is held
-    /// stays, and may be followed by another one if it sends no more.
-    pub(crate) fn signal(&mut self, address: SocketAddr, signaller: Option<IpAddr>, now: Time) {
-        if address != self.announced {
-            *self = Self {
-                pinned: self.pinned,
-                held: self
-                    .held
-                    .filter(|held| held.last.source == address)
-                    .map(|held| Held {
-                        rank: Rank::Announced,
-                        ..held
-                    }),
-                ..Self::new(address, signaller, now)
-            };
-        } else if signaller != self.signaller {
-            (self.signaller, self.since) = (signaller, now);
-        }
-        if let Some(held) = &mut self.held {
-            held.count = 0;
-        }
+    /// The peer has been described again, as one that `sends` or not: the search is open again. The source that is
+    /// held stays, unless the peer is elsewhere now, and may be followed by another one if it sends no more.
+    pub(crate) fn signal(&mut self, address: SocketAddr, signaller: Option<IpAddr>, sends: bool, now: Time) {
+        let same = address == self.announced;
+        let held = self.held.filter(|held| same || held.last.source == address);
+        *self = Self {
+            pinned: self.pinned,
+            ..Self::new(address, signaller, now)
+        };
+        self.held = held.map(|held| Held {
+            rank: self.rank(held.last.source),
+            count: 0,
+            awaited: sends,
+            ..held
+        });
     }
 
     /// Whether the peer is at the host that it named, as far as is known.
@@ -185,8 +202,7 @@ impl Latch {
         if let Some(held) = &mut self.held
             && held.last.source == knock.source
         {
-            held.last = *knock;
-            held.count = held.count.saturating_add(1).min(SETTLED);
+            held.note(knock);
             return true;
         }
         let rank = self.rank(knock.source);
@@ -197,7 +213,7 @@ impl Latch {
         if let Some(held) = &mut self.held
             && held.goes_on_as(knock)
         {
-            held.last = *knock;
+            held.note(knock);
             self.candidate = None;
             return true;
         }
@@ -214,6 +230,7 @@ impl Latch {
             last: *knock,
             count: 1,
             reported: None,
+            awaited: false,
         });
         true
     }
@@ -227,13 +244,21 @@ impl Latch {
         }
     }
 
-    /// How many packets in a row make this source the peer's; `None` if none do now.
+    /// How many packets make this source the peer's; `None` if none do now.
     fn needed(&self, rank: Rank, now: Time, door: Door) -> Option<u8> {
-        if let Some(held) = &self.held {
-            let settled = held.rank == Rank::Announced || held.count == SETTLED;
-            let gives_way =
-                held.is_gone(now) && (rank == Rank::Announced || door == Door::Proven || !settled);
-            if rank >= held.rank && !gives_way {
+        if let Some(held) = &self.held
+            && rank >= held.rank
+        {
+            let follows = match rank {
+                Rank::Announced => true,
+                _ if door == Door::Proven => true,
+                Rank::NamedHost => !held.is_settled(),
+                // Only another stranger, and not before what is held had time to send again.
+                Rank::Stranger => {
+                    held.rank == rank && !held.is_settled() && now.since(self.since) >= ABANDONED
+                }
+            };
+            if !follows || !held.is_gone(now) {
                 return None;
             }
         }
@@ -258,16 +283,19 @@ impl Latch {
         })
     }
 
-    /// Counts a packet of a source that is not believed yet; `None` if another one is being tried.
+    /// Counts a packet of a source that is not believed yet; `None` if it does not count.
     fn on_probation(&mut self, rank: Rank, knock: &Knock) -> Option<u8> {
         let mut count = 1;
         if let Some(candidate) = &self.candidate {
             let last = &candidate.last;
-            let steps = knock.sequence.wrapping_sub(last.sequence);
+            let steps = knock.sequence.wrapping_sub(last.sequence).cast_signed();
             let recent = knock.stamp.since(last.stamp) < INTERRUPTED;
             if (last.source, last.ssrc) == (knock.source, knock.ssrc) {
-                if (1..=3).contains(&steps) {
+                if (1..=TOLERATED).contains(&steps) {
                     count = candidate.count.saturating_add(1);
+                } else if (-TOLERATED..=0).contains(&steps) {
+                    // Late, or sent twice by the network.
+                    return None;
                 }
             } else if recent && rank >= candidate.rank {
                 // Who comes between others does not undo what they have shown.
@@ -334,6 +362,10 @@ mod tests {
 
     fn unknown() -> Latch {
         Latch::new(at(SIGNALLED), None, ms(0))
+    }
+
+    fn signal(latch: &mut Latch, announced: &str, signaller: &str, sends: bool, at_ms: u64) {
+        latch.signal(at(announced), Some(signaller.parse().unwrap()), sends, ms(at_ms));
     }
 
     /// Sends `count` packets, 20 ms apart, and returns how many were admitted.
@@ -415,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_stream_whose_numbers_do_not_go_on_is_another_one() {
-        for (ssrc, sequence, timestamp) in [(2, 10, 1600), (1, 300, 1600), (1, 8, 1600), (1, 10, 90_000)] {
+        for (ssrc, sequence, timestamp) in [(2, 10, 1600), (1, 600, 1600), (1, 8, 1600), (1, 10, 90_000)] {
             let mut latch = latch(PUBLIC, "192.0.2.7");
             feed(&mut latch, PUBLIC, 1, 0, 0, 10);
             let knock = Knock {
@@ -534,13 +566,123 @@ mod tests {
     fn new_signalling_lets_a_known_host_follow_one_that_is_silent() {
         let mut latch = latch(SIGNALLED, "203.0.113.9");
         feed(&mut latch, NAT, 1, 0, 0, 100);
-        latch.signal(at(SIGNALLED), Some("203.0.113.9".parse().unwrap()), ms(60_000));
+        signal(&mut latch, SIGNALLED, "203.0.113.9", true, 60_000);
         assert_eq!(feed(&mut latch, ATTACKER, 2, 0, 60_000, 100), 0);
         assert_eq!(feed(&mut latch, "203.0.113.9:5", 3, 0, 63_000, 10), 8);
         // The phone is in another network, where it has the same address.
         feed(&mut latch, "203.0.113.9:5", 3, 10, 63_200, 100);
-        latch.signal(at(SIGNALLED), Some("198.51.100.20".parse().unwrap()), ms(70_000));
-        assert_eq!(feed(&mut latch, "198.51.100.21:5", 3, 4000, 70_000, 10), 8);
+        signal(&mut latch, SIGNALLED, "198.51.100.20", true, 70_000);
+        assert_eq!(feed(&mut latch, "198.51.100.21:5", 3, 40_000, 72_000, 10), 8);
+    }
+
+    /// Early media rings for long, or the phone listens first: the search begins when it may send.
+    #[test]
+    fn who_may_send_only_later_is_found_then() {
+        for (announced, signaller, first) in [
+            (SIGNALLED, "198.51.100.7", 3),
+            (SIGNALLED, "203.0.113.8", 3),
+            (PUBLIC, "198.51.100.7", 50),
+        ] {
+            let mut latch = latch(announced, signaller);
+            signal(&mut latch, announced, signaller, true, 40_000);
+            assert_eq!(
+                feed(&mut latch, NAT, 1, 0, 40_500, 100),
+                101 - first,
+                "{signaller}"
+            );
+        }
+    }
+
+    /// A call is held, and goes on from another port: who announced what, signals from where, sent from where before
+    /// and sends from where later; and how soon it is heard, in packets from the resumption.
+    #[test]
+    fn who_resumes_by_a_new_port_is_heard() {
+        let elsewhere = "203.0.113.9:62000";
+        let cases = [
+            (SIGNALLED, "203.0.113.9", NAT, elsewhere, 3),
+            (SIGNALLED, "198.51.100.7", NAT, elsewhere, 103),
+            (PUBLIC, "198.51.100.7", NAT, elsewhere, 150),
+            (PUBLIC, "192.0.2.7", PUBLIC, "192.0.2.7:9999", 3),
+            (PUBLIC, "198.51.100.7", PUBLIC, "192.0.2.7:9999", 3),
+        ];
+        // With the stream of before, whose numbers start over, and with another one.
+        for (case, ssrc) in cases.iter().flat_map(|case| [(case, 1), (case, 2)]) {
+            let (announced, signaller, before, later, first) = *case;
+            let mut latch = latch(announced, signaller);
+            assert!(feed(&mut latch, before, 1, 5000, 0, 100) > 50);
+            signal(&mut latch, announced, signaller, false, 2000);
+            latch.reported(at(before).ip(), 1, ms(59_000));
+            assert_eq!(feed_by(&mut latch, Door::Closed, (later, 2), 0, 59_000, 10), 0);
+            signal(&mut latch, announced, signaller, true, 60_000);
+            latch.reported(at(later).ip(), ssrc, ms(60_000));
+            assert_eq!(
+                feed(&mut latch, later, ssrc, 0, 60_000, 200),
+                201 - first,
+                "{case:?}"
+            );
+        }
+    }
+
+    /// Who is back where it was keeps its place, whoever was quicker; and no stranger follows a better known one.
+    #[test]
+    fn resumption_does_not_help_strangers() {
+        for (signaller, silent, packets) in [("198.51.100.7", 1500, 75), ("203.0.113.9", 30_000, 1000)] {
+            let mut latch = latch(SIGNALLED, signaller);
+            feed(&mut latch, NAT, 1, 0, 0, 100);
+            signal(&mut latch, SIGNALLED, signaller, false, 2000);
+            signal(&mut latch, SIGNALLED, signaller, true, 60_000);
+            assert_eq!(
+                feed(&mut latch, ATTACKER, 2, 0, 60_000, packets),
+                0,
+                "{signaller}"
+            );
+            assert_eq!(feed(&mut latch, NAT, 1, 0, 60_000 + silent, 100), 100);
+            assert_eq!(
+                feed(&mut latch, ATTACKER, 2, 3000, 120_000, 200),
+                0,
+                "{signaller}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_that_a_long_outage_has_moved_is_followed() {
+        for (outage_ms, step_ms) in [(1000, 20), (10_000, 20), (20_000, 10), (400_000, 20)] {
+            let mut latch = latch(PUBLIC, "192.0.2.7");
+            feed(&mut latch, PUBLIC, 1, 0, 0, 10);
+            let numbers = outage_ms / step_ms;
+            let knock = Knock {
+                source: at(NAT),
+                ssrc: 1,
+                sequence: 9 + numbers as u16,
+                timestamp: 9 * 160 + outage_ms as u32 * 8,
+                clock: 8000,
+                stamp: ms(180 + outage_ms),
+            };
+            assert!(latch.admit(&knock, Door::Open), "{outage_ms}");
+        }
+    }
+
+    /// Of packets that are lost, late or doubled on their way enough are in order.
+    #[test]
+    fn probation_bears_what_networks_do() {
+        let swapped = |i: u16| match i % 10 {
+            4 => i + 1,
+            5 => i - 1,
+            _ => i,
+        };
+        let ways: [fn(u16) -> u16; 4] = [swapped, |i| i / 2, |i| i + i / 5 * 20, |i| i + i / 30 * 1000];
+        let found = ways.map(|way| {
+            let mut latch = latch(PUBLIC, "203.0.113.1");
+            (0..200)
+                .filter(|i| feed(&mut latch, NAT, 1, way(*i), u64::from(*i) * 20, 1) == 1)
+                .count()
+        });
+        assert_eq!(
+            found,
+            [146, 102, 151, 0],
+            "but not a stream that starts over each time"
+        );
     }
 
     #[test]
@@ -555,9 +697,9 @@ mod tests {
     fn a_new_description_starts_anew_and_the_same_one_does_not() {
         let mut latch = unknown();
         feed(&mut latch, NAT, 1, 0, 0, 10);
-        latch.signal(at(SIGNALLED), None, ms(1000));
+        latch.signal(at(SIGNALLED), None, true, ms(1000));
         assert_eq!(latch.destination(), at(NAT));
-        latch.signal(at("10.0.0.6:4000"), None, ms(2000));
+        latch.signal(at("10.0.0.6:4000"), None, true, ms(2000));
         assert_eq!(latch.destination(), at("10.0.0.6:4000"));
     }
 }

@@ -250,7 +250,8 @@ pub enum Control {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AudioSetup {
     /// Where the peer's description says it listens; media from elsewhere is latched onto (RFC 7362)
-    /// as the media shard's own rules allow, which need to know each time that the peer has described itself.
+    /// as the media shard's own rules allow. They look for the peer from when it was told last: it is told what has
+    /// changed, and again when the call is up.
     pub remote: SocketAddr,
     /// The host that the peer's signalling comes from, if that is known: media from there is likely the peer's.
     pub signaller: Option<IpAddr>,

@@ -26,6 +26,7 @@ impl Engine {
         }
         call.progress.stop();
         let settled = call.progress.settled;
+        let told = call.leg.audio.clone();
         let (Some(request), Some(transaction)) = (call.request.take(), call.invite.take()) else {
             return;
         };
@@ -48,6 +49,7 @@ impl Engine {
                 }
             }
         };
+        self.audio_begins(key, told);
         self.invites.remove(&transaction);
         self.session_requested(key, &request);
         self.accept(key, transaction, &request, &body);

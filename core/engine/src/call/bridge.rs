@@ -380,6 +380,7 @@ impl Engine {
         if abandoned || taken {
             return self.hang_up(key, "answered_elsewhere", None);
         }
+        let told = self.calls.get(key).and_then(|call| call.leg.audio.clone());
         let settled = match (is_described(response), heard.flatten()) {
             // The answer came before, with a provisional response.
             (false, Some(settled)) => {
@@ -397,6 +398,7 @@ impl Engine {
             );
             return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
         }
+        self.audio_begins(key, told);
         self.session_answered(key, response);
         let Some(bridge) = self.bridges.get_mut(bridge_key) else {
             return;

@@ -158,6 +158,18 @@ impl Engine {
         self.media(shard, MediaCommand::Modify { leg, audio });
     }
 
+    /// The call is up: only now may the peer send its first packet, however long ago its description came with early
+    /// media. The media shard, which looks for the peer only for a while, hears it again where it is as `before`.
+    pub(crate) fn audio_begins(&mut self, key: Key, before: Option<AudioSetup>) {
+        let Some((call, audio)) = self.calls.get(key).zip(before) else {
+            return;
+        };
+        if call.leg.audio.as_ref() == Some(&audio) {
+            let (leg, shard) = (call.leg.id, call.leg.shard);
+            self.media(shard, MediaCommand::Modify { leg, audio });
+        }
+    }
+
     /// Why an offer cannot be taken, before anything is set up for it; `None` also where there is none. `video`:
     /// that of a browser may be taken for its video alone.
     pub(crate) fn unacceptable_offer(&self, request: &Message, flow: Flow, video: bool) -> Option<Refusal> {

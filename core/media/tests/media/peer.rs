@@ -118,6 +118,34 @@ fn nobody_takes_over_who_only_listens() {
     );
 }
 
+/// Its NAT gives it another port while it is held; its reports go on.
+#[test]
+fn who_resumes_by_another_port_is_heard_at_once() {
+    let mut world = two();
+    world.run(2000);
+    world.phone(1).stop();
+    for receive in [false, true] {
+        let mut report = vec![0x80, 201, 0, 1];
+        report.extend_from_slice(&world.phone(1).ssrc.to_be_bytes());
+        world.report(1, report);
+        let direction = Direction { send: true, receive };
+        let audio = AudioSetup {
+            direction,
+            ..setup(1, Codec::Pcmu)
+        };
+        world.command(MediaCommand::Modify { leg: LegId(1), audio });
+        world.run(3000);
+    }
+    let elsewhere = SocketAddr::new(address(1).ip(), 51_000);
+    let now = world.elapsed();
+    world.phone(1).address = elsewhere;
+    world.phone(1).ssrc += 1;
+    world.phone(1).resume(now, 20_000_000, 48_000);
+    world.run(1000);
+    assert!(world.phone(1).destinations.contains(&elsewhere));
+    assert!(snr(world.phone(2).last(500), A) > 33.0);
+}
+
 #[test]
 fn who_signals_from_where_it_listens_is_sought_nowhere_else() {
     let mut world = World::new();
