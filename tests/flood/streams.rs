@@ -16,8 +16,9 @@ use crate::witness::{Witness, rejected};
 use crate::{length, stranger, turn};
 
 /// Connections that each transport is to be held by; half of them from one address, which the switch does not
-/// let have so many. The others are together as many as it takes at all.
-const HELD: usize = 5_000;
+/// let have so many. The others are together nearly as many as it takes at all, and all of them fewer than the 20,000
+/// files that a process may open on many machines.
+const HELD: usize = 4_500;
 /// Connections a second that send INVITEs and are reset.
 const RESETS: u64 = 2_000;
 /// How long a connection may take to come up.
