@@ -113,6 +113,9 @@ impl<'a> Iterator for List<'a> {
 /// Length of the first element; a quote or a bracket that does not end reaches to the end.
 fn element_len(text: &str) -> usize {
     let bytes = text.as_bytes();
+    if memchr(b',', bytes).is_none() {
+        return bytes.len(); // usually there is one element
+    }
     let mut at = 0;
     while let Some(found) = memchr3(b',', b'"', b'<', &bytes[at..]) {
         at += found;

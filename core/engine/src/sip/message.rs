@@ -234,15 +234,7 @@ impl Message {
 
     /// Each element of an address header such as Route, Record-Route or Path.
     pub fn addresses(&self, name: Name) -> impl Iterator<Item = Result<NameAddr<'_>, Malformed>> {
-        self.headers(name).flat_map(|value| {
-            // Usually there is one. What can be read as one has no comma that separates elements.
-            let whole = NameAddr::parse(value).ok();
-            let list = if whole.is_some() { "" } else { value };
-            whole
-                .map(Ok)
-                .into_iter()
-                .chain(List::new(list).map(NameAddr::parse))
-        })
+        self.values(name).map(NameAddr::parse)
     }
 
     /// Expires in seconds; what is too large for the type is its greatest value (RFC 4475 section 3.1.2.5).

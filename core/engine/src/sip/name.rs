@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use wide::u8x16;
+
 /// Places in the table of names.
 const PLACES: usize = 256;
 
@@ -124,17 +126,16 @@ impl Name {
     /// the list: nearly every one is, and is found by comparing whole words.
     #[inline]
     pub(crate) fn at_start(line: &[u8; 16]) -> Option<(Self, usize)> {
-        let word = u128::from_le_bytes(*line);
-        // The lowest byte that is zero now, a borrow makes it the first with its high bit set.
-        let colons = word ^ sixteen(b':');
-        let colons = colons.wrapping_sub(sixteen(1)) & !colons & sixteen(0x80);
-        let len = (colons.trailing_zeros() / 8) as usize;
+        let word = u8x16::new(*line);
+        let colons = word.simd_eq(u8x16::splat(b':')).to_bitmask();
+        let len = colons.trailing_zeros() as usize;
         if !(2..16).contains(&len) {
             return None;
         }
         let place = place(&line[..len]);
-        let name = word & !(u128::MAX << (8 * len));
-        (SPELLINGS[place] == name).then_some((TABLE[place], len))
+        let same = word.simd_eq(u8x16::new(SPELLINGS[place])).to_bitmask();
+        // Behind the colon anything may differ.
+        ((!same).trailing_zeros() as usize > len).then_some((TABLE[place], len))
     }
 
     pub(crate) fn of_bytes(text: &[u8]) -> Self {
@@ -153,25 +154,20 @@ impl Name {
     }
 }
 
-/// A byte of a word that holds the start of a line.
-const fn sixteen(byte: u8) -> u128 {
-    u128::from_le_bytes([byte; 16])
-}
-
-/// Each name of at most 15 letters at its own place, as the word that begins with it; elsewhere what no line
-/// begins with.
-static SPELLINGS: [u128; PLACES] = {
-    let mut spellings = [u128::MAX; PLACES];
+/// Each name of at most 15 letters at its own place, with a colon behind it; elsewhere what no line begins with.
+static SPELLINGS: [[u8; 16]; PLACES] = {
+    let mut spellings = [[0; 16]; PLACES];
     let mut at = 0;
     while at < Name::ALL.len() {
-        let text = Name::ALL[at].text().as_bytes();
-        if text.len() < 16 {
-            let (mut word, mut letter) = (0, 0);
-            while letter < text.len() {
-                word |= (text[letter] as u128) << (8 * letter);
+        let name = Name::ALL[at].text().as_bytes();
+        if name.len() < 16 {
+            let spelling = &mut spellings[place(name)];
+            let mut letter = 0;
+            while letter < name.len() {
+                spelling[letter] = name[letter];
                 letter += 1;
             }
-            spellings[place(text)] = word;
+            spelling[letter] = b':';
         }
         at += 1;
     }

@@ -60,6 +60,7 @@ impl<'a> Params<'a> {
     ///
     /// # Errors
     /// An empty parameter, a name that is no token, a value without end, anything else between.
+    #[inline]
     pub(crate) fn parse(text: &'a str, name: &str) -> Result<(Self, Noted<'a>), Malformed> {
         let text = trim(text);
         let mut rest = text;

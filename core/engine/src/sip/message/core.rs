@@ -29,10 +29,14 @@ impl Core {
                 _ => {}
             }
         }
-        let side = |value: Option<&str>| Some(NameAddr::parse(value?).ok()?.places(head));
+        let side = |value: Option<&str>| {
+            // By reference: to move what was read costs more than to find its places.
+            let address = NameAddr::parse(value?);
+            address.as_ref().ok().map(|address| address.places(head))
+        };
         let cseq = cseq.and_then(split_cseq);
         Self {
-            via: via.and_then(|via| Some(topmost(via)?.places(head))),
+            via: via.and_then(|via| topmost(via, head)),
             from: side(from),
             to: side(to),
             cseq: cseq.map(|(number, method)| (number, Span::of(method, head))),
@@ -62,9 +66,10 @@ impl Core {
 }
 
 /// The first element of a Via header, which usually has one: a comma that separates elements has no place in one.
-fn topmost(value: &str) -> Option<Via<'_>> {
-    let whole = Via::parse(value);
-    whole
-        .or_else(|fault| Via::parse(List::new(value).next().ok_or(fault)?))
-        .ok()
+fn topmost(value: &str, head: &str) -> Option<ViaPlaces> {
+    if let Ok(whole) = &Via::parse(value) {
+        return Some(whole.places(head));
+    }
+    let first = List::new(value).next()?;
+    Some(Via::parse(first).ok()?.places(head))
 }

@@ -1,5 +1,7 @@
 //! The lines of a head, folded ones as one.
 
+use wide::u8x16;
+
 /// A line of the head without its CRLF, folded lines included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Line {
@@ -11,8 +13,6 @@ pub(super) struct Line {
 
 /// How many bytes are looked at together: a register of the plainest x86-64 and of ARM.
 const BLOCK: usize = 16;
-/// The highest bit of each byte of a block.
-const HIGH: u128 = u128::from_le_bytes([0x80; BLOCK]);
 
 /// The lines from the start of the buffer to the empty line that ends the head.
 #[derive(Debug)]
@@ -74,25 +74,25 @@ impl<'a> Lines<'a> {
 }
 
 /// Where the first control character of ASCII stands from here on, or the end. Nearly no byte is one, so they are
-/// looked at by the block, in a form that becomes one wide comparison.
+/// looked at by the block.
 #[inline]
 fn next_control(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
-        if block.iter().fold(false, |found, byte| found | (*byte < b' ')) {
-            let controls = controls(u128::from_le_bytes(*block));
-            return at + (controls.trailing_zeros() / 8) as usize;
+        let controls = controls(*block);
+        if controls != 0 {
+            return at + controls.trailing_zeros() as usize;
         }
         at += BLOCK;
     }
     at + bytes[at..].iter().take_while(|byte| **byte >= b' ').count()
 }
 
-/// The high bits of those bytes that are control characters of ASCII.
-const fn controls(block: u128) -> u128 {
-    // Seven bits and 0x60 reach the eighth if they are no less than a space.
-    let no_less = (block & !HIGH) + u128::from_le_bytes([0x60; BLOCK]);
-    !(no_less | block) & HIGH
+/// Which bytes are control characters of ASCII, the first in the lowest bit.
+#[inline]
+fn controls(block: [u8; BLOCK]) -> u32 {
+    let block = u8x16::new(block);
+    block.min(u8x16::splat(b' ' - 1)).simd_eq(block).to_bitmask()
 }
 
 impl Iterator for Lines<'_> {
@@ -170,12 +170,8 @@ mod tests {
             for place in 0..BLOCK {
                 let mut block = *b"a~ \x7f\xff\x80\xa0z|!0A\xc3\xb6[ ";
                 block[place] = byte;
-                let expect = if byte < b' ' { 0x80 << (place * 8) } else { 0 };
-                assert_eq!(
-                    controls(u128::from_le_bytes(block)),
-                    expect,
-                    "{byte:#x} at {place}"
-                );
+                let expect = u32::from(byte < b' ') << place;
+                assert_eq!(controls(block), expect, "{byte:#x} at {place}");
             }
         }
     }

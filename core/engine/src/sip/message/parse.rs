@@ -72,14 +72,21 @@ impl Message {
             core,
             fault,
         };
-        match (message.cut(framing), unread) {
-            (cut, None) => cut.map(|()| message),
-            (Ok(()), Some(fault)) if message.may_be_answered() => {
-                message.fault = Some(fault);
-                Ok(message)
-            }
-            (_, Some(fault)) => Err(fault),
+        if let Some(fault) = unread {
+            return message.unread(fault, framing);
         }
+        message.cut(framing)?;
+        Ok(message)
+    }
+
+    /// What could not be read whole is a fault of its own if it can be answered at all.
+    #[cold]
+    fn unread(mut self, fault: Malformed, framing: Framing) -> Result<Self, Malformed> {
+        if self.cut(framing).is_err() || !self.may_be_answered() {
+            return Err(fault);
+        }
+        self.fault = Some(fault);
+        Ok(self)
     }
 
     /// Whether this is a request that has an answer, and all that this copies can be read.
