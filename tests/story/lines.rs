@@ -276,3 +276,24 @@ fn held_lines_of_a_browser_carry_nothing_and_stay() {
     alice.offers(&mut world, &own);
     assert_eq!(subscriptions(&world, legs(&world)[0]).len(), 1);
 }
+
+#[test]
+fn an_answer_groups_no_lines_and_shares_no_port_where_that_is_not_offered() {
+    let mut world = World::new();
+    let mut alice = Browser::new("alice", 1);
+    alice.phone.sdp = alice.phone.sdp.replace("a=rtcp-mux\r\n", "").leak();
+    let (_, response) = alice.phone.invite(&mut world, "3000");
+    assert_eq!(response.unwrap().status(), 488, "there is no port for its RTCP");
+
+    let mut bob = Browser::new("bob", 2);
+    bob.phone.sdp = bob.phone.sdp.replace("a=group:BUNDLE 0 1\r\n", "").leak();
+    let text = body(&bob.call(&mut world, "3000"));
+    assert_eq!(ports(&text), [10_000, 0], "there is one transport: {text}");
+    assert!(!text.contains("a=group") && text.contains("a=rtcp-mux"), "{text}");
+    let mut carol = Browser::new("carol", 3);
+    carol.call(&mut world, "3000");
+    bob.is_left_alone(&mut world);
+    carol.is_left_alone(&mut world);
+    let setup = setup_of(&world, legs(&world)[0]);
+    assert!(setup.audio.is_some() && setup.video.is_empty());
+}
