@@ -297,3 +297,17 @@ fn an_answer_groups_no_lines_and_shares_no_port_where_that_is_not_offered() {
     let setup = setup_of(&world, legs(&world)[0]);
     assert!(setup.audio.is_some() && setup.video.is_empty());
 }
+
+#[test]
+fn a_browser_that_names_another_profile_sees_and_is_seen() {
+    for profile in ["UDP/TLS/RTP/SAVP", "RTP/SAVPF"] {
+        let mut world = World::new();
+        let mut browsers = meeting(&mut world, &["alice"]);
+        let mut bob = Browser::new("bob", 2);
+        bob.phone.sdp = bob.phone.sdp.replace("UDP/TLS/RTP/SAVPF", profile).leak();
+        let text = body(&bob.call(&mut world, "3000"));
+        assert_eq!(ports(&text), [10_000; 2], "{profile}");
+        assert_eq!(browsers[0].looks(&mut world).len(), 1);
+        assert_eq!(bob.looks(&mut world).len(), 1);
+    }
+}

@@ -317,6 +317,46 @@ fn without_a_bundle_only_the_audio_is_taken() {
 }
 
 #[test]
+fn a_peer_may_name_its_profile_as_it_likes_and_gets_it_back() {
+    for profile in [
+        "UDP/TLS/RTP/SAVP",
+        "RTP/SAVPF",
+        "RTP/SAVP",
+        "TCP/DTLS/RTP/SAVPF",
+        "TCP/DTLS/RTP/SAVP",
+    ] {
+        let offer = CHROMIUM.replace("UDP/TLS/RTP/SAVPF", profile);
+        let mut call = Call::new();
+        let text = call.answer(&offer);
+        let session = Session::parse(&text).unwrap();
+        let lines: Vec<_> = session
+            .media
+            .iter()
+            .map(|media| (media.port, media.protocol))
+            .collect();
+        assert_eq!(lines, [(10_001, profile); 2], "{text}");
+        assert!(call.setup().video[0].formats[0].feedback.pli, "{profile}");
+        let quiet: String = offer
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("rtcp-fb"))
+            .collect();
+        let mut call = Call::new();
+        assert!(!call.answer(&quiet).contains("rtcp-fb"), "{profile}");
+        let later = call.offer(&[wanted(2)]);
+        assert_eq!(later.matches(&format!(" {profile} ")).count(), 2, "{later}");
+        call.hear(&mirror(&later)).unwrap();
+        assert_eq!(call.bundle.seen().count(), 1);
+    }
+    // Only DTLS can key UDP/TLS; of RTP/SAVPF keys in the description are the usual reading.
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\na=mid:0";
+    let both = CHROMIUM.replace("a=mid:0", key);
+    assert!(is_webrtc(&Session::parse(&both).unwrap()));
+    let open = both.replace("UDP/TLS/RTP/SAVPF", "RTP/SAVPF");
+    let audio = &open[..open.find("m=video").unwrap()];
+    assert!(!is_webrtc(&Session::parse(audio).unwrap()));
+}
+
+#[test]
 fn an_answer_without_a_bundle_has_one_line() {
     let mut call = Call::new();
     let answer = mirror(&call.offer(&[]));
