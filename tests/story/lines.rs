@@ -311,3 +311,34 @@ fn a_browser_that_names_another_profile_sees_and_is_seen() {
         assert_eq!(bob.looks(&mut world).len(), 1);
     }
 }
+
+#[test]
+fn a_line_keeps_its_name_until_it_is_turned_off() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob"]);
+    let leg = legs(&world)[0];
+    let before = setup_of(&world, leg);
+    let alice = &mut browsers[0];
+    let own = alice.own_offer();
+    let swapped = own
+        .replace("a=mid:0", "a=mid:x")
+        .replace("a=mid:1", "a=mid:0")
+        .replace("a=mid:x", "a=mid:1");
+    let renamed = own
+        .replace("a=mid:0", "a=mid:5")
+        .replace("BUNDLE 0 ", "BUNDLE 5 ");
+    for offer in [renamed, swapped, own.replace("a=mid:1\r\n", "")] {
+        assert_eq!(alice.tries(&mut world, &offer).status(), 488, "{offer}");
+        alice.phone.ack(&mut world, &alice.line);
+        assert_eq!(setup_of(&world, leg), before, "what was agreed holds");
+    }
+    // The line is free for another camera once it was turned off.
+    let off = without(&own, "video", "1");
+    assert_eq!(ports(&body(&alice.offers(&mut world, &off))), [10_000, 0, 10_000]);
+    alice.mids[1] = "7".into();
+    let again = own
+        .replace("a=mid:1", "a=mid:7")
+        .replace("BUNDLE 0 1", "BUNDLE 0 7");
+    assert_eq!(ports(&body(&alice.offers(&mut world, &again))), [10_000; 3]);
+    assert_eq!(setup_of(&world, leg).video[0].mid, "7");
+}

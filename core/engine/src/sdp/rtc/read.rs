@@ -40,7 +40,7 @@ impl Bundle {
     ///
     /// # Errors
     /// 488 where there is no transport that we can use or another certificate than before, no codec of ours, or
-    /// where lines are missing that were there before; what was agreed before then still holds.
+    /// where lines are missing or have other names that were there before; what was agreed before then still holds.
     pub fn answer(
         &mut self,
         offer: &Session<'_>,
@@ -65,7 +65,7 @@ impl Bundle {
         terms: Terms<'_>,
         chance: &mut dyn FnMut() -> u64,
     ) -> Result<Self, Refusal> {
-        if offer.media.len() < self.lines.len() {
+        if offer.media.len() < self.lines.len() || self.is_renamed(offer) {
             return Err(not_acceptable("sdp_streams"));
         }
         let usable = together(offer, is_muxed);
@@ -110,6 +110,14 @@ impl Bundle {
         next.settle(lines);
         next.proposed = None;
         Ok(next)
+    }
+
+    /// Whether a line that is in use is to go on under another name (RFC 8829 section 5.2.2): media that are known by
+    /// their mid would be taken for another line's. Who reuses a refused line names it anew.
+    fn is_renamed(&self, offer: &Session<'_>) -> bool {
+        let known = self.lines.iter().zip(&offer.media);
+        let mut used = known.filter(|(line, media)| !line.is_refused() && is_active(media));
+        used.any(|(line, media)| line.mid.is_some() && line.mid.as_deref() != mid(media))
     }
 
     fn answer_audio(
