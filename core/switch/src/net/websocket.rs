@@ -123,7 +123,6 @@ where
 }
 
 /// Reads until the peer goes; what it did that it may not, if it did.
-
 async fn read<S>(
     source: &mut SplitStream<WebSocketStream<S>>,
     meter: &Meter,
