@@ -305,6 +305,12 @@ fn each_press_of_a_key_is_one_digit() {
     world.gate(1, true, true);
     press(&mut world, 1, 9);
     assert_eq!(world.digits(), "11*#D09", "the muted may press keys");
+    // Its timestamps step back by 20 seconds, its numbers go on.
+    let phone = world.phone(1);
+    phone.timestamp = phone.timestamp.wrapping_sub(160_000);
+    press(&mut world, 1, 4);
+    press(&mut world, 1, 4);
+    assert_eq!(world.digits(), "11*#D0944");
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
