@@ -342,6 +342,42 @@ fn reports_are_sent_every_few_seconds_and_say_what_was_received() {
     assert_eq!(names.len(), 1);
 }
 
+/// Whatever waits to fill a packet: between two reports as much of the stream's time goes by as of the clock's.
+#[test]
+fn reports_tie_the_streams_time_to_the_clock() {
+    for (codec, packet_ms) in [
+        (Codec::Pcmu, 20),
+        (Codec::Pcmu, 30),
+        (Codec::G722, 40),
+        (Codec::Pcma, 60),
+        (Codec::Opus, 60),
+    ] {
+        let mut world = World::new();
+        let audio = AudioSetup {
+            format: crate::world::format(codec, packet_ms),
+            ..setup(1, codec)
+        };
+        world.join_as(1, audio, Box::new(|_| 0)).stop();
+        world.join(2, Codec::Pcmu, B, 0.3);
+        world.run(60_000);
+        let zero: Vec<u32> = world.phone(1).control[1..]
+            .iter()
+            .map(|report| {
+                assert_eq!(report[1], 200);
+                let ntp = u64::from(word(report, 2)) << 32 | u64::from(word(report, 3));
+                let units = u128::from(ntp) * u128::from(codec.clock()) + (1 << 31) >> 32;
+                word(report, 4).wrapping_sub(units as u32)
+            })
+            .collect();
+        assert!(zero.len() >= 7);
+        assert!(
+            zero.iter()
+                .all(|at| at.wrapping_sub(zero[0]).cast_signed().abs() <= 1),
+            "{codec:?} {packet_ms}: {zero:?}"
+        );
+    }
+}
+
 #[test]
 fn a_leg_that_may_not_send_reports_as_a_receiver_and_says_goodbye() {
     let mut world = two();
