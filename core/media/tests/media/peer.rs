@@ -6,6 +6,8 @@ use cordboard_media::DropReason;
 use cordboard_model::LegId;
 use cordboard_model::media::{AudioSetup, Codec, Control, Direction, MediaCommand, MediaEvent};
 
+use crate::lossy::noise;
+use crate::world::coder::rate;
 use crate::world::tone::{goertzel, snr};
 use crate::world::{PATIENCE, World, address, setup};
 
@@ -220,6 +222,28 @@ fn talk_is_noticed_soon_and_ends_after_a_hangover() {
     assert!((1000..1200).contains(&changes[0].0), "{changes:?}");
     assert!((3500..3700).contains(&changes[1].0), "{changes:?}");
     assert!(world.talk(2).is_empty());
+}
+
+/// A cheap telephone adapter: its zero is not zero, it hums, and its noise is low.
+#[test]
+fn offset_hum_and_noise_are_not_taken_for_talk() {
+    for codec in [Codec::Pcmu, Codec::Opus] {
+        let mut world = World::new();
+        let mut noise = noise(7);
+        let mut hum = crate::world::tone::sine_at(rate(codec), 60.0, 600.0 / 32_768.0);
+        let mut voice = crate::world::tone::sine_at(rate(codec), 300.0, 0.05);
+        let begins = rate(codec) * 3;
+        let speech = move |at| {
+            let said = if at < begins { 0 } else { voice(at) };
+            1000 + hum(at) + ((noise() - 0.5) * 200.0) as i16 + said
+        };
+        world.join_as(1, setup(1, codec), Box::new(speech));
+        world.join(2, Codec::Pcmu, B, 0.0);
+        world.run(3000);
+        assert!(world.talk(1).is_empty(), "{codec:?}: {:?}", world.talk(1));
+        world.run(1000);
+        assert_eq!(world.talk(1).len(), 1, "{codec:?}: a voice above it is heard");
+    }
 }
 
 #[test]
