@@ -389,7 +389,7 @@ fn reports_tie_the_streams_time_to_the_clock() {
             .map(|report| {
                 assert_eq!(report[1], 200);
                 let ntp = u64::from(word(report, 2)) << 32 | u64::from(word(report, 3));
-                let units = u128::from(ntp) * u128::from(codec.clock()) + (1 << 31) >> 32;
+                let units = (u128::from(ntp) * u128::from(codec.clock()) + (1 << 31)) >> 32;
                 word(report, 4).wrapping_sub(units as u32)
             })
             .collect();
