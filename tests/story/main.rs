@@ -30,6 +30,7 @@ mod pager_moved;
 mod pager_ways;
 mod phone;
 mod privacy;
+mod proof;
 mod proxy;
 mod record;
 mod registration;

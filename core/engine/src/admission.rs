@@ -2,7 +2,8 @@
 //! often ends here, and while the switch is overloaded strangers are refused first, then new calls.
 //!
 //! The source of a datagram can be forged, so nothing that anybody could send in another's name bans
-//! that other: over UDP only a proof made with a nonce that went to the very address counts.
+//! that other: over UDP only a proof made with a nonce that went to the very address counts, and only such a
+//! proof is looked at where the nonce is ours.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -12,9 +13,8 @@ use siphasher::sip::SipHasher13;
 
 use crate::engine::Engine;
 use crate::io::{Flow, Output};
-use crate::limits::{Ban, Offence};
+use crate::limits::{Ban, Offence, source};
 use crate::sip::dialog::Dialog;
-use crate::sip::digest::{Credentials, NonceState, Nonces};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -197,14 +197,11 @@ impl Engine {
         }
     }
 
-    /// A proof was wrong.
-    pub(crate) fn bad_proof(&mut self, credentials: &Credentials<'_>, flow: Flow) {
+    /// A proof was wrong. `theirs`: its nonce went to the very source, which is thereby no forgery.
+    pub(crate) fn bad_proof(&mut self, flow: Flow, theirs: bool) {
         self.wire.counts.reject("bad_credentials");
-        let (peer, now) = (flow.peer.ip(), self.wire.now);
-        self.limits.stranger_may_ask(peer, now);
-        let reached = self.nonces.check(credentials.nonce, now) != NonceState::Forged
-            && Nonces::stamp(credentials.nonce).map(|(_, salt)| salt >> 32) == Some(mark(peer));
-        if reached || flow.transport.reliable() {
+        self.limits.stranger_may_ask(flow.peer.ip(), self.wire.now);
+        if theirs || flow.transport.reliable() {
             self.offended(flow, Offence::BadProof);
         }
     }
@@ -253,10 +250,16 @@ impl Engine {
     }
 }
 
-/// 32 bits that stand for an address in the nonces that it gets.
+/// Whether a nonce with this salt went to this address.
+pub(crate) fn went_to(salt: u64, address: IpAddr) -> bool {
+    salt >> 32 == mark(address)
+}
+
+/// 32 bits that stand for an address in the nonces that it gets. One of IPv6 stands for its whole network, as
+/// everywhere here: phones change addresses within it all the time.
 fn mark(address: IpAddr) -> u64 {
     let mut hasher = SipHasher13::new();
-    address.to_canonical().hash(&mut hasher);
+    source(address).hash(&mut hasher);
     hasher.finish() >> 32
 }
 

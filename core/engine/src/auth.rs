@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use cordboard_model::Time;
 
+use crate::admission::went_to;
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Transport};
-use crate::sip::digest::{Credentials, Ha1, NONCE_LIFE, NonceState, Stamp, challenge, same_resource, verify};
+use crate::sip::digest::{Credentials, Ha1, NONCE_LIFE, Stamp, challenge, is_fresh, same_resource, verify};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
@@ -148,6 +149,14 @@ impl Engine {
         account: &Account,
     ) -> Result<usize, Denial> {
         let refused = Denial::Challenge { stale: false };
+        let nonce = self.nonces.open(credentials.nonce);
+        let theirs = nonce.is_some_and(|(_, salt)| went_to(salt, flow.peer.ip()));
+        // Nobody is banned for a nonce that went elsewhere, so nothing can be learned with it either: whatever the
+        // proof is worth, it is not looked at. A phone that has moved tries again with a nonce of its own.
+        if nonce.is_some() && !theirs && !flow.transport.reliable() {
+            self.wire.counts.reject("foreign_nonce");
+            return Err(Denial::Challenge { stale: true });
+        }
         // Another realm is as wrong as another name or password, and costs the same; but a phone that
         // has accounts elsewhere may send all of its proofs.
         let here = credentials.realm == account.realm;
@@ -174,19 +183,17 @@ impl Engine {
             && same_resource(credentials.uri, request.request_uri(), ours);
         let (Some(place), Some(_), true, true) = (known, ha1, offered, proven) else {
             if here {
-                self.bad_proof(credentials, flow);
+                self.bad_proof(flow, theirs);
             } else {
                 self.wire.counts.reject("other_realm");
             }
             return Err(refused);
         };
+        let nonce = nonce.ok_or(refused)?;
         let now = self.wire.now;
-        let nonce = self
-            .nonces
-            .open(credentials.nonce, now)
-            .map_err(|state| Denial::Challenge {
-                stale: state == NonceState::Stale,
-            })?;
+        if !is_fresh(nonce, now) {
+            return Err(Denial::Challenge { stale: true });
+        }
         if self.nonce_counts.advance(nonce, use_of(credentials), now) {
             return Ok(place);
         }

@@ -8,6 +8,7 @@ use super::write::quote_display;
 use crate::config::DigestAlgorithm;
 
 pub use credentials::Credentials;
+pub(crate) use nonce::is_fresh;
 pub use nonce::{NONCE_LIFE, Nonce, NonceState, Nonces, Stamp};
 pub use verify::{Ha1, ha1_md5, ha1_sha256, same_resource, verify};
 

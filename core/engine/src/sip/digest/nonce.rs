@@ -76,30 +76,21 @@ impl Nonces {
         Nonce(text)
     }
 
-    /// When a nonce was issued, and its salt: together they name it. They mean something only in one
-    /// that [`check`](Self::check) knows as ours.
-    pub fn stamp(nonce: &str) -> Option<Stamp> {
-        Some(split(&decoded(nonce)?))
-    }
-
     /// Whether a nonce is ours and still good. One from the future (the clock was set back) is stale.
     pub fn check(&self, nonce: &str, now: Time) -> NonceState {
-        self.open(nonce, now)
-            .map_or_else(|state| state, |_| NonceState::Fresh)
+        match self.open(nonce) {
+            None => NonceState::Forged,
+            Some(stamp) if is_fresh(stamp, now) => NonceState::Fresh,
+            Some(_) => NonceState::Stale,
+        }
     }
 
-    /// The name of a nonce that is ours and still good; of any other, what it is worth.
-    pub(crate) fn open(&self, nonce: &str, now: Time) -> Result<Stamp, NonceState> {
-        let bytes = decoded(nonce).ok_or(NonceState::Forged)?;
+    /// The name of a nonce that is ours, whether it is still good or not.
+    pub(crate) fn open(&self, nonce: &str) -> Option<Stamp> {
+        let bytes = decoded(nonce)?;
         let (stamp, proof) = bytes.split_at(STAMP);
-        if self.proof(stamp).verify_truncated_left(proof).is_err() {
-            return Err(NonceState::Forged);
-        }
-        let (issued, salt) = split(&bytes);
-        if issued > now || now.since(issued) > NONCE_LIFE {
-            return Err(NonceState::Stale);
-        }
-        Ok((issued, salt))
+        let ours = self.proof(stamp).verify_truncated_left(proof).is_ok();
+        ours.then(|| split(&bytes))
     }
 
     fn proof(&self, stamp: &[u8]) -> Hmac<Sha256> {
@@ -107,6 +98,11 @@ impl Nonces {
         mac.update(stamp);
         mac
     }
+}
+
+/// Whether a nonce of ours may still be used.
+pub(crate) fn is_fresh((issued, _): Stamp, now: Time) -> bool {
+    issued <= now && now.since(issued) <= NONCE_LIFE
 }
 
 /// The bytes of a nonce, if it is as long as ours are.
@@ -136,7 +132,7 @@ mod tests {
         let nonces = Nonces::new([7; 32]);
         let start = Time::from_unix_seconds(1_800_000_000);
         let nonce = nonces.issue(start, 1);
-        assert_eq!((nonce.len(), Nonces::stamp(&nonce)), (42, Some((start, 1))));
+        assert_eq!((nonce.len(), nonces.open(&nonce)), (42, Some((start, 1))));
         assert_ne!(nonce, nonces.issue(start, 2));
         assert_eq!(nonces.check(&nonce, start), NonceState::Fresh);
         assert_eq!(nonces.check(&nonce, start + NONCE_LIFE), NonceState::Fresh);

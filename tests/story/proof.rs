@@ -1,0 +1,64 @@
+//! Proofs that prove nothing: what guessing passwords costs, and what it does not cost anybody else.
+
+use std::net::SocketAddr;
+
+use cordboard_engine::sip::message::Message;
+
+use crate::abuse::{probe, shape, strict};
+use crate::phone::Phone;
+use crate::world::{REALM, World};
+
+/// A REGISTER of this phone.
+fn asks(phone: &Phone, number: u32, proof: &str) -> String {
+    probe(phone, number, proof).replace("OPTIONS", "REGISTER")
+}
+
+/// A challenge that this phone has got for a REGISTER.
+fn challenged(world: &mut World, phone: &mut Phone, number: u32) -> Message {
+    world.receive(phone.flow, &asks(phone, number, ""), b"");
+    phone.final_response(world)
+}
+
+#[test]
+fn a_nonce_that_went_elsewhere_says_nothing_about_a_password() {
+    let uri = format!("sip:{REALM}");
+    let (mut world, mut mate, mut mallory) = (
+        World::with(strict),
+        Phone::new("alice", 66),
+        Phone::new("alice", 67),
+    );
+    let mut answers = Vec::new();
+    for (number, password) in [(10, "guess"), (11, "guess"), (12, "secret")] {
+        mallory.password = password;
+        let challenge = challenged(&mut world, &mut mate, number);
+        let proof = mallory.authorization(&challenge, "REGISTER", &uri, 1);
+        world.receive(mallory.flow, &asks(&mallory, number + 10, &proof), b"");
+        let answer = mallory.final_response(&mut world);
+        assert!(shape(&answer).iter().any(|line| line.contains("stale=true")));
+        answers.push(shape(&answer));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    assert_eq!(world.engine.counts().rejected["foreign_nonce"], 3);
+    assert!(world.bans.is_empty());
+}
+
+#[test]
+fn a_phone_that_has_moved_is_known_again_after_one_more_round() {
+    let uri = format!("sip:{REALM}");
+    let (mut world, mut alice) = (World::with(strict), Phone::new("alice", 1));
+    let first = challenged(&mut world, &mut alice, 1);
+    let mut number = 10;
+    for host in 2..8 {
+        alice.flow.peer = SocketAddr::from(([198, 51, 100, host], 5060));
+        let proof = alice.authorization(&first, "REGISTER", &uri, number);
+        world.receive(alice.flow, &asks(&alice, number, &proof), b"");
+        let stale = alice.final_response(&mut world);
+        assert_eq!(stale.status(), 401);
+        let proof = alice.authorization(&stale, "REGISTER", &uri, 1);
+        world.receive(alice.flow, &asks(&alice, number + 1, &proof), b"");
+        assert_eq!(alice.final_response(&mut world).status(), 200);
+        number += 2;
+    }
+    assert!(world.bans.is_empty());
+    assert!(!world.engine.counts().rejected.contains_key("bad_credentials"));
+}
