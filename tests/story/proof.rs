@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use cordboard_engine::config::DigestAlgorithm;
 use cordboard_engine::sip::message::Message;
 
 use crate::abuse::{probe, shape, strict};
@@ -61,4 +62,43 @@ fn a_phone_that_has_moved_is_known_again_after_one_more_round() {
     }
     assert!(world.bans.is_empty());
     assert!(!world.engine.counts().rejected.contains_key("bad_credentials"));
+}
+
+#[test]
+fn one_request_is_one_guess() {
+    let uri = format!("sip:{REALM}");
+    let (mut world, mut mallory) = (World::with(strict), Phone::new("alice", 66));
+    let challenge = challenged(&mut world, &mut mallory, 1);
+    mallory.password = "guess";
+    let wrong = mallory.authorization(&challenge, "REGISTER", &uri, 1);
+    mallory.password = "secret";
+    let right = mallory.authorization(&challenge, "REGISTER", &uri, 2);
+    world.receive(
+        mallory.flow,
+        &asks(&mallory, 2, &(wrong.repeat(50) + &right)),
+        b"",
+    );
+    assert_eq!(mallory.final_response(&mut world).status(), 401);
+    assert_eq!(world.engine.counts().rejected["bad_credentials"], 1);
+    assert_eq!(world.engine.counts().rejected["surplus_credentials"], 1);
+}
+
+#[test]
+fn a_phone_may_answer_each_algorithm_and_bring_the_proofs_of_its_other_accounts() {
+    let uri = format!("sip:{REALM}");
+    let (mut world, mut alice) = (World::with(strict), Phone::new("alice", 1));
+    // Only who asks in many words hears of all algorithms.
+    let words = format!("User-Agent: {}\r\n", "Linphone/5.1 ".repeat(20));
+    world.receive(alice.flow, &asks(&alice, 1, &words), b"");
+    let challenge = alice.final_response(&mut world);
+    let right = alice.authorization(&challenge, "REGISTER", &uri, 1);
+    alice.algorithm = DigestAlgorithm::Sha256;
+    alice.password = "guess";
+    let wrong = alice.authorization(&challenge, "REGISTER", &uri, 1);
+    let elsewhere = right.replace(&format!("realm=\"{REALM}\""), "realm=\"else.test\"");
+    let unknown = right.replace("algorithm=MD5", "algorithm=MD5-sess");
+    let useless = "Authorization: Basic YTpi\r\nAuthorization: Digest x\r\n".to_owned();
+    let proofs = useless + &elsewhere.repeat(3) + &unknown.repeat(3) + &wrong + &right;
+    world.receive(alice.flow, &asks(&alice, 2, &proofs), b"");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
 }
