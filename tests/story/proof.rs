@@ -1,6 +1,7 @@
 //! Proofs that prove nothing: what guessing passwords costs, and what it does not cost anybody else.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use cordboard_engine::config::DigestAlgorithm;
 use cordboard_engine::sip::message::Message;
@@ -101,4 +102,50 @@ fn a_phone_may_answer_each_algorithm_and_bring_the_proofs_of_its_other_accounts(
     let proofs = useless + &elsewhere.repeat(3) + &unknown.repeat(3) + &wrong + &right;
     world.receive(alice.flow, &asks(&alice, 2, &proofs), b"");
     assert_eq!(alice.final_response(&mut world).status(), 200);
+}
+
+#[test]
+fn what_only_looks_like_a_proof_is_counted_like_what_has_none() {
+    let digest = |realm: &str, more: &str| {
+        format!(
+            "Authorization: Digest username=\"alice\", realm=\"{realm}\", nonce=\"n\", uri=\"sip:{REALM}\", \
+             response=\"00000000000000000000000000000000\"{more}\r\n"
+        )
+    };
+    let proofs = [
+        "Authorization: Basic YTpi\r\n".to_owned(),
+        "Authorization: Digest x\r\n".to_owned(),
+        digest("else.test", ""),
+        digest(REALM, ", algorithm=MD5-sess"),
+        digest(REALM, ""),
+    ];
+    for known in [false, true] {
+        for proof in &proofs {
+            for method in ["OPTIONS", "REGISTER", "INVITE", "BYE"] {
+                let (mut world, mut alice) = (
+                    World::with(|config| config.abuse.requests_per_second = 5),
+                    Phone::new("alice", 1),
+                );
+                if known {
+                    assert_eq!(alice.register(&mut world, 600).status(), 200);
+                    world.advance(Duration::from_secs(100));
+                }
+                let challenge = challenged(&mut world, &mut alice, 1);
+                world.advance(Duration::from_secs(1));
+                for number in 1000..1100 {
+                    let text = probe(&alice, number, proof).replace("OPTIONS", method);
+                    world.receive(alice.flow, &text, b"");
+                }
+                alice.listen(&mut world);
+                assert_eq!(alice.inbox.len(), 20, "{method}, known: {known}, {proof}");
+                assert_eq!(world.engine.counts().rejected["rate_limited"], 80);
+                // Known phones that prove themselves do not suffer.
+                let right = alice.authorization(&challenge, "REGISTER", &format!("sip:{REALM}"), 1);
+                alice.inbox.clear();
+                world.receive(alice.flow, &asks(&alice, 2, &right), b"");
+                alice.listen(&mut world);
+                assert_eq!(alice.inbox.len(), usize::from(known));
+            }
+        }
+    }
 }

@@ -124,8 +124,7 @@ impl Engine {
             }
             return false;
         }
-        let proves = message.headers(Name::Authorization).next().is_some();
-        let known = trusted || proves && proven;
+        let known = trusted || proven && brings_proof(message);
         // A phone's first request bears no proof yet: that it comes from where phones are must do.
         let stranger = !(trusted || proven);
         let pressure = self.pressure(stamp);
@@ -141,21 +140,34 @@ impl Engine {
             });
             return false;
         }
-        let left = match (known, proves) {
-            (true, _) => true,
-            (false, false) => self.limits.stranger_may_ask(peer, now),
-            // It is taken when the proof turns out to be none.
-            (false, true) => self.limits.stranger_has_left(peer, now),
-        };
+        // Who proves himself after all gets it back; what only looked like a proof of somebody known pays when it
+        // is refused.
+        let left = known || self.limits.stranger_may_ask(peer, now);
         if !left {
-            self.wire.counts.reject("rate_limited");
-            if flow.transport.reliable() {
-                self.respond_stateless(message, flow, 503, "Too Many Requests", |response| {
-                    response.header("Retry-After", 1)
-                });
-            }
+            self.asks_too_often(message, flow);
         }
         left
+    }
+
+    fn asks_too_often(&mut self, request: &Message, flow: Flow) {
+        self.wire.counts.reject("rate_limited");
+        if flow.transport.reliable() {
+            self.respond_stateless(request, flow, 503, "Too Many Requests", |response| {
+                response.header("Retry-After", 1)
+            });
+        }
+    }
+
+    /// Whether a request that proved nobody may be told so; otherwise it has its answer. It was let in without a
+    /// look at how much is asked from there where it came with a proof from somebody known.
+    pub(crate) fn may_be_challenged(&mut self, request: &Message, flow: Flow) -> bool {
+        let (peer, now) = (flow.peer.ip(), self.wire.now);
+        let unpaid = brings_proof(request) && self.limits.has_proven(peer, now);
+        let may = !unpaid || self.limits.stranger_may_ask(peer, now);
+        if !may {
+            self.asks_too_often(request, flow);
+        }
+        may
     }
 
     /// Whether a request is part of what is going on already: such requests come last when the switch
@@ -200,7 +212,6 @@ impl Engine {
     /// A proof was wrong. `theirs`: its nonce went to the very source, which is thereby no forgery.
     pub(crate) fn bad_proof(&mut self, flow: Flow, theirs: bool) {
         self.wire.counts.reject("bad_credentials");
-        self.limits.stranger_may_ask(flow.peer.ip(), self.wire.now);
         if theirs || flow.transport.reliable() {
             self.offended(flow, Offence::BadProof);
         }
@@ -261,6 +272,16 @@ fn mark(address: IpAddr) -> u64 {
     let mut hasher = SipHasher13::new();
     source(address).hash(&mut hasher);
     hasher.finish() >> 32
+}
+
+/// Whether a request brings what may be a proof, and is one that needs it.
+fn brings_proof(request: &Message) -> bool {
+    let begins = || request.to().is_ok_and(|to| to.tag().is_none());
+    matches!(
+        request.method(),
+        Method::Register | Method::Invite | Method::Message | Method::Subscribe
+    ) && request.headers(Name::Authorization).next().is_some()
+        && begins()
 }
 
 fn is_scanner(request: &Message) -> bool {

@@ -276,6 +276,9 @@ impl Engine {
                 self.respond_stateless(request, flow, 403, "Forbidden", |response| response);
             }
             Denial::Challenge { stale } => {
+                if !self.may_be_challenged(request, flow) {
+                    return;
+                }
                 let salt = self.salt_for(flow.peer.ip());
                 let nonce = self.nonces.issue(self.wire.now, salt);
                 let reason = if stale { "stale_nonce" } else { "unauthorised" };
