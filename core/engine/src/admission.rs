@@ -5,15 +5,13 @@
 //! that other: over UDP only a proof made with a nonce that went to the very address counts, and only such a
 //! proof is looked at where the nonce is ours.
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use cordboard_model::Time;
-use siphasher::sip::SipHasher13;
 
 use crate::engine::Engine;
 use crate::io::{Flow, Output};
-use crate::limits::{Ban, Offence, source};
+use crate::limits::{Ban, Offence};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -257,21 +255,8 @@ impl Engine {
 
     /// The salt of a nonce for this address.
     pub(crate) fn salt_for(&mut self, address: IpAddr) -> u64 {
-        mark(address) << 32 | self.wire.random() >> 32
+        self.nonces.mark(address) << 32 | self.wire.random() >> 32
     }
-}
-
-/// Whether a nonce with this salt went to this address.
-pub(crate) fn went_to(salt: u64, address: IpAddr) -> bool {
-    salt >> 32 == mark(address)
-}
-
-/// 32 bits that stand for an address in the nonces that it gets. One of IPv6 stands for its whole network, as
-/// everywhere here: phones change addresses within it all the time.
-fn mark(address: IpAddr) -> u64 {
-    let mut hasher = SipHasher13::new();
-    source(address).hash(&mut hasher);
-    hasher.finish() >> 32
 }
 
 /// Whether a request brings what may be a proof, and is one that needs it.

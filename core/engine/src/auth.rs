@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use cordboard_model::Time;
 
-use crate::admission::went_to;
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Transport};
@@ -181,7 +180,7 @@ impl Engine {
     ) -> Result<usize, Denial> {
         let refused = Denial::Challenge { stale: false };
         let nonce = self.nonces.open(credentials.nonce);
-        let theirs = nonce.is_some_and(|(_, salt)| went_to(salt, flow.peer.ip()));
+        let theirs = nonce.is_some_and(|(_, salt)| self.nonces.went_to(salt, flow.peer.ip()));
         // Nobody is banned for a nonce that went elsewhere, so nothing can be learned with it either: whatever the
         // proof is worth, it is not looked at. A phone that has moved tries again with a nonce of its own.
         if nonce.is_some() && !theirs && !flow.transport.reliable() {

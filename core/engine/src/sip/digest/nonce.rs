@@ -1,6 +1,8 @@
 //! Nonces that carry their own proof: nothing is remembered for strangers.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cordboard_model::Time;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use siphasher::sip::SipHasher13;
+
+use crate::limits::source;
 
 /// How long a nonce may be used.
 pub const NONCE_LIFE: Duration = Duration::from_secs(300);
@@ -39,6 +44,8 @@ impl Deref for Nonce {
 #[derive(Clone)]
 pub struct Nonces {
     mac: Hmac<Sha256>,
+    /// What marks of sources are made with.
+    marks: SipHasher13,
 }
 
 /// What a nonce is worth.
@@ -55,9 +62,33 @@ pub enum NonceState {
 impl Nonces {
     /// With a secret key.
     pub fn new(key: [u8; 32]) -> Self {
+        let mac: Hmac<Sha256> = Hmac::new_from_slice(&key).expect("HMAC takes keys of every length");
+        // No stamp is as long as this, so no proof gives it away.
+        let derived = mac
+            .clone()
+            .chain_update(b"marks of sources")
+            .chain_update([0])
+            .finalize()
+            .into_bytes();
+        let derived = derived.first_chunk().expect("SHA-256 gives 32 bytes");
         Self {
-            mac: Hmac::new_from_slice(&key).expect("HMAC takes keys of every length"),
+            mac,
+            marks: SipHasher13::new_with_key(derived),
         }
+    }
+
+    /// 32 bits that stand for an address in the salts of the nonces that it gets. One of IPv6 stands for its whole
+    /// network, as everywhere where sources are counted: phones change addresses within it all the time. They are
+    /// made with a secret: nobody finds out beforehand who has the same.
+    pub(crate) fn mark(&self, address: IpAddr) -> u64 {
+        let mut hasher = self.marks;
+        source(address).hash(&mut hasher);
+        hasher.finish() >> 32
+    }
+
+    /// Whether a nonce with this salt went to this address.
+    pub(crate) fn went_to(&self, salt: u64, address: IpAddr) -> bool {
+        salt >> 32 == self.mark(address)
     }
 
     /// A nonce of this moment, 42 characters. The salt keeps those of one moment apart: each has a count
@@ -171,5 +202,19 @@ mod tests {
         ] {
             assert_eq!(nonces.check(text, now), NonceState::Forged, "{text}");
         }
+    }
+
+    #[test]
+    fn who_shares_a_mark_is_not_known_beforehand() {
+        let (one, other) = (Nonces::new([7; 32]), Nonces::new([8; 32]));
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let v4 = address("192.0.2.1");
+        assert_ne!(one.mark(v4), other.mark(v4), "made with the key");
+        assert!(one.mark(v4) >> 32 == 0 && one.went_to(one.mark(v4) << 32 | 5, v4));
+        assert_eq!(one.mark(v4), one.mark(address("::ffff:192.0.2.1")));
+        assert_ne!(one.mark(v4), one.mark(address("192.0.2.2")));
+        let network = one.mark(address("2001:db8:1:2::5"));
+        assert_eq!(network, one.mark(address("2001:db8:1:2:9::7")));
+        assert_ne!(network, one.mark(address("2001:db8:1:3::5")));
     }
 }
