@@ -34,6 +34,7 @@ mod proof;
 mod proxy;
 mod record;
 mod registration;
+mod registration_bounds;
 mod registration_undone;
 mod reload;
 mod reoffer;
