@@ -288,6 +288,33 @@ fn what_a_phone_will_never_take_does_not_stop_what_follows() {
 }
 
 #[test]
+fn what_never_gets_better_is_given_up_at_the_first_refusal_and_its_sender_told() {
+    for status in [404, 406, 433, 483, 484, 485, 501, 505, 513, 603] {
+        let mut world = World::new();
+        let (mut alice, _, mut carol) = phones();
+        let failing = cpim("m1", "negative-delivery");
+        assert_eq!(
+            send(&mut alice, &mut world, "carol", CPIM, &failing).status(),
+            202
+        );
+        assert_eq!(send(&mut alice, &mut world, "carol", TEXT, "next").status(), 202);
+        alice.register(&mut world, 600);
+        carol.register(&mut world, 600);
+        let refused = carol.gets(&mut world, "MESSAGE", false);
+        carol.respond(&mut world, &refused, status, "", "");
+        assert_eq!(
+            carol.gets(&mut world, "MESSAGE", true).body_slice(),
+            b"next",
+            "{status}"
+        );
+        let told = alice.gets(&mut world, "MESSAGE", true);
+        let told = String::from_utf8_lossy(told.body_slice()).into_owned();
+        assert!(told.contains("<failed/>"), "{status}: {told}");
+        assert_eq!(world.engine.gauges().kept_messages, 0, "{status}");
+    }
+}
+
+#[test]
 fn expires_is_honoured_and_so_is_the_longest_time() {
     let mut world = World::with(|config| config.mail.age = Duration::from_secs(1000));
     let (mut alice, _, mut carol) = phones();

@@ -300,9 +300,14 @@ impl Engine {
     }
 }
 
-/// A final status after which the same message to the same phone will fare no better.
+/// A final status after which the same message to the same phone will fare no better: what is wrong is what the
+/// message is, what the phone can do, or that it is not its addressee's.
 const fn is_for_good(status: u16) -> bool {
-    matches!(status, 400 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 488 | 493 | 600..=699)
+    matches!(
+        status,
+        400 | 402..=406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
+            | 600..=699
+    )
 }
 
 fn notification_id(message: u128, fate: Fate) -> u128 {
