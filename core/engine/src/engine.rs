@@ -224,6 +224,7 @@ impl Engine {
                 Timer::Room(room) => self.room_timer(room),
                 Timer::Page(key) => self.page_timer(key),
                 Timer::Mail => self.mail_timer(at),
+                Timer::Redelivery(key) => self.redelivery_timer(key),
                 Timer::Deliver => self.deliver_all(),
                 Timer::Talking(id) => self.talking_timer(id),
                 Timer::Drain => self.hang_up_all(),
