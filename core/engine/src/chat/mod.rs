@@ -19,6 +19,7 @@ mod livekit;
 mod message;
 mod moderation;
 mod outside;
+mod page;
 mod participant;
 mod policy;
 mod refusal;
