@@ -267,7 +267,7 @@ impl Engine {
             bridges: self.bridges.len(),
             registrations: self.registrar.len(),
             subscriptions: self.subscriptions.len(),
-            conferences: self.conferences.len(),
+            conferences: self.conferences.len() + self.chat_conferences(),
             participants,
             kept_messages: self.courier.len(),
             queued_messages: self.calls.values().map(|call| call.outbox.waiting()).sum(),
