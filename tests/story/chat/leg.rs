@@ -173,7 +173,7 @@ fn callers_and_chat_clients_are_counted_each_as_what_they_are() {
         (gauges.conferences, callers, gauges.chat.participants)
     };
     assert_eq!(seen(&world), (0, 0, 0));
-    let mut alice = Client::joined(&mut world, "alice");
+    let alice = Client::joined(&mut world, "alice");
     assert_eq!(seen(&world), (1, 0, 1), "a conference of chat alone is one");
     let mut line = bob.call(&mut world, "3000");
     assert_eq!(seen(&world), (1, 1, 1));

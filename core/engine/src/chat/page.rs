@@ -88,7 +88,7 @@ impl Text {
         match name {
             "br" => self.0.push('\n'),
             "td" | "th" if opens && !self.0.is_empty() && !self.0.ends_with(char::is_whitespace) => {
-                self.0.push(' ')
+                self.0.push(' ');
             }
             block if BLOCKS.split(' ').any(|known| known == block) => self.line(),
             _ => {}
@@ -269,6 +269,30 @@ mod tests {
             ("&ééééé;", "&ééééé;"),
         ] {
             assert_eq!(plain(html), text, "{html}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_as_html_is_read_as_it_was(text in "[a-z<>&\"' \n#;/!é]{0,40}") {
+            let mut html = String::from("<p>");
+            for character in text.chars() {
+                match character {
+                    '<' | '>' | '&' | '"' | '\'' => html.push_str(&format!("&#{};", u32::from(character))),
+                    other => html.push(other),
+                }
+            }
+            proptest::prop_assert_eq!(plain(&html), text.trim());
+        }
+
+        #[test]
+        fn anything_is_read_and_grows_no_longer(pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "<", ">", "&", ";", "#", "x", "0", "128", "'", "\"", "=", "/", "!", "-", "--", "?", " ", "\n", "é",
+                "br", "td", "p", "script", "</style", "<style", "amp", "nbsp", "&#", "&#x", "yuml",
+            ]), 0..40)) {
+            let html = pieces.concat();
+            proptest::prop_assert!(plain(&html).len() <= html.len());
         }
     }
 }
