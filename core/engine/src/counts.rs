@@ -135,9 +135,9 @@ pub struct Gauges {
     pub registrations: usize,
     /// Subscriptions to conferences.
     pub subscriptions: usize,
-    /// Conferences with at least one participant.
+    /// Conferences with at least one participant, by call or by chat.
     pub conferences: usize,
-    /// Participants by transport, in the order of [`Transport::ALL`](crate::io::Transport::ALL).
+    /// Participants by call, by transport, in the order of [`Transport::ALL`](crate::io::Transport::ALL).
     pub participants: [usize; 5],
     /// Messages that are kept for users who are not there.
     pub kept_messages: usize,
@@ -156,6 +156,8 @@ pub struct Gauges {
 pub struct ChatGauges {
     /// Chat connections.
     pub connections: usize,
+    /// Participants by chat connection: those who wait to be let in are none.
+    pub participants: usize,
     /// Rooms that somebody is in, or whose messages are kept.
     pub rooms: usize,
     /// Messages in the histories of all rooms.

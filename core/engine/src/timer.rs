@@ -63,6 +63,8 @@ pub(crate) enum Timer {
     Page(Key),
     /// The time of kept messages is up.
     Mail,
+    /// Phones that refused a kept message for now may be asked again.
+    Redelivery(Key),
     /// Everything is loaded: kept messages go out.
     Deliver,
     /// Changes of who talks in a conference may be told.

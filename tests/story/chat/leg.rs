@@ -49,6 +49,7 @@ fn what_a_caller_writes_is_global_chat() {
     for (kind, body, heard) in [
         ("text/plain;charset=utf-8", "hi", Some("hi")),
         ("text/html", "<p>hi <b>there</b></p>", Some("hi there")),
+        ("text/html", "I <3 you<br>a &lt; &#98;", Some("I <3 you\na < b")),
         (
             "application/x-chat+json",
             "{\"From\":\"b\",\"Body\":\"json\"}",
@@ -82,7 +83,7 @@ fn what_a_caller_writes_is_global_chat() {
     let history = gus.join(&mut world, "Gus")["chat"]["room_history"].clone();
     assert_eq!(
         history.as_array().unwrap().len(),
-        3,
+        4,
         "the late joiner reads it too"
     );
 }
@@ -161,6 +162,48 @@ fn what_is_chatted_reaches_callers_in_the_type_that_they_write() {
     assert!(!bob.next(&mut world).body_slice().is_empty());
     carol.has_nothing(&mut world);
     assert_ne!(bobs, carols);
+}
+
+#[test]
+fn callers_and_chat_clients_are_counted_each_as_what_they_are() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let seen = |world: &World| {
+        let gauges = world.engine.gauges();
+        let callers: usize = gauges.participants.iter().sum();
+        (gauges.conferences, callers, gauges.chat.participants)
+    };
+    assert_eq!(seen(&world), (0, 0, 0));
+    let alice = Client::joined(&mut world, "alice");
+    assert_eq!(seen(&world), (1, 0, 1), "a conference of chat alone is one");
+    let mut line = bob.call(&mut world, "3000");
+    assert_eq!(seen(&world), (1, 1, 1));
+    alice.write(&mut world, "hello");
+    let copy = bob.next(&mut world);
+    bob.respond(&mut world, &copy, 200, "", "");
+    bob.within(
+        &mut world,
+        &mut line,
+        "MESSAGE",
+        "Content-Type: text/plain\r\n",
+        b"hi",
+    );
+    let messages = &world.engine.counts().messages;
+    let mut counted: Vec<_> = messages
+        .iter()
+        .map(|((way, kind, outcome), n)| (*way, *kind, *outcome, *n))
+        .collect();
+    counted.retain(|(_, kind, ..)| *kind != "event");
+    assert_eq!(
+        counted,
+        [
+            ("in", "chat", "accepted", 2),
+            ("in", "conference", "relayed", 1),
+            ("out", "chat", "delivered", 1)
+        ]
+    );
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    alice.leave(&mut world, Departure::Quit);
+    assert_eq!(seen(&world), (0, 0, 0));
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(crate) struct Outgoing {
     pub(crate) tail: Bytes,
     /// The sender's display name.
     pub(crate) name: String,
-    /// What is counted: `conference` or `event`.
+    /// What is counted: `conference`, `event` or `chat`.
     pub(crate) of: &'static str,
     pub(crate) queued: Time,
     /// Held until it has left, where the fan-out of its message is measured.

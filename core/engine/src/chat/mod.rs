@@ -19,6 +19,7 @@ mod livekit;
 mod message;
 mod moderation;
 mod outside;
+mod page;
 mod participant;
 mod policy;
 mod refusal;
@@ -110,6 +111,7 @@ impl Chat {
     pub(crate) fn gauges(&self) -> ChatGauges {
         ChatGauges {
             connections: self.connections.len(),
+            participants: self.rooms.values().map(Room::chatters).sum(),
             rooms: self.rooms.len(),
             messages: self.rooms.values().map(|room| room.history.len()).sum(),
             waiting: self.waits.len(),
@@ -157,6 +159,14 @@ impl Engine {
     /// How many take part in a conference by a chat connection.
     pub(crate) fn chatters(&self, id: ConferenceId) -> usize {
         self.chat.rooms.get(&id).map_or(0, Room::chatters)
+    }
+
+    /// How many conferences have participants by chat connection and none by call.
+    pub(crate) fn chat_conferences(&self) -> usize {
+        let rooms = self.chat.rooms.iter();
+        rooms
+            .filter(|(id, room)| !self.conferences.contains_key(id) && room.chatters() > 0)
+            .count()
     }
 
     /// They themselves.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::message::cut;
+use super::page::plain;
 use crate::conference::copies::json_text;
 use crate::conference::multipart::text_in;
 use crate::sip::mime::{cpim_contents, essence, parameter};
@@ -54,7 +55,8 @@ fn decoded<'a>(kind: &str, body: &'a [u8]) -> Option<Cow<'a, str>> {
     Some(body.iter().map(|byte| read(*byte)).collect::<String>().into())
 }
 
-fn western(byte: u8) -> char {
+/// A character of windows-1252.
+pub(super) fn western(byte: u8) -> char {
     match byte {
         0x80..=0x9f => FROM_80[usize::from(byte - 0x80)],
         byte => char::from(byte),
@@ -75,50 +77,9 @@ fn western_with_euro(byte: u8) -> char {
     }
 }
 
-/// The text of a page: its tags taken out, the five named characters put back.
-fn plain(html: &str) -> String {
-    let mut text = String::with_capacity(html.len());
-    let mut rest = html;
-    while let Some(open) = rest.find('<') {
-        text.push_str(&rest[..open]);
-        match rest[open..].find('>') {
-            Some(close) => rest = &rest[open + close + 1..],
-            None => {
-                rest = "";
-                break;
-            }
-        }
-    }
-    text.push_str(rest);
-    for (name, character) in [
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", "\""),
-        ("&#39;", "'"),
-        ("&nbsp;", " "),
-        ("&amp;", "&"),
-    ] {
-        text = text.replace(name, character);
-    }
-    text.trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_becomes_its_text() {
-        for (html, text) in [
-            ("<p>Hi <b>Bob</b>!</p>", "Hi Bob!"),
-            ("a &lt; b &amp;lt; c", "a < b &lt; c"),
-            ("unfinished <b", "unfinished"),
-            ("none", "none"),
-            ("<script>", ""),
-        ] {
-            assert_eq!(plain(html), text, "{html}");
-        }
-    }
 
     #[test]
     fn a_text_is_read_in_its_own_characters_or_not_at_all() {

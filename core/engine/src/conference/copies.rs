@@ -29,7 +29,7 @@ pub(crate) struct Letter<'a> {
     pub(crate) body: &'a [u8],
     /// The sender's display name.
     pub(crate) name: &'a str,
-    /// What is counted: `conference` or `event`.
+    /// What is counted: `conference`, `event` or `chat`.
     pub(crate) of: &'static str,
 }
 
@@ -118,7 +118,7 @@ impl Engine {
                     text.as_bytes()
                 },
                 name,
-                of: "conference",
+                of: "chat",
             };
             copies += self.send_copies(&legs, &letter);
         }

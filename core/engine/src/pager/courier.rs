@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::delivery::Delivery;
 use super::imdn::{Fate, is_composing};
-use super::mailbox::{Full, Mailboxes};
+use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
 use crate::conference::copies::tail;
@@ -97,15 +97,25 @@ impl Engine {
         may
     }
 
-    /// To the one contact that there is; otherwise the message is kept first.
+    /// To the one contact that there is, after what is kept for it and can be delivered; otherwise the message is kept
+    /// first.
     pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
         let contacts = self.contacts_of(place);
         let passing = is_composing(page.kind(), &page.body);
         if contacts.len() == 1 || passing && !contacts.is_empty() {
             let address = &**self.directory.address_of_record(place);
             let held = self.courier.held.get(address).map_or(0, Vec::len);
-            if !passing && held < HELD && self.courier.boxes.is_busy(address) {
-                return self.hold_page(address.to_owned(), page);
+            if !passing && held < HELD {
+                match self.courier.boxes.ahead(address) {
+                    Ahead::OnItsWay => return self.hold_page(address.to_owned(), page),
+                    // Who refused that may have time now; who still has none is asked for this one alone.
+                    Ahead::Refused if !page.held => {
+                        let address = address.to_owned();
+                        self.hold_page(address.clone(), page);
+                        return self.deliver_again(&address);
+                    }
+                    Ahead::Refused | Ahead::Nothing => {}
+                }
             }
             return self.relay_page(place, page, &contacts);
         }
@@ -216,7 +226,10 @@ impl Engine {
         if let Some(sender) = sender {
             self.page_accepted(&sender);
         }
-        self.deliver(&address);
+        match self.courier.boxes.ahead(&address) {
+            Ahead::Refused => self.deliver_again(&address),
+            Ahead::OnItsWay | Ahead::Nothing => self.deliver(&address),
+        }
         // What has not left by now waits for phones.
         let kept = self.courier.boxes.get_mut(&address, number);
         if let Some(came) = kept.and_then(|kept| kept.came.as_mut()) {

@@ -18,11 +18,21 @@ use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::uri::Uri;
+use crate::timer::Timer;
 
 /// A message that was in vain so often is given up: a phone that says that it cannot take it now counts
 /// [`REFUSAL`] times as much as one that says nothing.
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
+
+/// Why the first message to an address goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// It is its turn, or a phone has registered or taken another message: who refuses it now may always do so.
+    Turn,
+    /// Some time has passed, or another message has come: that the phones are still busy says nothing of this one.
+    Again,
+}
 
 /// A message of whose fate its sender may want to be told.
 pub(super) struct Notice<'a> {
@@ -39,6 +49,7 @@ pub(super) struct Notice<'a> {
 pub(super) struct Delivery {
     address: String,
     number: u64,
+    occasion: Occasion,
     /// When it went to phones first.
     pub(super) sent: Time,
     waiting: usize,
@@ -53,10 +64,11 @@ pub(super) struct Delivery {
 
 impl Delivery {
     /// One that no phone has yet.
-    const fn new(address: String, number: u64, sent: Time) -> Self {
+    const fn new(address: String, number: u64, occasion: Occasion, sent: Time) -> Self {
         Self {
             address,
             number,
+            occasion,
             sent,
             waiting: 0,
             delivered: false,
@@ -79,7 +91,7 @@ impl Delivery {
             answered: best != 0 && best != SILENCE,
             hopeful: best != 0 && !is_for_good(best),
             attempts,
-            ..Self::new(address, number, sent)
+            ..Self::new(address, number, Occasion::Turn, sent)
         }
     }
 }
@@ -96,6 +108,15 @@ impl Engine {
     /// Sends the first message to an address that may be sent, if phones are there to take it. One that is on its
     /// way goes to the phones, too, that have come since.
     pub(super) fn deliver(&mut self, address: &str) {
+        self.send_first(address, Occasion::Turn);
+    }
+
+    /// The same where phones have refused that message for now.
+    pub(super) fn deliver_again(&mut self, address: &str) {
+        self.send_first(address, Occasion::Again);
+    }
+
+    fn send_first(&mut self, address: &str, occasion: Occasion) {
         let now = self.wire.now;
         while let Some(kept) = self.courier.boxes.front(address) {
             let (number, news, on_its_way) = (kept.message.number, kept.news, kept.delivery);
@@ -120,7 +141,7 @@ impl Engine {
                 break;
             }
             let delivery = on_its_way.unwrap_or_else(|| {
-                let delivery = Delivery::new(address.to_owned(), number, now);
+                let delivery = Delivery::new(address.to_owned(), number, occasion, now);
                 self.courier.deliveries.insert_with(|_| delivery)
             });
             let Some(kept) = self.courier.boxes.front(address) else {
@@ -176,26 +197,33 @@ impl Engine {
         delivery.delivered |= first;
         let (address, number) = (delivery.address.clone(), delivery.number);
         let (done, delivered) = (delivery.waiting == 0, delivery.delivered);
-        let (answered, hopeful) = (delivery.answered, delivery.hopeful);
-        if done {
-            self.courier.deliveries.remove(key);
-        }
+        let ended = if done {
+            self.courier.deliveries.remove(key)
+        } else {
+            None
+        };
         if first {
+            self.courier.boxes.forget_pause(&address);
             self.over(&address, number, Fate::Delivered, "");
             self.deliver(&address);
-        } else if done && !delivered {
-            self.not_delivered(&address, number, answered, hopeful);
+        } else if let Some(ended) = ended.filter(|_| !delivered) {
+            self.not_delivered(&ended);
         }
     }
 
-    /// No phone took a message: it stays for the next registration, unless none ever will take it.
-    fn not_delivered(&mut self, address: &str, number: u64, answered: bool, hopeful: bool) {
+    /// No phone took a message: it stays for the next registration, unless none ever will take it. Where one said that
+    /// it cannot take it now, it is asked again after a pause.
+    fn not_delivered(&mut self, delivery: &Delivery) {
+        let (address, number) = (delivery.address.as_str(), delivery.number);
+        let answered = delivery.answered;
         let Some(kept) = self.courier.boxes.get_mut(address, number) else {
             return self.deliver(address);
         };
         kept.delivery = None;
-        kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
-        if !hopeful || kept.vain >= PATIENCE {
+        if delivery.occasion == Occasion::Turn {
+            kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
+        }
+        if !delivery.hopeful || kept.vain >= PATIENCE {
             self.over(address, number, Fate::Failed, "undeliverable");
             return self.deliver(address);
         }
@@ -203,7 +231,21 @@ impl Engine {
             return self.deliver(address); // its time is up, or a phone came meanwhile
         }
         self.courier.boxes.nobody_is_there(address);
+        if !answered {
+            self.courier.boxes.forget_pause(address);
+        } else if let Some((key, length)) = self.courier.boxes.pause(address) {
+            self.wire
+                .timers
+                .arm(self.wire.now + length, Timer::Redelivery(key));
+        }
         self.release_held(address);
+    }
+
+    /// Phones that refused a message for now have been left in peace for some time.
+    pub(crate) fn redelivery_timer(&mut self, key: Key) {
+        if let Some(address) = self.courier.boxes.pause_over(key) {
+            self.deliver_again(&address);
+        }
     }
 
     /// A message is not kept any longer; the sender is told, if that was asked for.
@@ -300,9 +342,14 @@ impl Engine {
     }
 }
 
-/// A final status after which the same message to the same phone will fare no better.
+/// A final status after which the same message to the same phone will fare no better: what is wrong is what the
+/// message is, what the phone can do, or that it is not its addressee's.
 const fn is_for_good(status: u16) -> bool {
-    matches!(status, 400 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 488 | 493 | 600..=699)
+    matches!(
+        status,
+        400 | 402..=406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
+            | 600..=699
+    )
 }
 
 fn notification_id(message: u128, fate: Fate) -> u128 {

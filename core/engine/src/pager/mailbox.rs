@@ -1,13 +1,18 @@
 //! What is kept for users who are not there: how much of it, in which order, until when.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use cordboard_model::Time;
 
 use super::relay::Came;
-use crate::arena::Key;
+use crate::arena::{Arena, Key};
 use crate::config::MailLimits;
 use crate::io::StoredMessage;
+
+/// How long phones that refused a message for now are left in peace: at first, and at most. It doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(960);
 
 /// A kept message and how far its delivery has come.
 #[derive(Debug)]
@@ -30,6 +35,21 @@ pub(crate) struct Kept {
 struct Mailbox {
     messages: VecDeque<Kept>,
     size: u64,
+    /// Phones have refused the first message for now: after this pause it goes to them again.
+    pausing: Option<Key>,
+    /// How long the last pause was.
+    pause: Duration,
+}
+
+/// What stands before a message that comes for an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// Nothing, or only what waits for a phone to register.
+    Nothing,
+    /// A message is on its way, or goes there as soon as it is on disk.
+    OnItsWay,
+    /// A message that phones have refused for now.
+    Refused,
 }
 
 /// All of them.
@@ -38,6 +58,8 @@ pub(crate) struct Mailboxes {
     boxes: HashMap<String, Mailbox>,
     /// When each message ends: by time and number, with its address.
     ends: BTreeMap<(Time, u64), String>,
+    /// The addresses whose phones are left in peace for some time.
+    pauses: Arena<String>,
     size: u64,
     count: usize,
     last: u64,
@@ -125,14 +147,47 @@ impl Mailboxes {
         self.boxes.get_mut(address)?.messages.front_mut()
     }
 
-    /// Whether a message is on its way to this address, or goes there as soon as it is on disk.
-    pub(crate) fn is_busy(&self, address: &str) -> bool {
-        let mut messages = self
-            .boxes
-            .get(address)
-            .into_iter()
-            .flat_map(|mailbox| &mailbox.messages);
-        messages.any(|kept| kept.delivery.is_some() || !kept.safe)
+    /// What stands before a message that comes for this address now.
+    pub(crate) fn ahead(&self, address: &str) -> Ahead {
+        let Some(mailbox) = self.boxes.get(address) else {
+            return Ahead::Nothing;
+        };
+        let mut messages = mailbox.messages.iter();
+        match mailbox.pausing {
+            _ if messages.any(|kept| kept.delivery.is_some() || !kept.safe) => Ahead::OnItsWay,
+            Some(_) => Ahead::Refused,
+            None => Ahead::Nothing,
+        }
+    }
+
+    /// The phones of an address have refused a message for now: the timer to arm, and its length; none where one is
+    /// armed already.
+    pub(crate) fn pause(&mut self, address: &str) -> Option<(Key, Duration)> {
+        let mailbox = self.boxes.get_mut(address)?;
+        if mailbox.pausing.is_some() {
+            return None;
+        }
+        mailbox.pause = (mailbox.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        let key = self.pauses.insert_with(|_| address.to_owned());
+        mailbox.pausing = Some(key);
+        Some((key, mailbox.pause))
+    }
+
+    /// A phone has taken a message, or none says anything any more: there is nobody to be left in peace.
+    pub(crate) fn forget_pause(&mut self, address: &str) {
+        if let Some(mailbox) = self.boxes.get_mut(address) {
+            mailbox.pause = Duration::ZERO;
+            if let Some(key) = mailbox.pausing.take() {
+                self.pauses.remove(key);
+            }
+        }
+    }
+
+    /// A pause is over: the address, unless it was forgotten.
+    pub(crate) fn pause_over(&mut self, key: Key) -> Option<String> {
+        let address = self.pauses.remove(key)?;
+        self.boxes.get_mut(&address)?.pausing = None;
+        Some(address)
     }
 
     /// The deliveries to an address, in the order of their messages; `news`: a phone has registered.
@@ -159,6 +214,9 @@ impl Mailboxes {
         let size = size(&message);
         mailbox.size -= size;
         if mailbox.messages.is_empty() {
+            if let Some(key) = mailbox.pausing {
+                self.pauses.remove(key);
+            }
             self.boxes.remove(address);
         }
         self.ends.remove(&(message.expires, number));
@@ -254,6 +312,31 @@ mod tests {
         }
         assert_eq!((mail.len(), mail.size, mail.next_end()), (0, 0, None));
         assert!(mail.boxes.is_empty() && mail.remove("bob", 1).is_none());
+    }
+
+    #[test]
+    fn pauses_grow_up_to_a_bound_and_end_with_their_mailbox() {
+        let mut mail = Mailboxes::default();
+        assert_eq!(mail.pause("bob"), None);
+        mail.put(message(1, "bob", 1, 9), true, None).unwrap();
+        assert_eq!(mail.ahead("bob"), Ahead::Nothing);
+        for seconds in [30, 60, 120, 240, 480, 960, 960] {
+            let (key, length) = mail.pause("bob").unwrap();
+            assert_eq!(length, Duration::from_secs(seconds));
+            assert_eq!((mail.pause("bob"), mail.ahead("bob")), (None, Ahead::Refused));
+            assert_eq!(mail.pause_over(key).as_deref(), Some("bob"));
+            assert_eq!(mail.pause_over(key), None);
+        }
+        let (forgotten, _) = mail.pause("bob").unwrap();
+        mail.forget_pause("bob");
+        assert_eq!(
+            (mail.pause_over(forgotten), mail.ahead("bob")),
+            (None, Ahead::Nothing)
+        );
+        let (key, length) = mail.pause("bob").unwrap();
+        assert_eq!(length, FIRST_PAUSE);
+        mail.remove("bob", 1);
+        assert_eq!((mail.pause_over(key), mail.pauses.len()), (None, 0));
     }
 
     #[test]

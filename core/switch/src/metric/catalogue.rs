@@ -82,10 +82,10 @@ catalogue! {
     SHARD_REFUSED = Counter "cordboard_shard_refused_commands_total" [] "Commands to media threads that were refused because too many waited.";
 
     CONFERENCES = Gauge "cordboard_conferences" [] "Conferences with at least one participant.";
-    PARTICIPANTS = Gauge "cordboard_participants" ["transport"] "Participants of conferences.";
+    PARTICIPANTS = Gauge "cordboard_participants" ["transport"] "Participants of conferences, by the transport of their call, or chat.";
     JOINS = Counter "cordboard_joins_total" ["transport", "outcome"] "Attempts to join a conference.";
     CALLS_ENDED = Counter "cordboard_calls_ended_total" ["reason"] "Calls that ended.";
-    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event, pager or chat.";
+    MESSAGES = Counter "cordboard_messages_total" ["direction", "kind", "outcome"] "Messages; kind: conference, event, pager or chat; what callers are sent of chat is chat, and what they write to a conference is conference on its way to other callers and chat once more where it becomes chat.";
     MESSAGE_FANOUT = Histogram "cordboard_message_fanout_seconds" ["kind"] "From accepting a message to handing over its last copy, the wait for phones that have not answered earlier ones included.";
     MESSAGE_DELIVERY = Histogram "cordboard_message_delivery_seconds" ["transport"] "From making a copy of a message for a phone to its 2xx, the wait for answers to earlier ones included.";
     MESSAGE_RECIPIENTS = Histogram "cordboard_message_recipients" [] "How many receive one message.";

@@ -195,6 +195,7 @@ fn conferences(to: &mut Exposition, snapshot: &Snapshot) {
     for (transport, participants) in Transport::ALL.into_iter().zip(gauges.participants) {
         to.size(&metric::PARTICIPANTS, &[transport.name()], participants);
     }
+    to.size(&metric::PARTICIPANTS, &["chat"], gauges.chat.participants);
     for ((transport, outcome), count) in &engine.joins {
         to.count(&metric::JOINS, &[transport, outcome], *count);
     }
