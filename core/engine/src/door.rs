@@ -72,7 +72,7 @@ impl Engine {
         let method = request.method();
         *self.wire.counts.requests_in.entry(method).or_default() += 1;
         if method == Method::Ack {
-            return self.on_ack(&request);
+            return self.on_ack(&request, flow);
         }
         if let Err(refusal) = request.check_request() {
             self.wire.counts.reject(refusal.reason);
@@ -127,7 +127,7 @@ impl Engine {
         }
     }
 
-    fn on_ack(&mut self, ack: &Message) {
+    fn on_ack(&mut self, ack: &Message, flow: Flow) {
         let transaction = self
             .transactions
             .identity(ack, Method::Invite)
@@ -136,8 +136,9 @@ impl Engine {
             self.transactions.acknowledged(transaction, &mut self.wire);
         }
         // The ACK of a 2xx has a branch of its own, except with peers of RFC 2543.
-        if let Some(call) = self.call_of(ack) {
-            self.on_call_ack(call, ack);
+        match self.call_of(ack) {
+            Some(call) => self.on_call_ack(call, ack),
+            None => self.parting_confirmed(ack, flow),
         }
     }
 
@@ -202,7 +203,7 @@ impl Engine {
             return self.on_subscription_request(key, &request, flow);
         }
         let Some(key) = self.call_of(&request) else {
-            if self.on_early_request(&request, flow) {
+            if self.on_early_request(&request, flow) || self.on_parting_request(&request, flow) {
                 return;
             }
             self.wire.counts.reject("no_dialog");

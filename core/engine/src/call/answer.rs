@@ -14,6 +14,18 @@ use crate::sip::transaction::response_flow;
 use crate::sip::write::respond;
 use crate::timer::{PATIENCE, T1, T2, Timer};
 
+impl Unacknowledged {
+    /// When it is repeated once more after this time; `None` where nobody waits for the ACK any longer.
+    pub(crate) fn repeat(&mut self, now: Time) -> Option<Time> {
+        if now >= self.give_up_at {
+            return None;
+        }
+        self.interval = (self.interval * 2).min(T2);
+        self.repeat_at = (now + self.interval).min(self.give_up_at);
+        Some(self.repeat_at)
+    }
+}
+
 impl Engine {
     /// Answers the caller: everything that the call needs is there.
     pub(crate) fn answer(&mut self, key: Key) {
@@ -120,13 +132,12 @@ impl Engine {
         else {
             return;
         };
-        if now >= waiting.give_up_at {
+        let Some(repeat_at) = waiting.repeat(now) else {
+            call.unacknowledged = None;
             *self.wire.counts.timeouts.entry("ack").or_default() += 1;
             return self.hang_up(key, "no_ack", Some("SIP;cause=408;text=\"No ACK\""));
-        }
-        waiting.interval = (waiting.interval * 2).min(T2);
-        waiting.repeat_at = (now + waiting.interval).min(waiting.give_up_at);
-        let (repeat_at, flow, packet) = (waiting.repeat_at, waiting.flow, waiting.packet.clone());
+        };
+        let (flow, packet) = (waiting.flow, waiting.packet.clone());
         self.wire.counts.retransmissions_out += 1;
         self.wire.timers.arm(repeat_at, Timer::Answer(key));
         self.wire.send(flow, packet);
