@@ -7,10 +7,10 @@ use crate::call::description::is_described;
 use crate::call::{Place, Stage, Unacknowledged};
 use crate::door::{ACCEPT, ALLOW, SUPPORTED};
 use crate::engine::Engine;
-use crate::io::Packet;
+use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::transaction::response_flow;
+use crate::sip::transaction::{response_flow, response_flow_anew};
 use crate::sip::write::respond;
 use crate::timer::{PATIENCE, T1, T2, Timer};
 
@@ -27,6 +27,42 @@ impl Unacknowledged {
 }
 
 impl Engine {
+    /// What the peer of this call has not been told of its INVITE goes by another way; what may be lost goes again at
+    /// once.
+    pub(crate) fn redirect_answers(&mut self, key: Key, flow: Flow) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if let Some(transaction) = call.invite {
+            self.transactions.redirect(transaction, flow);
+        }
+        call.progress.redirect(flow);
+        let same = |waiting: &&mut Unacknowledged| waiting.flow.transport == flow.transport;
+        if let Some(waiting) = call.unacknowledged.as_mut().filter(same) {
+            waiting.flow = flow;
+            self.wire.counts.retransmissions_out += 1;
+            self.wire.send(flow, waiting.packet.clone());
+        }
+    }
+
+    /// The caller's connection is gone: its answers go where the Via says, as long as it does not come back.
+    pub(crate) fn strand_answers(&mut self, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let way = call.invite.and_then(|transaction| {
+            let way = self.transactions.flow(transaction)?;
+            Some((transaction, response_flow_anew(call.request.as_ref()?, way)?))
+        });
+        if let Some((transaction, flow)) = way {
+            self.transactions.redirect(transaction, flow);
+            call.progress.redirect(flow);
+        }
+        if let Some(waiting) = &mut call.unacknowledged {
+            waiting.flow = waiting.anew.unwrap_or(waiting.flow);
+        }
+    }
+
     /// Answers the caller: everything that the call needs is there.
     pub(crate) fn answer(&mut self, key: Key) {
         let Some(call) = self.calls.get_mut(key) else {
@@ -105,13 +141,14 @@ impl Engine {
             .respond(transaction, 200, packet.clone(), &mut self.wire);
         let cseq = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let now = self.wire.now;
-        let flow = response_flow(request, way);
+        let (flow, anew) = (response_flow(request, way), response_flow_anew(request, way));
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         call.unacknowledged = Some(Unacknowledged {
             packet,
             flow,
+            anew,
             cseq,
             interval: T1,
             repeat_at: now + T1,

@@ -105,6 +105,8 @@ pub(crate) struct Leg {
 pub(crate) struct Unacknowledged {
     pub(crate) packet: Packet,
     pub(crate) flow: Flow,
+    /// Where it goes when the connection of that is gone.
+    pub(crate) anew: Option<Flow>,
     pub(crate) cseq: u32,
     pub(crate) interval: Duration,
     pub(crate) repeat_at: Time,

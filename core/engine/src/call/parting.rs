@@ -29,10 +29,12 @@ pub(crate) enum Awaited {
 /// What is left of a call whose BYE waits.
 #[derive(Debug)]
 pub(crate) struct Parting {
-    pub(crate) dialog: Dialog,
+    dialog: Dialog,
     reason: Option<String>,
     /// The 200 that is repeated.
-    pub(crate) unacknowledged: Option<Unacknowledged>,
+    unacknowledged: Option<Unacknowledged>,
+    /// Its connection is gone.
+    stranded: bool,
 }
 
 impl Engine {
@@ -57,6 +59,7 @@ impl Engine {
             dialog: call.dialog.clone(),
             reason: reason.map(str::to_owned),
             unacknowledged,
+            stranded: false,
         };
         self.partings.insert(awaited, parting);
         self.wire.timers.arm(at, Timer::Parting(awaited));
@@ -128,12 +131,34 @@ impl Engine {
         (dialog.local_tag == tag && dialog.is_of(request)).then_some(awaited)
     }
 
+    /// A connection has ended: the BYEs that wait for it go another way.
+    pub(crate) fn strand_partings(&mut self, connection: u64) {
+        for parting in self.partings.values_mut() {
+            if parting.dialog.flow.connection != connection {
+                continue;
+            }
+            parting.dialog.disconnected();
+            parting.stranded = true;
+            if let Some(waiting) = &mut parting.unacknowledged {
+                waiting.flow = waiting.anew.unwrap_or(waiting.flow);
+            }
+        }
+    }
+
     /// The 200 is repeated; or what is waited for does not come, and the peer is told all the same.
     pub(crate) fn parting_timer(&mut self, awaited: Awaited, at: Time) {
         let now = self.wire.now;
+        let stranded = self.partings.get(&awaited).filter(|parting| parting.stranded);
+        let back = stranded.and_then(|parting| self.way_back(&parting.dialog));
         let Some(parting) = self.partings.get_mut(&awaited) else {
             return;
         };
+        if let Some(flow) = back {
+            parting.dialog.flow = flow;
+            if let Some(waiting) = &mut parting.unacknowledged {
+                waiting.flow = flow;
+            }
+        }
         if let Some(waiting) = &mut parting.unacknowledged {
             if waiting.repeat_at != at {
                 return;

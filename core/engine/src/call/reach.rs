@@ -78,6 +78,7 @@ impl Engine {
         }
         self.carried.drop(before, owner, key);
         self.carry(key);
+        self.redirect_answers(key, flow);
         self.videos_changed(key); // what it could not be told
     }
 
@@ -128,7 +129,9 @@ impl Engine {
             if let Some(owner) = call.owner {
                 self.carried.strand(owner, *key);
             }
+            self.strand_answers(*key);
         }
+        self.strand_partings(connection);
         lost
     }
 
