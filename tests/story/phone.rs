@@ -24,6 +24,8 @@ pub(crate) struct Phone {
     branches: u32,
     /// Its last INVITE outside any dialog, for the CANCEL.
     last_invite: String,
+    /// Parameters of the URI in its Contact.
+    pub(crate) named: &'static str,
     /// The Call-ID of its registrations.
     pub(crate) registering: String,
 }
@@ -66,6 +68,7 @@ impl Phone {
             hops: 70,
             branches: 0,
             last_invite: String::new(),
+            named: "",
             registering: format!("reg-{name}"),
         }
     }
@@ -90,7 +93,7 @@ impl Phone {
                     self.name, self.flow.connection
                 )
             }
-            _ => format!("<sip:{}@{}>", self.name, self.flow.peer),
+            _ => format!("<sip:{}@{}{}>", self.name, self.flow.peer, self.named),
         }
     }
 

@@ -7,7 +7,6 @@ use cordboard_model::Time;
 use crate::arena::Key;
 use crate::call::description::DESCRIPTIONS;
 use crate::call::incoming::Caller;
-use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
@@ -223,7 +222,7 @@ impl Engine {
         if flow.transport == call.dialog.flow.transport && flow.transport.reliable() {
             self.move_call(key, flow);
         } else if flow.transport.reliable() && flow.peer.ip() == call.dialog.flow.peer.ip() {
-            call.seat.stream = Stream::Is(flow);
+            self.learn_stream(key, flow);
         }
         match request.method() {
             Method::Bye => self.on_bye(key, transaction, &request),

@@ -173,6 +173,7 @@ impl Engine {
                 self.resume_calls(&calls);
             }
             Input::Unreachable { flow } => {
+                self.detours_fail(flow);
                 let failed = self.transactions.unreachable(flow);
                 self.failed(failed);
             }

@@ -22,6 +22,7 @@ pub(crate) mod reoffer;
 pub(crate) mod route;
 pub(crate) mod session;
 pub(crate) mod stray;
+pub(crate) mod way;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

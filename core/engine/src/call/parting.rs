@@ -9,6 +9,7 @@ use cordboard_model::Time;
 
 use crate::arena::Key;
 use crate::call::{Call, Unacknowledged};
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
@@ -186,6 +187,9 @@ impl Engine {
     }
 
     fn last_word(&mut self, parting: &mut Parting) {
+        if parting.stranded {
+            parting.dialog.detour = self.detour(&parting.dialog, Stream::Unknown);
+        }
         let Parting { dialog, reason, .. } = parting;
         self.say_bye(dialog, reason.as_deref());
     }
