@@ -270,3 +270,38 @@ fn phones_that_rang_in_vain_hear_that_another_was_picked_up() {
     let cancel = desk.gets(&mut world, "CANCEL", true);
     assert!(cancel.header(Name::Reason).unwrap().contains("cause=200"));
 }
+
+#[test]
+fn a_request_that_comes_straight_back_is_refused_and_forks_no_further() {
+    for method in ["INVITE", "MESSAGE"] {
+        let mut world = World::with(|config| config.trusted = vec!["198.51.100.0/24".parse().unwrap()]);
+        // Bob has registered the switch itself: what is sent there comes in again.
+        let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+        bob.register(&mut world, 7200);
+        if method == "INVITE" {
+            alice.invite(&mut world, "bob");
+        } else {
+            let text = format!(
+                "MESSAGE sip:bob@{REALM} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKm\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:alice@{REALM}>;tag=a\r\nTo: <sip:bob@{REALM}>\r\nCall-ID: m\r\n\
+                 CSeq: 1 MESSAGE\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n"
+            );
+            world.receive(alice.flow, &text, b"hello");
+        }
+        let sent = bob.gets(&mut world, method, false);
+        let head = sent.raw().len() - sent.body_slice().len();
+        let text = std::str::from_utf8(&sent.raw()[..head]).unwrap();
+        world.receive(bob.flow, text, sent.body_slice());
+        let refused = bob.final_response(&mut world);
+        assert_eq!(
+            (refused.status(), refused.via().unwrap().branch()),
+            (482, sent.via().unwrap().branch())
+        );
+        bob.has_nothing(&mut world);
+        assert_eq!(world.engine.counts().rejected["looped"], 1);
+        world.receive(bob.flow, std::str::from_utf8(refused.raw()).unwrap(), b"");
+        assert!(alice.final_response(&mut world).status() >= 400, "{method}");
+        world.advance(Duration::from_secs(70));
+        world.is_clean();
+    }
+}

@@ -1,5 +1,5 @@
-//! Keys inside a call, by INFO or as the shards hear them: they go to the other side. Any other INFO is taken
-//! and comes to nothing.
+//! Keys inside a call, by INFO or as the shards hear them: they go to the other side. An INFO without a body is taken
+//! and comes to nothing, one whose body nobody understands is refused.
 
 use cordboard_engine::io::Input;
 use cordboard_engine::sip::name::Name;
@@ -66,13 +66,31 @@ fn what_is_no_key_is_refused_or_taken_and_goes_nowhere() {
     let cases = [
         (RELAY, "Signal=ab", 400),
         (PLAIN, "", 400),
-        ("Content-Type: application/media_control+xml\r\n", "<x/>", 200),
+        ("Content-Type: application/media_control+xml\r\n", "<x/>", 415),
+        ("Content-Type: application/foo\r\n", "x", 415),
+        ("Content-Type: application/foo\r\n", "", 200),
+        (
+            "Content-Type: application/foo\r\nContent-Disposition: x;handling=optional\r\n",
+            "x",
+            200,
+        ),
+        (
+            "Content-Type: application/dtmf\r\nContent-Encoding: gzip\r\n",
+            "1",
+            415,
+        ),
+        ("", "x", 415),
         ("", "", 200),
         ("Info-Package: foo\r\nContent-Type: text/plain\r\n", "x", 469),
     ];
     for (headers, body, status) in cases {
         let answer = alice.within(world, from_alice, "INFO", headers, body.as_bytes());
         assert_eq!(answer.status(), status, "{headers}");
+        let accepts = answer.header(Name::Accept);
+        let keys = "application/dtmf-relay, application/dtmf";
+        assert_eq!(accepts, (status == 415).then_some(keys), "{headers}");
+        let undone = answer.header(Name::AcceptEncoding);
+        assert_eq!(undone.is_some(), headers.contains("gzip"), "{headers}");
         bob.has_nothing(world);
     }
 }

@@ -85,6 +85,11 @@ impl Engine {
         if let Some(transaction) = self.transactions.server(identity) {
             return self.transactions.repeated(transaction, &mut self.wire);
         }
+        if method != Method::Cancel && self.transactions.is_own(&request) {
+            // Forked to several such contacts it would come back as more and more (RFC 5393).
+            self.wire.counts.reject("looped");
+            return self.respond_stateless(&request, flow, 482, "Loop Detected", |response| response);
+        }
         if matches!(method, Method::Publish | Method::Refer | Method::Other) {
             return self.not_allowed(&request, flow);
         }

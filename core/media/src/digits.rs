@@ -10,15 +10,18 @@ struct Press {
     ended: bool,
 }
 
-/// What is known of the last press.
+/// What is known of the last presses.
 #[derive(Debug, Default)]
 pub(crate) struct Digits {
     last: Option<Press>,
+    /// The timestamp of the press before the last.
+    before: Option<u32>,
 }
 
 impl Digits {
-    /// Takes the payload of an event packet; returns the key if this is the first that is seen of a press.
-    pub(crate) fn receive(&mut self, timestamp: u32, payload: &[u8]) -> Option<char> {
+    /// Takes the payload of an event packet; returns the key if this is the first that is seen of a press. Whether
+    /// the packet is the `newest` by its sequence number tells a late copy from timestamps that have stepped back.
+    pub(crate) fn receive(&mut self, timestamp: u32, payload: &[u8], newest: bool) -> Option<char> {
         let &[event, flags, high, low, ..] = payload else {
             return None;
         };
@@ -34,8 +37,11 @@ impl Digits {
             return Some(char::from(*key));
         };
         let later = timestamp.wrapping_sub(last.timestamp).cast_signed();
-        if later < 0 {
+        if later < 0 && !newest || later != 0 && self.before == Some(timestamp) {
             return None; // a late copy of an earlier press
+        }
+        if later != 0 {
+            self.before = Some(last.timestamp);
         }
         let ended = press.ended || later == 0 && last.ended;
         self.last = Some(Press { ended, ..press });
@@ -43,9 +49,9 @@ impl Digits {
         (!same).then(|| char::from(*key))
     }
 
-    /// Forgets the last press: the peer's timestamps start anew.
-    pub(crate) const fn reset(&mut self) {
-        self.last = None;
+    /// Forgets what was pressed: the peer's timestamps start anew.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -68,7 +74,7 @@ mod tests {
             .iter()
             .filter_map(|(duration, end)| {
                 let [high, low] = duration.to_be_bytes();
-                digits.receive(timestamp, &[key, if *end { 0x8a } else { 10 }, high, low])
+                digits.receive(timestamp, &[key, if *end { 0x8a } else { 10 }, high, low], true)
             })
             .collect()
     }
@@ -87,7 +93,27 @@ mod tests {
         assert_eq!(send(&mut digits, 5, 1000, &press), "5");
         assert_eq!(send(&mut digits, 5, 9000, &press), "5", "the same key again");
         assert_eq!(send(&mut digits, 11, 17_000, &press), "#");
-        assert_eq!(send(&mut digits, 5, 9000, &[(640, true)]), "", "a late copy");
+        let late = [5, 0x8a, 2, 128];
+        assert_eq!(digits.receive(9000, &late, false), None, "a late copy");
+        assert_eq!(digits.receive(1000, &late, false), None, "a very late copy");
+        assert_eq!(
+            send(&mut digits, 5, 9000, &[(640, true)]),
+            "",
+            "a copy that was numbered anew"
+        );
+    }
+
+    #[test]
+    fn timestamps_may_step_back() {
+        let mut digits = Digits::default();
+        let press = [(160, false), (640, true), (640, true)];
+        assert_eq!(send(&mut digits, 1, 300_000, &press), "1");
+        assert_eq!(send(&mut digits, 4, 140_000, &press), "4", "by 20 seconds");
+        assert_eq!(send(&mut digits, 4, 144_000, &press), "4");
+        assert_eq!(send(&mut digits, 5, 143_000, &press), "5", "by little");
+        // Copies from before a step come late, too.
+        assert_eq!(digits.receive(144_000, &[4, 0x8a, 2, 128], false), None);
+        assert_eq!(send(&mut digits, 5, 151_000, &press), "5");
     }
 
     #[test]
@@ -109,6 +135,6 @@ mod tests {
     fn other_events_and_short_payloads_are_not_keys() {
         let mut digits = Digits::default();
         assert_eq!(send(&mut digits, 16, 0, &[(160, false)]), "");
-        assert_eq!(digits.receive(0, &[1, 2, 3]), None);
+        assert_eq!(digits.receive(0, &[1, 2, 3], true), None);
     }
 }

@@ -117,7 +117,7 @@ impl Inlet {
         counts.packets_in += 1;
         counts.bytes_in += bytes.len() as u64;
         match payload {
-            Payload::Event => Ok(self.digits.receive(packet.timestamp, packet.payload)),
+            Payload::Event => Ok(self.digits.receive(packet.timestamp, packet.payload, newest)),
             Payload::Audio(codec) if listen && !packet.payload.is_empty() => {
                 if let Some(level) = arrival.level {
                     self.claim.note(level);

@@ -37,7 +37,7 @@ pub(crate) struct Outlet {
     pub(crate) ssrc: u32,
     pub(crate) cname: Cname,
     sequence: u16,
-    /// Of the next sample that will be sent or left out.
+    /// Of the next packet: what waits to fill it has this time, too.
     timestamp: u32,
     waiting: [u8; WAITING],
     filled: usize,
@@ -79,9 +79,14 @@ impl Outlet {
         }
     }
 
-    /// The timestamp of what is sent next.
+    /// The timestamp of the next sample that is handed in.
     pub(crate) const fn timestamp(&self) -> u32 {
-        self.timestamp
+        self.timestamp.wrapping_add(self.waits())
+    }
+
+    /// What waits to fill a packet, in units of the timestamp.
+    const fn waits(&self) -> u32 {
+        self.filled as u32 + self.bundle.frames() as u32 * self.step
     }
 
     /// Lets 20 ms pass without sending.
@@ -98,8 +103,7 @@ impl Outlet {
     }
 
     fn drop_waiting(&mut self) {
-        let units = self.filled as u32 + self.bundle.frames() as u32 * self.step;
-        self.timestamp = self.timestamp.wrapping_add(units);
+        self.timestamp = self.timestamp();
         self.filled = 0;
         self.bundle.clear();
     }

@@ -2,6 +2,8 @@
 
 /// Up to here the limiter changes nothing.
 const KNEE: i32 = 24_576;
+/// Parts of a frame whose mean is taken off before its level is judged: each has 2.5 ms.
+const BLOCKS: usize = 8;
 /// What lies between the knee and the largest sample.
 const HEADROOM: i32 = 32_767 - KNEE;
 
@@ -117,14 +119,20 @@ fn soften(total: i32) -> i16 {
     (softened * total.signum()) as i16
 }
 
-/// The largest magnitude in a frame and the mean of all magnitudes.
+/// The largest magnitude in a frame, and how far its samples are from the mean of the 2.5 ms around them, on average.
+/// That leaves out a constant offset and most of the hum of mains: 50 Hz lose 13 dB, 100 Hz 7 dB, 300 Hz nothing that
+/// counts. It is cheaper than a filter, because no sample waits for the one before it.
 pub(crate) fn level(frame: &[i16]) -> (u16, u16) {
-    let mut peak = 0;
-    let mut total = 0u32;
-    for sample in frame {
-        let magnitude = sample.unsigned_abs();
-        peak = peak.max(magnitude);
-        total += u32::from(magnitude);
+    let (mut peak, mut total) = (0, 0u32);
+    for block in frame.chunks(frame.len().div_ceil(BLOCKS).max(1)) {
+        let mut sum = 0;
+        for sample in block {
+            peak = peak.max(sample.unsigned_abs());
+            sum += i32::from(*sample);
+        }
+        let mean = sum / block.len() as i32;
+        let distances = block.iter().map(|sample| i32::from(*sample).abs_diff(mean));
+        total += distances.sum::<u32>();
     }
     (peak, (total / frame.len().max(1) as u32) as u16)
 }
@@ -166,6 +174,41 @@ mod tests {
         assert_eq!(frame[0], 1000);
         assert!(frame[FRAME - 1] < 10);
         assert_eq!(gate.step(false), Pass::Closed);
+    }
+
+    /// The mean level of half a second of a wave that is moved by an offset, and its largest sample.
+    fn judged(rate: usize, hertz: f64, amplitude: f64, offset: f64) -> (u16, u32) {
+        let step = std::f64::consts::TAU * hertz / rate as f64;
+        let wave: Vec<i16> = (0..rate / 2)
+            .map(|at| (offset + amplitude * (step * at as f64).sin()) as i16)
+            .collect();
+        let levels: Vec<_> = wave.chunks(rate / 50).map(level).collect();
+        let peak = levels.iter().map(|(peak, _)| *peak).max();
+        let mean = levels.iter().map(|(_, mean)| u32::from(*mean)).sum::<u32>();
+        (peak.unwrap(), mean / levels.len() as u32)
+    }
+
+    #[test]
+    fn offset_and_hum_are_hardly_loud_and_voice_is_as_loud_as_it_was() {
+        for rate in [8000, 16_000, 48_000] {
+            let (peak, mean) = judged(rate, 1000.0, 0.0, 20_000.0);
+            assert_eq!((peak, mean), (20_000, 0), "nothing is left out of the mix for it");
+            for (hertz, bounds) in [(50.0, 60..100), (60.0, 80..120), (100.0, 140..200)] {
+                let (_, mean) = judged(rate, hertz, 600.0, 0.0);
+                assert!(bounds.contains(&mean), "{rate} {hertz}: {mean}");
+            }
+            // The mean magnitude of a wave is two by pi of its amplitude.
+            for hertz in [300.0, 440.0, 1000.0, 3000.0] {
+                let (_, mean) = judged(rate, hertz, 1000.0, -3000.0);
+                assert!((570..700).contains(&mean), "{rate} {hertz}: {mean}");
+            }
+        }
+        let frame: Vec<i16> = (0..FRAME)
+            .map(|at| if at % 2 == 0 { i16::MIN } else { i16::MAX })
+            .collect();
+        assert_eq!(level(&frame), (32_768, 32_767), "the loudest there is");
+        assert_eq!(level(&[]), (0, 0));
+        assert_eq!(level(&[5]), (5, 0));
     }
 
     #[test]

@@ -270,18 +270,25 @@ pub struct AudioSetup {
 pub enum SrtpSuite {
     /// AES in counter mode, HMAC-SHA1 cut to 80 bits.
     AesCm128HmacSha1_80,
+    /// The same, cut to 32 bits; that of RTCP still has 80 (RFC 4568 section 6.2.2).
+    AesCm128HmacSha1_32,
     /// AES in Galois/counter mode.
     AeadAes128Gcm,
 }
 
 impl SrtpSuite {
     /// Every suite, the most wanted first.
-    pub const ALL: [Self; 2] = [Self::AeadAes128Gcm, Self::AesCm128HmacSha1_80];
+    pub const ALL: [Self; 3] = [
+        Self::AeadAes128Gcm,
+        Self::AesCm128HmacSha1_80,
+        Self::AesCm128HmacSha1_32,
+    ];
 
     /// The name used in `a=crypto` lines.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
             Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
         }
     }
@@ -289,7 +296,7 @@ impl SrtpSuite {
     /// Bytes of master key and salt together.
     pub const fn key_len(self) -> usize {
         match self {
-            Self::AesCm128HmacSha1_80 => 30,
+            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 30,
             Self::AeadAes128Gcm => 28,
         }
     }

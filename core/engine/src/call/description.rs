@@ -44,6 +44,11 @@ impl Handling {
     }
 }
 
+/// Whether the sender of a body lets it be where it is not understood (RFC 3261 section 20.11).
+pub(crate) fn is_optional(message: &Message) -> bool {
+    Handling::of(message.header(Name::ContentDisposition).unwrap_or_default()) == Handling::Optional
+}
+
 /// Whether a message says anything about the session, whether or not it can be read.
 pub(crate) fn is_described(message: &Message) -> bool {
     !matches!(description(message), Ok(None))

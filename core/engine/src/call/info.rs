@@ -5,13 +5,18 @@ use cordboard_model::LegId;
 use cordboard_model::media::MediaCommand;
 
 use crate::arena::Key;
+use crate::call::description::is_optional;
 use crate::call::outbox::Outgoing;
 use crate::call::{Place, Stage};
+use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::mime::is_encoded;
 use crate::sip::name::Name;
 
+/// The bodies that tell of a key.
+const KEYS: &str = "application/dtmf-relay, application/dtmf";
 /// The largest body of a key press, in bytes.
 const MAX_BODY: usize = 256;
 
@@ -26,11 +31,17 @@ impl Engine {
         let kind = request.header(Name::ContentType).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         let relay = kind.eq_ignore_ascii_case("application/dtmf-relay");
-        if relay || kind.eq_ignore_ascii_case("application/dtmf") {
+        let known = relay || kind.eq_ignore_ascii_case("application/dtmf");
+        if known && !is_encoded(request) {
             let Some(digit) = digit(request.body_slice(), relay) else {
                 return self.refuse_in(transaction, request, 400, "No Such Key", "bad_dtmf");
             };
             self.key_told(key, digit, kind, &request.body());
+        } else if !request.body_slice().is_empty() && !is_optional(request) {
+            self.wire.counts.reject("unsupported_body");
+            return self.respond_with(transaction, request, 415, "Unsupported Media Type", |response| {
+                taken_instead(response, request, KEYS)
+            });
         }
         self.respond_with(transaction, request, 200, "OK", |response| response);
     }

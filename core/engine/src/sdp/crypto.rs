@@ -99,12 +99,13 @@ impl OwnKeys {
         Self(Zeroizing::new(seed))
     }
 
-    /// Our key for a suite: the same for the whole call.
+    /// Our key for a suite: the same for the whole call. Suites that differ only in their tags share it: whoever
+    /// protects by it goes on counting when the suite changes.
     pub(super) fn key(&self, suite: SrtpSuite) -> SrtpKey {
         let (gcm, counter) = self.0.split_at(SrtpSuite::AeadAes128Gcm.key_len());
         let bytes = match suite {
             SrtpSuite::AeadAes128Gcm => gcm,
-            SrtpSuite::AesCm128HmacSha1_80 => counter,
+            SrtpSuite::AesCm128HmacSha1_80 | SrtpSuite::AesCm128HmacSha1_32 => counter,
         };
         SrtpKey::new(suite, bytes.to_vec()).expect("the seed is as long as all keys together")
     }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn what_we_cannot_do_is_left_to_another_line() {
         let lines = [
-            format!("1 AES_CM_128_HMAC_SHA1_32 inline:{KEY}"),
+            format!("1 F8_128_HMAC_SHA1_80 inline:{KEY}"),
             format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:5"),
             format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|1:0"),
             format!("1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|2^20|256:1"),

@@ -179,10 +179,13 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
     })
 }
 
-/// A key of ours for each suite.
+/// A key of ours for each suite that we offer: the shorter tag is for who asks for it.
 fn own_keys(origin: &Origin) -> Vec<Crypto<'static>> {
-    let tagged = ["1", "2"].into_iter().zip(SrtpSuite::ALL);
-    let keys = tagged.map(|(tag, suite)| Crypto {
+    let tagged = [
+        ("1", SrtpSuite::AeadAes128Gcm),
+        ("2", SrtpSuite::AesCm128HmacSha1_80),
+    ];
+    let keys = tagged.into_iter().map(|(tag, suite)| Crypto {
         tag,
         suite,
         key: origin.key(suite),

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 
 /// Bytes of the cut tag of HMAC-SHA1.
 const SHA1_TAG: usize = 10;
+/// The same of RTP where both sides want it short (RFC 4568 section 6.2.2).
+const SHORT_TAG: usize = 4;
 /// Bytes after an RTCP packet that say its index.
 const TRAILER: usize = 4;
 
@@ -31,6 +33,8 @@ pub(super) enum Cipher {
         key: EncryptingKey,
         salt: [u8; 14],
         auth: hmac::Key,
+        /// Bytes of the tag.
+        tag: usize,
     },
     Gcm {
         key: LessSafeKey,
@@ -67,16 +71,21 @@ impl Cipher {
         let mut key = Zeroizing::new([0; 16]);
         derive(0, &mut key[..]);
         match suite {
-            SrtpSuite::AesCm128HmacSha1_80 => {
+            SrtpSuite::AesCm128HmacSha1_80 | SrtpSuite::AesCm128HmacSha1_32 => {
                 let mut auth = Zeroizing::new([0; 20]);
                 derive(1, &mut auth[..]);
                 let mut salt = [0; 14];
                 derive(2, &mut salt);
                 let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth[..]);
+                let tag = match (suite, kind) {
+                    (SrtpSuite::AesCm128HmacSha1_32, Kind::Media) => SHORT_TAG,
+                    _ => SHA1_TAG,
+                };
                 Self::CounterMode {
                     key: aes(&key[..]),
                     salt,
                     auth,
+                    tag,
                 }
             }
             SrtpSuite::AeadAes128Gcm => {
@@ -94,17 +103,14 @@ impl Cipher {
     /// Bytes of the tag where it stands by itself, behind all else.
     pub(super) const fn tag_behind(&self) -> usize {
         match self {
-            Self::CounterMode { .. } => SHA1_TAG,
+            Self::CounterMode { tag, .. } => *tag,
             Self::Gcm { .. } => 0,
         }
     }
 
     /// Where the index of a protected RTCP packet of this length stands.
     pub(super) fn trailer_at(&self, len: usize) -> Option<usize> {
-        match self {
-            Self::CounterMode { .. } => len.checked_sub(TRAILER + SHA1_TAG),
-            Self::Gcm { .. } => len.checked_sub(TRAILER),
-        }
+        len.checked_sub(TRAILER + self.tag_behind())
     }
 
     /// Encrypts what follows the `header` of the packet at `start` and adds the tag; `trailer` is what ends an
@@ -119,11 +125,11 @@ impl Cipher {
         trailer: Option<u32>,
     ) {
         match self {
-            Self::CounterMode { key, salt, auth } => {
+            Self::CounterMode { key, salt, auth, tag } => {
                 count(key, counter_iv(salt, ssrc, index), &mut bytes[start + header..]);
                 bytes.extend(trailer.into_iter().flat_map(u32::to_be_bytes));
-                let tag = authenticate(auth, &bytes[start..], index, trailer);
-                bytes.extend_from_slice(&tag.as_ref()[..SHA1_TAG]);
+                let signature = authenticate(auth, &bytes[start..], index, trailer);
+                bytes.extend_from_slice(&signature.as_ref()[..*tag]);
             }
             Self::Gcm { key, salt } => {
                 let (head, body) = bytes[start..].split_at_mut(header);
@@ -149,10 +155,10 @@ impl Cipher {
     ) -> Option<usize> {
         let trailer_len = if trailer.is_some() { TRAILER } else { 0 };
         match self {
-            Self::CounterMode { key, salt, auth } => {
-                let (signed, tag) = packet.split_at_mut_checked(packet.len().checked_sub(SHA1_TAG)?)?;
+            Self::CounterMode { key, salt, auth, tag } => {
+                let (signed, shown) = packet.split_at_mut_checked(packet.len().checked_sub(*tag)?)?;
                 let expect = authenticate(auth, signed, index, trailer);
-                verify_slices_are_equal(&expect.as_ref()[..SHA1_TAG], tag).ok()?;
+                verify_slices_are_equal(&expect.as_ref()[..*tag], shown).ok()?;
                 let len = signed.len() - trailer_len;
                 let body = signed.get_mut(header..len)?;
                 // An RTCP packet may be signed only.

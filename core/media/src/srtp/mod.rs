@@ -48,19 +48,19 @@ impl Half {
 
     /// Puts the name of the key into a protected packet at the end of `bytes`: before a tag that stands by itself
     /// (RFC 3711 sections 3.1 and 3.4), else behind all (RFC 7714 sections 8.2 and 9.2). Nothing signs it.
-    fn add_mki(&self, bytes: &mut Vec<u8>) {
+    fn add_mki(&self, cipher: &Cipher, bytes: &mut Vec<u8>) {
         let mki = self.mki.bytes();
-        let at = bytes.len() - self.media.tag_behind();
+        let at = bytes.len() - cipher.tag_behind();
         bytes.extend_from_slice(mki);
         bytes[at..].rotate_right(mki.len());
     }
 
     /// The packet without the name of the key.
-    fn without_mki<'a>(&self, packet: &'a mut [u8]) -> Result<&'a mut [u8], DropReason> {
+    fn without_mki<'a>(&self, cipher: &Cipher, packet: &'a mut [u8]) -> Result<&'a mut [u8], DropReason> {
         let mki = self.mki.bytes();
         let rest = packet.len().checked_sub(mki.len()).ok_or(DropReason::Malformed)?;
         let at = rest
-            .checked_sub(self.media.tag_behind())
+            .checked_sub(cipher.tag_behind())
             .ok_or(DropReason::Malformed)?;
         if !packet[at..].starts_with(mki) {
             return Err(DropReason::Unauthentic);
@@ -92,15 +92,20 @@ impl Session {
         }
     }
 
-    /// The keys have been negotiated again; counters go on where keys are as they were.
+    /// The keys have been negotiated again; counters go on where keys are as they were, also where the suite is
+    /// another one: no number may protect two packets by one key.
     pub(crate) fn renew(&mut self, keys: &Srtp) {
+        if self.send.key.1 != keys.send.1 {
+            (self.sent, self.control_sent) = (None, 0);
+        }
         if self.send.key != keys.send {
             self.send = Half::new(&keys.send, keys.send_mki);
-            (self.sent, self.control_sent) = (None, 0);
+        }
+        if self.receive.key.1 != keys.receive.1 {
+            self.sources.clear();
         }
         if self.receive.key != keys.receive {
             self.receive = Half::new(&keys.receive, keys.receive_mki);
-            self.sources.clear();
         }
         (self.send.mki, self.receive.mki) = (keys.send_mki, keys.receive_mki);
     }
@@ -118,7 +123,7 @@ impl Session {
         };
         self.sent = Some(index);
         self.send.media.seal(bytes, start, HEADER_LEN, ssrc, index, None);
-        self.send.add_mki(bytes);
+        self.send.add_mki(&self.send.media, bytes);
     }
 
     /// Protects the RTP packet at the end of `bytes`, which begins at `start` with a header of this length. The
@@ -139,12 +144,12 @@ impl Session {
         self.send
             .control
             .seal(bytes, start, CONTROL_HEADER, ssrc, u64::from(index), trailer);
-        self.send.add_mki(bytes);
+        self.send.add_mki(&self.send.control, bytes);
     }
 
     /// Unprotects an RTP packet; returns its length.
     pub(crate) fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
-        let packet = self.receive.without_mki(packet)?;
+        let packet = self.receive.without_mki(&self.receive.media, packet)?;
         let header = header_len(packet).ok_or(DropReason::Malformed)?;
         let (sequence, ssrc) = (u16::from_be_bytes([packet[2], packet[3]]), word(packet, 8));
         let known = self.sources.iter().position(|source| source.ssrc == ssrc);
@@ -163,7 +168,7 @@ impl Session {
 
     /// Unprotects an RTCP packet; returns its length.
     pub(crate) fn unprotect_control(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
-        let packet = self.receive.without_mki(packet)?;
+        let packet = self.receive.without_mki(&self.receive.control, packet)?;
         let trailer_at = self
             .receive
             .control

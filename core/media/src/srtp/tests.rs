@@ -1,10 +1,14 @@
 //! Known packets, round trips, tampering and replays.
 
 use proptest::prelude::*;
+use rtc_crypto::RTCCryptoProvider;
+use rtc_crypto::providers::AwsLcRsProvider;
+use rtc_srtp::context::Context;
+use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
 
-const SUITES: [SrtpSuite; 2] = SrtpSuite::ALL;
+const SUITES: [SrtpSuite; 3] = SrtpSuite::ALL;
 
 fn key(suite: SrtpSuite, seed: u8) -> (SrtpSuite, SrtpKey) {
     let bytes = (0..suite.key_len())
@@ -59,6 +63,12 @@ fn known_packets() {
             SrtpSuite::AesCm128HmacSha1_80,
             "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6",
             "800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb",
+            "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798",
+        ),
+        (
+            SrtpSuite::AesCm128HmacSha1_32,
+            "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6",
+            "800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc",
             "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798",
         ),
         (
@@ -126,9 +136,10 @@ fn packets_pass_in_any_order_across_the_wrap_and_only_once() {
 #[test]
 fn the_name_of_a_key_is_added_and_taken_off() {
     let (one, other) = (Mki::new(1, 4).unwrap(), Mki::new(258, 2).unwrap());
-    for (suite, behind) in [
-        (SrtpSuite::AesCm128HmacSha1_80, 10),
-        (SrtpSuite::AeadAes128Gcm, 0),
+    for (suite, behind, behind_control) in [
+        (SrtpSuite::AesCm128HmacSha1_80, 10, 10),
+        (SrtpSuite::AesCm128HmacSha1_32, 4, 10),
+        (SrtpSuite::AeadAes128Gcm, 0, 0),
     ] {
         let keys = |send_mki, receive_mki| Srtp {
             send: key(suite, 1),
@@ -146,7 +157,7 @@ fn the_name_of_a_key_is_added_and_taken_off() {
         assert_eq!(unprotect(&mut theirs, &sealed), Ok(plain));
         let mut control = vec![0x80, 201, 0, 1, 1, 2, 3, 4, 9, 9, 9, 9];
         theirs.protect_control(&mut control, 0);
-        let at = control.len() - behind - 2;
+        let at = control.len() - behind_control - 2;
         assert_eq!(control[at..at + 2], [1, 2], "{suite:?}");
         assert_eq!(ours.unprotect_control(&mut control), Ok(12));
         for len in 0..sealed.len() {
@@ -227,6 +238,68 @@ fn counters_go_on_when_the_same_keys_are_negotiated_again() {
             receive_mki: Mki::default(),
         });
         assert_eq!(unprotect(&mut theirs, &other), Ok(rtp(1, b"c")));
+    }
+}
+
+/// Suites that differ only in their tags share a key of ours, and with it what is counted.
+#[test]
+fn counters_go_on_when_only_the_tag_becomes_another_one() {
+    let (long, short) = (SrtpSuite::AesCm128HmacSha1_80, SrtpSuite::AesCm128HmacSha1_32);
+    let keys = |suite, send, receive| Srtp {
+        send: key(suite, send),
+        send_mki: Mki::default(),
+        receive: key(suite, receive),
+        receive_mki: Mki::default(),
+    };
+    let (mut ours, mut theirs) = pair(long);
+    let first = protect(&mut ours, &rtp(65_535, b"a"));
+    unprotect(&mut theirs, &first).unwrap();
+    ours.renew(&keys(short, 1, 99));
+    theirs.renew(&keys(short, 99, 1));
+    // A tag that is cut shorter is a valid one: the number alone shows that the packet came before.
+    assert_eq!(
+        unprotect(&mut theirs, &first[..first.len() - 6]),
+        Err(DropReason::Replayed)
+    );
+    let second = protect(&mut ours, &rtp(0, b"b"));
+    assert_eq!(second.len(), 12 + 1 + 4);
+    assert_eq!(ours.sent, Some(65_536), "the round was counted");
+    assert_eq!(unprotect(&mut theirs, &second), Ok(rtp(0, b"b")));
+    let mut control = vec![0x80, 201, 0, 1, 1, 2, 3, 4];
+    ours.protect_control(&mut control, 0);
+    assert_eq!(control.len(), 8 + 4 + 10);
+    assert_eq!(theirs.unprotect_control(&mut control), Ok(8));
+}
+
+#[test]
+fn another_implementation_opens_what_we_seal_and_we_what_it_seals() {
+    let provider = AwsLcRsProvider::new();
+    for suite in SUITES {
+        let profile = match suite {
+            SrtpSuite::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+            SrtpSuite::AesCm128HmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
+            SrtpSuite::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+        };
+        let context = |(_, key): (_, SrtpKey)| {
+            let (key, salt) = (key.key(), key.salt());
+            Context::new(key, salt, profile, None, None, provider.crypto()).unwrap()
+        };
+        let (mut ours, _) = pair(suite);
+        let (mut opens, mut seals) = (context(key(suite, 1)), context(key(suite, 99)));
+        for sequence in 65_530..65_542u32 {
+            let plain = rtp(sequence as u16, &[7; 160]);
+            let sealed = protect(&mut ours, &plain);
+            assert_eq!(opens.decrypt_rtp(&sealed).unwrap(), plain, "{suite:?}");
+            let sealed = seals.encrypt_rtp(&plain).unwrap();
+            assert_eq!(unprotect(&mut ours, &sealed), Ok(plain), "{suite:?}");
+        }
+        let report = [0x80, 201, 0, 1, 1, 2, 3, 4];
+        let mut sealed = report.to_vec();
+        ours.protect_control(&mut sealed, 0);
+        assert_eq!(opens.decrypt_rtcp(&sealed).unwrap(), report[..], "{suite:?}");
+        let mut sealed = seals.encrypt_rtcp(&report).unwrap().to_vec();
+        let len = ours.unprotect_control(&mut sealed).unwrap();
+        assert_eq!(sealed[..len], report, "{suite:?}");
     }
 }
 

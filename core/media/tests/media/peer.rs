@@ -6,6 +6,8 @@ use cordboard_media::DropReason;
 use cordboard_model::LegId;
 use cordboard_model::media::{AudioSetup, Codec, Control, Direction, MediaCommand, MediaEvent};
 
+use crate::lossy::noise;
+use crate::world::coder::rate;
 use crate::world::tone::{goertzel, snr};
 use crate::world::{PATIENCE, World, address, setup};
 
@@ -222,6 +224,28 @@ fn talk_is_noticed_soon_and_ends_after_a_hangover() {
     assert!(world.talk(2).is_empty());
 }
 
+/// A cheap telephone adapter: its zero is not zero, it hums, and its noise is low.
+#[test]
+fn offset_hum_and_noise_are_not_taken_for_talk() {
+    for codec in [Codec::Pcmu, Codec::Opus] {
+        let mut world = World::new();
+        let mut noise = noise(7);
+        let mut hum = crate::world::tone::sine_at(rate(codec), 60.0, 600.0 / 32_768.0);
+        let mut voice = crate::world::tone::sine_at(rate(codec), 300.0, 0.05);
+        let begins = rate(codec) * 3;
+        let speech = move |at| {
+            let said = if at < begins { 0 } else { voice(at) };
+            1000 + hum(at) + ((noise() - 0.5) * 200.0) as i16 + said
+        };
+        world.join_as(1, setup(1, codec), Box::new(speech));
+        world.join(2, Codec::Pcmu, B, 0.0);
+        world.run(3000);
+        assert!(world.talk(1).is_empty(), "{codec:?}: {:?}", world.talk(1));
+        world.run(1000);
+        assert_eq!(world.talk(1).len(), 1, "{codec:?}: a voice above it is heard");
+    }
+}
+
 #[test]
 fn who_is_muted_while_talking_no_longer_talks() {
     let mut world = two();
@@ -305,6 +329,12 @@ fn each_press_of_a_key_is_one_digit() {
     world.gate(1, true, true);
     press(&mut world, 1, 9);
     assert_eq!(world.digits(), "11*#D09", "the muted may press keys");
+    // Its timestamps step back by 20 seconds, its numbers go on.
+    let phone = world.phone(1);
+    phone.timestamp = phone.timestamp.wrapping_sub(160_000);
+    press(&mut world, 1, 4);
+    press(&mut world, 1, 4);
+    assert_eq!(world.digits(), "11*#D0944");
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -334,6 +364,42 @@ fn reports_are_sent_every_few_seconds_and_say_what_was_received() {
         .map(|report| &report[report.len() - 18..])
         .collect();
     assert_eq!(names.len(), 1);
+}
+
+/// Whatever waits to fill a packet: between two reports as much of the stream's time goes by as of the clock's.
+#[test]
+fn reports_tie_the_streams_time_to_the_clock() {
+    for (codec, packet_ms) in [
+        (Codec::Pcmu, 20),
+        (Codec::Pcmu, 30),
+        (Codec::G722, 40),
+        (Codec::Pcma, 60),
+        (Codec::Opus, 60),
+    ] {
+        let mut world = World::new();
+        let audio = AudioSetup {
+            format: crate::world::format(codec, packet_ms),
+            ..setup(1, codec)
+        };
+        world.join_as(1, audio, Box::new(|_| 0)).stop();
+        world.join(2, Codec::Pcmu, B, 0.3);
+        world.run(60_000);
+        let zero: Vec<u32> = world.phone(1).control[1..]
+            .iter()
+            .map(|report| {
+                assert_eq!(report[1], 200);
+                let ntp = u64::from(word(report, 2)) << 32 | u64::from(word(report, 3));
+                let units = (u128::from(ntp) * u128::from(codec.clock()) + (1 << 31)) >> 32;
+                word(report, 4).wrapping_sub(units as u32)
+            })
+            .collect();
+        assert!(zero.len() >= 7);
+        assert!(
+            zero.iter()
+                .all(|at| at.wrapping_sub(zero[0]).cast_signed().abs() <= 1),
+            "{codec:?} {packet_ms}: {zero:?}"
+        );
+    }
 }
 
 #[test]

@@ -409,7 +409,7 @@ fn opus_is_sent_in_multiples_of_20_ms() {
 const RFC_KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
 fn secure(line: &str) -> String {
-    format!("m=audio 9 RTP/SAVP 0\r\na=crypto:7 AES_CM_128_HMAC_SHA1_32 inline:{RFC_KEY}\r\n{line}")
+    format!("m=audio 9 RTP/SAVP 0\r\na=crypto:7 F8_128_HMAC_SHA1_80 inline:{RFC_KEY}\r\n{line}")
 }
 
 #[test]
@@ -432,6 +432,32 @@ fn the_first_crypto_line_that_we_can_use_is_answered_with_a_key_of_ours() {
     assert_eq!(srtp.send.1.key(), [5; 16]);
     // Without one there is no stream.
     assert_eq!(answer_to(&secure("")).unwrap_err().reason, "sdp_no_audio");
+}
+
+#[test]
+fn the_short_tag_is_taken_from_who_offers_it_and_kept() {
+    let mut origin = Origin::new(7, [5; 58]);
+    let ours = Capabilities::default();
+    let line = |tag: u8, bits: u8| format!("a=crypto:{tag} AES_CM_128_HMAC_SHA1_{bits} inline:{RFC_KEY}\r\n");
+    for (lines, tag, suite) in [
+        (line(1, 32), "1", SrtpSuite::AesCm128HmacSha1_32),
+        (line(1, 32) + &line(2, 80), "1", SrtpSuite::AesCm128HmacSha1_32),
+        (line(1, 80) + &line(2, 32), "1", SrtpSuite::AesCm128HmacSha1_80),
+        (line(4, 32), "4", SrtpSuite::AesCm128HmacSha1_32),
+    ] {
+        let theirs = format!("{HEAD}m=audio 9 RTP/SAVP 0\r\n{lines}");
+        let answered = answer(&Session::parse(&theirs).unwrap(), &ours, local(), &mut origin).unwrap();
+        let said = format!("a=crypto:{tag} {} inline:", suite.name());
+        assert!(answered.answer_text.contains(&said), "{}", answered.answer_text);
+        let srtp = answered.audio.unwrap().srtp.unwrap();
+        assert_eq!((srtp.send.0, srtp.receive.0), (suite, suite));
+        assert_eq!(srtp.send.1.key(), [5; 16], "one key with either tag");
+        let text = offer(&ours, local(), &mut origin);
+        assert!(
+            text.contains(&said) && text.matches("a=crypto").count() == 1,
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -196,6 +196,22 @@ impl Transactions {
             .is_some_and(|copies| self.copies.contains_key(&copies))
     }
 
+    /// Whether a request is one of ours that has come back to us straight away: a contact is our own address.
+    pub(crate) fn is_own(&self, request: &Message) -> bool {
+        self.client_of(request).is_some()
+    }
+
+    /// Our client transaction by which a message's topmost branch is.
+    fn client_of(&self, message: &Message) -> Option<Key> {
+        let branch = message.via().ok()?.branch()?.strip_prefix("z9hG4bK")?;
+        let (key, secret) = Key::read(branch)?;
+        let secret = u128::from_str_radix(secret, 16).ok()?;
+        self.all
+            .get(key)
+            .is_some_and(|transaction| transaction.identity == secret)
+            .then_some(key)
+    }
+
     /// The request of a client transaction, and the way that it went.
     pub(crate) fn request_of(&self, key: Key) -> Option<(Message, Flow)> {
         let transaction = self.all.get(key)?;
@@ -406,18 +422,8 @@ impl Transactions {
         response: &Message,
         wire: &mut Wire,
     ) -> Result<Option<(Key, Owner)>, Stray> {
-        let via = response.via().map_err(|_| Stray)?;
-        let (key, secret) = via
-            .branch()
-            .and_then(|b| b.strip_prefix("z9hG4bK"))
-            .and_then(Key::read)
-            .ok_or(Stray)?;
-        let secret = u128::from_str_radix(secret, 16).map_err(|_| Stray)?;
-        let transaction = self
-            .all
-            .get_mut(key)
-            .filter(|t| t.identity == secret)
-            .ok_or(Stray)?;
+        let key = self.client_of(response).ok_or(Stray)?;
+        let transaction = self.all.get_mut(key).ok_or(Stray)?;
         let (status, reliable) = (response.status(), transaction.flow.transport.reliable());
         let method = response.method();
         if method == Method::Cancel && transaction.method == Method::Invite {
