@@ -148,6 +148,11 @@ fn records_say_why_nobody_answered() {
         (603, 603, "declined", "declined"),
         (480, 480, "no_answer", "no_answer"),
         (404, 404, "refused", "refused"),
+        (405, 480, "refused", "refused"),
+        (415, 488, "refused", "refused"),
+        (420, 480, "refused", "refused"),
+        (421, 480, "refused", "refused"),
+        (494, 480, "refused", "refused"),
         (503, 500, "refused", "refused"),
     ];
     for (said, heard, called, caller) in cases {

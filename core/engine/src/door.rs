@@ -235,12 +235,7 @@ impl Engine {
             Method::Invite | Method::Update => self.on_offer(key, transaction, request, flow),
             Method::Prack => self.on_prack(key, transaction, &request),
             Method::Info => self.on_info(key, transaction, &request),
-            Method::Options => self.respond_with(transaction, &request, 200, "OK", |response| {
-                response
-                    .header("Allow", ALLOW)
-                    .header("Accept", format_args!("application/sdp, {ACCEPT}"))
-                    .header("Supported", SUPPORTED.join(", "))
-            }),
+            Method::Options => self.tell_abilities(transaction, &request),
             _ => {
                 self.wire.counts.reject("method_not_allowed");
                 self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {
@@ -248,6 +243,16 @@ impl Engine {
                 });
             }
         }
+    }
+
+    /// Answers an OPTIONS inside a dialog.
+    pub(crate) fn tell_abilities(&mut self, transaction: Key, request: &Message) {
+        self.respond_with(transaction, request, 200, "OK", |response| {
+            response
+                .header("Allow", ALLOW)
+                .header("Accept", format_args!("application/sdp, {ACCEPT}"))
+                .header("Supported", SUPPORTED.join(", "))
+        });
     }
 
     /// The call whose dialog a request of the peer belongs to: our tag leads straight to it.
