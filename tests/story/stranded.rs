@@ -175,6 +175,7 @@ fn a_phone_that_changes_to_udp_inside_a_call_is_reached_there() {
         alice.flow.peer.set_port(6060);
         let answer = alice.within(&mut pair.world, &mut pair.from_alice, "UPDATE", "", b"");
         assert_eq!(answer.status(), 200);
+        assert_eq!(answer.header(Name::Contact), Some("<sip:bob@192.0.2.1:5060>"));
         assert_eq!(bye_comes_by(&mut pair), udp());
         pair.is_gone();
     }

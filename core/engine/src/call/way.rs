@@ -7,6 +7,7 @@ use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
 use crate::sip::dialog::{Detour, Dialog};
+use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 
 impl Engine {
@@ -18,8 +19,22 @@ impl Engine {
         call.dialog.refreshed_by(request, flow);
         if call.dialog.is_left_for(flow) {
             self.move_call(key, flow);
+            self.name_ourselves(key, flow);
         }
         self.look_for_way(key);
+    }
+
+    /// Our Contact names the transport that the peer has changed to.
+    fn name_ourselves(&mut self, key: Key, flow: Flow) {
+        let contact = self.calls.get(key).and_then(|call| {
+            let contact = NameAddr::parse(&call.dialog.contact).ok()?;
+            let user = contact.parsed_uri().ok()?.user_raw()?.to_owned();
+            let focus = call.dialog.contact.ends_with(";isfocus");
+            Some(self.contact(&user, flow, focus))
+        });
+        if let (Some(call), Some(contact)) = (self.calls.get_mut(key), contact) {
+            call.dialog.contact = contact;
+        }
     }
 
     /// The peer has used a connection beside its dialog's UDP.
