@@ -135,8 +135,14 @@ impl Browser {
     fn read(&mut self, text: &str, answer: bool) {
         let session = Session::parse(text).expect("a description of the switch can be read");
         assert!(session.attribute("ice-lite").is_some(), "{text}");
-        let group = session.attribute("group").expect("BUNDLE");
-        let bundled: Vec<&str> = group.split(' ').skip(1).collect();
+        let group = session.attribute("group");
+        assert_eq!(group.is_some(), self.phone.sdp.contains("a=group"), "{text}");
+        let bundled: Vec<&str> = group.unwrap_or_default().split(' ').skip(1).collect();
+        let used = session.media.iter().filter(|media| media.port != 0).count();
+        assert!(
+            group.is_some() || used == 1,
+            "lines share a way in a group: {text}"
+        );
         let mids: Vec<String> = session
             .media
             .iter()
@@ -154,8 +160,10 @@ impl Browser {
                 assert!(!bundled.contains(&mid), "{text}");
                 continue;
             }
-            assert!(bundled.contains(&mid), "{text}");
-            assert_eq!(media.protocol, "UDP/TLS/RTP/SAVPF");
+            assert!(group.is_none() || bundled.contains(&mid), "{text}");
+            let own = Session::parse(self.phone.sdp).expect("it is ours");
+            let protocol = own.media.get(place).map(|media| media.protocol);
+            assert_eq!(media.protocol, protocol.unwrap_or("UDP/TLS/RTP/SAVPF"), "{text}");
             for name in ["ice-ufrag", "ice-pwd", "fingerprint", "rtcp-mux"] {
                 attribute(media, name);
             }

@@ -276,3 +276,69 @@ fn held_lines_of_a_browser_carry_nothing_and_stay() {
     alice.offers(&mut world, &own);
     assert_eq!(subscriptions(&world, legs(&world)[0]).len(), 1);
 }
+
+#[test]
+fn an_answer_groups_no_lines_and_shares_no_port_where_that_is_not_offered() {
+    let mut world = World::new();
+    let mut alice = Browser::new("alice", 1);
+    alice.phone.sdp = alice.phone.sdp.replace("a=rtcp-mux\r\n", "").leak();
+    let (_, response) = alice.phone.invite(&mut world, "3000");
+    assert_eq!(response.unwrap().status(), 488, "there is no port for its RTCP");
+
+    let mut bob = Browser::new("bob", 2);
+    bob.phone.sdp = bob.phone.sdp.replace("a=group:BUNDLE 0 1\r\n", "").leak();
+    let text = body(&bob.call(&mut world, "3000"));
+    assert_eq!(ports(&text), [10_000, 0], "there is one transport: {text}");
+    assert!(!text.contains("a=group") && text.contains("a=rtcp-mux"), "{text}");
+    let mut carol = Browser::new("carol", 3);
+    carol.call(&mut world, "3000");
+    bob.is_left_alone(&mut world);
+    carol.is_left_alone(&mut world);
+    let setup = setup_of(&world, legs(&world)[0]);
+    assert!(setup.audio.is_some() && setup.video.is_empty());
+}
+
+#[test]
+fn a_browser_that_names_another_profile_sees_and_is_seen() {
+    for profile in ["UDP/TLS/RTP/SAVP", "RTP/SAVPF"] {
+        let mut world = World::new();
+        let mut browsers = meeting(&mut world, &["alice"]);
+        let mut bob = Browser::new("bob", 2);
+        bob.phone.sdp = bob.phone.sdp.replace("UDP/TLS/RTP/SAVPF", profile).leak();
+        let text = body(&bob.call(&mut world, "3000"));
+        assert_eq!(ports(&text), [10_000; 2], "{profile}");
+        assert_eq!(browsers[0].looks(&mut world).len(), 1);
+        assert_eq!(bob.looks(&mut world).len(), 1);
+    }
+}
+
+#[test]
+fn a_line_keeps_its_name_until_it_is_turned_off() {
+    let mut world = World::new();
+    let mut browsers = meeting(&mut world, &["alice", "bob"]);
+    let leg = legs(&world)[0];
+    let before = setup_of(&world, leg);
+    let alice = &mut browsers[0];
+    let own = alice.own_offer();
+    let swapped = own
+        .replace("a=mid:0", "a=mid:x")
+        .replace("a=mid:1", "a=mid:0")
+        .replace("a=mid:x", "a=mid:1");
+    let renamed = own
+        .replace("a=mid:0", "a=mid:5")
+        .replace("BUNDLE 0 ", "BUNDLE 5 ");
+    for offer in [renamed, swapped, own.replace("a=mid:1\r\n", "")] {
+        assert_eq!(alice.tries(&mut world, &offer).status(), 488, "{offer}");
+        alice.phone.ack(&mut world, &alice.line);
+        assert_eq!(setup_of(&world, leg), before, "what was agreed holds");
+    }
+    // The line is free for another camera once it was turned off.
+    let off = without(&own, "video", "1");
+    assert_eq!(ports(&body(&alice.offers(&mut world, &off))), [10_000, 0, 10_000]);
+    alice.mids[1] = "7".into();
+    let again = own
+        .replace("a=mid:1", "a=mid:7")
+        .replace("BUNDLE 0 1", "BUNDLE 0 7");
+    assert_eq!(ports(&body(&alice.offers(&mut world, &again))), [10_000; 3]);
+    assert_eq!(setup_of(&world, leg).video[0].mid, "7");
+}

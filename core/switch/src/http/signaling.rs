@@ -18,16 +18,17 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
 use super::patience::{PATIENCE, Progress, Watched};
 use super::rooms::{refusal, refuse};
 use super::route::Shared;
 use crate::chat::{ChatDoor, ChatFrame, FrameDoor, Handshake, Welcome};
 use crate::net::oversize::linger;
+use crate::net::violation::Violation;
 
 const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -127,7 +128,7 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
     let socket: Socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
     let (mut sink, mut source) = socket.split();
     let frames = chat.frames(connection);
-    let (departure, too_large) = {
+    let (departure, violation) = {
         let reading = read(&mut source, &frames, &progress);
         let writing = write(&mut sink, welcome.frames, &progress);
         tokio::pin!(reading, writing);
@@ -136,13 +137,15 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
             () = &mut writing => {
                 // We have closed it; what the client still says is heard until it closes, too.
                 let _ = timeout(Duration::from_secs(1), &mut reading).await;
-                (Departure::Lost, false)
+                (Departure::Lost, None)
             }
         }
     };
-    if too_large && let Ok(socket) = sink.reunite(source) {
-        refuse_large(socket, &progress).await;
-        chat.garbage("too_large").await;
+    if let Some(violation) = violation
+        && let Ok(socket) = sink.reunite(source)
+    {
+        show_out(socket, violation, &progress).await;
+        chat.garbage(violation.reason()).await;
     }
     if progress.is_overfull() {
         chat.garbage("messages_held_full").await;
@@ -151,36 +154,32 @@ async fn serve(upgrade: OnUpgrade, connection: u64, welcome: Welcome, chat: Chat
     welcome.attendance.over();
 }
 
-/// A message is larger than any: the client is told so before the connection ends.
-async fn refuse_large(mut socket: Socket, progress: &Progress) {
-    let close = CloseFrame {
-        code: CloseCode::Size,
-        reason: "the message is too large".into(),
-    };
-    if progress.in_time(socket.close(Some(close))).await {
+/// The client has sent what it may not: it is told so before the connection ends.
+async fn show_out(mut socket: Socket, violation: Violation, progress: &Progress) {
+    if progress.in_time(socket.close(Some(violation.close()))).await {
         linger(socket.get_mut(), || progress.whole()).await;
     }
 }
 
-/// Reads until the client goes: how it went, and whether it was shown out because a message was too large.
+/// Reads until the client goes: how it went, and what it did if it is to be shown out.
 async fn read(
     source: &mut SplitStream<Socket>,
     frames: &FrameDoor<'_>,
     progress: &Progress,
-) -> (Departure, bool) {
+) -> (Departure, Option<Violation>) {
     let mut deadline = Instant::now() + SILENCE;
     loop {
         let frame = match timeout_at(deadline, source.next()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(Error::Capacity(_)))) => return (Departure::Lost, true),
-            Ok(Some(Err(_)) | None) => return (Departure::Lost, false),
+            Ok(Some(Err(error))) => return (Departure::Lost, Violation::of(&error)),
+            Ok(None) => return (Departure::Lost, None),
             // Pings wait behind what is written before them: who still reads that is not gone.
             Err(_) => match progress.resumed().map(|at| at + SILENCE) {
                 Some(later) if later > deadline => {
                     deadline = later;
                     continue;
                 }
-                _ => return (Departure::Lost, false),
+                _ => return (Departure::Lost, None),
             },
         };
         let came = Instant::now();
@@ -199,7 +198,7 @@ async fn read(
                     }) => Departure::Lost,
                     _ => Departure::Quit,
                 };
-                return (departure, false);
+                return (departure, None);
             }
             Frame::Ping(_) | Frame::Frame(_) => {} // pings are answered by the library
         }

@@ -11,5 +11,6 @@ pub(crate) mod place;
 mod tcp;
 pub(crate) mod udp;
 mod upgrade;
+pub(crate) mod violation;
 pub(crate) mod webrtc;
 mod websocket;

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::connection::{Connections, GAVE_WAY, PATIENCE, WRITE_PATIENCE};
 use super::meter::{Meter, Metered};
 use super::oversize::{Bounded, linger};
 use super::place::Place;
 use super::upgrade::upgrade;
+use super::violation::Violation;
 
 /// What is read at once, in bytes; each connection keeps so much.
 const READ_BUFFER: usize = 4 << 10;
@@ -29,6 +29,9 @@ const PING: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(95);
 /// How long what is still to be said to a peer is waited for, once it has sent a message that is too large.
 const ANSWER: Duration = Duration::from_millis(500);
+
+/// How long a peer may take to take our half of a close that it has begun.
+const LAST: Duration = Duration::from_millis(100);
 
 /// Serves a connection from its first byte (after TLS, where there is TLS) until either side ends it.
 pub(super) async fn serve<S>(stream: S, way: Flow, place: &Place, connections: &Connections)
@@ -56,16 +59,25 @@ where
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
     let (flow, mut queue) = connections.open(way, &place.seat).await;
     let (mut sink, mut source) = socket.split();
-    tokio::select! {
-        () = read(&mut source, &meter, flow, connections) => {}
-        () = write(&mut sink, &mut queue) => {}
-        () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
-    }
-    if let Ok(socket) = sink.reunite(source)
-        && socket.get_ref().is_over()
-    {
+    let violation = tokio::select! {
+        violation = read(&mut source, &meter, flow, connections) => violation,
+        () = write(&mut sink, &mut queue) => None,
+        () = place.seat.given_away() => {
+            connections.garbage(GAVE_WAY).await;
+            None
+        }
+    };
+    if let Ok(mut socket) = sink.reunite(source) {
+        let ending = async {
+            if socket.get_ref().is_over() {
+                refuse(&mut socket, queue, &meter, flow, connections).await;
+            } else if let Some(violation) = violation {
+                connections.garbage(violation.reason()).await;
+                show_out(&mut socket, violation, &meter).await;
+            }
+        };
         tokio::select! {
-            () = refuse(socket, queue, &meter, flow, connections) => {}
+            () = ending => {}
             () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
         }
     }
@@ -74,7 +86,7 @@ where
 
 /// A message was too large: it is answered if its head can be read, and the connection ends.
 async fn refuse<S>(
-    mut socket: WebSocketStream<Bounded<S>>,
+    socket: &mut WebSocketStream<Bounded<S>>,
     mut queue: mpsc::Receiver<Packet>,
     meter: &Meter,
     flow: Flow,
@@ -96,38 +108,52 @@ async fn refuse<S>(
     } else {
         connections.garbage("too_large").await;
     }
-    let close = CloseFrame {
-        code: CloseCode::Size,
-        reason: "the message is too large".into(),
-    };
-    if matches!(
-        timeout(WRITE_PATIENCE, socket.close(Some(close))).await,
-        Ok(Ok(()))
-    ) {
+    show_out(socket, Violation::Size, meter).await;
+}
+
+/// Tells the peer why its connection ends.
+async fn show_out<S>(socket: &mut WebSocketStream<Bounded<S>>, violation: Violation, meter: &Meter)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let close = socket.close(Some(violation.close()));
+    if matches!(timeout(WRITE_PATIENCE, close).await, Ok(Ok(()))) {
         linger(socket.get_mut().stream(), || meter.whole()).await;
     }
 }
 
+/// Reads until the peer goes; what it did that it may not, if it did.
 async fn read<S>(
     source: &mut SplitStream<WebSocketStream<S>>,
     meter: &Meter,
     flow: Flow,
     connections: &Connections,
-) where
+) -> Option<Violation>
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
         let arrived = timeout(SILENCE, source.next()).await;
         if meter.is_overfull() {
-            return connections.garbage("messages_held_full").await;
+            connections.garbage("messages_held_full").await;
+            return None;
         }
         meter.whole();
         let raw = match arrived {
             Ok(Some(Ok(Frame::Text(text)))) => Bytes::from(text),
             Ok(Some(Ok(Frame::Binary(bytes)))) => bytes,
-            Ok(Some(Ok(Frame::Close(_)) | Err(_)) | None) => return,
+            Ok(Some(Ok(Frame::Close(_)))) => {
+                // Poll once more, so that our half of the close goes out.
+                let _ = timeout(LAST, source.next()).await;
+                return None;
+            }
             Ok(Some(Ok(_))) => continue, // pings are answered by the library
-            Err(_) => return connections.garbage("too_slow").await,
+            Ok(Some(Err(error))) => return Violation::of(&error),
+            Ok(None) => return None,
+            Err(_) => {
+                connections.garbage("too_slow").await;
+                return None;
+            }
         };
         // JsSIP keeps its connection alive by empty lines (RFC 5626 section 3.5.1).
         if raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {

@@ -25,6 +25,8 @@ pub struct Bundle {
     pub(super) remote: Option<Remote>,
     /// Whether we begin the handshake: settled once (RFC 8842 section 5).
     pub(super) dtls_client: Option<bool>,
+    /// Whether the peer's last description had its lines share the transport: otherwise there is only one.
+    pub(super) bundled: bool,
     /// What holds.
     pub(super) lines: Vec<Line>,
     /// What we have offered and the peer has not answered.

@@ -14,6 +14,8 @@ pub(super) struct Line {
     pub(super) mid: Option<String>,
     pub(super) kind: String,
     pub(super) protocol: String,
+    /// Whether RTCP on the port of RTP was offered on this very line; a line of a bundle may leave that to another.
+    pub(super) mux: bool,
     pub(super) content: Content,
 }
 

@@ -83,6 +83,10 @@ impl Bundle {
                 slot.shows = None;
             }
         }
+        if !self.bundled {
+            // More lines would need transports of their own.
+            return lines;
+        }
         self.add_voices(&mut lines, terms, chance);
         let Some((formats, extensions)) = self.example().filter(|_| terms.video && !self.blind) else {
             return lines;
@@ -212,6 +216,7 @@ fn new_line(kind: &str, mid: &str, content: Content) -> Line {
         mid: Some(mid.to_owned()),
         kind: kind.to_owned(),
         protocol: PROTOCOL.to_owned(),
+        mux: true,
         content,
     }
 }

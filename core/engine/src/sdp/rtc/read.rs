@@ -40,7 +40,7 @@ impl Bundle {
     ///
     /// # Errors
     /// 488 where there is no transport that we can use or another certificate than before, no codec of ours, or
-    /// where lines are missing that were there before; what was agreed before then still holds.
+    /// where lines are missing or have other names that were there before; what was agreed before then still holds.
     pub fn answer(
         &mut self,
         offer: &Session<'_>,
@@ -65,13 +65,13 @@ impl Bundle {
         terms: Terms<'_>,
         chance: &mut dyn FnMut() -> u64,
     ) -> Result<Self, Refusal> {
-        if offer.media.len() < self.lines.len() {
+        if offer.media.len() < self.lines.len() || self.is_renamed(offer) {
             return Err(not_acceptable("sdp_streams"));
         }
-        let group = group(offer);
-        let usable = |media: &Media<'_>| is_active(media) && is_in(group, media);
+        let usable = together(offer, is_muxed);
         let mut next = self.clone();
-        match remote(offer, usable) {
+        next.bundled = group(offer).is_some();
+        match remote(offer, &usable) {
             Ok(found) => next.follow_transport(found, chance)?,
             // All lines are turned off for now; the transport stays.
             Err(_) if self.remote.is_some() && !offer.media.iter().any(is_active) => {}
@@ -85,7 +85,7 @@ impl Bundle {
             let before = self.lines.get(place);
             let has_audio = lines.iter().any(|line| line.audio().is_some());
             let content = match media.kind {
-                _ if !usable(media) => None,
+                _ if !usable[place] => None,
                 "audio" if before.is_some_and(|line| line.voice().is_some()) => {
                     before.and_then(|line| answer_voice(offer, media, line))
                 }
@@ -110,6 +110,14 @@ impl Bundle {
         next.settle(lines);
         next.proposed = None;
         Ok(next)
+    }
+
+    /// Whether a line that is in use is to go on under another name (RFC 8829 section 5.2.2): media that are known by
+    /// their mid would be taken for another line's. Who reuses a refused line names it anew.
+    fn is_renamed(&self, offer: &Session<'_>) -> bool {
+        let known = self.lines.iter().zip(&offer.media);
+        let mut used = known.filter(|(line, media)| !line.is_refused() && is_active(media));
+        used.any(|(line, media)| line.mid.is_some() && line.mid.as_deref() != mid(media))
     }
 
     fn answer_audio(
@@ -149,12 +157,14 @@ impl Bundle {
             return Err(not_acceptable("sdp_streams"));
         }
         let mut next = self.clone();
-        next.take_transport(remote(answer, is_active)?);
+        let usable = together(answer, |_| true);
+        next.bundled = group(answer).is_some();
+        next.take_transport(remote(answer, &usable)?);
         let theirs = next.remote.as_ref().and_then(|remote| remote.setup);
         next.dtls_client.get_or_insert(theirs == Some(Setup::Passive));
         let mut lines = Vec::with_capacity(proposed.len());
         for (place, ours) in proposed.iter().enumerate() {
-            let media = answer.media.get(place).filter(|media| is_active(media));
+            let media = answer.media.get(place).filter(|_| usable[place]);
             let content = match (&ours.content, media) {
                 (Content::Refused(formats), _) => Content::Refused(formats.clone()),
                 (Content::Audio(audio), Some(media)) => {
@@ -221,13 +231,29 @@ fn group<'a>(session: &Session<'a>) -> Option<&'a str> {
     bundles.next()
 }
 
-fn is_in(group: Option<&str>, media: &Media<'_>) -> bool {
-    match (group, mid(media)) {
-        (Some(group), Some(mid)) => group.split_ascii_whitespace().any(|other| other == mid),
-        // Each line has a transport of its own, and there is only one: that of the audio.
-        (None, _) => media.kind == "audio",
-        (Some(_), None) => false,
-    }
+/// Which lines can travel on our one transport: those of the bundle; where there is none, each line wants a transport
+/// of its own, and the first audio has ours, or the first line of all. `muxed` tells whether RTCP may share it.
+fn together(session: &Session<'_>, muxed: impl Fn(&Media<'_>) -> bool) -> Vec<bool> {
+    let lines = || session.media.iter();
+    let Some(group) = group(session) else {
+        let usable = |media: &Media<'_>| is_active(media) && muxed(media);
+        let audio = lines().position(|media| media.kind == "audio" && usable(media));
+        let first = audio.or_else(|| lines().position(usable));
+        return (0..session.media.len())
+            .map(|place| first == Some(place))
+            .collect();
+    };
+    let grouped = |mid: &str| group.split_ascii_whitespace().any(|other| other == mid);
+    let inside = |media: &Media<'_>| is_active(media) && mid(media).is_some_and(grouped);
+    // What is said of the transport may stand on one line for all of them (RFC 8829 section 5.2.2).
+    let any = lines().any(|media| inside(media) && muxed(media));
+    lines().map(|media| any && inside(media)).collect()
+}
+
+/// Whether the peer is ready for RTCP on the port of RTP, which only who offers can begin (RFC 5761 section 5.1.1, RFC
+/// 8858 section 4.2).
+fn is_muxed(media: &Media<'_>) -> bool {
+    media.rtcp_mux() || media.attribute("rtcp-mux-only").is_some()
 }
 
 /// Whether a line of a WebRTC description is in use; one that is only there with its bundle has port 0 (RFC
@@ -246,9 +272,9 @@ fn mid<'a>(media: &Media<'a>) -> Option<&'a str> {
 }
 
 /// The transport of the first line that is used and says how it is reached.
-fn remote(session: &Session<'_>, usable: impl Fn(&Media<'_>) -> bool) -> Result<(Remote, bool), Refusal> {
-    let mut used = session.media.iter().filter(|media| usable(media));
-    let found = used.find_map(|media| transport::read(session, media));
+fn remote(session: &Session<'_>, usable: &[bool]) -> Result<(Remote, bool), Refusal> {
+    let mut used = session.media.iter().zip(usable).filter(|(_, usable)| **usable);
+    let found = used.find_map(|(media, _)| transport::read(session, media));
     let reduced_size = session
         .media
         .iter()
@@ -265,6 +291,7 @@ fn line(media: &Media<'_>, content: Option<Content>) -> Line {
         mid: mid(media).map(str::to_owned),
         kind: media.kind.to_owned(),
         protocol: media.protocol.to_owned(),
+        mux: is_muxed(media),
         content: content.unwrap_or_else(|| Content::Refused(format.to_owned())),
     }
 }

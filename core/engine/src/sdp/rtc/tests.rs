@@ -285,9 +285,120 @@ fn what_cannot_be_a_peer_is_refused() {
 
 #[test]
 fn without_a_bundle_only_the_audio_is_taken() {
-    let text = Call::new().answer(&CHROMIUM.replace("a=group:BUNDLE 0 1\r\n", ""));
+    let apart = CHROMIUM.replace("a=group:BUNDLE 0 1\r\n", "");
+    let mut call = Call::new();
+    let text = call.answer(&apart);
     assert!(text.contains("m=video 0 "), "{text}");
-    assert!(has(&text, "a=group:BUNDLE 0"));
+    assert!(
+        !text.contains("a=group"),
+        "an answer groups only what the offer groups: {text}"
+    );
+    call.voices = true;
+    let later = call.offer(&[wanted(2)]);
+    let lines = Session::parse(&later).unwrap().media.len();
+    assert!(
+        lines == 2 && !later.contains("a=group"),
+        "there is one transport: {later}"
+    );
+    call.hear(&mirror(&later)).unwrap();
+    assert!(call.setup().audio.is_some() && call.setup().voices.is_empty());
+    // Who groups later is shown everybody.
+    let mut call = Call::new();
+    call.answer(&apart);
+    assert!(has(&call.answer(CHROMIUM), "a=group:BUNDLE 0 1"));
+    assert!(has(&call.offer(&[wanted(2)]), "a=label:1800000000.2"));
+
+    let camera = &apart[apart.find("m=video").unwrap()..];
+    let head = &apart[..apart.find("m=audio").unwrap()];
+    let text = Call::new().answer(&format!("{head}{camera}{}", camera.replace("a=mid:1", "a=mid:2")));
+    let session = Session::parse(&text).unwrap();
+    let ports: Vec<u16> = session.media.iter().map(|media| media.port).collect();
+    assert_eq!(ports, [10_001, 0], "{text}");
+}
+
+#[test]
+fn a_peer_may_name_its_profile_as_it_likes_and_gets_it_back() {
+    for profile in [
+        "UDP/TLS/RTP/SAVP",
+        "RTP/SAVPF",
+        "RTP/SAVP",
+        "TCP/DTLS/RTP/SAVPF",
+        "TCP/DTLS/RTP/SAVP",
+    ] {
+        let offer = CHROMIUM.replace("UDP/TLS/RTP/SAVPF", profile);
+        let mut call = Call::new();
+        let text = call.answer(&offer);
+        let session = Session::parse(&text).unwrap();
+        let lines: Vec<_> = session
+            .media
+            .iter()
+            .map(|media| (media.port, media.protocol))
+            .collect();
+        assert_eq!(lines, [(10_001, profile); 2], "{text}");
+        assert!(call.setup().video[0].formats[0].feedback.pli, "{profile}");
+        let quiet: String = offer
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("rtcp-fb"))
+            .collect();
+        let mut call = Call::new();
+        assert!(!call.answer(&quiet).contains("rtcp-fb"), "{profile}");
+        let later = call.offer(&[wanted(2)]);
+        assert_eq!(later.matches(&format!(" {profile} ")).count(), 2, "{later}");
+        call.hear(&mirror(&later)).unwrap();
+        assert_eq!(call.bundle.seen().count(), 1);
+    }
+    // Only DTLS can key UDP/TLS; of RTP/SAVPF keys in the description are the usual reading.
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\na=mid:0";
+    let both = CHROMIUM.replace("a=mid:0", key);
+    assert!(is_webrtc(&Session::parse(&both).unwrap()));
+    let open = both.replace("UDP/TLS/RTP/SAVPF", "RTP/SAVPF");
+    let audio = &open[..open.find("m=video").unwrap()];
+    assert!(!is_webrtc(&Session::parse(audio).unwrap()));
+}
+
+#[test]
+fn an_answer_without_a_bundle_has_one_line() {
+    let mut call = Call::new();
+    let answer = mirror(&call.offer(&[]));
+    assert!(has(&answer, "a=group:BUNDLE 0 1"), "{answer}");
+    call.hear(&answer.replace("a=group:BUNDLE 0 1\r\n", "")).unwrap();
+    assert!(call.setup().audio.is_some() && call.setup().video.is_empty());
+    assert!(!call.offer(&[wanted(2)]).contains("a=group"));
+}
+
+#[test]
+fn rtcp_shares_the_port_only_where_that_is_offered() {
+    let never = CHROMIUM.replace("a=rtcp-mux\r\n", "");
+    let alone = never.replace("a=group:BUNDLE 0 1\r\n", "");
+    for offer in [&never, &alone] {
+        assert_eq!(Call::new().try_answer(offer), Err("sdp_no_transport"), "{offer}");
+    }
+    // A line may leave it to another of its bundle.
+    let once = CHROMIUM.replacen("a=rtcp-mux\r\n", "", 1);
+    let text = Call::new().answer(&once);
+    let session = Session::parse(&text).unwrap();
+    let muxed: Vec<_> = session
+        .media
+        .iter()
+        .map(|media| (media.port, media.rtcp_mux()))
+        .collect();
+    assert_eq!(muxed, [(10_001, false), (10_001, true)], "{text}");
+    let mute = once.replace("a=group:BUNDLE 0 1\r\n", "");
+    assert_eq!(
+        Call::new().try_answer(&mute),
+        Err("sdp_no_codec"),
+        "its audio is not dropped silently"
+    );
+    let only = CHROMIUM.replace("a=rtcp-mux\r\n", "a=rtcp-mux-only\r\n");
+    let text = Call::new().answer(&only);
+    assert_eq!(text.matches("a=rtcp-mux\r\n").count(), 2, "{text}");
+    assert!(!text.contains("rtcp-mux-only"));
+
+    let mut call = Call::new();
+    call.answer(CHROMIUM);
+    let before = call.setup();
+    assert_eq!(call.try_answer(&never), Err("sdp_no_transport"));
+    assert_eq!(call.setup(), before, "what was agreed goes on");
 }
 
 #[test]

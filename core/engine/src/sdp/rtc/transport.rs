@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use cordboard_model::media::peer::{Candidate, IceCredentials, LocalPeer};
 use zeroize::Zeroizing;
 
+use crate::sdp::crypto;
+use crate::sdp::negotiate::is_secure;
 use crate::sdp::session::{Media, Session};
 
 /// How many fingerprints of one peer are kept.
@@ -28,18 +30,28 @@ pub(super) struct Remote {
     pub(super) setup: Option<Setup>,
 }
 
-/// Whether a description is that of a WebRTC peer: SRTP keyed by DTLS, reached by ICE.
+/// Whether a description is that of a WebRTC peer: SRTP keyed by DTLS, reached by ICE. Keys that stand in the
+/// description itself are taken instead where the profile leaves it open which of them are meant.
 pub fn is_webrtc(session: &Session<'_>) -> bool {
     let has = |media: &Media<'_>, name| media.attribute(name).or(session.attribute(name)).is_some();
-    session
-        .media
-        .iter()
-        .any(|media| is_peer_line(media) && has(media, "ice-ufrag") && has(media, "fingerprint"))
+    let keyed = |media: &Media<'_>| is_secure(media) && crypto::usable(media).next().is_some();
+    session.media.iter().any(|media| {
+        is_peer_line(media) && has(media, "ice-ufrag") && has(media, "fingerprint") && !keyed(media)
+    })
 }
 
-/// Whether a line has the profile of WebRTC (RFC 5764, RFC 7850).
-pub(in crate::sdp) fn is_peer_line(media: &Media<'_>) -> bool {
-    matches!(media.protocol, "UDP/TLS/RTP/SAVPF" | "TCP/TLS/RTP/SAVPF")
+/// Whether a line has a profile that a WebRTC peer may name (RFC 5764 section 8, RFC 7850, RFC 8829 section 5.1.2).
+/// What feedback there is, its `a=rtcp-fb` say, also where the profile is one without.
+pub(super) fn is_peer_line(media: &Media<'_>) -> bool {
+    let by_dtls = matches!(
+        media.protocol,
+        "UDP/TLS/RTP/SAVPF"
+            | "UDP/TLS/RTP/SAVP"
+            | "TCP/DTLS/RTP/SAVPF"
+            | "TCP/DTLS/RTP/SAVP"
+            | "TCP/TLS/RTP/SAVPF"
+    );
+    by_dtls || is_secure(media)
 }
 
 /// What a line says about the transport; what it is silent about stands before the first line.

@@ -29,7 +29,9 @@ pub(super) fn description(bundle: &Bundle, lines: &[Line], setup: &str, id: u64,
         let used = lines.iter().filter(|line| !line.is_refused());
         used.filter_map(|line| line.mid.as_deref())
     };
-    if mids().next().is_some() {
+    // An answer groups only what its offer grouped (RFC 9143 section 7.3); a call of ours begins with a group.
+    let bundled = bundle.bundled || bundle.lines.is_empty();
+    if bundled && mids().next().is_some() {
         text.push_str("a=group:BUNDLE");
         for mid in mids() {
             let _ = write!(text, " {mid}");
@@ -70,7 +72,9 @@ pub(super) fn description(bundle: &Bundle, lines: &[Line], setup: &str, id: u64,
             continue;
         }
         transport::write(&mut text, local, setup, first == Some(place));
-        text.push_str("a=rtcp-mux\r\n");
+        if offering || line.mux {
+            text.push_str("a=rtcp-mux\r\n");
+        }
         content(&mut text, line, bundle.reduced_size, offering);
     }
     text
