@@ -102,7 +102,9 @@ impl Engine {
             return;
         };
         if flow.transport == parting.dialog.flow.transport && flow.transport.reliable() {
-            parting.dialog.flow = flow; // the phone is back on another connection
+            // The phone may be back on another connection.
+            parting.dialog.go_by(flow, self.sent_by(flow));
+            parting.stranded = false;
         }
         self.last_word(&mut parting);
     }
@@ -151,11 +153,13 @@ impl Engine {
         let now = self.wire.now;
         let stranded = self.partings.get(&awaited).filter(|parting| parting.stranded);
         let back = stranded.and_then(|parting| self.way_back(&parting.dialog));
+        let back = back.map(|flow| (flow, self.sent_by(flow)));
         let Some(parting) = self.partings.get_mut(&awaited) else {
             return;
         };
-        if let Some(flow) = back {
-            parting.dialog.flow = flow;
+        if let Some((flow, sent_by)) = back {
+            parting.dialog.go_by(flow, sent_by);
+            parting.stranded = false;
             if let Some(waiting) = &mut parting.unacknowledged {
                 waiting.flow = flow;
             }
