@@ -12,7 +12,7 @@ use crate::phone::Phone;
 use crate::world::{REALM, World};
 
 /// A bare OPTIONS without any proof.
-fn probe(phone: &Phone, number: u32, headers: &str) -> String {
+pub(crate) fn probe(phone: &Phone, number: u32, headers: &str) -> String {
     format!(
         "OPTIONS sip:{REALM} SIP/2.0\r\nVia: SIP/2.0/{} {};rport;branch=z9hG4bKp{number}\r\n\
          From: <sip:{name}@{REALM}>;tag=1\r\nTo: <sip:{name}@{REALM}>\r\nCall-ID: p\r\nCSeq: {number} OPTIONS\r\n\
@@ -40,7 +40,7 @@ fn guess(world: &mut World, mallory: &mut Phone, times: u32) {
     }
 }
 
-fn strict(config: &mut Config) {
+pub(crate) fn strict(config: &mut Config) {
     config.abuse.ban_after = 3;
 }
 
@@ -325,7 +325,7 @@ fn answers_to_strangers_are_no_larger_than_what_must_be_said() {
 }
 
 /// What of an answer is not of its own request or moment.
-fn shape(answer: &Message) -> Vec<String> {
+pub(crate) fn shape(answer: &Message) -> Vec<String> {
     let nonce = |value: &str| {
         let (before, after) = value.split_once("nonce=\"").unwrap_or((value, ""));
         format!("{before}{}", after.split_once('"').map_or("", |(_, after)| after))

@@ -2,19 +2,17 @@
 //! often ends here, and while the switch is overloaded strangers are refused first, then new calls.
 //!
 //! The source of a datagram can be forged, so nothing that anybody could send in another's name bans
-//! that other: over UDP only a proof made with a nonce that went to the very address counts.
+//! that other: over UDP only a proof made with a nonce that went to the very address counts, and only such a
+//! proof is looked at where the nonce is ours.
 
-use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use cordboard_model::Time;
-use siphasher::sip::SipHasher13;
 
 use crate::engine::Engine;
 use crate::io::{Flow, Output};
 use crate::limits::{Ban, Offence};
 use crate::sip::dialog::Dialog;
-use crate::sip::digest::{Credentials, NonceState, Nonces};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -124,8 +122,7 @@ impl Engine {
             }
             return false;
         }
-        let proves = message.headers(Name::Authorization).next().is_some();
-        let known = trusted || proves && proven;
+        let known = trusted || proven && brings_proof(message);
         // A phone's first request bears no proof yet: that it comes from where phones are must do.
         let stranger = !(trusted || proven);
         let pressure = self.pressure(stamp);
@@ -141,21 +138,34 @@ impl Engine {
             });
             return false;
         }
-        let left = match (known, proves) {
-            (true, _) => true,
-            (false, false) => self.limits.stranger_may_ask(peer, now),
-            // It is taken when the proof turns out to be none.
-            (false, true) => self.limits.stranger_has_left(peer, now),
-        };
+        // Who proves himself after all gets it back; what only looked like a proof of somebody known pays when it
+        // is refused.
+        let left = known || self.limits.stranger_may_ask(peer, now);
         if !left {
-            self.wire.counts.reject("rate_limited");
-            if flow.transport.reliable() {
-                self.respond_stateless(message, flow, 503, "Too Many Requests", |response| {
-                    response.header("Retry-After", 1)
-                });
-            }
+            self.asks_too_often(message, flow);
         }
         left
+    }
+
+    fn asks_too_often(&mut self, request: &Message, flow: Flow) {
+        self.wire.counts.reject("rate_limited");
+        if flow.transport.reliable() {
+            self.respond_stateless(request, flow, 503, "Too Many Requests", |response| {
+                response.header("Retry-After", 1)
+            });
+        }
+    }
+
+    /// Whether a request that proved nobody may be told so; otherwise it has its answer. It was let in without a
+    /// look at how much is asked from there where it came with a proof from somebody known.
+    pub(crate) fn may_be_challenged(&mut self, request: &Message, flow: Flow) -> bool {
+        let (peer, now) = (flow.peer.ip(), self.wire.now);
+        let unpaid = brings_proof(request) && self.limits.has_proven(peer, now);
+        let may = !unpaid || self.limits.stranger_may_ask(peer, now);
+        if !may {
+            self.asks_too_often(request, flow);
+        }
+        may
     }
 
     /// Whether a request is part of what is going on already: such requests come last when the switch
@@ -197,14 +207,10 @@ impl Engine {
         }
     }
 
-    /// A proof was wrong.
-    pub(crate) fn bad_proof(&mut self, credentials: &Credentials<'_>, flow: Flow) {
+    /// A proof was wrong. `theirs`: its nonce went to the very source, which is thereby no forgery.
+    pub(crate) fn bad_proof(&mut self, flow: Flow, theirs: bool) {
         self.wire.counts.reject("bad_credentials");
-        let (peer, now) = (flow.peer.ip(), self.wire.now);
-        self.limits.stranger_may_ask(peer, now);
-        let reached = self.nonces.check(credentials.nonce, now) != NonceState::Forged
-            && Nonces::stamp(credentials.nonce).map(|(_, salt)| salt >> 32) == Some(mark(peer));
-        if reached || flow.transport.reliable() {
+        if theirs || flow.transport.reliable() {
             self.offended(flow, Offence::BadProof);
         }
     }
@@ -249,15 +255,18 @@ impl Engine {
 
     /// The salt of a nonce for this address.
     pub(crate) fn salt_for(&mut self, address: IpAddr) -> u64 {
-        mark(address) << 32 | self.wire.random() >> 32
+        self.nonces.mark(address) << 32 | self.wire.random() >> 32
     }
 }
 
-/// 32 bits that stand for an address in the nonces that it gets.
-fn mark(address: IpAddr) -> u64 {
-    let mut hasher = SipHasher13::new();
-    address.to_canonical().hash(&mut hasher);
-    hasher.finish() >> 32
+/// Whether a request brings what may be a proof, and is one that needs it.
+fn brings_proof(request: &Message) -> bool {
+    let begins = || request.to().is_ok_and(|to| to.tag().is_none());
+    matches!(
+        request.method(),
+        Method::Register | Method::Invite | Method::Message | Method::Subscribe
+    ) && request.headers(Name::Authorization).next().is_some()
+        && begins()
 }
 
 fn is_scanner(request: &Message) -> bool {

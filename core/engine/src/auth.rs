@@ -8,7 +8,7 @@ use cordboard_model::Time;
 use crate::config::{Account, DigestAlgorithm};
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Transport};
-use crate::sip::digest::{Credentials, Ha1, NONCE_LIFE, NonceState, Stamp, challenge, same_resource, verify};
+use crate::sip::digest::{Credentials, Ha1, NONCE_LIFE, Stamp, challenge, is_fresh, same_resource, verify};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
@@ -107,31 +107,61 @@ impl Engine {
             return Ok(Identity::Trusted(self.claimed(request, account)));
         }
         let mut denial = Denial::Challenge { stale: false };
+        // A phone may answer the challenge of each algorithm (RFC 3261 section 22.3), and none twice: more are
+        // guesses.
+        let mut tried = [false; DigestAlgorithm::ALL.len()];
         for value in request.headers(Name::Authorization) {
-            let Ok(credentials) = Credentials::parse(value) else {
+            let Some((credentials, algorithm)) = self.addressed_to_us(value, account) else {
                 continue;
             };
-            match self.prove(&credentials, request, flow, account) {
-                Ok(place) => {
-                    let now = self.wire.now;
-                    self.limits.proven(flow.peer.ip(), now);
-                    self.connection_proven(flow);
-                    if !self.limits.user_may_ask(place, now) {
-                        return Err(Denial::TooOften);
-                    }
-                    let claimed = self.claimed(request, account);
-                    let impostor =
-                        claimed.is_some_and(|claimed| !self.directory.is_same_owner(claimed, place));
-                    return if impostor {
-                        Err(Denial::Forbidden)
-                    } else {
-                        Ok(Identity::User(place))
-                    };
-                }
+            if std::mem::replace(&mut tried[algorithm as usize], true) {
+                self.wire.counts.reject("surplus_credentials");
+                break;
+            }
+            match self.prove(&credentials, algorithm, request, flow, account) {
+                Ok(place) => return self.let_through(place, request, flow, account),
                 Err(reason) => denial = reason,
             }
         }
         Err(denial)
+    }
+
+    /// The credentials in a header, if they are for this account and can be looked at: a phone that has accounts
+    /// elsewhere may send all of its proofs.
+    fn addressed_to_us<'a>(
+        &mut self,
+        value: &'a str,
+        account: &Account,
+    ) -> Option<(Credentials<'a>, DigestAlgorithm)> {
+        let credentials = Credentials::parse(value).ok()?;
+        if credentials.realm != account.realm {
+            self.wire.counts.reject("other_realm");
+            return None;
+        }
+        let algorithm = credentials.algorithm()?;
+        Some((credentials, algorithm))
+    }
+
+    /// Somebody has proved himself: whether he may ask this, now.
+    fn let_through(
+        &mut self,
+        place: usize,
+        request: &Message,
+        flow: Flow,
+        account: &Account,
+    ) -> Result<Identity, Denial> {
+        let now = self.wire.now;
+        self.limits.proven(flow.peer.ip(), now);
+        self.connection_proven(flow);
+        if !self.limits.user_may_ask(place, now) {
+            return Err(Denial::TooOften);
+        }
+        let claimed = self.claimed(request, account);
+        let impostor = claimed.is_some_and(|claimed| !self.directory.is_same_owner(claimed, place));
+        match impostor {
+            true => Err(Denial::Forbidden),
+            false => Ok(Identity::User(place)),
+        }
     }
 
     /// The credential that the From of a request names.
@@ -143,19 +173,21 @@ impl Engine {
     fn prove(
         &mut self,
         credentials: &Credentials<'_>,
+        algorithm: DigestAlgorithm,
         request: &Message,
         flow: Flow,
         account: &Account,
     ) -> Result<usize, Denial> {
         let refused = Denial::Challenge { stale: false };
-        // Another realm is as wrong as another name or password, and costs the same; but a phone that
-        // has accounts elsewhere may send all of its proofs.
-        let here = credentials.realm == account.realm;
-        let known = self
-            .directory
-            .find(account.id, &credentials.username())
-            .filter(|_| here);
-        let algorithm = credentials.algorithm().ok_or(refused)?;
+        let nonce = self.nonces.open(credentials.nonce);
+        let theirs = nonce.is_some_and(|(_, salt)| self.nonces.went_to(salt, flow.peer.ip()));
+        // Nobody is banned for a nonce that went elsewhere, so nothing can be learned with it either: whatever the
+        // proof is worth, it is not looked at. A phone that has moved tries again with a nonce of its own.
+        if nonce.is_some() && !theirs && !flow.transport.reliable() {
+            self.wire.counts.reject("foreign_nonce");
+            return Err(Denial::Challenge { stale: true });
+        }
+        let known = self.directory.find(account.id, &credentials.username());
         let ha1 = known.and_then(|place| {
             let credential = self.directory.credential(place);
             match algorithm {
@@ -173,20 +205,14 @@ impl Engine {
         let proven = verify(credentials, checked, request.method_text())
             && same_resource(credentials.uri, request.request_uri(), ours);
         let (Some(place), Some(_), true, true) = (known, ha1, offered, proven) else {
-            if here {
-                self.bad_proof(credentials, flow);
-            } else {
-                self.wire.counts.reject("other_realm");
-            }
+            self.bad_proof(flow, theirs);
             return Err(refused);
         };
+        let nonce = nonce.ok_or(refused)?;
         let now = self.wire.now;
-        let nonce = self
-            .nonces
-            .open(credentials.nonce, now)
-            .map_err(|state| Denial::Challenge {
-                stale: state == NonceState::Stale,
-            })?;
+        if !is_fresh(nonce, now) {
+            return Err(Denial::Challenge { stale: true });
+        }
         if self.nonce_counts.advance(nonce, use_of(credentials), now) {
             return Ok(place);
         }
@@ -249,6 +275,9 @@ impl Engine {
                 self.respond_stateless(request, flow, 403, "Forbidden", |response| response);
             }
             Denial::Challenge { stale } => {
+                if !self.may_be_challenged(request, flow) {
+                    return;
+                }
                 let salt = self.salt_for(flow.peer.ip());
                 let nonce = self.nonces.issue(self.wire.now, salt);
                 let reason = if stale { "stale_nonce" } else { "unauthorised" };

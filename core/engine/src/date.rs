@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use cordboard_model::Time;
 
+use crate::sip::write::Short;
+
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
@@ -86,6 +88,11 @@ fn seconds_of(time: Time) -> String {
 
 /// As the Date header writes it (RFC 3261 section 20.17): `Sun, 22 Nov 2026 03:39:34 GMT`.
 pub(crate) fn sip_date(time: Time) -> String {
+    short_sip_date(time).as_str().to_owned()
+}
+
+/// The same for what is written at once and not kept.
+pub(crate) fn short_sip_date(time: Time) -> Short {
     let weekday = WEEKDAYS[(time.unix_seconds() / DAY % 7) as usize]; // below 7
     let Civil {
         year,
@@ -94,8 +101,20 @@ pub(crate) fn sip_date(time: Time) -> String {
         second,
     } = civil(time);
     let month = MONTHS[month as usize - 1]; // 1 to 12
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{weekday}, {day:02} {month} {year} {hour:02}:{minute:02}:{second:02} GMT")
+    let date = Short::new()
+        .text(weekday)
+        .text(", ")
+        .decimals(day, 2)
+        .text(" ")
+        .text(month)
+        .text(" ")
+        .decimal(year);
+    let clock = date
+        .text(" ")
+        .decimals(second / 3600, 2)
+        .text(":")
+        .decimals(second / 60 % 60, 2);
+    clock.text(":").decimals(second % 60, 2).text(" GMT")
 }
 
 /// Reads a Date header; `None` for what is none, or lies before the epoch or after the year 2500.

@@ -129,6 +129,12 @@ impl Directory {
             .expect("a configuration has at least one account")
     }
 
+    /// Whether a domain is that of another account than this one.
+    pub(crate) fn is_of_another(&self, account: AccountId, domain: &str) -> bool {
+        let mut others = self.accounts.iter().filter(|other| other.id != account);
+        others.any(|other| other.realm.eq_ignore_ascii_case(domain))
+    }
+
     pub(crate) fn credential(&self, place: usize) -> &Credential {
         &self.credentials[place]
     }

@@ -271,16 +271,6 @@ impl Limits {
         bucket.take()
     }
 
-    /// Whether a stranger has anything left to ask, taking nothing.
-    pub(crate) fn stranger_has_left(&mut self, address: IpAddr, now: Time) -> bool {
-        let rate = self.config.requests_per_second;
-        let Some(line) = self.sources.lines.get_mut(&source(address)) else {
-            return true;
-        };
-        line.bucket.fill(rate, now);
-        rate == 0 || line.bucket.left >= 1.0
-    }
-
     /// Takes one request from what a user (by credential) may ask.
     pub(crate) fn user_may_ask(&mut self, place: usize, now: Time) -> bool {
         let rate = self.config.user_requests_per_second;
@@ -292,8 +282,14 @@ impl Limits {
         bucket.take()
     }
 
-    /// Somebody at this address has proved himself.
+    /// Somebody at this address has proved himself. Where nobody was known, his request was taken from what
+    /// strangers may ask and is none of theirs.
     pub(crate) fn proven(&mut self, address: IpAddr, now: Time) {
+        if !self.has_proven(address, now)
+            && let Some(line) = self.sources.lines.get_mut(&source(address))
+        {
+            line.bucket.left += 1.0; // one that was full is cut when it is filled
+        }
         let lasts = self.config.proven_for;
         let lately = |at: &Time| now.since(*at) <= lasts;
         *self.proven.line(source(address), lately, || now) = now;
@@ -513,7 +509,9 @@ mod tests {
         let at = address("192.0.2.5");
         let asked = |limits: &mut Limits, now| (0..100).filter(|_| limits.stranger_may_ask(at, now)).count();
         assert_eq!(asked(&mut limits, now), 8);
-        assert!(!limits.stranger_has_left(at, now));
+        limits.proven(at, now);
+        limits.proven(at, now);
+        assert_eq!(asked(&mut limits, now), 1, "what proves somebody is not counted");
         assert_eq!(asked(&mut limits, now + SECOND), 2);
         assert_eq!(asked(&mut limits, now + 100 * SECOND), 8);
     }

@@ -8,6 +8,7 @@ use cordboard_model::{Ticket, Time};
 
 use crate::arena::Key;
 use crate::call::ability::supports;
+use crate::date::short_sip_date;
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
 use crate::sip::grammar::List;
@@ -54,6 +55,8 @@ pub(crate) struct Registering {
 struct Changes {
     writes: Vec<StoreWrite>,
     before: Vec<Before>,
+    /// The bindings that it makes or renews, where there are several.
+    put: Vec<u64>,
 }
 
 /// Why a REGISTER is refused.
@@ -74,7 +77,10 @@ impl Engine {
             return;
         };
         let to = request.to().ok();
-        let user = to.and_then(|to| Uri::parse(to.uri).ok()?.user());
+        let to = to.and_then(|to| Uri::parse(to.uri).ok());
+        // Somebody of another account may have the same name.
+        let to = to.filter(|to| !self.directory.is_of_another(account.id, to.host));
+        let user = to.and_then(|to| to.user());
         let registered = user.and_then(|user| self.directory.find(account.id, &user));
         let place = match (registered, identity.trusted(), identity.credential()) {
             (Some(place), true, _) => place,
@@ -145,20 +151,17 @@ impl Engine {
         if wishes.iter().any(is_old) {
             return Err(disorder);
         }
-        let added = wishes
-            .iter()
-            .filter(|wish| {
-                let mut meant = registrar.meant(address, &wish.contact, &wish.instance);
-                !wish.expires.is_zero() && meant.next().is_none()
-            })
-            .count();
-        if added > self.config.registration.contacts {
+        let put = wishes.iter().filter(|wish| !wish.expires.is_zero()).count();
+        if put > self.config.registration.contacts {
             return Err(Refused::Status(403, "Too Many Contacts", "too_many_contacts"));
         }
         let mut changes = Changes::default();
         for wish in wishes {
             if !wish.expires.is_zero() {
-                self.put_binding(address, wish, cseq, request, flow, &mut changes);
+                let serial = self.put_binding(address, wish, cseq, request, flow, &mut changes);
+                if put > 1 {
+                    changes.put.push(serial);
+                }
                 continue;
             }
             let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
@@ -217,7 +220,7 @@ impl Engine {
         request: &Message,
         flow: Flow,
         changes: &mut Changes,
-    ) {
+    ) -> u64 {
         // The same phone on the same flow again, under a new contact: the old one leads nowhere. And a contact that
         // is written in another way is another row on disk.
         let row = self.registrar.find_row(address, &wish.contact, &wish.instance);
@@ -233,9 +236,10 @@ impl Engine {
         let held = self.registrar.all(address);
         if held.len() >= self.config.registration.contacts && kept.is_none() {
             // A phone that comes back under new contacts must not lock itself out: the binding that
-            // would end first makes room.
+            // would end first makes room, but none that this very request has put there.
             let first = held
                 .iter()
+                .filter(|binding| !changes.put.contains(&binding.serial))
                 .min_by_key(|binding| binding.expires)
                 .map(|binding| binding.serial);
             if let Some(serial) = first {
@@ -273,6 +277,7 @@ impl Engine {
         let before = self.before(row, replaced, true);
         changes.before.push(before);
         changes.writes.push(StoreWrite::PutBinding(Box::new(stored)));
+        serial
     }
 
     /// Takes a binding out, as a part of what a REGISTER changes.
@@ -331,7 +336,9 @@ impl Engine {
         transaction: Key,
         request: Message,
         address: Arc<str>,
-        Changes { mut writes, before }: Changes,
+        Changes {
+            mut writes, before, ..
+        }: Changes,
     ) {
         let Some(flow) = self.transactions.flow(transaction) else {
             return;
@@ -374,7 +381,11 @@ impl Engine {
         for path in request.headers(Name::Path) {
             response.add_pieces("Path", [path]);
         }
-        let response = Packet::whole(response.pieces("Server", [&self.product]).finish());
+        let date = short_sip_date(now);
+        let response = response
+            .pieces("Date", [date.as_str()])
+            .pieces("Server", [&self.product]);
+        let response = Packet::whole(response.finish());
         let write = match (writes.pop(), writes.is_empty()) {
             (None, _) => {
                 return self

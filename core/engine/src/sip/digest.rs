@@ -8,13 +8,17 @@ use super::write::quote_display;
 use crate::config::DigestAlgorithm;
 
 pub use credentials::Credentials;
+pub(crate) use nonce::is_fresh;
 pub use nonce::{NONCE_LIFE, Nonce, NonceState, Nonces, Stamp};
 pub use verify::{Ha1, ha1_md5, ha1_sha256, same_resource, verify};
 
 impl DigestAlgorithm {
+    /// All that can be offered.
+    pub const ALL: [Self; 2] = [Self::Md5, Self::Sha256];
+
     /// The algorithm of this name, in any case.
     pub fn of(name: &str) -> Option<Self> {
-        [Self::Md5, Self::Sha256]
+        Self::ALL
             .into_iter()
             .find(|algorithm| name.eq_ignore_ascii_case(algorithm.name()))
     }

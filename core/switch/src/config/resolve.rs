@@ -12,7 +12,7 @@ use cordboard_model::media::Codec;
 
 use super::address::{self, SIP_LISTENERS};
 use super::file::{Node as Typed, Tree};
-use super::kind::nearest;
+use super::kind::{nearest, span_text};
 use super::level::level_filter;
 use super::mistake::Report;
 use super::people;
@@ -179,9 +179,7 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
 
 fn abuse(tree: &Tree, report: &mut Report<'_>) -> AbuseLimits {
     let (first, longest) = (tree.sure("ban_time"), tree.sure("ban_time_max"));
-    if first.duration() > longest.duration() {
-        report.mistake(&first.span, tree.at("ban_time"), "above `ban_time_max`");
-    }
+    in_order(tree, "ban_time", "ban_time_max", report);
     let number = |key| u32::try_from(tree.sure(key).integer()).expect("the declared range fits");
     AbuseLimits {
         ban_after: number("ban_after"),
@@ -198,10 +196,9 @@ fn abuse(tree: &Tree, report: &mut Report<'_>) -> AbuseLimits {
 
 fn registration(tree: &Tree, report: &mut Report<'_>) -> RegistrationLimits {
     let (min, max, default) = (tree.sure("min"), tree.sure("max"), tree.sure("default"));
-    if min.duration() > max.duration() {
-        report.mistake(&min.span, tree.at("min"), "above `max`");
-    } else if default.duration() < min.duration() || default.duration() > max.duration() {
-        report.mistake(&default.span, tree.at("default"), "not between `min` and `max`");
+    if in_order(tree, "min", "max", report) {
+        in_order(tree, "min", "default", report);
+        in_order(tree, "default", "max", report);
     }
     RegistrationLimits {
         min: min.duration(),
@@ -209,6 +206,25 @@ fn registration(tree: &Tree, report: &mut Report<'_>) -> RegistrationLimits {
         default: default.duration(),
         contacts: count(tree.sure("contacts")),
     }
+}
+
+/// Whether one duration is at most another. Where it is not, whichever comes later in the file is the mistake: a
+/// default has no place there.
+fn in_order(tree: &Tree, low: &str, high: &str, report: &mut Report<'_>) -> bool {
+    let (below, above) = (tree.sure(low), tree.sure(high));
+    if below.duration() <= above.duration() || tree.mistaken(low) || tree.mistaken(high) {
+        return true;
+    }
+    let (late, key, what, early, other) = match below.span.start < above.span.start {
+        true => (above, high, "below", below, low),
+        false => (below, low, "above", above, high),
+    };
+    let other = match early.span.is_empty() {
+        true => format!("`{other}`, whose default is {}", span_text(early.duration())),
+        false => format!("`{other}` in line {}", report.line(&early.span)),
+    };
+    report.mistake(&late.span, tree.at(key), format!("{what} {other}"));
+    false
 }
 
 /// The files are read now, so that what is checked is what is served.

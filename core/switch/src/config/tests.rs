@@ -243,6 +243,65 @@ message-filter = [{ plugin = "word-filer" }, { plugin = "word-filter", deadline 
 }
 
 #[test]
+fn what_is_too_large_for_another_key_is_told_where_it_stands() {
+    for (table, keys, expected) in [
+        (
+            "registration",
+            "max = '30s'",
+            "3:7: sip.registration.max: below `min`, whose default is 1m",
+        ),
+        (
+            "registration",
+            "min = '3h'",
+            "3:7: sip.registration.min: above `max`, whose default is 2h",
+        ),
+        (
+            "registration",
+            "min = '90m'",
+            "3:7: sip.registration.min: above `default`, whose default is 1h",
+        ),
+        (
+            "registration",
+            "max = '10m'",
+            "3:7: sip.registration.max: below `default`, whose default is 1h",
+        ),
+        (
+            "registration",
+            "default = '9s'",
+            "3:11: sip.registration.default: below `min`, whose default is 1m",
+        ),
+        (
+            "registration",
+            "max = '1h'\nmin = '2h'",
+            "4:7: sip.registration.min: above `max` in line 3",
+        ),
+        (
+            "registration",
+            "min = '2h'\nmax = '1h'",
+            "4:7: sip.registration.max: below `min` in line 3",
+        ),
+        (
+            "abuse",
+            "ban_time = '2d'",
+            "3:12: sip.abuse.ban_time: above `ban_time_max`, whose default is 1d",
+        ),
+        (
+            "abuse",
+            "ban_time_max = '5m'",
+            "3:16: sip.abuse.ban_time_max: below `ban_time`, whose default is 10m",
+        ),
+    ] {
+        let text = format!("sip.udp = ['127.0.0.1:5060']\n[sip.{table}]\n{keys}\n");
+        let found = mistakes(&text);
+        let own: Vec<_> = found.iter().filter(|line| line.contains(table)).collect();
+        assert!(own.len() == 1 && own[0].contains(expected), "{expected}\n{own:?}");
+    }
+    let found = mistakes("[sip.registration]\nmin = '3h'\ndefault = '3h'\nmax = 'x'\n");
+    let own = found.iter().filter(|line| line.contains("registration")).count();
+    assert_eq!(own, 1, "what cannot be read is compared with nothing: {found:?}");
+}
+
+#[test]
 fn the_same_number_in_two_accounts_is_no_mistake() {
     let config = config(
         r#"

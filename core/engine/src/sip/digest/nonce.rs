@@ -1,6 +1,8 @@
 //! Nonces that carry their own proof: nothing is remembered for strangers.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cordboard_model::Time;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use siphasher::sip::SipHasher13;
+
+use crate::limits::source;
 
 /// How long a nonce may be used.
 pub const NONCE_LIFE: Duration = Duration::from_secs(300);
@@ -39,6 +44,8 @@ impl Deref for Nonce {
 #[derive(Clone)]
 pub struct Nonces {
     mac: Hmac<Sha256>,
+    /// What marks of sources are made with.
+    marks: SipHasher13,
 }
 
 /// What a nonce is worth.
@@ -55,9 +62,33 @@ pub enum NonceState {
 impl Nonces {
     /// With a secret key.
     pub fn new(key: [u8; 32]) -> Self {
+        let mac: Hmac<Sha256> = Hmac::new_from_slice(&key).expect("HMAC takes keys of every length");
+        // No stamp is as long as this, so no proof gives it away.
+        let derived = mac
+            .clone()
+            .chain_update(b"marks of sources")
+            .chain_update([0])
+            .finalize()
+            .into_bytes();
+        let derived = derived.first_chunk().expect("SHA-256 gives 32 bytes");
         Self {
-            mac: Hmac::new_from_slice(&key).expect("HMAC takes keys of every length"),
+            mac,
+            marks: SipHasher13::new_with_key(derived),
         }
+    }
+
+    /// 32 bits that stand for an address in the salts of the nonces that it gets. One of IPv6 stands for its whole
+    /// network, as everywhere where sources are counted: phones change addresses within it all the time. They are
+    /// made with a secret: nobody finds out beforehand who has the same.
+    pub(crate) fn mark(&self, address: IpAddr) -> u64 {
+        let mut hasher = self.marks;
+        source(address).hash(&mut hasher);
+        hasher.finish() >> 32
+    }
+
+    /// Whether a nonce with this salt went to this address.
+    pub(crate) fn went_to(&self, salt: u64, address: IpAddr) -> bool {
+        salt >> 32 == self.mark(address)
     }
 
     /// A nonce of this moment, 42 characters. The salt keeps those of one moment apart: each has a count
@@ -76,30 +107,21 @@ impl Nonces {
         Nonce(text)
     }
 
-    /// When a nonce was issued, and its salt: together they name it. They mean something only in one
-    /// that [`check`](Self::check) knows as ours.
-    pub fn stamp(nonce: &str) -> Option<Stamp> {
-        Some(split(&decoded(nonce)?))
-    }
-
     /// Whether a nonce is ours and still good. One from the future (the clock was set back) is stale.
     pub fn check(&self, nonce: &str, now: Time) -> NonceState {
-        self.open(nonce, now)
-            .map_or_else(|state| state, |_| NonceState::Fresh)
+        match self.open(nonce) {
+            None => NonceState::Forged,
+            Some(stamp) if is_fresh(stamp, now) => NonceState::Fresh,
+            Some(_) => NonceState::Stale,
+        }
     }
 
-    /// The name of a nonce that is ours and still good; of any other, what it is worth.
-    pub(crate) fn open(&self, nonce: &str, now: Time) -> Result<Stamp, NonceState> {
-        let bytes = decoded(nonce).ok_or(NonceState::Forged)?;
+    /// The name of a nonce that is ours, whether it is still good or not.
+    pub(crate) fn open(&self, nonce: &str) -> Option<Stamp> {
+        let bytes = decoded(nonce)?;
         let (stamp, proof) = bytes.split_at(STAMP);
-        if self.proof(stamp).verify_truncated_left(proof).is_err() {
-            return Err(NonceState::Forged);
-        }
-        let (issued, salt) = split(&bytes);
-        if issued > now || now.since(issued) > NONCE_LIFE {
-            return Err(NonceState::Stale);
-        }
-        Ok((issued, salt))
+        let ours = self.proof(stamp).verify_truncated_left(proof).is_ok();
+        ours.then(|| split(&bytes))
     }
 
     fn proof(&self, stamp: &[u8]) -> Hmac<Sha256> {
@@ -107,6 +129,11 @@ impl Nonces {
         mac.update(stamp);
         mac
     }
+}
+
+/// Whether a nonce of ours may still be used.
+pub(crate) fn is_fresh((issued, _): Stamp, now: Time) -> bool {
+    issued <= now && now.since(issued) <= NONCE_LIFE
 }
 
 /// The bytes of a nonce, if it is as long as ours are.
@@ -136,7 +163,7 @@ mod tests {
         let nonces = Nonces::new([7; 32]);
         let start = Time::from_unix_seconds(1_800_000_000);
         let nonce = nonces.issue(start, 1);
-        assert_eq!((nonce.len(), Nonces::stamp(&nonce)), (42, Some((start, 1))));
+        assert_eq!((nonce.len(), nonces.open(&nonce)), (42, Some((start, 1))));
         assert_ne!(nonce, nonces.issue(start, 2));
         assert_eq!(nonces.check(&nonce, start), NonceState::Fresh);
         assert_eq!(nonces.check(&nonce, start + NONCE_LIFE), NonceState::Fresh);
@@ -175,5 +202,19 @@ mod tests {
         ] {
             assert_eq!(nonces.check(text, now), NonceState::Forged, "{text}");
         }
+    }
+
+    #[test]
+    fn who_shares_a_mark_is_not_known_beforehand() {
+        let (one, other) = (Nonces::new([7; 32]), Nonces::new([8; 32]));
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let v4 = address("192.0.2.1");
+        assert_ne!(one.mark(v4), other.mark(v4), "made with the key");
+        assert!(one.mark(v4) >> 32 == 0 && one.went_to(one.mark(v4) << 32 | 5, v4));
+        assert_eq!(one.mark(v4), one.mark(address("::ffff:192.0.2.1")));
+        assert_ne!(one.mark(v4), one.mark(address("192.0.2.2")));
+        let network = one.mark(address("2001:db8:1:2::5"));
+        assert_eq!(network, one.mark(address("2001:db8:1:2:9::7")));
+        assert_ne!(network, one.mark(address("2001:db8:1:3::5")));
     }
 }

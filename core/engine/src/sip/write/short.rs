@@ -68,6 +68,11 @@ impl Short {
         self.digits::<10>(value, 1)
     }
 
+    /// Adds a number in at least so many decimal digits.
+    pub(crate) fn decimals(self, value: u64, least: usize) -> Self {
+        self.digits::<10>(value, least)
+    }
+
     /// Adds a number in at least so many hexadecimal digits.
     pub(crate) fn hexadecimal(self, value: u64, least: usize) -> Self {
         self.digits::<16>(value, least)
