@@ -69,3 +69,17 @@ fn an_end_at_once_waits_for_no_offer() {
     world.advance(Duration::from_secs(2));
     pair.alice.has_nothing(world);
 }
+
+#[test]
+fn the_deadline_waits_for_no_ack() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (_, answer) = alice.invite(&mut world, "3000");
+    assert_eq!(answer.unwrap().status(), 200);
+    alice.listen(&mut world);
+    alice.inbox.clear();
+    let deadline = world.now + Duration::from_millis(400);
+    world.handle(Input::Drain { deadline });
+    world.advance(Duration::from_millis(400));
+    alice.gets(&mut world, "BYE", true);
+    assert!(world.drained);
+}

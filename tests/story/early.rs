@@ -452,6 +452,17 @@ fn an_update_of_the_phone_before_its_answer_is_answered_once_offer_and_answer_ar
         481,
         "only the caller may"
     );
+    let asked = bob.within(world, &mut line, "INVITE", SDP_TYPE, SDP.as_bytes());
+    assert_eq!(asked.status(), 491, "ours is not answered");
+    bob.send(world, &line, "ACK", line.cseq, "", b"");
+    let asked = bob.within(world, &mut line, "OPTIONS", "", b"");
+    assert_eq!(asked.status(), 200);
+    assert!(asked.header(Name::Allow).unwrap().contains("UPDATE"));
+    for method in ["INFO", "MESSAGE"] {
+        let asked = bob.within(world, &mut line, method, "Content-Type: text/plain\r\n", b"x");
+        assert_eq!(asked.status(), 500);
+        assert!(asked.header(Name::RetryAfter).is_some(), "{method}");
+    }
 }
 
 #[test]

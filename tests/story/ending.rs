@@ -148,6 +148,11 @@ fn records_say_why_nobody_answered() {
         (603, 603, "declined", "declined"),
         (480, 480, "no_answer", "no_answer"),
         (404, 404, "refused", "refused"),
+        (405, 480, "refused", "refused"),
+        (415, 488, "refused", "refused"),
+        (420, 480, "refused", "refused"),
+        (421, 480, "refused", "refused"),
+        (494, 480, "refused", "refused"),
         (503, 500, "refused", "refused"),
     ];
     for (said, heard, called, caller) in cases {
@@ -263,4 +268,66 @@ fn records_say_whose_media_stopped() {
     bob.gets(&mut world, "BYE", true);
     let expected = (vec![("no_media", 200)], vec![("other_side_no_media", 200)]);
     assert_eq!(words(&world), expected);
+}
+
+/// Bob picks up and hangs up at once, while the 200 to alice is lost; and what bob said why.
+fn hung_up_before_the_ack() -> (World, Phone, Line) {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    let (line, _) = alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    let mut from_bob = bob.pick_up(&mut world, &invite);
+    bob.gets(&mut world, "ACK", false);
+    alice.listen(&mut world);
+    alice.inbox.clear();
+    let why = "Reason: Q.850;cause=16\r\n";
+    assert_eq!(
+        bob.within(&mut world, &mut from_bob, "BYE", why, b"").status(),
+        200
+    );
+    alice.has_nothing(&mut world);
+    (world, alice, line)
+}
+
+#[test]
+fn a_caller_that_has_lost_the_answer_hears_it_again_and_the_bye_after_its_ack() {
+    let (mut world, mut alice, mut line) = hung_up_before_the_ack();
+    world.advance(Duration::from_secs(2));
+    let answers: Vec<u16> = (0..2).map(|_| alice.next(&mut world).status()).collect();
+    assert_eq!(answers, [200, 200]);
+    world.advance(Duration::from_secs(2));
+    line.learn(&alice.final_response(&mut world));
+    alice.ack(&mut world, &line);
+    let bye = alice.gets(&mut world, "BYE", true);
+    assert_eq!(bye.header(Name::Reason), Some("Q.850;cause=16"));
+    alice.ack(&mut world, &line);
+    world.advance(Duration::from_secs(70));
+    alice.has_nothing(&mut world);
+    world.is_clean();
+}
+
+#[test]
+fn a_caller_that_never_confirms_hears_bye_when_the_answer_is_given_up() {
+    let (mut world, mut alice, _) = hung_up_before_the_ack();
+    world.advance(Duration::from_millis(31_900));
+    alice.listen(&mut world);
+    let answers = alice.inbox.drain(..);
+    assert!(answers.map(|answer| answer.message.status()).eq([200; 10]));
+    world.advance(Duration::from_millis(100));
+    alice.gets(&mut world, "BYE", true);
+    assert_eq!(world.engine.counts().timeouts["ack"], 1);
+    world.advance(Duration::from_secs(70));
+    alice.has_nothing(&mut world);
+    world.is_clean();
+}
+
+#[test]
+fn a_caller_that_hangs_up_itself_before_its_ack_ends_it() {
+    let (mut world, mut alice, mut line) = hung_up_before_the_ack();
+    world.advance(Duration::from_millis(500));
+    line.learn(&alice.final_response(&mut world));
+    assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+    world.advance(Duration::from_secs(70));
+    alice.has_nothing(&mut world);
+    world.is_clean();
 }

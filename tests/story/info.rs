@@ -7,7 +7,7 @@ use cordboard_model::LegId;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 
 use crate::bridge::{Pair, pair, up};
-use crate::phone::Phone;
+use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::world::World;
 
 const RELAY: &str = "Content-Type: application/dtmf-relay\r\n";
@@ -195,4 +195,34 @@ fn keys_go_nowhere_before_the_answer_and_in_a_conference() {
     let first = legs(&world)[0];
     hear(&mut world, first, '1');
     assert!(pressed(&world).is_empty());
+}
+
+#[test]
+fn keys_in_early_media_reach_the_phone_that_is_heard_and_no_other() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (mut bob, mut desk) = (Phone::new("bob", 2), Phone::new("bob-desk", 3));
+    bob.register(&mut world, 600);
+    desk.register(&mut world, 600);
+    let (mut line, _) = alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    let other = desk.gets(&mut world, "INVITE", false);
+    desk.respond(&mut world, &other, 180, "", "");
+    let headers = format!("Contact: {}\r\n{SDP_TYPE}", bob.contact());
+    bob.respond(&mut world, &invite, 183, &headers, SDP);
+    let heard = std::iter::from_fn(|| Some(alice.next(&mut world))).find(|told| told.status() == 183);
+    line.learn(&heard.unwrap());
+    let answer = alice.within(&mut world, &mut line, "INFO", RELAY, b"Signal=5\r\n");
+    assert_eq!(answer.status(), 200);
+    let [caller, called, silent] = legs(&world)[..] else {
+        panic!("three legs, not {:?}", legs(&world))
+    };
+    hear(&mut world, caller, '7');
+    hear(&mut world, called, '8');
+    assert!(!pressed(&world).iter().any(|(leg, _)| *leg == silent));
+    assert_eq!(
+        pressed(&world),
+        [(called, "5"), (called, "7"), (caller, "8")],
+        "never later, when it answers"
+    );
+    bob.has_nothing(&mut world);
 }

@@ -42,6 +42,7 @@ mod robot;
 mod route;
 mod session;
 mod sfu;
+mod stranded;
 mod subscription;
 mod subscription_lost;
 mod voices;

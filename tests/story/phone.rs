@@ -24,6 +24,8 @@ pub(crate) struct Phone {
     branches: u32,
     /// Its last INVITE outside any dialog, for the CANCEL.
     last_invite: String,
+    /// Parameters of the URI in its Contact.
+    pub(crate) named: &'static str,
     /// The Call-ID of its registrations.
     pub(crate) registering: String,
 }
@@ -66,6 +68,7 @@ impl Phone {
             hops: 70,
             branches: 0,
             last_invite: String::new(),
+            named: "",
             registering: format!("reg-{name}"),
         }
     }
@@ -90,7 +93,7 @@ impl Phone {
                     self.name, self.flow.connection
                 )
             }
-            _ => format!("<sip:{}@{}>", self.name, self.flow.peer),
+            _ => format!("<sip:{}@{}{}>", self.name, self.flow.peer, self.named),
         }
     }
 
@@ -213,7 +216,7 @@ impl Phone {
                 self.last_invite.clone_from(&text);
             }
             world.receive(self.flow, &text, body);
-            let response = self.final_response_or_wait(world);
+            let response = self.final_response_or_wait(world, method);
             let Some(response) = response else {
                 return (cseq, no_response());
             };
@@ -232,12 +235,13 @@ impl Phone {
         unreachable!("two attempts end in a return")
     }
 
-    fn final_response_or_wait(&mut self, world: &mut World) -> Option<Message> {
+    fn final_response_or_wait(&mut self, world: &mut World, method: &str) -> Option<Message> {
         self.listen(world);
-        let place = self
-            .inbox
-            .iter()
-            .position(|d| !d.message.is_request() && d.message.status() >= 200)?;
+        let is_its = |message: &Message| {
+            let cseq = message.header(Name::CSeq).unwrap_or_default();
+            !message.is_request() && message.status() >= 200 && cseq.ends_with(method)
+        };
+        let place = self.inbox.iter().position(|d| is_its(&d.message))?;
         Some(self.inbox.remove(place).message)
     }
 
@@ -389,7 +393,7 @@ impl Phone {
     ) -> Message {
         line.cseq += 1;
         self.send(world, line, method, line.cseq, headers, body);
-        self.final_response_or_wait(world)
+        self.final_response_or_wait(world, method)
             .expect("the request is answered at once")
     }
 

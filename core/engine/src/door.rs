@@ -7,7 +7,6 @@ use cordboard_model::Time;
 use crate::arena::Key;
 use crate::call::description::DESCRIPTIONS;
 use crate::call::incoming::Caller;
-use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
@@ -72,7 +71,7 @@ impl Engine {
         let method = request.method();
         *self.wire.counts.requests_in.entry(method).or_default() += 1;
         if method == Method::Ack {
-            return self.on_ack(&request);
+            return self.on_ack(&request, flow);
         }
         if let Err(refusal) = request.check_request() {
             self.wire.counts.reject(refusal.reason);
@@ -132,7 +131,7 @@ impl Engine {
         }
     }
 
-    fn on_ack(&mut self, ack: &Message) {
+    fn on_ack(&mut self, ack: &Message, flow: Flow) {
         let transaction = self
             .transactions
             .identity(ack, Method::Invite)
@@ -141,8 +140,9 @@ impl Engine {
             self.transactions.acknowledged(transaction, &mut self.wire);
         }
         // The ACK of a 2xx has a branch of its own, except with peers of RFC 2543.
-        if let Some(call) = self.call_of(ack) {
-            self.on_call_ack(call, ack);
+        match self.call_of(ack) {
+            Some(call) => self.on_call_ack(call, ack),
+            None => self.parting_confirmed(ack, flow),
         }
     }
 
@@ -207,7 +207,7 @@ impl Engine {
             return self.on_subscription_request(key, &request, flow);
         }
         let Some(key) = self.call_of(&request) else {
-            if self.on_early_request(&request, flow) {
+            if self.on_early_request(&request, flow) || self.on_parting_request(&request, flow) {
                 return;
             }
             self.wire.counts.reject("no_dialog");
@@ -227,7 +227,7 @@ impl Engine {
         if flow.transport == call.dialog.flow.transport && flow.transport.reliable() {
             self.move_call(key, flow);
         } else if flow.transport.reliable() && flow.peer.ip() == call.dialog.flow.peer.ip() {
-            call.seat.stream = Stream::Is(flow);
+            self.learn_stream(key, flow);
         }
         match request.method() {
             Method::Bye => self.on_bye(key, transaction, &request),
@@ -235,12 +235,7 @@ impl Engine {
             Method::Invite | Method::Update => self.on_offer(key, transaction, request, flow),
             Method::Prack => self.on_prack(key, transaction, &request),
             Method::Info => self.on_info(key, transaction, &request),
-            Method::Options => self.respond_with(transaction, &request, 200, "OK", |response| {
-                response
-                    .header("Allow", ALLOW)
-                    .header("Accept", format_args!("application/sdp, {ACCEPT}"))
-                    .header("Supported", SUPPORTED.join(", "))
-            }),
+            Method::Options => self.tell_abilities(transaction, &request),
             _ => {
                 self.wire.counts.reject("method_not_allowed");
                 self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {
@@ -248,6 +243,16 @@ impl Engine {
                 });
             }
         }
+    }
+
+    /// Answers an OPTIONS inside a dialog.
+    pub(crate) fn tell_abilities(&mut self, transaction: Key, request: &Message) {
+        self.respond_with(transaction, request, 200, "OK", |response| {
+            response
+                .header("Allow", ALLOW)
+                .header("Accept", format_args!("application/sdp, {ACCEPT}"))
+                .header("Supported", SUPPORTED.join(", "))
+        });
     }
 
     /// The call whose dialog a request of the peer belongs to: our tag leads straight to it.

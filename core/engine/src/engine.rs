@@ -10,7 +10,7 @@ use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
-use crate::call::parting::Parting;
+use crate::call::parting::{Awaited, Parting};
 use crate::call::reach::Carried;
 use crate::call::route::PendingRoute;
 use crate::chat::{Chat, PendingChat, PendingJoin};
@@ -73,8 +73,8 @@ pub struct Engine {
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
     pub(crate) chat: Chat,
-    /// Calls that are over and whose BYE waits, by the transactions of their open offers.
-    pub(crate) partings: HashMap<Key, Parting>,
+    /// Calls that are over and whose BYE waits.
+    pub(crate) partings: HashMap<Awaited, Parting>,
     pub(crate) records: Records,
     pub(crate) subjects: Table<Ticket, Subject>,
     pub(crate) product: String,
@@ -173,6 +173,7 @@ impl Engine {
                 self.resume_calls(&calls);
             }
             Input::Unreachable { flow } => {
+                self.detours_fail(flow);
                 let failed = self.transactions.unreachable(flow);
                 self.failed(failed);
             }
@@ -211,7 +212,7 @@ impl Engine {
                 Timer::Answer(call) => self.answer_timer(call, at),
                 Timer::Progress(call) => self.progress_timer(call, at),
                 Timer::Session(call) => self.session_timer(call, at),
-                Timer::Parting(offer) => self.parting_timer(offer),
+                Timer::Parting(awaited) => self.parting_timer(awaited, at),
                 Timer::Reoffer(call) => self.reoffer_timer(call, at),
                 Timer::Ringing(bridge) => self.ringing_timer(bridge, at),
                 Timer::Verdict(ticket) => self.verdict_overdue(ticket),
@@ -227,7 +228,10 @@ impl Engine {
                 Timer::Redelivery(key) => self.redelivery_timer(key),
                 Timer::Deliver => self.deliver_all(),
                 Timer::Talking(id) => self.talking_timer(id),
-                Timer::Drain => self.hang_up_all(),
+                Timer::Drain => {
+                    self.hang_up_all();
+                    self.part_all(); // the process ends soon
+                }
             }
         }
         self.settle();

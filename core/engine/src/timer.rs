@@ -7,6 +7,7 @@ use std::time::Duration;
 use cordboard_model::{ConferenceId, LegId, Ticket, Time};
 
 use crate::arena::Key;
+use crate::call::parting::Awaited;
 
 /// RFC 3261 section 17.1.1.1: the estimate of a round trip.
 pub(crate) const T1: Duration = Duration::from_millis(500);
@@ -39,8 +40,8 @@ pub(crate) enum Timer {
     Session(Key),
     /// An offer of ours inside a call is made again, or has waited too long for its answer.
     Reoffer(Key),
-    /// The BYE of a call that is over has waited long enough for the answer to our offer.
-    Parting(Key),
+    /// The BYE of a call that is over waits: our 200 is repeated, or it has waited long enough.
+    Parting(Awaited),
     /// The called party's phones have rung long enough.
     Ringing(Key),
     /// The verdict on this question is overdue.

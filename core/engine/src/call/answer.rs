@@ -7,14 +7,62 @@ use crate::call::description::is_described;
 use crate::call::{Place, Stage, Unacknowledged};
 use crate::door::{ACCEPT, ALLOW, SUPPORTED};
 use crate::engine::Engine;
-use crate::io::Packet;
+use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
-use crate::sip::transaction::response_flow;
+use crate::sip::transaction::{response_flow, response_flow_anew};
 use crate::sip::write::respond;
 use crate::timer::{PATIENCE, T1, T2, Timer};
 
+impl Unacknowledged {
+    /// When it is repeated once more after this time; `None` where nobody waits for the ACK any longer.
+    pub(crate) fn repeat(&mut self, now: Time) -> Option<Time> {
+        if now >= self.give_up_at {
+            return None;
+        }
+        self.interval = (self.interval * 2).min(T2);
+        self.repeat_at = (now + self.interval).min(self.give_up_at);
+        Some(self.repeat_at)
+    }
+}
+
 impl Engine {
+    /// What the peer of this call has not been told of its INVITE goes by another way; what may be lost goes again at
+    /// once.
+    pub(crate) fn redirect_answers(&mut self, key: Key, flow: Flow) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if let Some(transaction) = call.invite {
+            self.transactions.redirect(transaction, flow);
+        }
+        call.progress.redirect(flow);
+        let same = |waiting: &&mut Unacknowledged| waiting.flow.transport == flow.transport;
+        if let Some(waiting) = call.unacknowledged.as_mut().filter(same) {
+            waiting.flow = flow;
+            self.wire.counts.retransmissions_out += 1;
+            self.wire.send(flow, waiting.packet.clone());
+        }
+    }
+
+    /// The caller's connection is gone: its answers go where the Via says, as long as it does not come back.
+    pub(crate) fn strand_answers(&mut self, key: Key) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let way = call.invite.and_then(|transaction| {
+            let way = self.transactions.flow(transaction)?;
+            Some((transaction, response_flow_anew(call.request.as_ref()?, way)?))
+        });
+        if let Some((transaction, flow)) = way {
+            self.transactions.redirect(transaction, flow);
+            call.progress.redirect(flow);
+        }
+        if let Some(waiting) = &mut call.unacknowledged {
+            waiting.flow = waiting.anew.unwrap_or(waiting.flow);
+        }
+    }
+
     /// Answers the caller: everything that the call needs is there.
     pub(crate) fn answer(&mut self, key: Key) {
         let Some(call) = self.calls.get_mut(key) else {
@@ -93,13 +141,14 @@ impl Engine {
             .respond(transaction, 200, packet.clone(), &mut self.wire);
         let cseq = request.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let now = self.wire.now;
-        let flow = response_flow(request, way);
+        let (flow, anew) = (response_flow(request, way), response_flow_anew(request, way));
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         call.unacknowledged = Some(Unacknowledged {
             packet,
             flow,
+            anew,
             cseq,
             interval: T1,
             repeat_at: now + T1,
@@ -120,13 +169,12 @@ impl Engine {
         else {
             return;
         };
-        if now >= waiting.give_up_at {
+        let Some(repeat_at) = waiting.repeat(now) else {
+            call.unacknowledged = None;
             *self.wire.counts.timeouts.entry("ack").or_default() += 1;
             return self.hang_up(key, "no_ack", Some("SIP;cause=408;text=\"No ACK\""));
-        }
-        waiting.interval = (waiting.interval * 2).min(T2);
-        waiting.repeat_at = (now + waiting.interval).min(waiting.give_up_at);
-        let (repeat_at, flow, packet) = (waiting.repeat_at, waiting.flow, waiting.packet.clone());
+        };
+        let (flow, packet) = (waiting.flow, waiting.packet.clone());
         self.wire.counts.retransmissions_out += 1;
         self.wire.timers.arm(repeat_at, Timer::Answer(key));
         self.wire.send(flow, packet);

@@ -247,6 +247,8 @@ impl Engine {
             contact: String::new(),
             flow,
             sent_by,
+            lost: false,
+            detour: None,
         };
         let number = self
             .calls
@@ -372,6 +374,7 @@ impl Engine {
         call.stage = Stage::Up;
         let abandoned = call.abandoned;
         self.record_answered(key);
+        self.look_for_way(key);
         self.acknowledge(key, response);
         let taken = self
             .bridges

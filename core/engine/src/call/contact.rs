@@ -21,15 +21,21 @@ impl Engine {
         by_tcp.flatten().unwrap_or(registered)
     }
 
-    /// The same way by a connection, one that is there or a new one; `None` where we have no TCP for it.
+    /// The same way by TCP.
     pub(crate) fn by_tcp(&self, flow: Flow) -> Option<Flow> {
-        let is_tcp = |listener: &Listener| {
+        self.by(Transport::Tcp, flow)
+    }
+
+    /// The same way by another transport, on connections by one that is there or a new one; `None` where we do not
+    /// listen for it.
+    pub(crate) fn by(&self, transport: Transport, flow: Flow) -> Option<Flow> {
+        let is_it = |listener: &Listener| {
             let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
-            listener.transport == Transport::Tcp && (family || listener.address.ip().is_unspecified())
+            listener.transport == transport && (family || listener.address.ip().is_unspecified())
         };
-        let place = self.config.listeners.iter().position(is_tcp)?;
+        let place = self.config.listeners.iter().position(is_it)?;
         Some(Flow {
-            transport: Transport::Tcp,
+            transport,
             listener: u16::try_from(place).ok()?,
             connection: 0,
             ..flow

@@ -183,8 +183,8 @@ impl Engine {
         Some((key, place))
     }
 
-    /// A request in a dialog that has no 2xx yet, from the called side: an UPDATE may be answered, for
-    /// anything else it is too soon. True if it was one.
+    /// A request in a dialog that has no 2xx yet, from the called side: an UPDATE may be answered, and what we can do is
+    /// told; for anything else it is too soon. True if it was one.
     pub(crate) fn on_early_request(&mut self, request: &Message, flow: Flow) -> bool {
         let Some((key, place)) = self.early_of(request) else {
             return false;
@@ -201,10 +201,28 @@ impl Engine {
             self.refuse_in(transaction, request, 500, "Out Of Order", "cseq_out_of_order");
             return true;
         }
-        if request.method() != Method::Update {
-            self.refuse_in(transaction, request, 481, "Not Answered Yet", "early_dialog");
-            return true;
+        match request.method() {
+            Method::Update => self.on_early_update(key, place, transaction, request),
+            // Our own is in progress (RFC 3261 section 14.2).
+            Method::Invite => self.refuse_in(transaction, request, 491, "Request Pending", "glare"),
+            Method::Options => self.tell_abilities(transaction, request),
+            Method::Info | Method::Message => {
+                self.wire.counts.reject("early_dialog");
+                let seconds = 1 + self.wire.random() % 10;
+                self.respond_with(transaction, request, 500, "Not Answered Yet", |response| {
+                    response.header("Retry-After", seconds)
+                });
+            }
+            _ => self.refuse_in(transaction, request, 481, "Not Answered Yet", "early_dialog"),
         }
+        true
+    }
+
+    fn on_early_update(&mut self, key: Key, place: usize, transaction: Key, request: &Message) {
+        let call = self.calls.get_mut(key);
+        let Some(early) = call.and_then(|call| call.early.get_mut(place)) else {
+            return;
+        };
         early.dialog.retarget(request);
         let answered = early.rseq.is_some() && early.settled.is_some();
         if !is_described(request) {
@@ -224,6 +242,5 @@ impl Engine {
                 ),
             }
         }
-        true
     }
 }

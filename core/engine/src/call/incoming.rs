@@ -228,6 +228,7 @@ impl Engine {
         });
         self.invites.insert(transaction, call);
         self.carry(call);
+        self.look_for_way(call);
         self.record_started(call, caller.account.id, None);
         Some(call)
     }

@@ -7,7 +7,7 @@ use cordboard_model::media::MediaCommand;
 use crate::arena::Key;
 use crate::call::description::is_optional;
 use crate::call::outbox::Outgoing;
-use crate::call::{Place, Stage};
+use crate::call::{Call, Place, Stage};
 use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::sip::message::Message;
@@ -46,40 +46,48 @@ impl Engine {
         self.respond_with(transaction, request, 200, "OK", |response| response);
     }
 
-    /// An INFO tells of a key: the other side is told in the same way, or hears it if it takes none.
+    /// An INFO tells of a key: the other side is told in the same way, or hears it if it takes none or has not answered.
     fn key_told(&mut self, key: Key, digit: char, kind: &str, body: &[u8]) {
-        let Some(other) = self.hearer(key) else {
-            return;
-        };
-        if !self.calls.get(other).is_some_and(|call| call.peer.info) {
-            return self.press(other, digit);
+        for other in self.hearers(key) {
+            let takes = |call: &&Call| call.peer.info && matches!(call.stage, Stage::Answered | Stage::Up);
+            if self.calls.get(other).filter(takes).is_none() {
+                self.press(other, digit);
+                continue;
+            }
+            let message = Outgoing {
+                method: Method::Info,
+                tail: crate::conference::copies::tail(kind, &[], body),
+                name: String::new(),
+                of: "conference",
+                queued: self.wire.now,
+                fanout: None,
+                again: false,
+                by_stream: false,
+            };
+            self.post(other, message);
         }
-        let message = Outgoing {
-            method: Method::Info,
-            tail: crate::conference::copies::tail(kind, &[], body),
-            name: String::new(),
-            of: "conference",
-            queued: self.wire.now,
-            fanout: None,
-            again: false,
-            by_stream: false,
-        };
-        self.post(other, message);
     }
 
     /// A shard has heard a key.
     pub(crate) fn key_heard(&mut self, leg: LegId, digit: char) {
-        let other = self.legs.get(&leg).and_then(|key| self.hearer(*key));
-        if let Some(other) = other {
+        let Some(key) = self.legs.get(&leg) else {
+            return;
+        };
+        for other in self.hearers(*key) {
             self.press(other, digit);
         }
     }
 
-    /// Who is to hear the keys that are pressed on this side of a call.
-    fn hearer(&self, key: Key) -> Option<Key> {
-        match self.calls.get(key)?.place {
-            Place::Bridge(bridge) => self.other_side(bridge, key),
-            Place::Conference(_) => None,
+    /// Who is to hear the keys that are pressed on this side of a call: before the answer, every phone that the caller
+    /// hears.
+    fn hearers(&self, key: Key) -> Vec<Key> {
+        let Some(Place::Bridge(place)) = self.calls.get(key).map(|call| call.place) else {
+            return Vec::new();
+        };
+        match (self.other_side(place, key), self.bridges.get(place)) {
+            (Some(other), _) => vec![other],
+            (None, Some(bridge)) => bridge.forks.clone(),
+            (None, None) => Vec::new(),
         }
     }
 
@@ -88,7 +96,7 @@ impl Engine {
         let Some(call) = self.calls.get(key) else {
             return;
         };
-        if call.leg.audio.is_none() || !matches!(call.stage, Stage::Answered | Stage::Up) {
+        if call.leg.audio.is_none() || call.abandoned {
             return;
         }
         let (leg, shard) = (call.leg.id, call.leg.shard);

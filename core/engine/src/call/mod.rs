@@ -22,6 +22,7 @@ pub(crate) mod reoffer;
 pub(crate) mod route;
 pub(crate) mod session;
 pub(crate) mod stray;
+pub(crate) mod way;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -105,6 +106,8 @@ pub(crate) struct Leg {
 pub(crate) struct Unacknowledged {
     pub(crate) packet: Packet,
     pub(crate) flow: Flow,
+    /// Where it goes when the connection of that is gone.
+    pub(crate) anew: Option<Flow>,
     pub(crate) cseq: u32,
     pub(crate) interval: Duration,
     pub(crate) repeat_at: Time,

@@ -56,10 +56,10 @@ impl Engine {
                 );
             }
         };
+        self.refresh_target(key, &request, flow);
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        call.dialog.refreshed_by(&request, flow);
         call.peer.learn(&request);
         // The phone may have changed its network and be described as before.
         if let Some(audio) = call.leg.audio.clone() {

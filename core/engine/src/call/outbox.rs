@@ -14,6 +14,7 @@ use crate::conference::copies::{tail, text_of_tail};
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Output, Packet, Transport};
+use crate::sip::dialog::Detour;
 use crate::sip::method::Method;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
@@ -179,20 +180,23 @@ impl Engine {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let udp = stream.is_none() && call.dialog.flow.transport == Transport::Udp;
+        let dialog = &mut call.dialog;
+        let own = dialog.detour;
+        if let (Some(flow), Some(sent_by)) = (stream, sent_by) {
+            dialog.detour = Some(Detour { flow, sent_by });
+        }
+        let flow = dialog.next_flow();
+        let by_stream = flow.transport != dialog.flow.transport;
+        let udp = flow.transport == Transport::Udp;
         if udp && head_size(call, &message) + message.tail.len() > DATAGRAM {
             call.outbox.answered(number);
+            call.dialog.detour = own;
             return self.wire.counts.message("out", message.of, "too_large");
         }
-        if stream.is_some() {
+        if by_stream && !udp {
             call.outbox.went_by_stream(number);
         }
-        let flow = stream.unwrap_or_else(|| call.dialog.next_flow());
         let dialog = &mut call.dialog;
-        let own = (dialog.flow, dialog.sent_by);
-        if let Some(sent_by) = sent_by {
-            (dialog.flow, dialog.sent_by) = (flow, sent_by);
-        }
         let (method, of) = (message.method, message.of);
         let mut length = 0;
         let owner = Owner::Message(key, number);
@@ -206,7 +210,7 @@ impl Engine {
                 length = packet.len();
                 packet
             });
-        (dialog.flow, dialog.sent_by) = own;
+        dialog.detour = own;
         if flow.transport == Transport::Udp && length > UDP_SAFE {
             self.wire.counts.message("out", of, "large_over_udp");
         }
@@ -218,7 +222,8 @@ impl Engine {
         let call = self.calls.get(key)?;
         let dialog = &call.dialog;
         let size = head_size(call, message) + message.tail.len();
-        if dialog.flow.transport != Transport::Udp || size <= UDP_SAFE {
+        let udp = dialog.flow.transport == Transport::Udp && dialog.detour.is_none();
+        if !udp || size <= UDP_SAFE {
             return None;
         }
         match call.seat.stream {
@@ -315,7 +320,7 @@ fn head_size(call: &Call, message: &Outgoing) -> usize {
 fn another_try(call: &mut Call, message: &Outgoing, status: u16) -> Option<Bytes> {
     if message.by_stream && matches!(status, 408 | 481) {
         // The connection is gone, or another phone is at its end: the dialog's own way is left.
-        call.seat.stream = Stream::Fails;
+        (call.seat.stream, call.dialog.detour) = (Stream::Fails, None);
         return Some(message.tail.clone());
     }
     if message.again {

@@ -8,6 +8,7 @@ use cordboard_model::UserId;
 
 use crate::arena::Key;
 use crate::call::Call;
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::dialog::Dialog;
@@ -64,28 +65,47 @@ impl Engine {
     /// The call is over.
     pub(crate) fn drop_carried(&mut self, key: Key, call: &Call) {
         self.carried.drop(call.dialog.flow.connection, call.owner, key);
+        if let Stream::Is(flow) = call.seat.stream {
+            self.carried.drop(flow.connection, None, key);
+        }
     }
 
     /// The peer of this call is reached by another flow now.
     pub(crate) fn move_call(&mut self, key: Key, flow: Flow) {
+        let sent_by = self.sent_by(flow);
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        let before = std::mem::replace(&mut call.dialog.flow, flow).connection;
-        let owner = call.owner;
+        let before = call.dialog.flow;
+        if before == flow {
+            return;
+        }
+        call.dialog.go_by(flow, sent_by);
+        let (owner, before) = (call.owner, before.connection);
+        self.look_for_way(key);
         if before == flow.connection {
             return;
         }
         self.carried.drop(before, owner, key);
         self.carry(key);
+        self.redirect_answers(key, flow);
         self.videos_changed(key); // what it could not be told
+    }
+
+    /// The address of record that the peer of a dialog would have.
+    pub(crate) fn address_of_peer(&self, dialog: &Dialog) -> Option<String> {
+        let uri = NameAddr::parse(&dialog.remote).ok()?.parsed_uri().ok()?;
+        Some(format!(
+            "{}@{}",
+            uri.user()?,
+            self.directory.account(uri.host).realm
+        ))
     }
 
     /// By which other connection the peer of a dialog has registered, if it has: phones that change their network come
     /// back before the end of the old connection is noticed.
     pub(crate) fn way_back(&self, dialog: &Dialog) -> Option<Flow> {
-        let uri = NameAddr::parse(&dialog.remote).ok()?.parsed_uri().ok()?;
-        let address = format!("{}@{}", uri.user()?, self.directory.account(uri.host).realm);
+        let address = self.address_of_peer(dialog)?;
         let is_back = |flow: Flow| {
             flow.connection != 0
                 && flow.connection != dialog.flow.connection
@@ -121,6 +141,13 @@ impl Engine {
             let Some(call) = self.calls.get_mut(*key) else {
                 continue;
             };
+            if matches!(call.seat.stream, Stream::Is(flow) if flow.connection == connection) {
+                call.seat.stream = Stream::Unknown;
+                self.look_for_way(*key);
+            }
+            let Some(call) = self.calls.get_mut(*key) else {
+                continue;
+            };
             if call.dialog.flow.connection != connection {
                 continue;
             }
@@ -128,7 +155,10 @@ impl Engine {
             if let Some(owner) = call.owner {
                 self.carried.strand(owner, *key);
             }
+            self.strand_answers(*key);
+            self.look_for_way(*key);
         }
+        self.strand_partings(connection);
         lost
     }
 

@@ -61,6 +61,14 @@ impl Progress {
         self.passed.iter().any(|(_, described)| *described)
     }
 
+    /// The caller is reached by another way.
+    pub(crate) fn redirect(&mut self, flow: Flow) {
+        let same = |open: &&mut Unconfirmed| open.flow.transport == flow.transport;
+        if let Some(open) = self.open.as_mut().filter(same) {
+            open.flow = flow;
+        }
+    }
+
     /// Nothing provisional is repeated after a final answer.
     pub(crate) fn stop(&mut self) {
         if self.open.take().is_some() {

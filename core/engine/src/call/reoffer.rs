@@ -13,6 +13,7 @@ use crate::arena::Key;
 use crate::call::ability::Abilities;
 use crate::call::media::direction_said;
 use crate::call::{Call, Place, Stage};
+use crate::conference::seat::Stream;
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
 use crate::io::Packet;
@@ -238,7 +239,8 @@ impl Engine {
     }
 
     /// Nobody has answered. A browser whose connection broke comes back on another, and its media tells whether it
-    /// is still there: its call goes on, and it is told again.
+    /// is still there: its call goes on, and it is told again. So is a phone that asked for a connection which none could
+    /// be made to.
     fn offer_unheard(&mut self, key: Key) {
         let pause = Duration::from_millis(1000 + self.wire.random() % 2001);
         let now = self.wire.now;
@@ -246,7 +248,8 @@ impl Engine {
             return;
         };
         call.reoffer.open = None;
-        let broken = call.leg.bundle.is_some() && call.reoffer.due.is_some_and(|due| now < due);
+        let other_way = call.leg.bundle.is_some() || matches!(call.seat.stream, Stream::Fails);
+        let broken = other_way && call.reoffer.due.is_some_and(|due| now < due);
         if !broken {
             return self.hang_up(key, "no_answer_to_offer", Some(SILENT));
         }
@@ -266,6 +269,7 @@ impl Engine {
         call.reoffer.tries = 0;
         call.dialog.retarget(response);
         call.peer.learn(response);
+        self.look_for_way(key);
         if was_invite {
             self.acknowledge(key, response);
             if let Err(refusal) = self.take_answer(key, response) {

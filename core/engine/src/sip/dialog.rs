@@ -42,6 +42,18 @@ pub(crate) struct Dialog {
     pub(crate) flow: Flow,
     /// The `sent-by` of our Via.
     pub(crate) sent_by: SocketAddr,
+    /// The connection is gone, and the peer has not come back.
+    pub(crate) lost: bool,
+    /// The way of our requests, where the peer asks for another transport than it came by.
+    pub(crate) detour: Option<Detour>,
+}
+
+/// A way to the peer of a dialog beside its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Detour {
+    pub(crate) flow: Flow,
+    /// The `sent-by` of our Via there.
+    pub(crate) sent_by: SocketAddr,
 }
 
 /// Where the requests of a dialog are addressed to.
@@ -108,6 +120,8 @@ impl Dialog {
             contact: String::new(),
             flow,
             sent_by,
+            lost: false,
+            detour: None,
         })
     }
 
@@ -135,6 +149,8 @@ impl Dialog {
             contact: String::new(),
             flow,
             sent_by,
+            lost: false,
+            detour: None,
         };
         dialog.established_by(response);
         Some(dialog)
@@ -157,6 +173,7 @@ impl Dialog {
     pub(crate) fn retarget(&mut self, message: &Message) {
         if let Some(target) = target_of(message) {
             self.target = target;
+            self.detour = None; // whoever knows our listeners looks for it again
         }
     }
 
@@ -167,6 +184,31 @@ impl Dialog {
         if self.flow.transport == Transport::Udp && flow.transport == Transport::Udp {
             self.flow = flow;
         }
+    }
+
+    /// Whether a peer that sends by another transport than before has changed to it: what it came by is gone, or its
+    /// Contact names the new one. Nobody is led out of TLS or a WebSocket so.
+    pub(crate) fn is_left_for(&self, flow: Flow) -> bool {
+        let plain = |flow: Flow| matches!(flow.transport, Transport::Udp | Transport::Tcp);
+        let named = || self.next_hop().and_then(|hop| hop.1) == Some(flow.transport);
+        plain(self.flow) && plain(flow) && self.flow.transport != flow.transport && (self.lost || named())
+    }
+
+    /// The peer is reached by another flow from now on.
+    pub(crate) const fn go_by(&mut self, flow: Flow, sent_by: SocketAddr) {
+        (self.flow, self.sent_by) = (flow, sent_by);
+        (self.lost, self.detour) = (false, None);
+    }
+
+    /// The first router, or the target where there is none, by number, and by which transport it wants to be reached.
+    pub(crate) fn next_hop(&self) -> Option<(SocketAddr, Option<Transport>)> {
+        let uri = self.route.first().map_or(&*self.target, |route| bracketed(route));
+        Some((address_in(uri)?, transport_in(uri)))
+    }
+
+    /// Whether requests may go where the target says, and to nobody before it.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.route.is_empty() && !self.target.kept
     }
 
     /// Whether a request of the peer is this dialog's.
@@ -201,7 +243,12 @@ impl Dialog {
         name: Option<&str>,
     ) -> Writer {
         let (uri, routes) = self.route_set();
-        let mut writer = Writer::request(method.name(), uri).via(self.flow.transport, self.sent_by, branch);
+        let own = Detour {
+            flow: self.flow,
+            sent_by: self.sent_by,
+        };
+        let way = self.detour.unwrap_or(own);
+        let mut writer = Writer::request(method.name(), uri).via(way.flow.transport, way.sent_by, branch);
         for route in &*routes {
             writer.add_pieces("Route", [route]);
         }
@@ -245,7 +292,7 @@ impl Dialog {
         if !matches!(self.flow.transport, Transport::Tcp | Transport::Tls) {
             return;
         }
-        self.flow.connection = 0;
+        (self.flow.connection, self.lost) = (0, true);
         let router = self.route.first().and_then(|route| address_in(bracketed(route)));
         if let Some(peer) = router.or(self.target.address) {
             self.flow.peer = peer;
@@ -256,6 +303,9 @@ impl Dialog {
     /// router or the target decides, unless the target shows an address that the peer did not come
     /// from, or says so: then it stands behind a NAT and only the way it came leads back.
     pub(crate) fn next_flow(&self) -> Flow {
+        if let Some(detour) = self.detour {
+            return detour.flow;
+        }
         if self.flow.transport != Transport::Udp {
             return self.flow;
         }
@@ -268,6 +318,19 @@ impl Dialog {
             Some(peer) if peer.ip() == self.flow.peer.ip() && !self.target.kept => Flow { peer, ..self.flow },
             _ => self.flow,
         }
+    }
+}
+
+/// The transport by which a URI wants to be reached that names its address by number (RFC 3263 section 4.1); `None` where
+/// it names one that we do not know.
+fn transport_in(uri: &str) -> Option<Transport> {
+    let uri = Uri::parse(uri).ok()?;
+    match uri.param("transport") {
+        Some(named) => Transport::ALL
+            .into_iter()
+            .find(|transport| named.eq_ignore_ascii_case(transport.name())),
+        None if uri.is_sips() => Some(Transport::Tls),
+        None => Some(Transport::Udp),
     }
 }
 

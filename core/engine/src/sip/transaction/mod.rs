@@ -17,7 +17,7 @@ use cordboard_model::Time;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::follow::follow_up;
-pub(crate) use self::follow::response_flow;
+pub(crate) use self::follow::{response_flow, response_flow_anew};
 use self::hashed::Hashed;
 use self::invite_client::InviteClient;
 use self::invite_server::InviteServer;
@@ -322,6 +322,14 @@ impl Transactions {
     /// The way that responses of this server transaction take.
     pub(crate) fn flow(&self, key: Key) -> Option<Flow> {
         self.all.get(key).map(|transaction| transaction.flow)
+    }
+
+    /// Responses of this server transaction take another way of the same transport from now on.
+    pub(crate) fn redirect(&mut self, key: Key, flow: Flow) {
+        let same = |way: Flow| way.transport == flow.transport;
+        if let Some(transaction) = self.all.get_mut(key).filter(|t| same(t.flow)) {
+            transaction.flow = flow;
+        }
     }
 
     /// An ACK for a response that was not a 2xx.

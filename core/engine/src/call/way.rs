@@ -1,0 +1,114 @@
+//! The way to the peer of a call, where that asks for another transport than it came by (RFC 3263 section 4.1): a phone
+//! on UDP that wants to be called by TCP, and one that used TCP for a large INVITE only (RFC 3261 section 18.1.1).
+
+use crate::arena::Key;
+use crate::call::reach::is_same;
+use crate::conference::seat::Stream;
+use crate::engine::Engine;
+use crate::io::{Flow, Transport};
+use crate::sip::dialog::{Detour, Dialog};
+use crate::sip::header::NameAddr;
+use crate::sip::message::Message;
+
+impl Engine {
+    /// A target refresh by a request that has come now: what it says, and the way that it came.
+    pub(crate) fn refresh_target(&mut self, key: Key, request: &Message, flow: Flow) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        call.dialog.refreshed_by(request, flow);
+        if call.dialog.is_left_for(flow) {
+            self.move_call(key, flow);
+            self.name_ourselves(key, flow);
+        }
+        self.look_for_way(key);
+    }
+
+    /// Our Contact names the transport that the peer has changed to.
+    fn name_ourselves(&mut self, key: Key, flow: Flow) {
+        let contact = self.calls.get(key).and_then(|call| {
+            let contact = NameAddr::parse(&call.dialog.contact).ok()?;
+            let user = contact.parsed_uri().ok()?.user_raw()?.to_owned();
+            let focus = call.dialog.contact.ends_with(";isfocus");
+            Some(self.contact(&user, flow, focus))
+        });
+        if let (Some(call), Some(contact)) = (self.calls.get_mut(key), contact) {
+            call.dialog.contact = contact;
+        }
+    }
+
+    /// The peer has used a connection beside its dialog's UDP.
+    pub(crate) fn learn_stream(&mut self, key: Key, flow: Flow) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut call.seat.stream, Stream::Is(flow));
+        match before {
+            Stream::Is(before) if before == flow => return,
+            Stream::Is(before) => self.carried.drop(before.connection, None, key),
+            Stream::Unknown | Stream::Fails => {}
+        }
+        self.carried.carry(flow.connection, key);
+        self.look_for_way(key);
+    }
+
+    /// Looks which way the requests of this call go from now on: its peer has named another target, or has lost a
+    /// connection.
+    pub(crate) fn look_for_way(&mut self, key: Key) {
+        let Some(call) = self.calls.get(key) else {
+            return;
+        };
+        let detour = self.detour(&call.dialog, call.seat.stream);
+        if let Some(call) = self.calls.get_mut(key) {
+            call.dialog.detour = detour;
+        }
+    }
+
+    /// The way that the target of a dialog asks for, if that is not the dialog's own. Into a NAT no connection can be
+    /// made: by TCP only the address is called that the peer came from. A phone whose TCP connection is gone is called
+    /// by UDP if its target says so, and it has not registered that by TCP.
+    pub(crate) fn detour(&self, dialog: &Dialog, stream: Stream) -> Option<Detour> {
+        let (peer, named) = dialog.next_hop()?;
+        let to = Flow { peer, ..dialog.flow };
+        let flow = match (dialog.flow.transport, named?) {
+            (Transport::Udp, Transport::Tcp) if dialog.is_direct() && peer.ip() == dialog.flow.peer.ip() => {
+                match stream {
+                    Stream::Is(flow) => Some(flow),
+                    Stream::Unknown => self.by_tcp(to),
+                    Stream::Fails => None,
+                }
+            }
+            (Transport::Tcp, Transport::Udp) if dialog.lost && !self.is_registered_by_tcp(dialog) => {
+                self.by(Transport::Udp, to)
+            }
+            _ => None,
+        }?;
+        let sent_by = self.sent_by(flow);
+        Some(Detour { flow, sent_by })
+    }
+
+    fn is_registered_by_tcp(&self, dialog: &Dialog) -> bool {
+        let Some(address) = self.address_of_peer(dialog) else {
+            return false;
+        };
+        self.registrar.contacts(&address, self.wire.now).any(|binding| {
+            binding.flow.transport == Transport::Tcp && is_same(&dialog.target, &binding.contact)
+        })
+    }
+
+    /// No connection could be made to where a target asked for one: the way that the peer came by is left.
+    pub(crate) fn detours_fail(&mut self, flow: Flow) {
+        if flow.transport != Transport::Tcp {
+            return;
+        }
+        for key in self.calls.keys() {
+            let fails = |call: &&mut crate::call::Call| {
+                let dialog = &call.dialog;
+                dialog.flow.transport == Transport::Udp && dialog.detour.is_some_and(|way| way.flow == flow)
+            };
+            if let Some(call) = self.calls.get_mut(key).filter(fails) {
+                (call.seat.stream, call.dialog.detour) = (Stream::Fails, None);
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Answers and requests to a phone whose connection is gone, or that names another way than it came by.
+
+use std::time::Duration;
+
+use cordboard_engine::io::{Flow, Input, Transport};
+use cordboard_engine::sip::message::Message;
+use cordboard_engine::sip::name::Name;
+
+use crate::bridge::{Pair, up_with};
+use crate::phone::{Line, Phone, SDP, SDP_TYPE};
+use crate::world::{Delivery, World};
+
+/// Alice has called by TCP, on connection 5, and bob's phone rings.
+fn ringing() -> (World, Phone, Phone, Line, Message) {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 600);
+    bob.register(&mut world, 7200);
+    let (line, _) = alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    alice.listen(&mut world);
+    alice.inbox.clear();
+    (world, alice, bob, line, invite)
+}
+
+/// The only message for a phone.
+fn only(phone: &mut Phone, world: &mut World) -> Delivery {
+    phone.listen(world);
+    assert_eq!(phone.inbox.len(), 1, "{:?}", phone.inbox);
+    phone.inbox.remove(0)
+}
+
+#[test]
+fn a_caller_that_comes_back_on_another_connection_hears_there_what_it_has_missed() {
+    // The phone is picked up before the caller is back, or after that.
+    for early in [true, false] {
+        let (mut world, mut alice, mut bob, mut line, invite) = ringing();
+        if early {
+            bob.pick_up(&mut world, &invite);
+            assert_eq!(only(&mut alice, &mut world).flow.connection, 5, "and is lost");
+        }
+        world.handle(Input::FlowClosed { connection: 5 });
+        alice.flow.connection = 17;
+        alice.register(&mut world, 600);
+        if !early {
+            bob.respond(&mut world, &invite, 180, "", "");
+            let rings = only(&mut alice, &mut world);
+            assert_eq!((rings.message.status(), rings.flow.connection), (180, 17));
+            bob.pick_up(&mut world, &invite);
+        }
+        let answer = only(&mut alice, &mut world);
+        assert_eq!((answer.message.status(), answer.flow.connection), (200, 17));
+        line.learn(&answer.message);
+        alice.ack(&mut world, &line);
+        world.advance(Duration::from_secs(40));
+        alice.has_nothing(&mut world);
+        assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+        bob.gets(&mut world, "ACK", false);
+        bob.gets(&mut world, "BYE", true);
+        world.advance(Duration::from_secs(70));
+        world.is_clean();
+    }
+}
+
+#[test]
+fn a_caller_that_does_not_come_back_is_called_where_its_via_says() {
+    for early in [true, false] {
+        let (mut world, mut alice, mut bob, _, invite) = ringing();
+        if early {
+            bob.pick_up(&mut world, &invite);
+            only(&mut alice, &mut world);
+        }
+        world.handle(Input::FlowClosed { connection: 5 });
+        match early {
+            true => world.advance(Duration::from_millis(500)),
+            false => {
+                bob.pick_up(&mut world, &invite);
+            }
+        }
+        let answer = only(&mut alice, &mut world);
+        assert_eq!((answer.message.status(), answer.flow.connection), (200, 0));
+    }
+}
+
+#[test]
+fn what_waits_for_the_ack_of_a_call_that_is_over_follows_the_caller() {
+    let (mut world, mut alice, mut bob, mut line, invite) = ringing();
+    let mut from_bob = bob.pick_up(&mut world, &invite);
+    only(&mut alice, &mut world);
+    bob.gets(&mut world, "ACK", false);
+    bob.within(&mut world, &mut from_bob, "BYE", "", b"");
+    world.handle(Input::FlowClosed { connection: 5 });
+    alice.flow.connection = 17;
+    alice.register(&mut world, 600);
+    world.advance(Duration::from_millis(500));
+    let answer = only(&mut alice, &mut world);
+    assert_eq!((answer.message.status(), answer.flow.connection), (200, 17));
+    line.learn(&answer.message);
+    alice.ack(&mut world, &line);
+    let bye = only(&mut alice, &mut world);
+    assert_eq!((bye.message.method_text(), bye.flow.connection), ("BYE", 17));
+}
+
+/// Bob hangs up; how the BYE comes to alice: its transport, listener, connection and Via.
+fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_bob,
+        ..
+    } = pair;
+    world.take(alice.flow.peer);
+    assert_eq!(bob.within(world, from_bob, "BYE", "", b"").status(), 200);
+    let bye = only(alice, world);
+    assert_eq!(bye.message.method_text(), "BYE");
+    alice.respond(world, &bye.message, 200, "", "");
+    let via = bye.message.header(Name::Via).unwrap();
+    let via = via.split(';').next().unwrap().to_owned();
+    let Flow {
+        transport,
+        listener,
+        connection,
+        ..
+    } = bye.flow;
+    (transport, listener, connection, via)
+}
+
+/// A call of this phone to bob.
+fn called_by(world: World, alice: Phone) -> Pair {
+    up_with(world, alice, Phone::new("bob", 2), "", "")
+}
+
+fn udp() -> (Transport, u16, u64, String) {
+    (Transport::Udp, 0, 0, "SIP/2.0/UDP 192.0.2.1:5060".into())
+}
+
+fn tcp(connection: u64) -> (Transport, u16, u64, String) {
+    (Transport::Tcp, 1, connection, "SIP/2.0/TCP 192.0.2.1:5060".into())
+}
+
+#[test]
+fn a_phone_that_used_tcp_for_a_large_invite_only_is_called_by_udp_when_that_is_gone() {
+    let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Tcp, 5));
+    pair.world.handle(Input::FlowClosed { connection: 5 });
+    assert_eq!(bye_comes_by(&mut pair), udp());
+    pair.is_gone();
+}
+
+#[test]
+fn a_phone_that_is_registered_by_tcp_or_asks_for_it_is_called_by_tcp_when_its_connection_is_gone() {
+    for named in ["", ";transport=tcp"] {
+        let mut world = World::new();
+        let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+        alice.named = named;
+        if named.is_empty() {
+            alice.register(&mut world, 600);
+        }
+        let mut pair = called_by(world, alice);
+        pair.world.handle(Input::FlowClosed { connection: 5 });
+        assert_eq!(bye_comes_by(&mut pair), tcp(0), "{named}");
+        pair.is_gone();
+    }
+}
+
+#[test]
+fn a_phone_that_changes_to_udp_inside_a_call_is_reached_there() {
+    for closed in [false, true] {
+        let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Tcp, 5));
+        if closed {
+            pair.world.handle(Input::FlowClosed { connection: 5 });
+        }
+        let alice = &mut pair.alice;
+        alice.flow = Phone::new("alice", 1).flow;
+        alice.flow.peer.set_port(6060);
+        let answer = alice.within(&mut pair.world, &mut pair.from_alice, "UPDATE", "", b"");
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.header(Name::Contact), Some("<sip:bob@192.0.2.1:5060>"));
+        assert_eq!(bye_comes_by(&mut pair), udp());
+        pair.is_gone();
+    }
+}
+
+#[test]
+fn a_phone_on_udp_that_asks_for_tcp_is_called_by_tcp() {
+    let mut alice = Phone::new("alice", 1);
+    alice.named = ";transport=TCP";
+    let mut pair = called_by(World::new(), alice);
+    assert_eq!(bye_comes_by(&mut pair), tcp(0));
+    pair.is_gone();
+}
+
+#[test]
+fn a_phone_that_takes_no_connection_is_called_the_way_that_it_came() {
+    let mut alice = Phone::new("alice", 1);
+    alice.named = ";transport=tcp";
+    let mut pair = called_by(World::new(), alice);
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_bob,
+        ..
+    } = &mut pair;
+    world.take(alice.flow.peer);
+    let held = crate::bridge::flowing("sendonly");
+    let answer = bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
+    assert_eq!(answer.status(), 200);
+    bob.ack(world, from_bob);
+    let offer = only(alice, world);
+    assert_eq!(offer.flow.transport, Transport::Tcp);
+    world.handle(Input::Unreachable { flow: offer.flow });
+    world.advance(Duration::from_secs(4));
+    alice.listen(world);
+    let offer = alice.inbox.remove(0);
+    assert_eq!(offer.flow.transport, Transport::Udp);
+    alice.inbox.clear();
+    alice.takes(world, &offer.message, SDP);
+    assert_eq!(bye_comes_by(&mut pair), udp());
+    pair.is_gone();
+}
+
+#[test]
+fn a_phone_behind_a_nat_that_asks_for_tcp_is_called_the_way_that_it_came() {
+    let mut alice = Phone::new("alice", 1);
+    alice.named = ";transport=tcp";
+    let mut pair = called_by(World::new(), alice);
+    let alice = &mut pair.alice;
+    alice.flow.peer = "203.0.113.7:4444".parse().unwrap();
+    let line = &mut pair.from_alice;
+    line.cseq += 1;
+    // Its Contact is the one before, which is not where it sends from.
+    let text = format!(
+        "UPDATE {} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1;rport;branch=z9hG4bKnat\r\nMax-Forwards: 70\r\n\
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} UPDATE\r\n\
+         Contact: <sip:alice@198.51.100.1:5060;transport=tcp>\r\nContent-Length: 0\r\n\r\n",
+        line.target, line.own, line.theirs, line.call_id, line.cseq
+    );
+    pair.world.receive(alice.flow, &text, b"");
+    assert_eq!(alice.next(&mut pair.world).status(), 200);
+    assert_eq!(bye_comes_by(&mut pair), udp());
+    pair.is_gone();
+}
+
+#[test]
+fn a_phone_that_asks_for_tcp_is_called_by_its_own_connection_while_that_lives() {
+    // It moves there by a re-INVITE, or only sends something there.
+    for method in ["UPDATE", "INFO"] {
+        for closed in [false, true] {
+            let mut pair = called_by(World::new(), Phone::new("alice", 1));
+            let alice = &mut pair.alice;
+            let line = &mut pair.from_alice;
+            alice.named = ";transport=tcp";
+            if method == "INFO" {
+                let named = alice.within(&mut pair.world, line, "UPDATE", "", b"");
+                assert_eq!(named.status(), 200);
+            }
+            *alice = std::mem::replace(alice, Phone::new("alice", 1)).over(Transport::Tcp, 5);
+            let answer = alice.within(&mut pair.world, line, method, "", b"");
+            assert_eq!(answer.status(), 200, "{method}");
+            if closed {
+                pair.world.handle(Input::FlowClosed { connection: 5 });
+            }
+            let by = bye_comes_by(&mut pair);
+            assert_eq!(by, tcp(if closed { 0 } else { 5 }), "{method}");
+            pair.is_gone();
+        }
+    }
+}
