@@ -1,6 +1,7 @@
 //! Brings the configured plugins into the host: builds those that come as source, in the background,
 //! and loads them. What fails leaves that plugin absent and says why; the switch serves on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -33,7 +34,7 @@ impl Loader {
             build: config.plugins.build,
             setup: config.plugins.setup,
             output: output_folder(config),
-            known: Vec::new(),
+            known: BTreeSet::new(),
         };
         let (orders, ordered) = mpsc::channel();
         std::thread::Builder::new()
@@ -90,29 +91,32 @@ struct Builder {
     build: bool,
     setup: bool,
     output: PathBuf,
-    /// The plugins of the order before.
-    known: Vec<String>,
+    /// The plugins of the orders before that were not taken out.
+    known: BTreeSet<String>,
 }
 
 impl Builder {
     fn work(mut self, orders: &Receiver<Vec<PluginConfig>>) {
         while let Ok(mut order) = orders.recv() {
             while let Ok(newer) = orders.try_recv() {
+                // The host has heard of those, too, although nothing was done for them.
+                self.known.extend(order.iter().map(|plugin| plugin.name.clone()));
                 order = newer;
             }
-            for gone in self
-                .known
-                .iter()
-                .filter(|known| order.iter().all(|plugin| plugin.name != **known))
-            {
-                self.host.unload(gone);
-                tracing::info!(target: "plugin", plugin = gone, "the plugin is taken out");
-            }
-            self.known = order.iter().map(|plugin| plugin.name.clone()).collect();
+            self.take_out_all_but(&order);
             for plugin in &order {
                 self.bring(plugin);
             }
         }
+    }
+
+    fn take_out_all_but(&mut self, order: &[PluginConfig]) {
+        let stay: BTreeSet<String> = order.iter().map(|plugin| plugin.name.clone()).collect();
+        for gone in self.known.difference(&stay) {
+            self.host.unload(gone);
+            tracing::info!(target: "plugin", plugin = gone, "the plugin is taken out");
+        }
+        self.known = stay;
     }
 
     fn bring(&self, plugin: &PluginConfig) {
@@ -157,5 +161,44 @@ impl Builder {
     fn absent(&self, plugin: &PluginConfig, why: &str) {
         tracing::error!(target: "plugin", plugin = plugin.name, "the plugin is absent: {why}");
         self.host.set_problem(&plugin.name, why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cordboard_host::HostConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_left_before_its_turn_came_is_taken_out_all_the_same() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let host = Arc::new(Host::new(HostConfig::new(Arc::new(|_, _| {}))).unwrap());
+        let text = "media.shards = 1\nsip.udp = [\"127.0.0.1:5060\"]\n\
+                    plugin = [{ name = \"ghost\", wasm = \"ghost.wasm\" }]\n";
+        let config = crate::config::parse(Path::new("x.toml"), text).unwrap().config;
+        let builder = Builder {
+            host: Arc::clone(&host),
+            build: false,
+            setup: false,
+            output: folder.path().into(),
+            known: BTreeSet::new(),
+        };
+        let (orders, ordered) = mpsc::channel();
+        let loader = Loader {
+            host: Arc::clone(&host),
+            orders,
+        };
+        loader.follow(&config);
+        assert_eq!(host.state().len(), 1);
+        let without = text.lines().take(2).collect::<Vec<_>>().join("\n");
+        loader.follow(
+            &crate::config::parse(Path::new("x.toml"), &without)
+                .unwrap()
+                .config,
+        );
+        drop(loader);
+        builder.work(&ordered);
+        assert!(host.state().is_empty(), "{:?}", host.state());
     }
 }
