@@ -91,8 +91,8 @@ impl Switch {
         loop {
             let line = self
                 .log
-                .recv()
-                .unwrap_or_else(|_| panic!("the switch ended; its log:\n{lines:#?}"));
+                .recv_timeout(Duration::from_secs(60))
+                .unwrap_or_else(|_| panic!("no `{part}`, or the switch ended; its log:\n{lines:#?}"));
             lines.push(line["message"].as_str().unwrap_or_default().to_owned());
             if lines.last().is_some_and(|last| last.contains(part)) {
                 return lines;
