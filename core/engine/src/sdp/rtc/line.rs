@@ -39,6 +39,8 @@ pub(super) struct Audio {
     pub(super) track: Track,
     pub(super) remote_ssrcs: Vec<u32>,
     pub(super) extensions: HeaderExtensions,
+    /// The peer has refused the line in its last answer; we offer it again.
+    pub(super) off: bool,
 }
 
 /// A line on which the peer hears one speaker, whoever that is at the time.
@@ -95,6 +97,11 @@ pub(super) struct Track {
 impl Line {
     pub(super) const fn is_refused(&self) -> bool {
         matches!(self.content, Content::Refused(_))
+    }
+
+    /// Whether both sides have the line; one that either refuses may get another name (RFC 8829 section 5.2.2).
+    pub(super) fn is_used(&self) -> bool {
+        !self.is_refused() && !self.audio().is_some_and(|audio| audio.off)
     }
 
     pub(super) fn slot(&self) -> Option<&Slot> {

@@ -174,6 +174,7 @@ impl Bundle {
             track: self.new_track(&[], chance),
             remote_ssrcs: Vec::new(),
             extensions: extension::FIRST_AUDIO,
+            off: false,
         };
         let mut lines = vec![new_line("audio", "0", Content::Audio(audio))];
         if terms.video {

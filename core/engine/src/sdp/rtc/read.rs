@@ -5,7 +5,7 @@ use cordboard_model::media::{AudioFormat, Codec, Direction};
 use super::bundle::{Bundle, Terms};
 use super::line::{Audio, Camera, Content, Line, Slot, Voice, remote_ssrcs};
 use super::plan::best_first;
-use super::transport::{self, Remote, Setup, is_peer_line};
+use super::transport::{self, Remote, Setup, is_active};
 use super::{extension, video, write};
 use crate::sdp::negotiate::{Capabilities, Origin, common};
 use crate::sdp::session::{Media, Session};
@@ -116,8 +116,10 @@ impl Bundle {
     /// their mid would be taken for another line's. Who reuses a refused line names it anew.
     fn is_renamed(&self, offer: &Session<'_>) -> bool {
         let known = self.lines.iter().zip(&offer.media);
-        let mut used = known.filter(|(line, media)| !line.is_refused() && is_active(media));
-        used.any(|(line, media)| line.mid.is_some() && line.mid.as_deref() != mid(media))
+        let mut used = known.filter(|(line, media)| line.is_used() && is_active(media));
+        // Who bundles nothing needs no names, and has not taken ours either.
+        let nameless = |media: &Media<'_>| group(offer).is_none() && media.mid().is_none();
+        used.any(|(line, media)| line.mid.is_some() && line.mid.as_deref() != mid(media) && !nameless(media))
     }
 
     fn answer_audio(
@@ -141,6 +143,7 @@ impl Bundle {
             track,
             remote_ssrcs: remote_ssrcs(media).into_iter().map(|(ssrc, _)| ssrc).collect(),
             extensions: extension::read(media),
+            off: false,
         }))
     }
 
@@ -176,6 +179,7 @@ impl Bundle {
                 }
                 (Content::Audio(audio), None) => Content::Audio(Audio {
                     direction: Direction::NONE,
+                    off: true,
                     ..audio.clone()
                 }),
                 (Content::Voice(voice), Some(media)) => answered_voice(voice, answer, media),
@@ -254,12 +258,6 @@ fn together(session: &Session<'_>, muxed: impl Fn(&Media<'_>) -> bool) -> Vec<bo
 /// 8858 section 4.2).
 fn is_muxed(media: &Media<'_>) -> bool {
     media.rtcp_mux() || media.attribute("rtcp-mux-only").is_some()
-}
-
-/// Whether a line of a WebRTC description is in use; one that is only there with its bundle has port 0 (RFC
-/// 9143 section 6).
-fn is_active(media: &Media<'_>) -> bool {
-    is_peer_line(media) && (media.port != 0 || media.attribute("bundle-only").is_some())
 }
 
 /// The name of a line, if it is one that may be written into ours.
@@ -403,6 +401,7 @@ fn answered_audio(
         track: ours.track.clone(),
         remote_ssrcs: remote_ssrcs(media).into_iter().map(|(ssrc, _)| ssrc).collect(),
         extensions: extension::common(ours.extensions, extension::read(media)),
+        off: false,
     }))
 }
 

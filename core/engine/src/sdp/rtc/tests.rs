@@ -11,6 +11,8 @@ use super::plan::Wanted;
 use super::transport::is_webrtc;
 use crate::sdp::{Capabilities, Origin, Session};
 
+mod names;
+
 const CHROMIUM: &str = include_str!("../../../../../tests/corpus/sdp/chromium-156-offer.sdp");
 
 /// What Firefox writes otherwise: the transport before the first line, other spellings of the same codecs, no
@@ -347,13 +349,27 @@ fn a_peer_may_name_its_profile_as_it_likes_and_gets_it_back() {
         call.hear(&mirror(&later)).unwrap();
         assert_eq!(call.bundle.seen().count(), 1);
     }
-    // Only DTLS can key UDP/TLS; of RTP/SAVPF keys in the description are the usual reading.
+}
+
+#[test]
+fn a_call_that_needs_no_dtls_is_not_taken_for_one_that_does() {
     let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\na=mid:0";
     let both = CHROMIUM.replace("a=mid:0", key);
-    assert!(is_webrtc(&Session::parse(&both).unwrap()));
-    let open = both.replace("UDP/TLS/RTP/SAVPF", "RTP/SAVPF");
-    let audio = &open[..open.find("m=video").unwrap()];
-    assert!(!is_webrtc(&Session::parse(audio).unwrap()));
+    let is_peer = |offer: &str| is_webrtc(&Session::parse(offer).unwrap());
+    assert!(is_peer(&both), "only DTLS can key UDP/TLS");
+    let open = both.replace("UDP/TLS/RTP/SAVPF", "RTP/SAVP");
+    assert!(!is_peer(&open), "keys in the description are the usual reading");
+    assert!(!is_peer(&open.replace("m=video 57782", "m=video 0")));
+    let bare = CHROMIUM.replace("UDP/TLS/RTP/SAVPF", "RTP/SAVP");
+    assert!(is_peer(&bare));
+    let strange = bare.replace("a=mid:0", &key.replace("AES_CM_128", "F8_128"));
+    assert!(is_peer(&strange), "such a key is none");
+    let plain = format!("{strange}m=audio 9 RTP/AVP 0\r\n");
+    assert!(!is_peer(&plain), "the audio that we can use wants none");
+    let gone = bare
+        .replace("m=audio 45174", "m=audio 0")
+        .replace("m=video 57782", "m=video 0");
+    assert!(!is_peer(&gone) && is_peer(&gone.replace("a=mid:1", "a=mid:1\r\na=bundle-only")));
 }
 
 #[test]

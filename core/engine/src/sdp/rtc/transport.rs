@@ -8,7 +8,7 @@ use cordboard_model::media::peer::{Candidate, IceCredentials, LocalPeer};
 use zeroize::Zeroizing;
 
 use crate::sdp::crypto;
-use crate::sdp::negotiate::is_secure;
+use crate::sdp::negotiate::{is_secure, is_usable};
 use crate::sdp::session::{Media, Session};
 
 /// How many fingerprints of one peer are kept.
@@ -30,13 +30,17 @@ pub(super) struct Remote {
     pub(super) setup: Option<Setup>,
 }
 
-/// Whether a description is that of a WebRTC peer: SRTP keyed by DTLS, reached by ICE. Keys that stand in the
-/// description itself are taken instead where the profile leaves it open which of them are meant.
+/// Whether a description is that of a WebRTC peer: SRTP keyed by DTLS, reached by ICE. Where the profile leaves it open
+/// whether DTLS is meant, a line must be in use and without keys of its own, and there must be no audio that needs none
+/// of this.
 pub fn is_webrtc(session: &Session<'_>) -> bool {
     let has = |media: &Media<'_>, name| media.attribute(name).or(session.attribute(name)).is_some();
-    let keyed = |media: &Media<'_>| is_secure(media) && crypto::usable(media).next().is_some();
+    let keyed = |media: &Media<'_>| crypto::usable(media).next().is_some();
+    let phone = session.media.iter().any(is_usable);
+    let open = |media: &Media<'_>| is_active(media) && !keyed(media) && !phone;
     session.media.iter().any(|media| {
-        is_peer_line(media) && has(media, "ice-ufrag") && has(media, "fingerprint") && !keyed(media)
+        let by_dtls = is_peer_line(media) && (!is_secure(media) || open(media));
+        by_dtls && has(media, "ice-ufrag") && has(media, "fingerprint")
     })
 }
 
@@ -52,6 +56,12 @@ pub(super) fn is_peer_line(media: &Media<'_>) -> bool {
             | "TCP/TLS/RTP/SAVPF"
     );
     by_dtls || is_secure(media)
+}
+
+/// Whether a line of a WebRTC description is in use; one that is only there with its bundle has port 0 (RFC
+/// 9143 section 6).
+pub(super) fn is_active(media: &Media<'_>) -> bool {
+    is_peer_line(media) && (media.port != 0 || media.attribute("bundle-only").is_some())
 }
 
 /// What a line says about the transport; what it is silent about stands before the first line.
