@@ -139,7 +139,7 @@ fn main() {
                 &session,
                 &Capabilities::default(),
                 source,
-                &mut Origin::new(1, [1; 58]),
+                &mut Origin::new(1, [1; 32]),
             )
             .expect("taken")
             .answer_text

@@ -110,7 +110,7 @@ proptest! {
         let text = format!("v=0\r\no=p 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n{video}m=audio 9 RTP/AVP {}\r\n{maps}", formats.join(" "));
         let theirs = Session::parse(&text).unwrap();
         let (local, ours) = ("198.51.100.1:4000".parse().unwrap(), Capabilities::default());
-        match answer(&theirs, &ours, local, &mut Origin::new(1, [1; 58])) {
+        match answer(&theirs, &ours, local, &mut Origin::new(1, [1; 32])) {
             Ok(negotiated) => {
                 let session = Session::parse(&negotiated.answer_text).unwrap();
                 prop_assert_eq!(session.media.len(), theirs.media.len());
@@ -125,9 +125,9 @@ proptest! {
                 prop_assert!(!formats.iter().any(|format| matches!(*format, "0" | "8" | "9" | "96" | "97")));
             }
         }
-        let our_text = offer(&ours, local, &mut Origin::new(2, [2; 58]));
+        let our_text = offer(&ours, local, &mut Origin::new(2, [2; 32]));
         let our_offer = Session::parse(&our_text).unwrap();
-        prop_assert!(answer(&our_offer, &ours, "192.0.2.9:9".parse().unwrap(), &mut Origin::new(3, [3; 58])).is_ok());
+        prop_assert!(answer(&our_offer, &ours, "192.0.2.9:9".parse().unwrap(), &mut Origin::new(3, [3; 32])).is_ok());
     }
 
     #[test]

@@ -398,7 +398,7 @@ fn offers_in_the_corpus_are_answered() {
             &session,
             &Capabilities::default(),
             local,
-            &mut Origin::new(1, [1; 58]),
+            &mut Origin::new(1, [1; 32]),
         )
         .map(|negotiated| negotiated.audio.unwrap().remote.to_string())
     };

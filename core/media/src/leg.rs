@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use cordboard_model::media::{AudioSetup, LegTotals};
+use cordboard_model::media::{AudioSetup, LegTotals, Srtp};
 use cordboard_model::{LegId, MixId, Time};
 
 use crate::code::{Own, has_memory};
@@ -48,6 +48,8 @@ pub(crate) struct Leg {
     /// Its own encoder, if its codec has a memory and it does not go along with the mix's.
     pub(crate) own: Option<Box<Own>>,
     pub(crate) srtp: Option<Box<Session>>,
+    /// The one that was in use before plain RTP.
+    left_srtp: Option<Box<Session>>,
     /// Packets of the peer; there is one as soon as the peer is described.
     pub(crate) inlet: Option<Inlet>,
     pub(crate) outlet: Outlet,
@@ -93,6 +95,7 @@ impl Leg {
             dial: Dial::default(),
             own: None,
             srtp: None,
+            left_srtp: None,
             inlet: None,
             outlet: Outlet::new(random),
             reports: Reports::new(now, random),
@@ -120,14 +123,29 @@ impl Leg {
                 self.own = None;
             }
         }
-        match (&mut self.srtp, &audio.srtp) {
-            (_, None) => self.srtp = None,
-            (Some(session), Some(keys)) => session.renew(keys),
-            (None, Some(keys)) => self.srtp = Some(Box::new(Session::new(keys))),
-        }
+        self.protect(audio.srtp.as_ref());
         self.rate = Rate::of(audio.format.codec);
         self.takes_events = !audio.format.events.is_empty();
         self.audio = Some(audio);
+    }
+
+    /// What was counted under a key outlives plain RTP, as the key may come back.
+    fn protect(&mut self, keys: Option<&Srtp>) {
+        match (&mut self.srtp, keys) {
+            (None, None) => {}
+            (Some(_), None) => self.left_srtp = self.srtp.take(),
+            (Some(session), Some(keys)) => session.renew(keys),
+            (None, Some(keys)) => {
+                let before = self.left_srtp.take();
+                self.srtp = Some(before.map_or_else(
+                    || Box::new(Session::new(keys)),
+                    |mut session| {
+                        session.resume(keys);
+                        session
+                    },
+                ));
+            }
+        }
     }
 
     /// Whether the mix may hear the peer from now on.

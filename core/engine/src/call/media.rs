@@ -154,6 +154,7 @@ impl Engine {
             return;
         }
         call.leg.audio = Some(audio.clone());
+        call.origin.settle(audio.srtp.as_ref());
         let (leg, shard) = (call.leg.id, call.leg.shard);
         self.media(shard, MediaCommand::Modify { leg, audio });
     }
@@ -185,7 +186,7 @@ impl Engine {
                 &session,
                 &self.capabilities(Direction::BOTH),
                 anywhere,
-                &mut Origin::new(0, [0; 58]),
+                &mut Origin::new(0, [0; 32]),
             )
             .map(|_| ())
         });

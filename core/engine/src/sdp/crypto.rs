@@ -3,12 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use cordboard_model::media::{Mki, SrtpKey, SrtpSuite};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::session::Media;
 
-/// Bytes that all suites' own keys need together.
-const SEED: usize = 58;
+/// Bytes that our own keys are made of.
+const SEED: usize = 32;
 
 /// A line that we can use: its tag, its suite, the key of whoever wrote it and its name in packets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,24 +91,45 @@ pub(super) fn line(tag: &str, suite: SrtpSuite, key: &SrtpKey, mki: Mki) -> Stri
     )
 }
 
-/// What our own keys in one call are made of.
+/// Our own keys in one call. None of them protects for one suite and then for another, or again once it was left: so
+/// that whoever protects by it never counts anew, and whoever takes what it protects always may.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct OwnKeys(Zeroizing<[u8; SEED]>);
+pub(super) struct OwnKeys {
+    seed: Zeroizing<[u8; SEED]>,
+    /// How many keys were left.
+    left: u64,
+    /// The one that is used.
+    used: Option<(SrtpSuite, SrtpKey)>,
+}
 
 impl OwnKeys {
     pub(super) fn new(seed: [u8; SEED]) -> Self {
-        Self(Zeroizing::new(seed))
+        Self {
+            seed: Zeroizing::new(seed),
+            left: 0,
+            used: None,
+        }
     }
 
-    /// Our key for a suite: the same for the whole call. Suites that differ only in their tags share it: whoever
-    /// protects by it goes on counting when the suite changes.
+    /// Our key for a suite: the one that is used, or one that never was.
     pub(super) fn key(&self, suite: SrtpSuite) -> SrtpKey {
-        let (gcm, counter) = self.0.split_at(SrtpSuite::AeadAes128Gcm.key_len());
-        let bytes = match suite {
-            SrtpSuite::AeadAes128Gcm => gcm,
-            SrtpSuite::AesCm128HmacSha1_80 | SrtpSuite::AesCm128HmacSha1_32 => counter,
-        };
-        SrtpKey::new(suite, bytes.to_vec()).expect("the seed is as long as all keys together")
+        if let Some((_, key)) = self.used.as_ref().filter(|(used, _)| *used == suite) {
+            return key.clone();
+        }
+        let mut hash = Sha256::new();
+        hash.update(&self.seed[..]);
+        hash.update(self.left.to_be_bytes());
+        hash.update(suite.name());
+        let bytes = hash.finalize()[..suite.key_len()].to_vec();
+        SrtpKey::new(suite, bytes).expect("a hash is longer than any key")
+    }
+
+    /// What is used from now on; `None`: what is sent is not protected.
+    pub(super) fn settle(&mut self, used: Option<&(SrtpSuite, SrtpKey)>) {
+        if self.used.as_ref() != used {
+            self.left += u64::from(self.used.is_some());
+            self.used = used.cloned();
+        }
     }
 }
 
@@ -179,6 +201,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_key_is_for_one_suite_and_once() {
+        let mut keys = OwnKeys::new([7; 32]);
+        let mut known: Vec<SrtpKey> = Vec::new();
+        let used = |keys: &OwnKeys, suite| (suite, keys.key(suite));
+        for at in [0, 1, 0, 2, 1, 2, 0] {
+            let next = used(&keys, SrtpSuite::ALL[at]);
+            assert!(!known.contains(&next.1), "{known:?}");
+            known.push(next.1.clone());
+            keys.settle(Some(&next));
+            assert_eq!(used(&keys, SrtpSuite::ALL[at]), next, "as long as it is used");
+            keys.settle(Some(&next));
+            assert_eq!(used(&keys, SrtpSuite::ALL[at]), next, "and said again");
+        }
+        let last = used(&keys, SrtpSuite::ALL[0]);
+        keys.settle(None);
+        assert_ne!(used(&keys, SrtpSuite::ALL[0]), last, "plain RTP came between");
+        // Of two keys that one offer names, one may be answered with, and then the other.
+        let [one, other] = [0, 1].map(|at| used(&keys, SrtpSuite::ALL[at]));
+        assert_ne!(one.1, other.1);
+        keys.settle(Some(&one));
+        keys.settle(Some(&other));
+        assert_ne!(used(&keys, SrtpSuite::ALL[0]), one);
+        assert_eq!(used(&keys, SrtpSuite::ALL[1]), other);
+    }
+
     proptest! {
         #[test]
         fn any_line_is_read_or_left(line in ".{0,120}") {
@@ -186,8 +234,8 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_is_read_back(tag in 1u32..999_999_999, seed: [u8; 32], more: [u8; 26]) {
-            let keys = OwnKeys::new([&seed[..], &more[..]].concat().try_into().unwrap());
+        fn what_is_written_is_read_back(tag in 1u32..999_999_999, seed: [u8; 32]) {
+            let keys = OwnKeys::new(seed);
             for suite in SrtpSuite::ALL {
                 let written = line(&tag.to_string(), suite, &keys.key(suite), Mki::default());
                 let value = written.strip_prefix("a=crypto:").unwrap().trim_end();

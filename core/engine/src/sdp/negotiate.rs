@@ -1,7 +1,7 @@
 //! What both sides of an offer can do together.
 
 use cordboard_model::media::{
-    AudioFormat, Codec, Control, Direction, OpusLimit, OpusStep, SrtpKey, SrtpSuite,
+    AudioFormat, Codec, Control, Direction, OpusLimit, OpusStep, Srtp, SrtpKey, SrtpSuite,
 };
 use zeroize::Zeroizing;
 
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Origin {
 impl Origin {
     /// For a new call. The id must be the call's own and less than 2^62; `key_seed` is what the keys of its
     /// media are made of, and must be as hard to guess as they are to be.
-    pub fn new(session_id: u64, key_seed: [u8; 58]) -> Self {
+    pub fn new(session_id: u64, key_seed: [u8; 32]) -> Self {
         Self {
             session_id,
             version: session_id,
@@ -99,7 +99,13 @@ impl Origin {
         self.last.to_string()
     }
 
-    /// Our key for a suite.
+    /// How media are protected from now on: another suite, and SRTP after plain RTP, will be offered and answered with
+    /// a key of ours that nothing was protected by.
+    pub fn settle(&mut self, srtp: Option<&Srtp>) {
+        self.keys.settle(srtp.map(|srtp| &srtp.send));
+    }
+
+    /// Our key for a suite: the one that is used, or a new one.
     pub(super) fn key(&self, suite: SrtpSuite) -> SrtpKey {
         self.keys.key(suite)
     }

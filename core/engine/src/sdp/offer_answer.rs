@@ -145,9 +145,11 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
         Some((last, used.or_else(audio)?))
     });
 
-    let keys: Vec<Crypto<'_>> = match ours.secure {
-        true => own_keys(origin),
-        false => Vec::new(),
+    let keys = match &before {
+        // The tags stay; a key that was used before another one is not used again.
+        Some((last, at)) => said_keys(origin, &last.media[*at]),
+        None if ours.secure => own_keys(origin),
+        None => Vec::new(),
     };
     origin.say(|id, version| match before {
         Some((last, at)) => {
@@ -157,7 +159,7 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
                 at,
                 format: &format,
                 direction: ours.direction,
-                crypto: last.media.get(at).into_iter().flat_map(crypto::usable).collect(),
+                crypto: keys.clone(),
                 mux: ours.mux,
             };
             streams(&mut text, local.port(), &last.media, Some(&used));
@@ -177,6 +179,15 @@ pub fn offer(ours: &Capabilities, local: SocketAddr, origin: &mut Origin) -> Str
             text
         }
     })
+}
+
+/// The keys that we offer again.
+fn said_keys<'a>(origin: &Origin, media: &Media<'a>) -> Vec<Crypto<'a>> {
+    let keys = crypto::usable(media).map(|said| Crypto {
+        key: origin.key(said.suite),
+        ..said
+    });
+    keys.collect()
 }
 
 /// A key of ours for each suite that we offer: the shorter tag is for who asks for it.

@@ -64,7 +64,7 @@ fn read_all(message: &Message) {
 
 /// An answer has as many streams as its offer and can be read.
 pub(crate) fn negotiate(session: &Session<'_>) {
-    let mut origin = Origin::new(1, [1; 58]);
+    let mut origin = Origin::new(1, [1; 32]);
     let (ours, local) = (
         Capabilities::default(),
         "192.0.2.1:4000".parse().expect("an address"),
@@ -109,7 +109,7 @@ fn negotiate_with_peer(session: &Session<'_>, audio: &Capabilities) {
         number
     };
     for first in [true, false] {
-        let mut origin = Origin::new(1, [1; 58]);
+        let mut origin = Origin::new(1, [1; 32]);
         let mut bundle = Bundle::default();
         bundle.open(local.clone());
         if first && let Ok(text) = bundle.answer(session, terms, &mut origin, &mut chance) {

@@ -13,6 +13,9 @@ use window::Window;
 
 /// Sources whose rollover counters are remembered; the oldest is forgotten.
 const SOURCES: usize = 48;
+/// Keys of ours that were left and are remembered with what was counted: one offer names two, and answers to it may
+/// alternate; later ones are new.
+const LEFT_KEYS: usize = 4;
 /// Bytes of an RTCP packet that stay readable.
 const CONTROL_HEADER: usize = 8;
 /// The flag that says that an RTCP packet is encrypted.
@@ -25,6 +28,16 @@ struct Source {
     /// Rollover counter and sequence number of the newest packet, and which ones came.
     media: Window,
     control: Window,
+    /// The peer may have begun anew to count, as it protects by the same key for another suite.
+    restarts: bool,
+}
+
+/// What was protected by a key of ours.
+#[derive(Debug, Clone, Default)]
+struct Sent {
+    /// Index of the last packet: rollover counter and sequence number.
+    media: Option<u64>,
+    control: u32,
 }
 
 /// One direction's keys.
@@ -75,9 +88,9 @@ impl Half {
 pub(crate) struct Session {
     send: Half,
     receive: Half,
-    /// Index of the last packet sent: rollover counter and sequence number.
-    sent: Option<u64>,
-    control_sent: u32,
+    sent: Sent,
+    /// The same of keys that were left, the oldest first.
+    left: Vec<(SrtpKey, Sent)>,
     sources: Vec<Source>,
 }
 
@@ -86,17 +99,24 @@ impl Session {
         Self {
             send: Half::new(&keys.send, keys.send_mki),
             receive: Half::new(&keys.receive, keys.receive_mki),
-            sent: None,
-            control_sent: 0,
+            sent: Sent::default(),
+            left: Vec::new(),
             sources: Vec::new(),
         }
     }
 
-    /// The keys have been negotiated again; counters go on where keys are as they were, also where the suite is
-    /// another one: no number may protect two packets by one key.
+    /// The keys have been negotiated again. No number may protect two packets by one key: our counters go on where the
+    /// key is one that was used before, whatever came between.
     pub(crate) fn renew(&mut self, keys: &Srtp) {
         if self.send.key.1 != keys.send.1 {
-            (self.sent, self.control_sent) = (None, 0);
+            let mut left = self.left.iter();
+            let known = left.position(|(key, _)| *key == keys.send.1);
+            let sent = known.map(|at| self.left.remove(at).1).unwrap_or_default();
+            let sent = std::mem::replace(&mut self.sent, sent);
+            if self.left.len() == LEFT_KEYS {
+                self.left.remove(0);
+            }
+            self.left.push((self.send.key.1.clone(), sent));
         }
         if self.send.key != keys.send {
             self.send = Half::new(&keys.send, keys.send_mki);
@@ -105,9 +125,21 @@ impl Session {
             self.sources.clear();
         }
         if self.receive.key != keys.receive {
+            // What was signed by the longer tag can be cut to the shorter one and played again, so that this is
+            // believed only the other way round.
+            let longer = keys.receive.0 == SrtpSuite::AesCm128HmacSha1_80;
+            for source in &mut self.sources {
+                source.restarts = longer;
+            }
             self.receive = Half::new(&keys.receive, keys.receive_mki);
         }
         (self.send.mki, self.receive.mki) = (keys.send_mki, keys.receive_mki);
+    }
+
+    /// The same after plain RTP: who comes back to SRTP counts as it likes.
+    pub(crate) fn resume(&mut self, keys: &Srtp) {
+        self.sources.clear();
+        self.renew(keys);
     }
 
     /// Protects the RTP packet at the end of `bytes`, which begins at `start`. Its header has no extension.
@@ -116,12 +148,12 @@ impl Session {
             return;
         };
         let (sequence, ssrc) = (u16::from_be_bytes([packet[2], packet[3]]), word(packet, 8));
-        let index = match self.sent {
-            // We send in order, so that a smaller number is the next round.
-            Some(last) => last + u64::from(sequence.wrapping_sub(last as u16)),
+        let index = match self.sent.media {
+            // We send in order, so that a number that is not greater is of the next round.
+            Some(last) => last + 1 + u64::from(sequence.wrapping_sub(last as u16).wrapping_sub(1)),
             None => u64::from(sequence),
         };
-        self.sent = Some(index);
+        self.sent.media = Some(index);
         self.send.media.seal(bytes, start, HEADER_LEN, ssrc, index, None);
         self.send.add_mki(&self.send.media, bytes);
     }
@@ -138,8 +170,8 @@ impl Session {
             return;
         };
         let ssrc = word(packet, 4);
-        self.control_sent += 1;
-        let index = self.control_sent;
+        self.sent.control += 1;
+        let index = self.sent.control;
         let trailer = Some(index | ENCRYPTED);
         self.send
             .control
@@ -157,12 +189,24 @@ impl Session {
         if known.is_some_and(|at| self.sources[at].media.is_used(index)) {
             return Err(DropReason::Replayed);
         }
-        let len = self
-            .receive
-            .media
-            .open(packet, header, ssrc, index, None)
-            .ok_or(DropReason::Unauthentic)?;
-        self.source(ssrc).media.use_up(index);
+        let mut open = |index| {
+            let len = self.receive.media.open(packet, header, ssrc, index, None);
+            len.map(|len| (index, len))
+        };
+        let first = u64::from(sequence);
+        let restarts = index != first && known.is_some_and(|at| self.sources[at].restarts);
+        // Counter mode, the only one that comes with two tags, leaves a packet as it is until it has proved itself.
+        let mut opened = open(index);
+        if restarts && opened.is_none() {
+            opened = open(first);
+        }
+        let (proven, len) = opened.ok_or(DropReason::Unauthentic)?;
+        let source = self.source(ssrc);
+        source.restarts = false;
+        if proven != index {
+            source.media = Window::default();
+        }
+        source.media.use_up(proven);
         Ok(len)
     }
 
@@ -204,6 +248,7 @@ impl Session {
                 ssrc,
                 media: Window::default(),
                 control: Window::default(),
+                restarts: false,
             });
             self.sources.len() - 1
         });

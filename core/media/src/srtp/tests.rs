@@ -167,7 +167,7 @@ fn the_name_of_a_key_is_added_and_taken_off() {
         theirs.renew(&keys(other, other));
         assert!(unprotect(&mut theirs, &sealed).is_err());
         ours.renew(&keys(other, other));
-        assert_eq!(ours.sent, Some(7));
+        assert_eq!(ours.sent.media, Some(7));
     }
 }
 
@@ -263,12 +263,106 @@ fn counters_go_on_when_only_the_tag_becomes_another_one() {
     );
     let second = protect(&mut ours, &rtp(0, b"b"));
     assert_eq!(second.len(), 12 + 1 + 4);
-    assert_eq!(ours.sent, Some(65_536), "the round was counted");
+    assert_eq!(ours.sent.media, Some(65_536), "the round was counted");
     assert_eq!(unprotect(&mut theirs, &second), Ok(rtp(0, b"b")));
     let mut control = vec![0x80, 201, 0, 1, 1, 2, 3, 4];
     ours.protect_control(&mut control, 0);
     assert_eq!(control.len(), 8 + 4 + 10);
     assert_eq!(theirs.unprotect_control(&mut control), Ok(8));
+}
+
+fn keys(suite: SrtpSuite, send: u8, receive: u8) -> Srtp {
+    Srtp {
+        send: key(suite, send),
+        send_mki: Mki::default(),
+        receive: key(suite, receive),
+        receive_mki: Mki::default(),
+    }
+}
+
+/// What is protected twice by one key and number can be read: whatever came between, counters go on.
+#[test]
+fn no_number_is_used_twice_under_one_key() {
+    let (gcm, counter) = (SrtpSuite::AeadAes128Gcm, SrtpSuite::AesCm128HmacSha1_80);
+    let control = |session: &mut Session| {
+        let mut bytes = vec![0x80, 201, 0, 1, 1, 2, 3, 4, 9, 9, 9, 9];
+        session.protect_control(&mut bytes, 0);
+        bytes
+    };
+    for (suite, other) in [(gcm, counter), (counter, gcm)] {
+        let mut ours = Session::new(&keys(suite, 1, 99));
+        protect(&mut ours, &rtp(65_535, b"a"));
+        let (media, report) = (protect(&mut ours, &rtp(0, b"a")), control(&mut ours));
+        ours.renew(&keys(other, 1, 99));
+        protect(&mut ours, &rtp(1, b"a"));
+        assert_eq!(ours.sent.media, Some(1), "another key counts anew");
+        control(&mut ours);
+        assert_eq!(ours.sent.control, 1);
+        ours.renew(&keys(suite, 1, 99));
+        assert_ne!(protect(&mut ours, &rtp(0, b"a")), media, "{suite:?}");
+        assert_ne!(control(&mut ours), report, "{suite:?}");
+        assert_eq!((ours.sent.media, ours.sent.control), (Some(131_072), 2));
+        // The same after plain RTP.
+        ours.resume(&keys(suite, 1, 98));
+        control(&mut ours);
+        assert_eq!((ours.sent.media, ours.sent.control), (Some(131_072), 3));
+        for seed in 2..20 {
+            ours.renew(&keys(suite, seed, 99));
+        }
+        assert_eq!(
+            ours.left.len(),
+            LEFT_KEYS,
+            "keys of ours that were left are bounded"
+        );
+    }
+}
+
+/// Who makes a new context for another tag counts its rounds anew under the same key. It is believed once, and not where
+/// a packet of the first round can be cut to the new tag.
+#[test]
+fn a_peer_that_keeps_its_key_may_count_anew_with_a_longer_tag() {
+    let (long, short) = (SrtpSuite::AesCm128HmacSha1_80, SrtpSuite::AesCm128HmacSha1_32);
+    for (before, after, believed) in [(short, long, true), (long, short, false)] {
+        let (mut ours, mut theirs) = (
+            Session::new(&keys(before, 99, 1)),
+            Session::new(&keys(before, 1, 99)),
+        );
+        for sequence in 65_530..65_540u32 {
+            let sealed = protect(&mut theirs, &rtp(sequence as u16, b"a"));
+            unprotect(&mut ours, &sealed).unwrap();
+        }
+        let mut anew = Session::new(&keys(after, 1, 99));
+        let early = protect(&mut anew, &rtp(5, b"b"));
+        assert_eq!(unprotect(&mut ours, &early), Err(DropReason::Unauthentic));
+        ours.renew(&keys(after, 99, 1));
+        assert_eq!(unprotect(&mut ours, &early).is_ok(), believed, "{after:?}");
+        if believed {
+            assert_eq!(unprotect(&mut ours, &early), Err(DropReason::Replayed));
+            let next = protect(&mut anew, &rtp(6, b"b"));
+            assert_eq!(unprotect(&mut ours, &next), Ok(rtp(6, b"b")));
+            continue;
+        }
+        // Who goes on counting has always been understood.
+        theirs.renew(&keys(after, 1, 99));
+        let next = protect(&mut theirs, &rtp(6, b"b"));
+        assert_eq!(unprotect(&mut ours, &next), Ok(rtp(6, b"b")));
+    }
+    // Once the peer has gone on to count, it does not begin anew.
+    let (mut ours, mut theirs) = (
+        Session::new(&keys(short, 99, 1)),
+        Session::new(&keys(short, 1, 99)),
+    );
+    let mut seal = |suite, sequence| {
+        theirs.renew(&keys(suite, 1, 99));
+        protect(&mut theirs, &rtp(sequence, b"a"))
+    };
+    for (suite, sequence) in [(short, 65_535), (short, 0), (long, 1)] {
+        let sealed = seal(suite, sequence);
+        ours.renew(&keys(suite, 99, 1));
+        unprotect(&mut ours, &sealed).unwrap();
+    }
+    let anew = protect(&mut Session::new(&keys(long, 1, 99)), &rtp(2, b"b"));
+    assert_eq!(unprotect(&mut ours, &anew), Err(DropReason::Unauthentic));
 }
 
 #[test]

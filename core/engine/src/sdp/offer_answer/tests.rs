@@ -1,6 +1,6 @@
 //! Tables for offers and answers.
 
-use cordboard_model::media::{Control, OpusLimit, OpusStep};
+use cordboard_model::media::{Control, OpusLimit, OpusStep, SrtpKey};
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn answer_to(media: &str) -> Result<Negotiated, Refusal> {
         &Session::parse(&text).unwrap(),
         &Capabilities::default(),
         local(),
-        &mut Origin::new(7, [5; 58]),
+        &mut Origin::new(7, [5; 32]),
     )
 }
 
@@ -149,7 +149,7 @@ fn our_own_wish_narrows_the_direction() {
         &Session::parse(&text).unwrap(),
         &ours,
         local(),
-        &mut Origin::new(1, [5; 58]),
+        &mut Origin::new(1, [5; 32]),
     )
     .unwrap();
     assert_eq!(negotiated.audio.as_ref().unwrap().direction, ours.direction);
@@ -238,7 +238,7 @@ fn opus_is_sent_as_the_receiver_takes_it() {
 
 #[test]
 fn the_version_rises_by_one_and_only_when_the_text_changes() {
-    let mut origin = Origin::new(1 << 61, [5; 58]);
+    let mut origin = Origin::new(1 << 61, [5; 32]);
     let ours = Capabilities::default();
     let mut say = |media: &str| {
         let text = format!("{HEAD}{media}");
@@ -258,7 +258,7 @@ fn the_version_rises_by_one_and_only_when_the_text_changes() {
 
 #[test]
 fn an_answer_to_our_offer_settles_the_call() {
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let ours = Capabilities::default();
     let text = offer(&ours, local(), &mut origin);
     let offer = Session::parse(&text).unwrap();
@@ -311,7 +311,7 @@ fn an_answer_to_our_offer_settles_the_call() {
 /// RFC 3264 section 5.1: the answerer sends by the numbers of the offer, and is sent to by those of its answer.
 #[test]
 fn keys_come_by_both_numbers_and_go_by_the_answers() {
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let ours = Capabilities::default();
     let text = offer(&ours, local(), &mut origin);
     let offer = Session::parse(&text).unwrap();
@@ -338,7 +338,7 @@ fn keys_come_by_both_numbers_and_go_by_the_answers() {
 
 #[test]
 fn a_later_offer_keeps_streams_and_numbers() {
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let ours = Capabilities::default();
     let theirs = format!(
         "{HEAD}m=video 7 RTP/AVP 31\r\na=mid:v\r\nm=audio 9 RTP/AVP 100 96\r\na=mid:a\r\na=rtpmap:100 PCMA/8000\r\na=rtpmap:96 telephone-event/8000\r\n"
@@ -368,13 +368,13 @@ fn our_order_is_that_of_the_configuration_and_numbers_never_clash() {
         codecs: vec![Codec::Pcma, Codec::Opus],
         ..Capabilities::default()
     };
-    let text = offer(&ours, local(), &mut Origin::new(1, [5; 58]));
+    let text = offer(&ours, local(), &mut Origin::new(1, [5; 32]));
     assert_eq!(
         Session::parse(&text).unwrap().media[0].formats,
         ["8", "111", "101", "110"]
     );
     // The peer uses our usual numbers for something else.
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let theirs = format!(
         "{HEAD}m=audio 9 RTP/AVP 111 101\r\na=rtpmap:111 telephone-event/8000\r\na=rtpmap:101 PCMA/8000\r\n"
     );
@@ -406,6 +406,16 @@ fn opus_is_sent_in_multiples_of_20_ms() {
     }
 }
 
+/// Key and salt of the only line with keys.
+#[track_caller]
+fn said_key(text: &str) -> SrtpKey {
+    let session = Session::parse(text).unwrap();
+    let mut said = session.media.iter().flat_map(crypto::usable);
+    let key = said.next().expect("there is a key").key;
+    assert!(said.next().is_none(), "{text}");
+    key
+}
+
 const RFC_KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
 fn secure(line: &str) -> String {
@@ -429,14 +439,15 @@ fn the_first_crypto_line_that_we_can_use_is_answered_with_a_key_of_ours() {
     let srtp = negotiated.audio.unwrap().srtp.unwrap();
     assert_eq!(srtp.receive.0, SrtpSuite::AesCm128HmacSha1_80);
     assert_eq!(srtp.receive.1.key(), b"YS___semctl () {");
-    assert_eq!(srtp.send.1.key(), [5; 16]);
+    assert_eq!(said_key(text), srtp.send.1);
     // Without one there is no stream.
     assert_eq!(answer_to(&secure("")).unwrap_err().reason, "sdp_no_audio");
 }
 
 #[test]
 fn the_short_tag_is_taken_from_who_offers_it_and_kept() {
-    let mut origin = Origin::new(7, [5; 58]);
+    let mut known: Vec<(SrtpSuite, SrtpKey)> = Vec::new();
+    let mut origin = Origin::new(7, [5; 32]);
     let ours = Capabilities::default();
     let line = |tag: u8, bits: u8| format!("a=crypto:{tag} AES_CM_128_HMAC_SHA1_{bits} inline:{RFC_KEY}\r\n");
     for (lines, tag, suite) in [
@@ -451,8 +462,19 @@ fn the_short_tag_is_taken_from_who_offers_it_and_kept() {
         assert!(answered.answer_text.contains(&said), "{}", answered.answer_text);
         let srtp = answered.audio.unwrap().srtp.unwrap();
         assert_eq!((srtp.send.0, srtp.receive.0), (suite, suite));
-        assert_eq!(srtp.send.1.key(), [5; 16], "one key with either tag");
+        assert_eq!(said_key(&answered.answer_text), srtp.send.1);
+        let again = known.iter().any(|key| *key == srtp.send);
+        let left = known.iter().filter(|(_, key)| *key == srtp.send.1).count();
+        assert_eq!(
+            again,
+            known.last() == Some(&srtp.send),
+            "only the key that is used stays"
+        );
+        assert_eq!(left > 0, again, "a key is for one suite");
+        known.push(srtp.send.clone());
+        origin.settle(Some(&srtp));
         let text = offer(&ours, local(), &mut origin);
+        assert_eq!(said_key(&text), srtp.send.1, "what is used is offered");
         assert!(
             text.contains(&said) && text.matches("a=crypto").count() == 1,
             "{text}"
@@ -462,7 +484,7 @@ fn the_short_tag_is_taken_from_who_offers_it_and_kept() {
 
 #[test]
 fn a_key_that_has_a_name_is_answered_by_one_of_that_name_and_keeps_it() {
-    let mut origin = Origin::new(7, [5; 58]);
+    let mut origin = Origin::new(7, [5; 32]);
     let theirs = format!(
         "{HEAD}m=audio 9 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{RFC_KEY}|2^20|1:4\r\n"
     );
@@ -504,7 +526,7 @@ fn keys_with_plain_rtp_may_be_taken_or_left_aside() {
         secure: true,
         ..Capabilities::default()
     };
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let text = offer(&ours, local(), &mut origin);
     assert!(
         text.contains(" RTP/AVP ") && text.contains("a=crypto:1 AEAD_AES_128_GCM"),
@@ -520,7 +542,7 @@ fn keys_with_plain_rtp_may_be_taken_or_left_aside() {
         .unwrap()
         .unwrap();
     assert_eq!(taken.send.0, SrtpSuite::AesCm128HmacSha1_80);
-    assert_eq!(taken.send.1.key(), [5; 16]);
+    assert_eq!(taken.send.1, origin.key(SrtpSuite::AesCm128HmacSha1_80));
     assert_eq!(
         settled(&format!("m=audio 9 RTP/AVP 0\r\n{}", key(1))),
         Ok(None),
@@ -533,7 +555,7 @@ fn keys_with_plain_rtp_may_be_taken_or_left_aside() {
 
 #[test]
 fn a_later_offer_of_a_secure_call_keeps_its_keys() {
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let theirs = format!(
         "{HEAD}{}",
         secure(&format!(
@@ -560,7 +582,7 @@ fn a_later_offer_of_a_secure_call_keeps_its_keys() {
 
 #[test]
 fn audio_may_be_turned_off_and_on_again() {
-    let mut origin = Origin::new(1, [5; 58]);
+    let mut origin = Origin::new(1, [5; 32]);
     let ours = Capabilities::default();
     let mut say = |port: u16| {
         let text = format!("{HEAD}m=audio {port} RTP/AVP 0\r\na=mid:a\r\n");
@@ -613,7 +635,7 @@ fn reports_go_where_both_sides_agree() {
                 mux,
                 ..Capabilities::default()
             };
-            let mut origin = Origin::new(7, [5; 58]);
+            let mut origin = Origin::new(7, [5; 32]);
             let text = offer(&ours, local(), &mut origin);
             assert_eq!(text.ends_with("a=sendrecv\r\na=rtcp-mux\r\n"), mux, "{text}");
             let again = offer(&ours, local(), &mut origin);

@@ -60,7 +60,7 @@ impl Call {
         });
         Self {
             bundle,
-            origin: Origin::new(7, [5; 58]),
+            origin: Origin::new(7, [5; 32]),
             audio: Capabilities::default(),
             video: true,
             voices: false,
