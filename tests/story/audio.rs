@@ -248,9 +248,29 @@ fn a_secure_offer_is_answered_with_a_key_that_stays() {
     assert_eq!(
         crypto(&sdp(&held)),
         Some(ours.clone()),
-        "the same key for the whole call"
+        "the same key as long as nothing else is agreed"
     );
     assert_eq!(audio(&world).srtp.as_ref(), Some(&srtp));
+    // Another suite has another key, and none comes back that was used before.
+    let mut known = vec![(ours.clone(), srtp.send.1.clone())];
+    let short = secure.replace("SHA1_80", "SHA1_32");
+    let plain = "m=audio 4000 RTP/AVP 0\r\n";
+    for media in [&short, &secure, plain, &secure] {
+        let answer = reinvite(&mut world, &mut alice, &mut line, media);
+        let Some(said) = crypto(&sdp(&answer)) else {
+            assert!(media == plain && audio(&world).srtp.is_none());
+            continue;
+        };
+        let srtp = audio(&world).srtp.clone().unwrap();
+        assert!(
+            known
+                .iter()
+                .all(|(line, key)| *line != said && *key != srtp.send.1),
+            "{media}"
+        );
+        assert_eq!(srtp.receive.1.key(), b"YS___semctl () {");
+        known.push((said, srtp.send.1));
+    }
     // Another call has another key; a stream without a key that we can use is not taken.
     let (_, other) = call(&mut world, &mut Phone::new("bob", 2), &secure);
     assert!(crypto(&sdp(&other)).is_some_and(|line| line != ours));

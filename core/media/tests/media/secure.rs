@@ -79,3 +79,26 @@ fn another_key_gives_silence_and_a_count() {
         assert_eq!(world.close(4).packets_in, 0);
     }
 }
+
+/// The other side, to which nothing is said of it, takes no number twice.
+#[test]
+fn a_key_that_was_left_for_another_or_for_none_goes_on_to_count() {
+    for suite in SrtpSuite::ALL {
+        let other = match suite {
+            SrtpSuite::AeadAes128Gcm => SrtpSuite::AesCm128HmacSha1_80,
+            _ => SrtpSuite::AeadAes128Gcm,
+        };
+        let mut world = joined(suite, 1);
+        for between in [setup(2, Codec::Pcmu), secure(2, other, 1, 2)] {
+            world.run(20_000);
+            for audio in [between, secure(2, suite, 1, 2)] {
+                let leg = LegId(2);
+                world.command(MediaCommand::Modify { leg, audio });
+            }
+        }
+        world.run(20_000);
+        let counts = world.shard.counts();
+        assert_eq!(counts.dropped, [0; DropReason::ALL.len()], "{suite:?}");
+        assert!(snr(world.phone(3).last(2000), A) > 30.0, "{suite:?}");
+    }
+}
