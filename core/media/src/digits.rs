@@ -37,6 +37,11 @@ impl Digits {
             return Some(char::from(*key));
         };
         let later = timestamp.wrapping_sub(last.timestamp).cast_signed();
+        if newest && later < 0 && wavers(&last, &press) {
+            let ended = last.ended || press.ended;
+            self.last = Some(Press { ended, ..last });
+            return None;
+        }
         if later < 0 && !newest || later != 0 && self.before == Some(timestamp) {
             return None; // a late copy of an earlier press
         }
@@ -53,6 +58,14 @@ impl Digits {
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Whether a timestamp before that of the last press is only another one of the same press: some gateways take each
+/// packet's from their clock and then go back by the length of the press, or by less.
+fn wavers(last: &Press, press: &Press) -> bool {
+    let back = last.timestamp.wrapping_sub(press.timestamp);
+    let goes_on = !last.ended || press.ended;
+    goes_on && last.event == press.event && back <= u32::from(last.duration.max(press.duration))
 }
 
 /// Whether a press longer than a packet can say goes on (RFC 4733 section 2.5.1.3).
@@ -114,6 +127,22 @@ mod tests {
         // Copies from before a step come late, too.
         assert_eq!(digits.receive(144_000, &[4, 0x8a, 2, 128], false), None);
         assert_eq!(send(&mut digits, 5, 151_000, &press), "5");
+    }
+
+    #[test]
+    fn a_timestamp_that_wavers_inside_a_press_is_no_other_press() {
+        let mut digits = Digits::default();
+        assert_eq!(send(&mut digits, 5, 10_000, &[(160, false), (480, false)]), "5");
+        assert_eq!(send(&mut digits, 5, 9_990, &[(640, false)]), "", "inside");
+        for timestamp in [9_980, 9_970, 10_000, 9_360] {
+            assert_eq!(send(&mut digits, 5, timestamp, &[(640, true)]), "", "its end");
+        }
+        // What is pressed after that is something else: it begins, is another key, or is too far away.
+        let mut other = |key, timestamp, end| send(&mut digits, key, timestamp, &[(640, end)]);
+        assert_eq!(other(5, 9_900, false), "5");
+        assert_eq!(other(5, 9_890, true), "");
+        assert_eq!(other(6, 9_880, true), "6");
+        assert_eq!(other(6, 9_000, true), "6");
     }
 
     #[test]
