@@ -68,30 +68,56 @@ where
         }
     };
     if let Ok(mut socket) = sink.reunite(source) {
-        let ending = async {
-            if socket.get_ref().is_over() {
-                refuse(&mut socket, queue, &meter, flow, connections).await;
-            } else if let Some(violation) = violation {
-                connections.garbage(violation.reason()).await;
-                show_out(&mut socket, violation, &meter).await;
-            }
-        };
-        tokio::select! {
-            () = ending => {}
-            () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
-        }
+        part(&mut socket, queue, violation, flow, place, &meter, connections).await;
+    } else {
+        connections.close(flow).await;
     }
-    connections.close(flow).await;
 }
 
-/// A message was too large: it is answered if its head can be read, and the connection ends.
+/// Ends a connection that nothing is read from any more. Control lets go of it before the peer is shown out, which may
+/// take a while: what it had to say until then would be heard by nobody, and it would believe that it was.
+async fn part<S>(
+    socket: &mut WebSocketStream<Bounded<S>>,
+    queue: mpsc::Receiver<Packet>,
+    violation: Option<Violation>,
+    flow: Flow,
+    place: &Place,
+    meter: &Meter,
+    connections: &Connections,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let violation = if socket.get_ref().is_over() {
+        tokio::select! {
+            violation = refuse(socket, queue, flow, connections) => violation,
+            () = place.seat.given_away() => {
+                connections.garbage(GAVE_WAY).await;
+                None
+            }
+        }
+    } else {
+        if let Some(violation) = violation {
+            connections.garbage(violation.reason()).await;
+        }
+        violation
+    };
+    connections.close(flow).await;
+    let Some(violation) = violation else { return };
+    tokio::select! {
+        () = show_out(socket, violation, meter) => {}
+        () = place.seat.given_away() => connections.garbage(GAVE_WAY).await,
+    }
+}
+
+/// A message was too large: it is answered if its head can be read. Says why the connection ends, if the peer can be
+/// told.
 async fn refuse<S>(
     socket: &mut WebSocketStream<Bounded<S>>,
     mut queue: mpsc::Receiver<Packet>,
-    meter: &Meter,
     flow: Flow,
     connections: &Connections,
-) where
+) -> Option<Violation>
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if let Some(head) = socket.get_mut().head(PATIENCE).await {
@@ -102,13 +128,13 @@ async fn refuse<S>(
                 timeout(WRITE_PATIENCE, socket.send(frame(&packet))).await,
                 Ok(Ok(()))
             ) {
-                return;
+                return None;
             }
         }
     } else {
         connections.garbage("too_large").await;
     }
-    show_out(socket, Violation::Size, meter).await;
+    Some(Violation::Size)
 }
 
 /// Tells the peer why its connection ends.
