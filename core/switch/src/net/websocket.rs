@@ -218,3 +218,67 @@ fn frame(packet: &Packet) -> Frame {
         Err(error) => Frame::binary(error.into_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cordboard_engine::io::Transport;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::control::{Arrival, ControlParts};
+    use crate::net::place::Bounds;
+    use crate::tls::{Keys, Material, Roots};
+
+    const REQUEST: &str = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n\r\n";
+    /// A frame of no known kind.
+    const STRANGE: [u8; 6] = [0x83, 0x80, 0, 0, 0, 0];
+
+    /// A peer that takes its time to hear why it has to go is nobody to send to meanwhile.
+    #[tokio::test]
+    async fn control_lets_go_before_who_broke_a_rule_is_shown_out() {
+        let (mut parts, control) = ControlParts::new().unwrap();
+        let keys = Arc::new(Keys::new(Material::new(None, &Roots::none()).unwrap()));
+        let bounds = Bounds {
+            most: 9,
+            of_source: 9,
+        };
+        let connections = Connections::new(control, Clock::start(), keys, bounds, 1000);
+        let peer = "192.0.2.1:9".parse().unwrap();
+        let way = Flow {
+            transport: Transport::Ws,
+            listener: 0,
+            peer,
+            connection: 0,
+        };
+        // Less than the close frame has, so that this waits for the peer.
+        let (mut client, stream) = duplex(8);
+        let serving = tokio::spawn(async move {
+            let place = connections.places.take(peer.ip()).unwrap();
+            serve(stream, way, &place, &connections).await;
+        });
+        client.write_all(REQUEST.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        client.write_all(&STRANGE).await.unwrap();
+        let is_closed = |arrival: &Arrival| matches!(arrival, Arrival::Closed { .. });
+        while !is_closed(&parts.next_arrival().await.expect("it is closed in the end")) {}
+        let mut close = [0; 4];
+        client
+            .read_exact(&mut close)
+            .await
+            .expect("only now it is heard why");
+        assert_eq!((close[0], &close[2..]), (0x88, &1002_u16.to_be_bytes()[..]));
+        drop(client);
+        serving.await.unwrap();
+        assert!(
+            parts.next_arrival().await.is_none(),
+            "once, and nobody is left who could say more"
+        );
+    }
+}

@@ -463,7 +463,7 @@ fn the_short_tag_is_taken_from_who_offers_it_and_kept() {
         let srtp = answered.audio.unwrap().srtp.unwrap();
         assert_eq!((srtp.send.0, srtp.receive.0), (suite, suite));
         assert_eq!(said_key(&answered.answer_text), srtp.send.1);
-        let again = known.iter().any(|key| *key == srtp.send);
+        let again = known.contains(&srtp.send);
         let left = known.iter().filter(|(_, key)| *key == srtp.send.1).count();
         assert_eq!(
             again,
