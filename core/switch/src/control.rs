@@ -164,12 +164,6 @@ pub(crate) struct ControlParts {
 }
 
 impl ControlParts {
-    /// What a connection brought next, for tests of connections without a control thread.
-    #[cfg(test)]
-    pub(crate) async fn next_arrival(&mut self) -> Option<Arrival> {
-        self.arrivals.recv().await
-    }
-
     /// # Errors
     /// If the system gives nothing to wait with.
     pub(crate) fn new() -> io::Result<(Self, ControlHandle)> {

@@ -85,3 +85,11 @@ impl ControlHandle {
         }
     }
 }
+
+#[cfg(test)]
+impl super::ControlParts {
+    /// What a connection brought next, for tests of connections without a control thread.
+    pub(crate) async fn next_arrival(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+}

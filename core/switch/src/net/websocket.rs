@@ -268,12 +268,14 @@ mod tests {
         client.write_all(&STRANGE).await.unwrap();
         let is_closed = |arrival: &Arrival| matches!(arrival, Arrival::Closed { .. });
         while !is_closed(&parts.next_arrival().await.expect("it is closed in the end")) {}
-        let mut close = [0; 4];
+        let mut close = [0; 2];
+        client.read_exact(&mut close).await.unwrap();
+        let mut why = vec![0; usize::from(close[1])];
         client
-            .read_exact(&mut close)
+            .read_exact(&mut why)
             .await
             .expect("only now it is heard why");
-        assert_eq!((close[0], &close[2..]), (0x88, &1002_u16.to_be_bytes()[..]));
+        assert_eq!((close[0], &why[..2]), (0x88, &1002_u16.to_be_bytes()[..]));
         drop(client);
         serving.await.unwrap();
         assert!(
