@@ -526,3 +526,35 @@ fn the_end_of_a_connection_is_noticed_also_where_the_dialog_has_left_it() {
     assert_eq!(bye_comes_by(&mut pair), tcp(0));
     pair.is_gone();
 }
+
+#[test]
+fn the_end_of_a_connection_beside_the_dialog_moves_no_call() {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 600);
+    let mut pair = called_by(world, alice);
+    let Pair {
+        world,
+        alice,
+        from_alice,
+        ..
+    } = &mut pair;
+    uses(alice, Transport::Ws, 9);
+    assert_eq!(alice.within(world, from_alice, "INFO", "", b"").status(), 200);
+    uses(alice, Transport::Tcp, 17);
+    alice.register(world, 600);
+    world.handle(Input::FlowClosed { connection: 9 });
+    assert_eq!(bye_comes_by(&mut pair), tcp(5));
+    pair.is_gone();
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_phone_that_takes_no_connection() {
+    let mut pair = called_by(World::new(), asking_for_tcp());
+    let Pair { world, alice, .. } = &mut pair;
+    world.handle(Input::End);
+    assert!(world.drained);
+    alice.listen(world);
+    let byes = alice.inbox.iter().map(|delivery| delivery.flow.transport);
+    assert_eq!(byes.collect::<Vec<_>>(), [Transport::Tcp, Transport::Udp]);
+}
