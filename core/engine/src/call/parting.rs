@@ -81,6 +81,10 @@ impl Partings {
         for connection in parting.connections() {
             self.carried.drop(connection, awaited);
         }
+        debug_assert!(
+            !self.all.is_empty() || self.carried.is_empty(),
+            "nobody is left in it"
+        );
         Some(parting)
     }
 }

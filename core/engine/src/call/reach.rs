@@ -52,6 +52,11 @@ impl<K: Copy + Ord> Carried<K> {
         }
     }
 
+    /// Whether no dialog is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_connection.is_empty() && self.stranded.is_empty()
+    }
+
     /// A connection has ended: the dialogs that went by it.
     pub(crate) fn lose(&mut self, connection: u64) -> BTreeSet<K> {
         self.by_connection.remove(&connection).unwrap_or_default()
@@ -81,6 +86,10 @@ impl Engine {
             self.carried.drop(connection, key);
         }
         self.carried.found(call.owner, key);
+        debug_assert!(
+            self.calls.len() > 0 || self.carried.is_empty(),
+            "nobody is left in it"
+        );
     }
 
     /// Changes which ways lead to the peer of a call, keeps book of the connections that it depends on, and looks
