@@ -11,6 +11,7 @@ use crate::call::ability::supports;
 use crate::date::short_sip_date;
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::pager::Occasion;
 use crate::sip::grammar::List;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
@@ -424,17 +425,20 @@ impl Engine {
             request,
             before,
         } = registering;
-        if ok {
+        let occasion = if ok {
+            let occasion = Before::occasion(&before);
             self.settled(&address, before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
+            occasion
         } else {
             self.take_back(&address, ticket, before);
             self.respond_with(transaction, &request, 500, "Store Unavailable", |response| {
                 response.header("Retry-After", 5)
             });
-        }
-        self.phones_changed(&address, true);
+            Some(Occasion::Again) // for those that are back
+        };
+        self.phones_changed(&address, occasion);
     }
 
     /// A binding's time is up.
@@ -448,7 +452,7 @@ impl Engine {
                     instance: binding.instance,
                 };
                 self.wire.out.push_back(Output::Store { ticket, write });
-                self.phones_changed(&aor, false);
+                self.phones_changed(&aor, None);
             }
             Some(Expired::Renewed(at)) => self.wire.timers.arm(at, Timer::Binding(serial)),
             None => {}
