@@ -160,3 +160,27 @@ fn a_phone_that_lets_notices_of_typing_pass_has_refused_nothing_by_that() {
         assert_eq!(kept(&world), left, "{headers}");
     }
 }
+
+#[test]
+fn a_phone_that_does_not_know_its_user_yet_is_asked_again() {
+    for knows in [true, false] {
+        let (mut world, mut alice, mut phones) =
+            (World::new(), Phone::new("alice", 1), [Phone::new("bob", 2)]);
+        assert_eq!(send(&mut alice, &mut world, TEXT, "kept"), 202);
+        phones[0].register(&mut world, 3600);
+        assert_eq!(refuse(&mut phones, &mut world, 404), ["kept"]);
+        world.advance(Duration::from_secs(30));
+        if knows {
+            phones[0].gets(&mut world, "MESSAGE", true);
+            assert_eq!(kept(&world), 0);
+            continue;
+        }
+        refuse(&mut phones, &mut world, 404);
+        for registered in 1..=4 {
+            assert_eq!(kept(&world), 1, "{registered}");
+            phones[0].register(&mut world, 3600);
+            assert_eq!(refuse(&mut phones, &mut world, 404), ["kept"]);
+        }
+        assert_eq!(kept(&world), 0);
+    }
+}

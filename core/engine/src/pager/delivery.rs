@@ -363,11 +363,12 @@ impl Engine {
 }
 
 /// A final status after which the same message to the same phone will fare no better: what is wrong is what the
-/// message is, what the phone can do, or that it is not its addressee's.
+/// message is, what the phone can do, or that it is not its addressee's. Not 404: a phone that has just been switched on
+/// may not have loaded its accounts.
 const fn is_for_good(status: u16) -> bool {
     matches!(
         status,
-        400 | 402..=406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
+        400 | 402 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
             | 600..=699
     )
 }
