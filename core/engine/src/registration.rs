@@ -157,21 +157,30 @@ impl Engine {
             return Err(Refused::Status(403, "Too Many Contacts", "too_many_contacts"));
         }
         let mut changes = Changes::default();
+        // What goes makes room for what comes, wherever it stands.
+        for wish in wishes.iter().filter(|wish| wish.expires.is_zero()) {
+            self.unbind_meant(address, wish, &mut changes);
+        }
         for wish in wishes {
-            if !wish.expires.is_zero() {
-                let serial = self.put_binding(address, wish, cseq, request, flow, &mut changes);
-                if put > 1 {
-                    changes.put.push(serial);
-                }
+            if wish.expires.is_zero() {
+                self.unbind_meant(address, &wish, &mut changes); // of a contact that is asked for twice the last holds
                 continue;
             }
-            let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
-            let serials: Vec<u64> = meant.map(|binding| binding.serial).collect();
-            for serial in serials {
-                self.unbind_by(address, serial, &mut changes);
+            let serial = self.put_binding(address, wish, cseq, request, flow, &mut changes);
+            if put > 1 {
+                changes.put.push(serial);
             }
         }
         Ok(changes)
+    }
+
+    /// Takes out the bindings that a Contact means.
+    fn unbind_meant(&mut self, address: &Arc<str>, wish: &Wish<'_>, changes: &mut Changes) {
+        let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
+        let serials: Vec<u64> = meant.map(|binding| binding.serial).collect();
+        for serial in serials {
+            self.unbind_by(address, serial, changes);
+        }
     }
 
     /// What the Contact headers ask for.
