@@ -63,7 +63,8 @@ fn a_contact_that_goes_makes_room_for_one_that_comes_before_it() {
     assert_eq!(ports(&answer), [1, 2, 3, 5]);
     // All of it, or nothing.
     world.disk_works = false;
-    let answer = register(&mut world, &mut alice, &[(6, 600), (5, 0), (7, 600), (2, 0)]);
+    let some = [(6, 600), (5, 0), (7, 600), (2, 0), (1, 700), (1, 0)];
+    let answer = register(&mut world, &mut alice, &some);
     assert_eq!(answer.status(), 500);
     world.disk_works = true;
     assert_eq!(ports(&register(&mut world, &mut alice, &[(9, 0)])), [1, 2, 3, 5]);

@@ -365,10 +365,14 @@ impl Engine {
         };
         let to = Arc::clone(self.directory.address_of_record(place));
         // Whoever has no time for messages may let notices of typing pass.
-        let occasion = match is_composing(sent.page.kind(), &sent.page.body) {
-            true => Occasion::Again,
-            false => Occasion::Turn,
-        };
+        let occasion =
+            self.courier
+                .boxes
+                .front(&to)
+                .map(|_| match is_composing(sent.page.kind(), &sent.page.body) {
+                    true => Occasion::Again,
+                    false => Occasion::Turn,
+                });
         if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
             let (from, accepted) = (message.uri.clone(), message.accepted);
             let notice = Notice {
@@ -379,7 +383,7 @@ impl Engine {
             };
             self.notify_sender(&notice, &wish, Fate::Delivered);
         }
-        if self.courier.len() > 0 {
+        if let Some(occasion) = occasion {
             self.deliver_on(&to, occasion);
         }
     }
