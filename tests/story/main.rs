@@ -27,6 +27,7 @@ mod old_page;
 mod pager;
 mod pager_late;
 mod pager_moved;
+mod pager_refused;
 mod pager_ways;
 mod phone;
 mod privacy;

@@ -149,3 +149,39 @@ fn what_only_looks_like_a_proof_is_counted_like_what_has_none() {
         }
     }
 }
+
+#[test]
+fn a_flood_in_the_name_of_a_phone_does_not_keep_it_from_its_next_nonce() {
+    let uri = format!("sip:{REALM}");
+    let (mut world, mut alice) = (
+        World::with(|config| config.abuse.requests_per_second = 5),
+        Phone::new("alice", 1),
+    );
+    assert_eq!(alice.register(&mut world, 3600).status(), 200);
+    let challenge = challenged(&mut world, &mut alice, 1);
+    // Its counter stands still the second time; the third time it is too old as well.
+    for (number, pause, status) in [(100, 0, 200), (200, 0, 401), (300, 301, 401)] {
+        world.advance(Duration::from_secs(pause));
+        for forged in number..number + 50 {
+            world.receive(alice.flow, &asks(&alice, forged, ""), b"");
+        }
+        alice.listen(&mut world);
+        alice.inbox.clear();
+        let proof = alice.authorization(&challenge, "REGISTER", &uri, 1);
+        world.receive(alice.flow, &asks(&alice, number + 60, &proof), b"");
+        let answer = alice.final_response(&mut world);
+        assert_eq!(answer.status(), status, "{number}");
+        if status == 401 {
+            assert!(shape(&answer).iter().any(|line| line.contains("stale=true")));
+            let proof = alice.authorization(&answer, "REGISTER", &uri, 1);
+            world.receive(alice.flow, &asks(&alice, number + 61, &proof), b"");
+            assert_eq!(alice.final_response(&mut world).status(), 200, "{number}");
+        }
+    }
+    // A nonce that somebody else was sent is not looked at, and costs what strangers may ask.
+    let mut mate = Phone::new("alice", 66);
+    let elsewhere = challenged(&mut world, &mut mate, 400);
+    let proof = alice.authorization(&elsewhere, "REGISTER", &uri, 1);
+    world.receive(alice.flow, &asks(&alice, 401, &proof), b"");
+    alice.has_nothing(&mut world);
+}

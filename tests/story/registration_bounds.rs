@@ -54,6 +54,29 @@ fn no_contact_of_a_request_makes_room_for_another_of_it() {
 }
 
 #[test]
+fn a_contact_that_goes_makes_room_for_one_that_comes_before_it() {
+    let (mut world, mut alice) = crowded();
+    let four = [(1, 60), (2, 600), (3, 600), (4, 600)];
+    assert_eq!(ports(&register(&mut world, &mut alice, &four)), [1, 2, 3, 4]);
+    // The first would end before the others.
+    let answer = register(&mut world, &mut alice, &[(5, 600), (4, 0)]);
+    assert_eq!(ports(&answer), [1, 2, 3, 5]);
+    // All of it, or nothing.
+    world.disk_works = false;
+    let some = [(6, 600), (5, 0), (7, 600), (2, 0), (1, 700), (1, 0)];
+    let answer = register(&mut world, &mut alice, &some);
+    assert_eq!(answer.status(), 500);
+    world.disk_works = true;
+    assert_eq!(ports(&register(&mut world, &mut alice, &[(9, 0)])), [1, 2, 3, 5]);
+    // Of one that is asked for twice the last holds.
+    let twice = [(1, 0), (1, 700), (2, 700), (2, 0)];
+    assert_eq!(ports(&register(&mut world, &mut alice, &twice)), [1, 3, 5]);
+    world.restart();
+    assert_eq!(world.engine.gauges().registrations, 3);
+    assert_eq!(ports(&register(&mut world, &mut alice, &[(8, 0)])), [1, 3, 5]);
+}
+
+#[test]
 fn more_contacts_than_there_is_room_for_are_refused_as_a_whole() {
     let (mut world, mut alice) = crowded();
     let four = [(1, 600), (2, 600), (3, 600), (4, 600)];

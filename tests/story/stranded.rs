@@ -267,3 +267,294 @@ fn a_phone_that_asks_for_tcp_is_called_by_its_own_connection_while_that_lives() 
         }
     }
 }
+
+/// A caller on UDP that asks for TCP.
+fn asking_for_tcp() -> Phone {
+    let mut alice = Phone::new("alice", 1);
+    alice.named = ";transport=tcp";
+    alice
+}
+
+/// Takes the only message for a phone, whose connection is not there.
+fn unreachable(phone: &mut Phone, world: &mut World) -> Message {
+    let Delivery { flow, message } = only(phone, world);
+    assert_eq!(flow.transport, Transport::Tcp, "{message:?}");
+    world.handle(Input::Unreachable { flow });
+    message
+}
+
+#[test]
+fn a_bye_that_finds_no_connection_goes_the_way_that_its_phone_came() {
+    for silent in [false, true] {
+        let mut pair = called_by(World::new(), asking_for_tcp());
+        let Pair {
+            world,
+            alice,
+            bob,
+            from_bob,
+            ..
+        } = &mut pair;
+        bob.within(world, from_bob, "BYE", "Reason: Q.850;cause=16\r\n", b"");
+        if silent {
+            only(alice, world);
+            world.advance(Duration::from_secs(32));
+        } else {
+            unreachable(alice, world);
+        }
+        let bye = only(alice, world);
+        assert_eq!(
+            (bye.message.method_text(), bye.flow.transport),
+            ("BYE", Transport::Udp)
+        );
+        assert_eq!(bye.message.header(Name::Reason), Some("Q.850;cause=16"));
+        assert!(bye.message.header(Name::Via).unwrap().starts_with("SIP/2.0/UDP "));
+        alice.respond(world, &bye.message, 200, "", "");
+        world.advance(Duration::from_secs(70));
+        alice.has_nothing(world);
+        world.is_clean();
+    }
+}
+
+#[test]
+fn a_called_phone_that_takes_no_connection_gets_its_ack_all_the_same() {
+    for hung_up in [false, true] {
+        let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+        bob.register(&mut world, 7200);
+        let (mut line, _) = alice.invite(&mut world, "bob");
+        let invite = bob.gets(&mut world, "INVITE", false);
+        bob.named = ";transport=tcp";
+        bob.pick_up(&mut world, &invite);
+        assert_eq!(unreachable(&mut bob, &mut world).method_text(), "ACK");
+        line.learn(&alice.final_response(&mut world));
+        alice.ack(&mut world, &line);
+        if hung_up {
+            alice.within(&mut world, &mut line, "BYE", "", b"");
+            assert_eq!(unreachable(&mut bob, &mut world).method_text(), "BYE");
+        } else {
+            bob.pick_up(&mut world, &invite); // it repeats its 200
+        }
+        bob.listen(&mut world);
+        let heard = bob.inbox.iter();
+        let heard: Vec<_> = heard
+            .map(|delivery| (delivery.message.method_text(), delivery.flow))
+            .collect();
+        let expected = [("ACK", bob.flow), ("BYE", bob.flow)];
+        assert_eq!(heard, expected[..1 + usize::from(hung_up)]);
+    }
+}
+
+#[test]
+fn a_refresh_that_finds_no_connection_goes_the_way_that_its_phone_came() {
+    let world = World::with(|config| config.session_expires = Duration::from_secs(1800));
+    let allow = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n";
+    let mut pair = up_with(world, asking_for_tcp(), Phone::new("bob", 2), allow, allow);
+    let Pair {
+        world, alice, bob, ..
+    } = &mut pair;
+    world.advance(Duration::from_secs(901));
+    assert_eq!(unreachable(alice, world).method_text(), "UPDATE");
+    bob.gets(world, "UPDATE", true);
+    world.advance(Duration::from_secs(4));
+    alice.listen(world);
+    let update = alice.inbox.remove(0);
+    assert_eq!(
+        (update.message.method_text(), update.flow.transport),
+        ("UPDATE", Transport::Udp)
+    );
+    alice.inbox.clear();
+    alice.respond(world, &update.message, 200, "", "");
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.engine.gauges().dialogs, 2);
+    assert_eq!(bye_comes_by(&mut pair), udp());
+    pair.is_gone();
+}
+
+/// This phone sends by another way from now on.
+fn uses(phone: &mut Phone, transport: Transport, connection: u64) {
+    phone.flow = Flow {
+        transport,
+        listener: u16::from(transport == Transport::Tcp),
+        connection,
+        ..phone.flow
+    };
+}
+
+/// Alice, on UDP, has named TCP as her transport and sent something by a connection of her own, 5.
+fn with_a_connection_beside() -> Pair {
+    let mut pair = called_by(World::new(), asking_for_tcp());
+    let Pair {
+        world,
+        alice,
+        from_alice,
+        ..
+    } = &mut pair;
+    uses(alice, Transport::Tcp, 5);
+    assert_eq!(alice.within(world, from_alice, "INFO", "", b"").status(), 200);
+    uses(alice, Transport::Udp, 0);
+    pair
+}
+
+/// Bob wants to hold, and alice is told; not yet how she takes it.
+fn held(pair: &mut Pair) -> Delivery {
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_bob,
+        ..
+    } = pair;
+    let held = crate::bridge::flowing("sendonly");
+    let answer = bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
+    assert_eq!(answer.status(), 200);
+    bob.ack(world, from_bob);
+    only(alice, world)
+}
+
+#[test]
+fn an_offer_that_is_lost_with_a_connection_beside_the_dialog_is_made_again() {
+    let mut pair = with_a_connection_beside();
+    assert_eq!(held(&mut pair).flow.connection, 5);
+    let Pair { world, alice, .. } = &mut pair;
+    world.handle(Input::FlowClosed { connection: 5 });
+    world.advance(Duration::from_secs(4));
+    assert_eq!(unreachable(alice, world).method_text(), "INVITE");
+    world.advance(Duration::from_secs(4));
+    alice.listen(world);
+    let offer = alice.inbox.remove(0);
+    assert_eq!(offer.flow.transport, Transport::Udp);
+    alice.inbox.clear();
+    alice.takes(world, &offer.message, SDP);
+    assert_eq!(bye_comes_by(&mut pair), udp());
+    pair.is_gone();
+}
+
+#[test]
+fn nobody_is_led_by_udp_to_an_address_that_he_does_not_come_from() {
+    let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Tcp, 5));
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        from_bob,
+        ..
+    } = &mut pair;
+    let line = from_alice;
+    line.cseq += 1;
+    let text = format!(
+        "UPDATE {} SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.1;branch=z9hG4bKled\r\nMax-Forwards: 70\r\n\
+         From: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} UPDATE\r\n\
+         Contact: <sip:alice@203.0.113.66:5060>\r\nContent-Length: 0\r\n\r\n",
+        line.target, line.own, line.theirs, line.call_id, line.cseq
+    );
+    world.receive(alice.flow, &text, b"");
+    assert_eq!(alice.next(world).status(), 200);
+    world.handle(Input::FlowClosed { connection: 5 });
+    bob.within(world, from_bob, "BYE", "", b"");
+    let by: Vec<_> = world.take("203.0.113.66:5060".parse().unwrap());
+    assert!(
+        by.iter()
+            .all(|delivery| delivery.flow.transport == Transport::Tcp),
+        "{by:?}"
+    );
+    alice.has_nothing(world);
+}
+
+#[test]
+fn a_bye_that_waits_leaves_a_connection_beside_the_dialog_that_is_gone() {
+    let mut pair = with_a_connection_beside();
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        from_bob,
+        ..
+    } = &mut pair;
+    let answer = alice.within(world, from_alice, "INVITE", SDP_TYPE, SDP.as_bytes());
+    assert_eq!(answer.status(), 200);
+    bob.within(world, from_bob, "BYE", "", b"");
+    alice.has_nothing(world);
+    world.handle(Input::FlowClosed { connection: 5 });
+    alice.ack(world, from_alice);
+    let bye = only(alice, world);
+    assert_eq!((bye.message.method_text(), bye.flow.connection), ("BYE", 0));
+}
+
+#[test]
+fn a_bye_that_waits_for_an_offer_goes_by_the_new_connection_of_its_phone() {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 600);
+    let mut pair = called_by(world, alice);
+    assert_eq!(held(&mut pair).flow.connection, 5);
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_bob,
+        ..
+    } = &mut pair;
+    bob.within(world, from_bob, "BYE", "", b"");
+    alice.has_nothing(world);
+    alice.flow.connection = 17;
+    alice.register(world, 600);
+    world.handle(Input::FlowClosed { connection: 5 });
+    let bye = only(alice, world);
+    assert_eq!((bye.message.method_text(), bye.flow.connection), ("BYE", 17));
+}
+
+#[test]
+fn the_end_of_a_connection_is_noticed_also_where_the_dialog_has_left_it() {
+    let mut pair = with_a_connection_beside();
+    let Pair {
+        world,
+        alice,
+        from_alice,
+        ..
+    } = &mut pair;
+    for (transport, connection, named) in [
+        (Transport::Tcp, 5, ";transport=tcp"),
+        (Transport::Udp, 0, ""),
+        (Transport::Udp, 0, ";transport=tcp"),
+    ] {
+        uses(alice, transport, connection);
+        alice.named = named;
+        assert_eq!(alice.within(world, from_alice, "UPDATE", "", b"").status(), 200);
+    }
+    world.handle(Input::FlowClosed { connection: 5 });
+    assert_eq!(bye_comes_by(&mut pair), tcp(0));
+    pair.is_gone();
+}
+
+#[test]
+fn the_end_of_a_connection_beside_the_dialog_moves_no_call() {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 600);
+    let mut pair = called_by(world, alice);
+    let Pair {
+        world,
+        alice,
+        from_alice,
+        ..
+    } = &mut pair;
+    uses(alice, Transport::Ws, 9);
+    assert_eq!(alice.within(world, from_alice, "INFO", "", b"").status(), 200);
+    uses(alice, Transport::Tcp, 17);
+    alice.register(world, 600);
+    world.handle(Input::FlowClosed { connection: 9 });
+    assert_eq!(bye_comes_by(&mut pair), tcp(5));
+    pair.is_gone();
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_phone_that_takes_no_connection() {
+    let mut pair = called_by(World::new(), asking_for_tcp());
+    let Pair { world, alice, .. } = &mut pair;
+    world.handle(Input::End);
+    assert!(world.drained);
+    alice.listen(world);
+    let byes = alice.inbox.iter().map(|delivery| delivery.flow.transport);
+    assert_eq!(byes.collect::<Vec<_>>(), [Transport::Tcp, Transport::Udp]);
+}

@@ -156,7 +156,7 @@ impl Engine {
         }
     }
 
-    /// Whether a request that proved nobody may be told so; otherwise it has its answer. It was let in without a
+    /// Whether a request that bears no right digest may be told so; otherwise it has its answer. It was let in without a
     /// look at how much is asked from there where it came with a proof from somebody known.
     pub(crate) fn may_be_challenged(&mut self, request: &Message, flow: Flow) -> bool {
         let (peer, now) = (flow.peer.ip(), self.wire.now);

@@ -48,8 +48,8 @@ impl Identity {
 /// A request that is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// 401 with a new nonce.
-    Challenge { stale: bool },
+    /// 401 with a new nonce. `knows`: the digest was that of the password, though its nonce is old or used up.
+    Challenge { stale: bool, knows: bool },
     /// 403: proven, but not the one it claims to be.
     Forbidden,
     /// 503: proven, but asks too often.
@@ -106,7 +106,10 @@ impl Engine {
             self.connection_proven(flow);
             return Ok(Identity::Trusted(self.claimed(request, account)));
         }
-        let mut denial = Denial::Challenge { stale: false };
+        let mut denial = Denial::Challenge {
+            stale: false,
+            knows: false,
+        };
         // A phone may answer the challenge of each algorithm (RFC 3261 section 22.3), and none twice: more are
         // guesses.
         let mut tried = [false; DigestAlgorithm::ALL.len()];
@@ -178,14 +181,14 @@ impl Engine {
         flow: Flow,
         account: &Account,
     ) -> Result<usize, Denial> {
-        let refused = Denial::Challenge { stale: false };
+        let refused = |stale, knows| Err(Denial::Challenge { stale, knows });
         let nonce = self.nonces.open(credentials.nonce);
         let theirs = nonce.is_some_and(|(_, salt)| self.nonces.went_to(salt, flow.peer.ip()));
         // Nobody is banned for a nonce that went elsewhere, so nothing can be learned with it either: whatever the
         // proof is worth, it is not looked at. A phone that has moved tries again with a nonce of its own.
         if nonce.is_some() && !theirs && !flow.transport.reliable() {
             self.wire.counts.reject("foreign_nonce");
-            return Err(Denial::Challenge { stale: true });
+            return refused(true, false);
         }
         let known = self.directory.find(account.id, &credentials.username());
         let ha1 = known.and_then(|place| {
@@ -206,18 +209,20 @@ impl Engine {
             && same_resource(credentials.uri, request.request_uri(), ours);
         let (Some(place), Some(_), true, true) = (known, ha1, offered, proven) else {
             self.bad_proof(flow, theirs);
-            return Err(refused);
+            return refused(false, false);
         };
-        let nonce = nonce.ok_or(refused)?;
+        let Some(nonce) = nonce else {
+            return refused(false, true);
+        };
         let now = self.wire.now;
         if !is_fresh(nonce, now) {
-            return Err(Denial::Challenge { stale: true });
+            return refused(true, true);
         }
         if self.nonce_counts.advance(nonce, use_of(credentials), now) {
             return Ok(place);
         }
         self.wire.counts.reject("nonce_replayed");
-        Err(Denial::Challenge { stale: true })
+        refused(true, true)
     }
 
     /// Whether a host in a URI is this switch: one of its domains or addresses.
@@ -274,8 +279,9 @@ impl Engine {
                 self.wire.counts.reject("not_the_user");
                 self.respond_stateless(request, flow, 403, "Forbidden", |response| response);
             }
-            Denial::Challenge { stale } => {
-                if !self.may_be_challenged(request, flow) {
+            Denial::Challenge { stale, knows } => {
+                // What strangers ask in a phone's name must not keep it from its next nonce.
+                if !knows && !self.may_be_challenged(request, flow) {
                     return;
                 }
                 let salt = self.salt_for(flow.peer.ip());

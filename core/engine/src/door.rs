@@ -7,6 +7,7 @@ use cordboard_model::Time;
 use crate::arena::Key;
 use crate::call::description::DESCRIPTIONS;
 use crate::call::incoming::Caller;
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
@@ -227,7 +228,7 @@ impl Engine {
         if flow.transport == call.dialog.flow.transport && flow.transport.reliable() {
             self.move_call(key, flow);
         } else if flow.transport.reliable() && flow.peer.ip() == call.dialog.flow.peer.ip() {
-            self.learn_stream(key, flow);
+            self.set_stream(key, Stream::Is(flow));
         }
         match request.method() {
             Method::Bye => self.on_bye(key, transaction, &request),

@@ -10,7 +10,7 @@ use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
 use crate::call::Call;
 use crate::call::bridge::Bridge;
-use crate::call::parting::{Awaited, Parting};
+use crate::call::parting::Partings;
 use crate::call::reach::Carried;
 use crate::call::route::PendingRoute;
 use crate::chat::{Chat, PendingChat, PendingJoin};
@@ -19,7 +19,7 @@ use crate::conference::message::PendingMessage;
 use crate::config::{ChainRule, Config};
 use crate::counts::{Counts, Gauges};
 use crate::directory::Directory;
-use crate::io::{Input, Output, StoredBinding, StoredMessage, Transport};
+use crate::io::{Flow, Input, Output, StoredBinding, StoredMessage, Transport};
 use crate::limits::Limits;
 use crate::pager::{Courier, Keeping, Pager, PendingPager};
 use crate::record::Records;
@@ -74,7 +74,7 @@ pub struct Engine {
     pub(crate) invites: HashMap<Key, Key>,
     pub(crate) chat: Chat,
     /// Calls that are over and whose BYE waits.
-    pub(crate) partings: HashMap<Awaited, Parting>,
+    pub(crate) partings: Partings,
     pub(crate) records: Records,
     pub(crate) subjects: Table<Ticket, Subject>,
     pub(crate) product: String,
@@ -109,7 +109,7 @@ impl Engine {
             legs: HashMap::new(),
             invites: HashMap::new(),
             chat: Chat::default(),
-            partings: HashMap::new(),
+            partings: Partings::default(),
             records: Records::default(),
             subjects: Table::default(),
             product: format!("Cordboard/{}", env!("CARGO_PKG_VERSION")),
@@ -173,7 +173,6 @@ impl Engine {
                 self.resume_calls(&calls);
             }
             Input::Unreachable { flow } => {
-                self.detours_fail(flow);
                 let failed = self.transactions.unreachable(flow);
                 self.failed(failed);
             }
@@ -377,9 +376,12 @@ impl Engine {
     }
 
     /// Requests of ours whose way is gone.
-    fn failed(&mut self, failed: Vec<(Key, Owner)>) {
-        for (transaction, owner) in failed {
-            self.on_outcome(transaction, owner, Outcome::Unreachable);
+    fn failed(&mut self, failed: Vec<(Key, Owner, Flow)>) {
+        for (transaction, owner, flow) in failed {
+            match owner {
+                Owner::Reoffer(call) if self.has_other_way(call, flow) => self.offer_again(call, flow),
+                _ => self.on_outcome(transaction, owner, Outcome::Unreachable),
+            }
         }
     }
 
@@ -392,7 +394,7 @@ impl Engine {
             Owner::Pager(pager) => self.pager_outcome(pager, outcome),
             Owner::Delivery(delivery) => self.delivery_outcome(delivery, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
-            Owner::Farewell => {}
+            Owner::Farewell => self.bye_outcome(transaction, &outcome),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::call::ability::supports;
 use crate::date::short_sip_date;
 use crate::engine::{Engine, Subject};
 use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::pager::Occasion;
 use crate::sip::grammar::List;
 use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
@@ -156,21 +157,30 @@ impl Engine {
             return Err(Refused::Status(403, "Too Many Contacts", "too_many_contacts"));
         }
         let mut changes = Changes::default();
+        // What goes makes room for what comes, wherever it stands.
+        for wish in wishes.iter().filter(|wish| wish.expires.is_zero()) {
+            self.unbind_meant(address, wish, &mut changes);
+        }
         for wish in wishes {
-            if !wish.expires.is_zero() {
-                let serial = self.put_binding(address, wish, cseq, request, flow, &mut changes);
-                if put > 1 {
-                    changes.put.push(serial);
-                }
+            if wish.expires.is_zero() {
+                self.unbind_meant(address, &wish, &mut changes); // of a contact that is asked for twice the last holds
                 continue;
             }
-            let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
-            let serials: Vec<u64> = meant.map(|binding| binding.serial).collect();
-            for serial in serials {
-                self.unbind_by(address, serial, &mut changes);
+            let serial = self.put_binding(address, wish, cseq, request, flow, &mut changes);
+            if put > 1 {
+                changes.put.push(serial);
             }
         }
         Ok(changes)
+    }
+
+    /// Takes out the bindings that a Contact means.
+    fn unbind_meant(&mut self, address: &Arc<str>, wish: &Wish<'_>, changes: &mut Changes) {
+        let meant = self.registrar.meant(address, &wish.contact, &wish.instance);
+        let serials: Vec<u64> = meant.map(|binding| binding.serial).collect();
+        for serial in serials {
+            self.unbind_by(address, serial, changes);
+        }
     }
 
     /// What the Contact headers ask for.
@@ -424,17 +434,20 @@ impl Engine {
             request,
             before,
         } = registering;
-        if ok {
+        let occasion = if ok {
+            let occasion = Before::occasion(&before);
             self.settled(&address, before);
             self.transactions
                 .respond(transaction, 200, response, &mut self.wire);
+            occasion
         } else {
             self.take_back(&address, ticket, before);
             self.respond_with(transaction, &request, 500, "Store Unavailable", |response| {
                 response.header("Retry-After", 5)
             });
-        }
-        self.phones_changed(&address, true);
+            Some(Occasion::Again) // for those that are back
+        };
+        self.phones_changed(&address, occasion);
     }
 
     /// A binding's time is up.
@@ -448,7 +461,7 @@ impl Engine {
                     instance: binding.instance,
                 };
                 self.wire.out.push_back(Output::Store { ticket, write });
-                self.phones_changed(&aor, false);
+                self.phones_changed(&aor, None);
             }
             Some(Expired::Renewed(at)) => self.wire.timers.arm(at, Timer::Binding(serial)),
             None => {}

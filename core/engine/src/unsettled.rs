@@ -8,6 +8,7 @@ use cordboard_model::Ticket;
 
 use crate::engine::Engine;
 use crate::io::{Output, StoreWrite};
+use crate::pager::Occasion;
 use crate::registration::Registering;
 use crate::sip::registrar::Binding;
 use crate::timer::Timer;
@@ -26,6 +27,14 @@ pub(crate) struct Before {
     has_row: bool,
     /// The mark on the connection of the former binding, by which it is known whether that still lives.
     mark: u64,
+}
+
+impl Before {
+    /// On what occasion a REGISTER that is on disk has messages delivered: none, where it only took contacts out.
+    pub(crate) fn occasion(all: &[Self]) -> Option<Occasion> {
+        let bound = all.iter().any(|before| before.bound);
+        bound.then_some(Occasion::Registered)
+    }
 }
 
 /// Every REGISTER that is being written, by its address of record and ticket.

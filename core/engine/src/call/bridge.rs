@@ -247,7 +247,7 @@ impl Engine {
             contact: String::new(),
             flow,
             sent_by,
-            lost: false,
+            lost: None,
             detour: None,
         };
         let number = self

@@ -68,7 +68,7 @@ impl Engine {
             return;
         };
         match call.stage {
-            Stage::Answered | Stage::Up => call = self.part(key, call, reason),
+            Stage::Answered | Stage::Up => self.part(key, &mut call, reason),
             _ => self.refuse_invite(&call, 503, "Service Unavailable", reason),
         }
         self.leave(key, &call, reason);

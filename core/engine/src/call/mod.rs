@@ -129,8 +129,8 @@ pub(crate) struct Call {
     pub(crate) request: Option<Message>,
     /// The transaction of our INVITE while it is not answered.
     pub(crate) dialling: Option<Key>,
-    /// The ACK of our last accepted INVITE and its number, for repeats of the 2xx.
-    pub(crate) ack: Option<(u32, Packet)>,
+    /// The number of our last accepted INVITE, for the ACKs of repeats of its 2xx.
+    pub(crate) ack: Option<u32>,
     pub(crate) unacknowledged: Option<Unacknowledged>,
     pub(crate) leg: Leg,
     /// What we have said about our media (RFC 3264).

@@ -268,7 +268,18 @@ impl Engine {
         if status == 415 && accept.is_some() {
             call.accepts.clone_from(&accept);
         }
-        if let Some(better) = another_try(call, &message, status) {
+        let better = match message.by_stream && matches!(status, 408 | 481) {
+            true => {
+                // The connection is gone, or another phone is at its end: the dialog's own way is left.
+                self.set_stream(key, Stream::Fails);
+                Some(message.tail.clone())
+            }
+            false => another_try(call, &message, status),
+        };
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if let Some(better) = better {
             message.tail = better;
             message.again = true;
             message.by_stream = false;
@@ -318,11 +329,6 @@ fn head_size(call: &Call, message: &Outgoing) -> usize {
 
 /// What is sent once more after a refusal that tells how it may be taken.
 fn another_try(call: &mut Call, message: &Outgoing, status: u16) -> Option<Bytes> {
-    if message.by_stream && matches!(status, 408 | 481) {
-        // The connection is gone, or another phone is at its end: the dialog's own way is left.
-        (call.seat.stream, call.dialog.detour) = (Stream::Fails, None);
-        return Some(message.tail.clone());
-    }
     if message.again {
         return None;
     }

@@ -4,14 +4,21 @@
 //! caller that has lost the 200 knows no dialog and would refuse the BYE too, and never hear that its call was
 //! answered (RFC 3261 section 15): the 200 is repeated until the ACK comes, and the BYE follows that.
 //! The call itself is over at once; only its BYE waits.
+//!
+//! A BYE by another transport than its dialog's is kept until it is answered: where that way leads nowhere, it is said
+//! once more by the dialog's own.
+
+use std::collections::HashMap;
 
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::reach::Carried;
+use crate::call::stray::acknowledge;
 use crate::call::{Call, Unacknowledged};
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
-use crate::io::{Flow, Packet};
+use crate::io::{Flow, Packet, Transport};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
@@ -25,6 +32,8 @@ pub(crate) enum Awaited {
     Answer(Key),
     /// The ACK of our 200; the key that the call had.
     Ack(Key),
+    /// It is said; its transaction, which may find no way.
+    Way(Key),
 }
 
 /// What is left of a call whose BYE waits.
@@ -32,59 +41,98 @@ pub(crate) enum Awaited {
 pub(crate) struct Parting {
     dialog: Dialog,
     reason: Option<String>,
+    /// The number of the INVITE whose ACK may have been lost with the BYE.
+    ack: Option<u32>,
     /// The 200 that is repeated.
     unacknowledged: Option<Unacknowledged>,
-    /// Its connection is gone.
+    /// A connection that it goes by is gone.
     stranded: bool,
+}
+
+impl Parting {
+    /// The connections that it goes by; 0 is none.
+    fn connections(&self) -> [u64; 2] {
+        let detour = self.dialog.detour.map_or(0, |way| way.flow.connection);
+        [self.dialog.flow.connection, detour]
+    }
+}
+
+/// Calls that are over and whose BYE waits.
+#[derive(Debug, Default)]
+pub(crate) struct Partings {
+    all: HashMap<Awaited, Parting>,
+    carried: Carried<Awaited>,
+}
+
+impl Partings {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    fn keep(&mut self, awaited: Awaited, parting: Parting) {
+        for connection in parting.connections() {
+            self.carried.carry(connection, awaited);
+        }
+        self.all.insert(awaited, parting);
+    }
+
+    fn take(&mut self, awaited: Awaited) -> Option<Parting> {
+        let parting = self.all.remove(&awaited)?;
+        for connection in parting.connections() {
+            self.carried.drop(connection, awaited);
+        }
+        debug_assert!(
+            !self.all.is_empty() || self.carried.is_empty(),
+            "nobody is left in it"
+        );
+        Some(parting)
+    }
 }
 
 impl Engine {
     /// Says BYE, or keeps it until the offer that is open in the dialog has come to something, or our 200 in it has
     /// its ACK.
-    pub(crate) fn part(&mut self, key: Key, mut call: Call, reason: Option<&str>) -> Call {
+    pub(crate) fn part(&mut self, key: Key, call: &mut Call, reason: Option<&str>) {
         let unacknowledged = call.unacknowledged.take();
         let offer = call.reoffer.open_invite();
-        let (awaited, at) = match (&unacknowledged, offer) {
-            (Some(waiting), _) => (Awaited::Ack(key), waiting.repeat_at),
-            (None, Some(transaction)) => (Awaited::Answer(transaction), self.wire.now + T2),
-            (None, None) => {
-                self.bye(&mut call, reason);
-                return call;
-            }
+        let waits = match (&unacknowledged, offer) {
+            (Some(waiting), _) => Some((Awaited::Ack(key), waiting.repeat_at)),
+            (None, Some(transaction)) => Some((Awaited::Answer(transaction), self.wire.now + T2)),
+            (None, None) => None,
         };
-        if self.partings.len() >= self.config.limits.calls {
-            self.bye(&mut call, reason);
-            return call;
-        }
         let parting = Parting {
             dialog: call.dialog.clone(),
             reason: reason.map(str::to_owned),
+            ack: call.ack,
             unacknowledged,
             stranded: false,
         };
-        self.partings.insert(awaited, parting);
-        self.wire.timers.arm(at, Timer::Parting(awaited));
-        call
+        match waits.filter(|_| self.has_place_for_parting()) {
+            Some((awaited, at)) => {
+                self.partings.keep(awaited, parting);
+                self.wire.timers.arm(at, Timer::Parting(awaited));
+            }
+            None => self.last_word(parting),
+        }
+    }
+
+    fn has_place_for_parting(&self) -> bool {
+        self.partings.all.len() < self.config.limits.calls
     }
 
     /// The offer of a call that is over has come to this; false if nothing waits for it.
     pub(crate) fn parted(&mut self, transaction: Key, outcome: &Outcome<'_>) -> bool {
-        let Some(mut parting) = self.partings.remove(&Awaited::Answer(transaction)) else {
+        let Some(mut parting) = self.partings.take(Awaited::Answer(transaction)) else {
             return false;
         };
         if let Outcome::Response(response) = outcome
             && (200..300).contains(&response.status())
             && let Ok(cseq) = response.cseq()
         {
-            let branch = format!("z9hG4bK{:016x}", self.wire.random());
-            let ack = parting
-                .dialog
-                .request_again(Method::Ack, cseq.number, &branch, None);
-            *self.wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
-            let flow = parting.dialog.next_flow();
-            self.wire.send(flow, Packet::whole(ack.finish()));
+            acknowledge(&mut self.wire, &parting.dialog, cseq.number);
+            parting.ack = Some(cseq.number);
         }
-        self.last_word(&mut parting);
+        self.last_word(parting);
         true
     }
 
@@ -95,10 +143,10 @@ impl Engine {
         };
         let number = ack.cseq().map(|cseq| cseq.number).ok();
         let awaits = |parting: &Parting| parting.unacknowledged.as_ref().map(|waiting| waiting.cseq);
-        if self.partings.get(&awaited).and_then(awaits) != number {
+        if self.partings.all.get(&awaited).and_then(awaits) != number {
             return;
         }
-        let Some(mut parting) = self.partings.remove(&awaited) else {
+        let Some(mut parting) = self.partings.take(awaited) else {
             return;
         };
         if flow.transport == parting.dialog.flow.transport && flow.transport.reliable() {
@@ -106,7 +154,7 @@ impl Engine {
             parting.dialog.go_by(flow, self.sent_by(flow));
             parting.stranded = false;
         }
-        self.last_word(&mut parting);
+        self.last_word(parting);
     }
 
     /// A request in the dialog of a call that is over and whose BYE waits: the peer's own BYE ends it. True if that is
@@ -119,7 +167,7 @@ impl Engine {
             return false;
         };
         if let Some(transaction) = self.open_server(request, flow) {
-            self.partings.remove(&awaited);
+            self.partings.take(awaited);
             self.respond_with(transaction, request, 200, "OK", |response| response);
         }
         true
@@ -130,18 +178,21 @@ impl Engine {
         let to = request.to().ok()?;
         let tag = to.tag()?;
         let awaited = Awaited::Ack(Key::read(tag)?.0);
-        let dialog = &self.partings.get(&awaited)?.dialog;
+        let dialog = &self.partings.all.get(&awaited)?.dialog;
         (dialog.local_tag == tag && dialog.is_of(request)).then_some(awaited)
     }
 
     /// A connection has ended: the BYEs that wait for it go another way.
     pub(crate) fn strand_partings(&mut self, connection: u64) {
-        for parting in self.partings.values_mut() {
+        for awaited in self.partings.carried.lose(connection) {
+            let Some(parting) = self.partings.all.get_mut(&awaited) else {
+                continue;
+            };
+            (parting.dialog.detour, parting.stranded) = (None, true);
             if parting.dialog.flow.connection != connection {
                 continue;
             }
             parting.dialog.disconnected();
-            parting.stranded = true;
             if let Some(waiting) = &mut parting.unacknowledged {
                 waiting.flow = waiting.anew.unwrap_or(waiting.flow);
             }
@@ -150,59 +201,98 @@ impl Engine {
 
     /// The 200 is repeated; or what is waited for does not come, and the peer is told all the same.
     pub(crate) fn parting_timer(&mut self, awaited: Awaited, at: Time) {
-        let now = self.wire.now;
-        let stranded = self.partings.get(&awaited).filter(|parting| parting.stranded);
-        let back = stranded.and_then(|parting| self.way_back(&parting.dialog));
-        let back = back.map(|flow| (flow, self.sent_by(flow)));
-        let Some(parting) = self.partings.get_mut(&awaited) else {
+        let due = |parting: &Parting| {
+            let waiting = parting.unacknowledged.as_ref();
+            waiting.is_none_or(|waiting| waiting.repeat_at == at)
+        };
+        if !self.partings.all.get(&awaited).is_some_and(due) {
+            return;
+        }
+        let Some(mut parting) = self.partings.take(awaited) else {
             return;
         };
-        if let Some((flow, sent_by)) = back {
-            parting.dialog.go_by(flow, sent_by);
-            parting.stranded = false;
-            if let Some(waiting) = &mut parting.unacknowledged {
-                waiting.flow = flow;
-            }
+        if let Some(flow) = self.follow(&mut parting)
+            && let Some(waiting) = &mut parting.unacknowledged
+        {
+            waiting.flow = flow;
         }
         if let Some(waiting) = &mut parting.unacknowledged {
-            if waiting.repeat_at != at {
-                return;
-            }
-            if let Some(at) = waiting.repeat(now) {
+            if let Some(at) = waiting.repeat(self.wire.now) {
                 let (flow, packet) = (waiting.flow, waiting.packet.clone());
+                self.partings.keep(awaited, parting);
                 self.wire.counts.retransmissions_out += 1;
                 self.wire.timers.arm(at, Timer::Parting(awaited));
                 return self.wire.send(flow, packet);
             }
             *self.wire.counts.timeouts.entry("ack").or_default() += 1;
         }
-        if let Some(mut parting) = self.partings.remove(&awaited) {
-            self.last_word(&mut parting);
-        }
+        self.last_word(parting);
     }
 
-    /// Whoever waits to be told is told now.
-    pub(crate) fn part_all(&mut self) {
-        let mut waiting: Vec<_> = self.partings.drain().collect();
-        waiting.sort_unstable_by_key(|(awaited, _)| *awaited); // the same inputs give the same outputs
-        for (_, mut parting) in waiting {
-            self.last_word(&mut parting);
+    /// Looks for the way to a phone whose connection is gone: by another, if it is back on that; gives that.
+    fn follow(&self, parting: &mut Parting) -> Option<Flow> {
+        if !parting.stranded {
+            return None;
         }
-    }
-
-    fn last_word(&mut self, parting: &mut Parting) {
-        if parting.stranded {
+        let back = self.way_back(&parting.dialog);
+        if let Some(flow) = back {
+            parting.dialog.go_by(flow, self.sent_by(flow));
+            parting.stranded = false;
+        } else {
             parting.dialog.detour = self.detour(&parting.dialog, Stream::Unknown);
         }
+        back
+    }
+
+    /// Whoever waits to be told is told now, and by both ways where one may lead nowhere.
+    pub(crate) fn part_all(&mut self) {
+        while !self.partings.is_empty() {
+            let mut waiting: Vec<_> = self.partings.all.keys().copied().collect();
+            waiting.sort_unstable(); // the same inputs give the same outputs
+            for awaited in waiting {
+                match (self.partings.take(awaited), awaited) {
+                    (Some(parting), Awaited::Way(_)) => self.say_again(parting),
+                    (Some(parting), _) => self.last_word(parting),
+                    (None, _) => {}
+                }
+            }
+        }
+    }
+
+    fn last_word(&mut self, mut parting: Parting) {
+        self.follow(&mut parting);
+        let transaction = self.say_bye(&mut parting);
+        let dialog = &parting.dialog;
+        let has_another_way = dialog.flow.transport == Transport::Udp && dialog.detour.is_some();
+        if has_another_way && self.has_place_for_parting() {
+            self.partings.keep(Awaited::Way(transaction), parting);
+        }
+    }
+
+    /// What the BYE of a call that is over came to: one that was to go beside its dialog's own way and found none goes
+    /// by that, after the ACK that may have been lost on the same way.
+    pub(crate) fn bye_outcome(&mut self, transaction: Key, outcome: &Outcome<'_>) {
+        if matches!(outcome, Outcome::Response(response) if response.status() < 200) {
+            return;
+        }
+        let Some(parting) = self.partings.take(Awaited::Way(transaction)) else {
+            return;
+        };
+        if matches!(outcome, Outcome::Silence | Outcome::Unreachable) {
+            self.say_again(parting);
+        }
+    }
+
+    fn say_again(&mut self, mut parting: Parting) {
+        parting.dialog.detour = None;
+        if let Some(number) = parting.ack {
+            acknowledge(&mut self.wire, &parting.dialog, number);
+        }
+        self.say_bye(&mut parting);
+    }
+
+    fn say_bye(&mut self, parting: &mut Parting) -> Key {
         let Parting { dialog, reason, .. } = parting;
-        self.say_bye(dialog, reason.as_deref());
-    }
-
-    fn bye(&mut self, call: &mut Call, reason: Option<&str>) {
-        self.say_bye(&mut call.dialog, reason);
-    }
-
-    fn say_bye(&mut self, dialog: &mut Dialog, reason: Option<&str>) {
         let flow = dialog.next_flow();
         self.transactions
             .open_client(Method::Bye, flow, Owner::Farewell, &mut self.wire, |branch| {
@@ -211,6 +301,6 @@ impl Engine {
                     Some(reason) => writer.header("Reason", reason).finish(),
                     None => writer.finish(),
                 })
-            });
+            })
     }
 }

@@ -16,41 +16,59 @@ use crate::sip::header::NameAddr;
 use crate::sip::uri::Uri;
 
 /// Which dialogs go by which connection, and which have lost theirs.
-#[derive(Debug, Default)]
-pub(crate) struct Carried {
-    by_connection: HashMap<u64, BTreeSet<Key>>,
+#[derive(Debug)]
+pub(crate) struct Carried<K = Key> {
+    by_connection: HashMap<u64, BTreeSet<K>>,
     /// By the users whose phones they are to.
-    stranded: HashMap<UserId, BTreeSet<Key>>,
+    stranded: HashMap<UserId, BTreeSet<K>>,
 }
 
-impl Carried {
+impl<K> Default for Carried<K> {
+    fn default() -> Self {
+        Self {
+            by_connection: HashMap::new(),
+            stranded: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Copy + Ord> Carried<K> {
     /// This dialog goes by a connection; 0 is none.
-    pub(crate) fn carry(&mut self, connection: u64, key: Key) {
+    pub(crate) fn carry(&mut self, connection: u64, key: K) {
         if connection != 0 {
             self.by_connection.entry(connection).or_default().insert(key);
         }
     }
 
-    /// It does not any more, nor is it among those that have lost theirs.
-    pub(crate) fn drop(&mut self, connection: u64, owner: Option<UserId>, key: Key) {
+    /// It does not any more.
+    pub(crate) fn drop(&mut self, connection: u64, key: K) {
         remove(&mut self.by_connection, connection, key);
+    }
+
+    /// It is not, or no longer, among those that have lost theirs.
+    pub(crate) fn found(&mut self, owner: Option<UserId>, key: K) {
         if let Some(owner) = owner {
             remove(&mut self.stranded, owner, key);
         }
     }
 
+    /// Whether no dialog is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_connection.is_empty() && self.stranded.is_empty()
+    }
+
     /// A connection has ended: the dialogs that went by it.
-    pub(crate) fn lose(&mut self, connection: u64) -> BTreeSet<Key> {
+    pub(crate) fn lose(&mut self, connection: u64) -> BTreeSet<K> {
         self.by_connection.remove(&connection).unwrap_or_default()
     }
 
     /// This dialog has lost its connection.
-    pub(crate) fn strand(&mut self, owner: UserId, key: Key) {
+    pub(crate) fn strand(&mut self, owner: UserId, key: K) {
         self.stranded.entry(owner).or_default().insert(key);
     }
 
     /// The dialogs with phones of this user that have lost theirs.
-    pub(crate) fn stranded(&self, owner: UserId) -> impl Iterator<Item = Key> {
+    pub(crate) fn stranded(&self, owner: UserId) -> impl Iterator<Item = K> {
         self.stranded.get(&owner).into_iter().flatten().copied()
     }
 }
@@ -64,30 +82,56 @@ impl Engine {
 
     /// The call is over.
     pub(crate) fn drop_carried(&mut self, key: Key, call: &Call) {
-        self.carried.drop(call.dialog.flow.connection, call.owner, key);
-        if let Stream::Is(flow) = call.seat.stream {
-            self.carried.drop(flow.connection, None, key);
+        for connection in connections(call) {
+            self.carried.drop(connection, key);
         }
+        self.carried.found(call.owner, key);
+        debug_assert!(
+            self.calls.len() > 0 || self.carried.is_empty(),
+            "nobody is left in it"
+        );
+    }
+
+    /// Changes which ways lead to the peer of a call, keeps book of the connections that it depends on, and looks
+    /// which way its requests go from now on.
+    pub(crate) fn change_ways(&mut self, key: Key, change: impl FnOnce(&mut Call)) {
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        let before = connections(call);
+        change(call);
+        let after = connections(call);
+        for connection in before
+            .into_iter()
+            .filter(|connection| !after.contains(connection))
+        {
+            self.carried.drop(connection, key);
+        }
+        for connection in after
+            .into_iter()
+            .filter(|connection| !before.contains(connection))
+        {
+            self.carried.carry(connection, key);
+        }
+        self.look_for_way(key);
     }
 
     /// The peer of this call is reached by another flow now.
     pub(crate) fn move_call(&mut self, key: Key, flow: Flow) {
         let sent_by = self.sent_by(flow);
-        let Some(call) = self.calls.get_mut(key) else {
+        let Some(call) = self.calls.get(key) else {
             return;
         };
         let before = call.dialog.flow;
         if before == flow {
             return;
         }
-        call.dialog.go_by(flow, sent_by);
-        let (owner, before) = (call.owner, before.connection);
-        self.look_for_way(key);
-        if before == flow.connection {
+        let owner = call.owner;
+        self.change_ways(key, |call| call.dialog.go_by(flow, sent_by));
+        self.carried.found(owner, key);
+        if before.connection == flow.connection {
             return;
         }
-        self.carried.drop(before, owner, key);
-        self.carry(key);
         self.redirect_answers(key, flow);
         self.videos_changed(key); // what it could not be told
     }
@@ -134,32 +178,32 @@ impl Engine {
             }
     }
 
-    /// A connection has ended; gives the calls that went by it.
+    /// A connection has ended; gives the calls whose dialogs went by it.
     pub(crate) fn strand_calls(&mut self, connection: u64) -> BTreeSet<Key> {
-        let lost = self.carried.lose(connection);
-        for key in &lost {
-            let Some(call) = self.calls.get_mut(*key) else {
-                continue;
-            };
-            if matches!(call.seat.stream, Stream::Is(flow) if flow.connection == connection) {
-                call.seat.stream = Stream::Unknown;
-                self.look_for_way(*key);
-            }
-            let Some(call) = self.calls.get_mut(*key) else {
-                continue;
-            };
-            if call.dialog.flow.connection != connection {
-                continue;
-            }
-            call.dialog.disconnected();
-            if let Some(owner) = call.owner {
-                self.carried.strand(owner, *key);
-            }
-            self.strand_answers(*key);
-            self.look_for_way(*key);
-        }
+        let mut lost = self.carried.lose(connection);
+        lost.retain(|key| self.strand_call(*key, connection));
         self.strand_partings(connection);
         lost
+    }
+
+    /// The same for one of those that depend on it; whether its dialog does.
+    fn strand_call(&mut self, key: Key, connection: u64) -> bool {
+        let Some(call) = self.calls.get_mut(key) else {
+            return false;
+        };
+        if call.seat.stream.connection() == connection {
+            call.seat.stream = Stream::Unknown;
+        }
+        let is_lost = call.dialog.flow.connection == connection;
+        if is_lost {
+            call.dialog.disconnected();
+            if let Some(owner) = call.owner {
+                self.carried.strand(owner, key);
+            }
+            self.strand_answers(key);
+        }
+        self.look_for_way(key);
+        is_lost
     }
 
     /// Those of them whose phones have come back already go on by their new connections.
@@ -194,6 +238,11 @@ impl Engine {
     }
 }
 
+/// The connections that a call depends on; 0 is none.
+fn connections(call: &Call) -> [u64; 2] {
+    [call.dialog.flow.connection, call.seat.stream.connection()]
+}
+
 /// Whether two contacts are of one phone; how they are reached may have changed.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     match (Uri::parse(one), Uri::parse(other)) {
@@ -202,7 +251,7 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
     }
 }
 
-fn remove<K: std::hash::Hash + Eq>(sets: &mut HashMap<K, BTreeSet<Key>>, of: K, key: Key) {
+fn remove<O: std::hash::Hash + Eq, K: Ord>(sets: &mut HashMap<O, BTreeSet<K>>, of: O, key: K) {
     if let Some(set) = sets.get_mut(&of) {
         set.remove(&key);
         if set.is_empty() {

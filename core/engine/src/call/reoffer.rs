@@ -16,7 +16,7 @@ use crate::call::{Call, Place, Stage};
 use crate::conference::seat::Stream;
 use crate::door::{ALLOW, SUPPORTED};
 use crate::engine::Engine;
-use crate::io::Packet;
+use crate::io::{Flow, Packet};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
@@ -239,27 +239,48 @@ impl Engine {
     }
 
     /// Nobody has answered. A browser whose connection broke comes back on another, and its media tells whether it
-    /// is still there: its call goes on, and it is told again. So is a phone that asked for a connection which none could
-    /// be made to.
+    /// is still there: its call goes on, and it is told again.
     fn offer_unheard(&mut self, key: Key) {
+        let now = self.wire.now;
+        let Some(call) = self.calls.get_mut(key) else {
+            return;
+        };
+        if call.leg.bundle.is_some() && call.reoffer.due.is_some_and(|due| now < due) {
+            self.ask_again(key);
+        } else {
+            call.reoffer.open = None; // no BYE waits for it
+            self.hang_up(key, "no_answer_to_offer", Some(SILENT));
+        }
+    }
+
+    /// The way that a re-INVITE or UPDATE of ours went is gone, and the dialog has another.
+    pub(crate) fn offer_again(&mut self, key: Key, flow: Flow) {
+        if flow.connection == 0 {
+            self.set_stream(key, Stream::Fails); // none could be made
+        }
+        self.ask_again(key);
+        self.flush(key);
+    }
+
+    /// What we asked the peer was lost: it is asked again, after a pause.
+    fn ask_again(&mut self, key: Key) {
         let pause = Duration::from_millis(1000 + self.wire.random() % 2001);
         let now = self.wire.now;
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        call.reoffer.open = None;
-        let other_way = call.leg.bundle.is_some() || matches!(call.seat.stream, Stream::Fails);
-        let broken = other_way && call.reoffer.due.is_some_and(|due| now < due);
-        if !broken {
-            return self.hang_up(key, "no_answer_to_offer", Some(SILENT));
-        }
+        let was_invite = matches!(call.reoffer.open.take(), Some(Open::Invite(_)));
+        call.reoffer.changed |= was_invite;
+        call.reoffer.refresh |= !was_invite;
         call.reoffer.tries += 1;
-        (call.reoffer.changed, call.reoffer.due) = (true, None);
+        call.reoffer.due = None;
         if call.reoffer.tries <= TRIES {
             call.reoffer.due = Some(now + pause);
             self.wire.timers.arm(now + pause, Timer::Reoffer(key));
         }
-        self.offer_concluded(key);
+        if was_invite {
+            self.offer_concluded(key);
+        }
     }
 
     fn offer_accepted(&mut self, key: Key, response: &Message, was_invite: bool) {

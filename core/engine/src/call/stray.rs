@@ -2,43 +2,45 @@
 //! again, and the 2xx of a second phone behind one contact, which also wants a BYE.
 
 use crate::arena::Key;
+use crate::call::Call;
 use crate::engine::Engine;
 use crate::io::Packet;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::transaction::Owner;
+use crate::wire::Wire;
 
 impl Engine {
-    /// Sends the ACK of a 2xx in its call's dialog and keeps it for when the 2xx comes again.
+    /// Sends the ACK of a 2xx in its call's dialog and keeps its number for when the 2xx comes again.
     pub(crate) fn acknowledge(&mut self, key: Key, response: &Message) {
-        let branch = format!("z9hG4bK{:016x}", self.wire.random());
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         let Ok(cseq) = response.cseq() else { return };
-        let ack = call.dialog.request_again(Method::Ack, cseq.number, &branch, None);
-        let ack = Packet::whole(ack.finish());
-        call.ack = Some((cseq.number, ack.clone()));
-        let flow = call.dialog.next_flow();
-        *self.wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
-        self.wire.send(flow, ack);
+        call.ack = Some(cseq.number);
+        acknowledge(&mut self.wire, &call.dialog, cseq.number);
     }
 
-    /// The 2xx to our INVITE came again: its ACK was lost.
+    /// The 2xx to our INVITE came again: its ACK was lost. By the dialog's own way it gets through also where the other
+    /// that the peer asks for leads nowhere: no transaction tells of that.
     pub(crate) fn late_answer(&mut self, response: &Message) {
-        let ack = || {
+        let ours = || {
             let from = response.from().ok()?;
             let (to, cseq) = (response.to().ok()?, response.cseq().ok()?);
-            let call = self.calls.get(Key::read(from.tag()?)?.0)?;
+            let key = Key::read(from.tag()?)?.0;
+            let call = self.calls.get(key)?;
             let ours = from.tag() == Some(call.dialog.local_tag.as_str())
                 && to.tag() == Some(call.dialog.remote_tag.as_str());
-            let (number, ack) = call.ack.clone()?;
-            (ours && number == cseq.number).then(|| (call.dialog.next_flow(), ack))
+            (ours && call.ack == Some(cseq.number)).then_some((key, cseq.number))
         };
-        match ack() {
-            Some((flow, ack)) => self.wire.send(flow, ack),
-            None => self.wire.counts.reject("stray_response"),
+        let Some((key, number)) = ours() else {
+            return self.wire.counts.reject("stray_response");
+        };
+        if let Some(Call { dialog, .. }) = self.calls.get_mut(key) {
+            let detour = dialog.detour.take();
+            acknowledge(&mut self.wire, dialog, number);
+            dialog.detour = detour;
         }
     }
 
@@ -55,11 +57,8 @@ impl Engine {
         let Some(mut dialog) = Dialog::client(&invite, response, flow, sent_by) else {
             return self.wire.counts.reject("stray_response");
         };
-        let branch = format!("z9hG4bK{:016x}", self.wire.random());
         let way = dialog.next_flow();
-        let ack = dialog.request_again(Method::Ack, dialog.local_cseq, &branch, None);
-        *self.wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
-        self.wire.send(way, Packet::whole(ack.finish()));
+        acknowledge(&mut self.wire, &dialog, dialog.local_cseq);
         if hang_up && self.transactions.is_first_of(transaction, &dialog.remote_tag) {
             self.transactions
                 .open_client(Method::Bye, way, Owner::Farewell, &mut self.wire, |branch| {
@@ -67,4 +66,12 @@ impl Engine {
                 });
         }
     }
+}
+
+/// Sends the ACK of the 2xx to our INVITE with this number.
+pub(crate) fn acknowledge(wire: &mut Wire, dialog: &Dialog, number: u32) {
+    let branch = format!("z9hG4bK{:016x}", wire.random());
+    let ack = dialog.request_again(Method::Ack, number, &branch, None);
+    *wire.counts.requests_out.entry(Method::Ack).or_default() += 1;
+    wire.send(dialog.next_flow(), Packet::whole(ack.finish()));
 }

@@ -37,19 +37,18 @@ impl Engine {
         }
     }
 
-    /// The peer has used a connection beside its dialog's UDP.
-    pub(crate) fn learn_stream(&mut self, key: Key, flow: Flow) {
-        let Some(call) = self.calls.get_mut(key) else {
-            return;
-        };
-        let before = std::mem::replace(&mut call.seat.stream, Stream::Is(flow));
-        match before {
-            Stream::Is(before) if before == flow => return,
-            Stream::Is(before) => self.carried.drop(before.connection, None, key),
-            Stream::Unknown | Stream::Fails => {}
-        }
-        self.carried.carry(flow.connection, key);
-        self.look_for_way(key);
+    /// What is known from now on of a way to the peer beside its dialog's UDP.
+    pub(crate) fn set_stream(&mut self, key: Key, stream: Stream) {
+        self.change_ways(key, |call| call.seat.stream = stream);
+    }
+
+    /// Whether the dialog of a call has its own way to the peer, and this is another.
+    pub(crate) fn has_other_way(&self, key: Key, flow: Flow) -> bool {
+        let by = |flow: Flow| (flow.transport, flow.connection);
+        self.calls.get(key).is_some_and(|call| {
+            let dialog = &call.dialog;
+            dialog.lost.is_none() && by(dialog.flow) != by(flow)
+        })
     }
 
     /// Looks which way the requests of this call go from now on: its peer has named another target, or has lost a
@@ -65,8 +64,9 @@ impl Engine {
     }
 
     /// The way that the target of a dialog asks for, if that is not the dialog's own. Into a NAT no connection can be
-    /// made: by TCP only the address is called that the peer came from. A phone whose TCP connection is gone is called
-    /// by UDP if its target says so, and it has not registered that by TCP.
+    /// made, and what nobody has asked for must not reach strangers: only the address is called that the peer came
+    /// from. A phone whose TCP connection is gone is called by UDP if its target says so, and it has not registered that
+    /// by TCP.
     pub(crate) fn detour(&self, dialog: &Dialog, stream: Stream) -> Option<Detour> {
         let (peer, named) = dialog.next_hop()?;
         let to = Flow { peer, ..dialog.flow };
@@ -78,7 +78,9 @@ impl Engine {
                     Stream::Fails => None,
                 }
             }
-            (Transport::Tcp, Transport::Udp) if dialog.lost && !self.is_registered_by_tcp(dialog) => {
+            (Transport::Tcp, Transport::Udp)
+                if dialog.lost == Some(peer.ip()) && !self.is_registered_by_tcp(dialog) =>
+            {
                 self.by(Transport::Udp, to)
             }
             _ => None,
@@ -94,21 +96,5 @@ impl Engine {
         self.registrar.contacts(&address, self.wire.now).any(|binding| {
             binding.flow.transport == Transport::Tcp && is_same(&dialog.target, &binding.contact)
         })
-    }
-
-    /// No connection could be made to where a target asked for one: the way that the peer came by is left.
-    pub(crate) fn detours_fail(&mut self, flow: Flow) {
-        if flow.transport != Transport::Tcp {
-            return;
-        }
-        for key in self.calls.keys() {
-            let fails = |call: &&mut crate::call::Call| {
-                let dialog = &call.dialog;
-                dialog.flow.transport == Transport::Udp && dialog.detour.is_some_and(|way| way.flow == flow)
-            };
-            if let Some(call) = self.calls.get_mut(key).filter(fails) {
-                (call.seat.stream, call.dialog.detour) = (Stream::Fails, None);
-            }
-        }
     }
 }

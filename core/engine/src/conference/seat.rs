@@ -34,6 +34,16 @@ pub(crate) enum Stream {
     Fails,
 }
 
+impl Stream {
+    /// The connection that it is; 0 is none.
+    pub(crate) const fn connection(self) -> u64 {
+        match self {
+            Self::Is(flow) => flow.connection,
+            Self::Unknown | Self::Fails => 0,
+        }
+    }
+}
+
 impl Seat {
     pub(crate) const fn new(began: Time) -> Self {
         Self {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Occasion};
 use super::imdn::{Fate, is_composing};
 use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
@@ -112,7 +112,7 @@ impl Engine {
                     Ahead::Refused if !page.held => {
                         let address = address.to_owned();
                         self.hold_page(address.clone(), page);
-                        return self.deliver_again(&address);
+                        return self.deliver_on(&address, Occasion::Again);
                     }
                     Ahead::Refused | Ahead::Nothing => {}
                 }
@@ -226,10 +226,7 @@ impl Engine {
         if let Some(sender) = sender {
             self.page_accepted(&sender);
         }
-        match self.courier.boxes.ahead(&address) {
-            Ahead::Refused => self.deliver_again(&address),
-            Ahead::OnItsWay | Ahead::Nothing => self.deliver(&address),
-        }
+        self.deliver(&address);
         // What has not left by now waits for phones.
         let kept = self.courier.boxes.get_mut(&address, number);
         if let Some(came) = kept.and_then(|kept| kept.came.as_mut()) {

@@ -25,13 +25,16 @@ use crate::timer::Timer;
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
 
-/// Why the first message to an address goes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Occasion {
-    /// It is its turn, or a phone has registered or taken another message: who refuses it now may always do so.
-    Turn,
+/// Why the first message to an address goes out, the one that says least of it first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Occasion {
     /// Some time has passed, or another message has come: that the phones are still busy says nothing of this one.
     Again,
+    /// A phone has registered, as phones do every minute also while their user has no time: as above where that is
+    /// what one says, otherwise as below.
+    Registered,
+    /// It is its turn, or a phone has taken another message: who refuses it now may always do so.
+    Turn,
 }
 
 /// A message of whose fate its sender may want to be told.
@@ -56,6 +59,8 @@ pub(super) struct Delivery {
     delivered: bool,
     /// A phone has answered.
     answered: bool,
+    /// One has refused it because its user has no time.
+    busy: bool,
     /// A later attempt may succeed.
     hopeful: bool,
     /// Where it went.
@@ -73,6 +78,7 @@ impl Delivery {
             waiting: 0,
             delivered: false,
             answered: false,
+            busy: false,
             hopeful: false,
             attempts: Vec::new(),
         }
@@ -94,6 +100,16 @@ impl Delivery {
             ..Self::new(address, number, Occasion::Turn, sent)
         }
     }
+
+    /// What counts against its message, now that no phone took it.
+    const fn in_vain(&self) -> u8 {
+        match self.occasion {
+            Occasion::Again => 0,
+            Occasion::Registered if self.busy => 0,
+            Occasion::Registered | Occasion::Turn if self.answered => REFUSAL,
+            Occasion::Registered | Occasion::Turn => 1,
+        }
+    }
 }
 
 impl Engine {
@@ -105,23 +121,24 @@ impl Engine {
         self.directory.find(account.id, user)
     }
 
+    /// Sends the first message to an address, as below, in its course: it is its turn, unless phones have refused it
+    /// for now.
+    pub(super) fn deliver(&mut self, address: &str) {
+        let occasion = match self.courier.boxes.is_pausing(address) {
+            true => Occasion::Again,
+            false => Occasion::Turn,
+        };
+        self.deliver_on(address, occasion);
+    }
+
     /// Sends the first message to an address that may be sent, if phones are there to take it. One that is on its
     /// way goes to the phones, too, that have come since.
-    pub(super) fn deliver(&mut self, address: &str) {
-        self.send_first(address, Occasion::Turn);
-    }
-
-    /// The same where phones have refused that message for now.
-    pub(super) fn deliver_again(&mut self, address: &str) {
-        self.send_first(address, Occasion::Again);
-    }
-
-    fn send_first(&mut self, address: &str, occasion: Occasion) {
+    pub(super) fn deliver_on(&mut self, address: &str, occasion: Occasion) {
         let now = self.wire.now;
         while let Some(kept) = self.courier.boxes.front(address) {
             let (number, news, on_its_way) = (kept.message.number, kept.news, kept.delivery);
             let expired = kept.message.expires <= now;
-            if !kept.safe || on_its_way.is_some() && (!news || expired) {
+            if !kept.safe || on_its_way.is_some() && (news.is_none() || expired) {
                 return;
             }
             if expired {
@@ -147,7 +164,7 @@ impl Engine {
             let Some(kept) = self.courier.boxes.front(address) else {
                 return;
             };
-            (kept.delivery, kept.news) = (Some(delivery), false);
+            (kept.delivery, kept.news) = (Some(delivery), None);
             let (message, came) = (kept.message.clone(), kept.came.take());
             return self.send_kept(delivery, &message, came, &contacts);
         }
@@ -192,6 +209,7 @@ impl Engine {
         };
         delivery.waiting = delivery.waiting.saturating_sub(1);
         delivery.answered |= answered;
+        delivery.busy |= has_no_time(status);
         delivery.hopeful |= !is_for_good(status);
         let first = status < 300 && !delivery.delivered;
         delivery.delivered |= first;
@@ -220,15 +238,17 @@ impl Engine {
             return self.deliver(address);
         };
         kept.delivery = None;
-        if delivery.occasion == Occasion::Turn {
-            kept.vain = kept.vain.saturating_add(if answered { REFUSAL } else { 1 });
-        }
+        let (vain, news) = (delivery.in_vain(), kept.news.take());
+        kept.vain = kept.vain.saturating_add(vain);
         if !delivery.hopeful || kept.vain >= PATIENCE {
             self.over(address, number, Fate::Failed, "undeliverable");
             return self.deliver(address);
         }
-        if kept.message.expires <= self.wire.now || kept.news {
-            return self.deliver(address); // its time is up, or a phone came meanwhile
+        if let Some(occasion) = news {
+            return self.deliver_on(address, occasion); // a phone came meanwhile
+        }
+        if kept.message.expires <= self.wire.now {
+            return self.deliver(address);
         }
         self.courier.boxes.nobody_is_there(address);
         if !answered {
@@ -244,7 +264,7 @@ impl Engine {
     /// Phones that refused a message for now have been left in peace for some time.
     pub(crate) fn redelivery_timer(&mut self, key: Key) {
         if let Some(address) = self.courier.boxes.pause_over(key) {
-            self.deliver_again(&address);
+            self.deliver_on(&address, Occasion::Again);
         }
     }
 
@@ -343,13 +363,19 @@ impl Engine {
 }
 
 /// A final status after which the same message to the same phone will fare no better: what is wrong is what the
-/// message is, what the phone can do, or that it is not its addressee's.
+/// message is, what the phone can do, or that it is not its addressee's. Not 404: a phone that has just been switched on
+/// may not have loaded its accounts.
 const fn is_for_good(status: u16) -> bool {
     matches!(
         status,
-        400 | 402..=406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
+        400 | 402 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
             | 600..=699
     )
+}
+
+/// A final status by which a phone says of its user that he has no time, and nothing of what he was sent.
+const fn has_no_time(status: u16) -> bool {
+    matches!(status, 480 | 486 | 503)
 }
 
 fn notification_id(message: u128, fate: Fate) -> u128 {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cordboard_model::Time;
 
+use super::delivery::Occasion;
 use super::relay::Came;
 use crate::arena::{Arena, Key};
 use crate::config::MailLimits;
@@ -22,8 +23,8 @@ pub(crate) struct Kept {
     pub(crate) safe: bool,
     /// Its delivery, while phones have it and have not answered.
     pub(crate) delivery: Option<Key>,
-    /// A phone has registered since it went out.
-    pub(crate) news: bool,
+    /// Phones have changed since it went out: on what occasion it goes to them.
+    pub(crate) news: Option<Occasion>,
     /// How often it was sent in vain.
     pub(crate) vain: u8,
     /// Phones were there when it came, and it has not gone to them yet.
@@ -111,7 +112,7 @@ impl Mailboxes {
                 message,
                 safe,
                 delivery: None,
-                news: false,
+                news: None,
                 vain: 0,
                 came: None,
             },
@@ -160,6 +161,12 @@ impl Mailboxes {
         }
     }
 
+    /// Whether the phones of an address have refused a message for now, and are left in peace.
+    pub(crate) fn is_pausing(&self, address: &str) -> bool {
+        let mailbox = self.boxes.get(address);
+        mailbox.is_some_and(|mailbox| mailbox.pausing.is_some())
+    }
+
     /// The phones of an address have refused a message for now: the timer to arm, and its length; none where one is
     /// armed already.
     pub(crate) fn pause(&mut self, address: &str) -> Option<(Key, Duration)> {
@@ -190,15 +197,17 @@ impl Mailboxes {
         Some(address)
     }
 
-    /// The deliveries to an address, in the order of their messages; `news`: a phone has registered.
-    pub(crate) fn on_their_way(&mut self, address: &str, news: bool) -> Vec<Key> {
+    /// The deliveries to an address, in the order of their messages; `news`: what has changed for their phones.
+    pub(crate) fn on_their_way(&mut self, address: &str, news: Option<Occasion>) -> Vec<Key> {
         let Some(mailbox) = self.boxes.get_mut(address) else {
             return Vec::new();
         };
         let messages = mailbox.messages.iter_mut();
         messages
             .filter_map(|kept| {
-                kept.news |= news && kept.delivery.is_some();
+                if kept.delivery.is_some() {
+                    kept.news = kept.news.max(news);
+                }
                 kept.delivery
             })
             .collect()

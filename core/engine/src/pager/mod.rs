@@ -16,6 +16,7 @@ use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
+pub(crate) use self::delivery::Occasion;
 use self::relay::Came;
 pub(crate) use self::relay::Pager;
 use crate::arena::Key;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Occasion};
 use super::relay::{Pager, SILENCE, registered, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
@@ -98,7 +98,7 @@ impl Engine {
         let transactions: Vec<Key> = sent.attempts.iter().filter_map(|to| to.transaction).collect();
         let mut owner = Owner::Farewell;
         if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
-            kept.news |= news;
+            kept.news = kept.news.max(news.then_some(Occasion::Registered));
             // The same message may be there from before a crash, and on its way already.
             if kept.delivery.is_none() {
                 let state = (best, sent.waiting);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cordboard_model::Time;
 
+use super::delivery::Occasion;
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
@@ -76,14 +77,15 @@ impl Attempt {
 }
 
 impl Engine {
-    /// The phones of an address have changed, and perhaps only renewed what they had; `registered`: one has said so
-    /// itself. What is on its way there, or to the user whose device that is, follows them; what is kept is delivered.
-    pub(crate) fn phones_changed(&mut self, address: &Arc<str>, registered: bool) {
+    /// The phones of an address have changed, and perhaps only renewed what they had. What is on its way there, or to
+    /// the user whose device that is, follows them; what is kept is delivered where that is an occasion, and not only
+    /// a loss.
+    pub(crate) fn phones_changed(&mut self, address: &Arc<str>, occasion: Option<Occasion>) {
         if self.courier.is_idle() {
             return;
         }
         let place = self.place_of(address);
-        self.follow_phones(address, place, registered);
+        self.follow_phones(address, place, occasion);
         let owner = place.and_then(|place| {
             let credential = self.directory.credential(place);
             let owner = self.directory.find(credential.account, &credential.owner)?;
@@ -91,12 +93,12 @@ impl Engine {
         });
         if let Some(owner) = owner {
             let address = Arc::clone(self.directory.address_of_record(owner));
-            self.follow_phones(&address, Some(owner), registered);
+            self.follow_phones(&address, Some(owner), occasion);
         }
     }
 
-    fn follow_phones(&mut self, address: &str, place: Option<usize>, registered: bool) {
-        let deliveries = self.courier.boxes.on_their_way(address, registered);
+    fn follow_phones(&mut self, address: &str, place: Option<usize>, occasion: Option<Occasion>) {
+        let deliveries = self.courier.boxes.on_their_way(address, occasion);
         let relays = place.map_or_else(Vec::new, |place| self.courier.relays_to(place));
         let mut contacts = Vec::new();
         if !deliveries.is_empty() || !relays.is_empty() {
@@ -107,8 +109,8 @@ impl Engine {
         for key in deliveries {
             self.follow_delivery(key, &contacts);
         }
-        if registered {
-            self.deliver(address);
+        if let Some(occasion) = occasion {
+            self.deliver_on(address, occasion);
         }
         for key in relays {
             self.follow_relay(key, &contacts);

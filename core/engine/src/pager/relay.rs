@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cordboard_model::Time;
 
 use super::courier::id_of;
-use super::delivery::Notice;
-use super::imdn::{Fate, wish};
+use super::delivery::{Notice, Occasion};
+use super::imdn::{Fate, is_composing, wish};
 use super::reach::Attempt;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
@@ -364,6 +364,15 @@ impl Engine {
             return;
         };
         let to = Arc::clone(self.directory.address_of_record(place));
+        // Whoever has no time for messages may let notices of typing pass.
+        let occasion =
+            self.courier
+                .boxes
+                .front(&to)
+                .map(|_| match is_composing(sent.page.kind(), &sent.page.body) {
+                    true => Occasion::Again,
+                    false => Occasion::Turn,
+                });
         if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
             let (from, accepted) = (message.uri.clone(), message.accepted);
             let notice = Notice {
@@ -374,8 +383,8 @@ impl Engine {
             };
             self.notify_sender(&notice, &wish, Fate::Delivered);
         }
-        if self.courier.len() > 0 {
-            self.deliver(&to);
+        if let Some(occasion) = occasion {
+            self.deliver_on(&to, occasion);
         }
     }
 

@@ -1,7 +1,7 @@
 //! A dialog: RFC 3261 section 12, one side of a call.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
 use crate::io::{Flow, Transport};
@@ -42,8 +42,8 @@ pub(crate) struct Dialog {
     pub(crate) flow: Flow,
     /// The `sent-by` of our Via.
     pub(crate) sent_by: SocketAddr,
-    /// The connection is gone, and the peer has not come back.
-    pub(crate) lost: bool,
+    /// The connection is gone, and the peer has not come back; where it came from.
+    pub(crate) lost: Option<IpAddr>,
     /// The way of our requests, where the peer asks for another transport than it came by.
     pub(crate) detour: Option<Detour>,
 }
@@ -120,7 +120,7 @@ impl Dialog {
             contact: String::new(),
             flow,
             sent_by,
-            lost: false,
+            lost: None,
             detour: None,
         })
     }
@@ -149,7 +149,7 @@ impl Dialog {
             contact: String::new(),
             flow,
             sent_by,
-            lost: false,
+            lost: None,
             detour: None,
         };
         dialog.established_by(response);
@@ -191,13 +191,16 @@ impl Dialog {
     pub(crate) fn is_left_for(&self, flow: Flow) -> bool {
         let plain = |flow: Flow| matches!(flow.transport, Transport::Udp | Transport::Tcp);
         let named = || self.next_hop().and_then(|hop| hop.1) == Some(flow.transport);
-        plain(self.flow) && plain(flow) && self.flow.transport != flow.transport && (self.lost || named())
+        plain(self.flow)
+            && plain(flow)
+            && self.flow.transport != flow.transport
+            && (self.lost.is_some() || named())
     }
 
     /// The peer is reached by another flow from now on.
     pub(crate) const fn go_by(&mut self, flow: Flow, sent_by: SocketAddr) {
         (self.flow, self.sent_by) = (flow, sent_by);
-        (self.lost, self.detour) = (false, None);
+        (self.lost, self.detour) = (None, None);
     }
 
     /// The first router, or the target where there is none, by number, and by which transport it wants to be reached.
@@ -292,7 +295,8 @@ impl Dialog {
         if !matches!(self.flow.transport, Transport::Tcp | Transport::Tls) {
             return;
         }
-        (self.flow.connection, self.lost) = (0, true);
+        self.flow.connection = 0;
+        self.lost.get_or_insert(self.flow.peer.ip());
         let router = self.route.first().and_then(|route| address_in(bracketed(route)));
         if let Some(peer) = router.or(self.target.address) {
             self.flow.peer = peer;

@@ -110,7 +110,8 @@ impl Engine {
         let before = std::mem::replace(&mut subscription.dialog.flow, flow).connection;
         let owner = subscription.owner;
         subscription.lost = None;
-        self.watchers.drop(before, owner, key);
+        self.watchers.drop(before, key);
+        self.watchers.found(owner, key);
         self.watchers.carry(flow.connection, key);
     }
 
@@ -156,7 +157,8 @@ impl Engine {
             return false;
         };
         let connection = subscription.dialog.flow.connection;
-        self.watchers.drop(connection, subscription.owner, key);
+        self.watchers.drop(connection, key);
+        self.watchers.found(subscription.owner, key);
         true
     }
 }

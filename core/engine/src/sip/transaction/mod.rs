@@ -46,7 +46,7 @@ pub(crate) enum Owner {
     Reoffer(Key),
     /// A message in this call, and which of the call's outstanding ones.
     Message(Key, u64),
-    /// A PRACK, or the BYE of a call that is gone: nobody acts on the answer.
+    /// A PRACK, or the BYE of a call that is gone: nobody acts on the answer, but such a BYE may go another way.
     Farewell,
     /// A message between users, by number, and which contact it went to.
     Pager(Key),

@@ -25,14 +25,14 @@ impl Way {
 }
 
 impl Transactions {
-    /// A connection is gone: the owners of the requests that will get no answer.
-    pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner)> {
+    /// A connection is gone: the owners of the requests that will get no answer, and the ways that those went.
+    pub(crate) fn connection_closed(&mut self, connection: u64) -> Vec<(Key, Owner, Flow)> {
         self.lost(Way::Connection(connection))
     }
 
     /// There is no connection, or none could be made: the owners of the requests that were to go that way. On UDP
     /// there are none: the next repeat may get through.
-    pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner)> {
+    pub(crate) fn unreachable(&mut self, flow: Flow) -> Vec<(Key, Owner, Flow)> {
         Way::of(flow).map_or_else(Vec::new, |way| self.lost(way))
     }
 
@@ -57,7 +57,7 @@ impl Transactions {
         }
     }
 
-    fn lost(&mut self, way: Way) -> Vec<(Key, Owner)> {
+    fn lost(&mut self, way: Way) -> Vec<(Key, Owner, Flow)> {
         let mut keys: Vec<Key> = self.by_way.remove(&way).unwrap_or_default().into_iter().collect();
         keys.sort_unstable(); // the same inputs give the same outputs
         let mut owners = Vec::new();
@@ -67,13 +67,13 @@ impl Transactions {
                     InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,
                 )
                 | Machine::NonInviteClient(NonInviteClient::Trying | NonInviteClient::Proceeding) => {
-                    Some(t.owner)
+                    Some((t.owner, t.flow))
                 }
                 _ => None,
             });
-            if let Some(owner) = waiting {
+            if let Some((owner, flow)) = waiting {
                 self.close(*key);
-                owners.push((*key, owner));
+                owners.push((*key, owner, flow));
             }
         }
         owners
