@@ -1,7 +1,10 @@
-//! Messages that are kept and refused for now: what counts against them, and what does not.
+//! Kept messages that phones refuse: which come again, what counts against them, and which are given up.
 
 use std::time::Duration;
 
+use cordboard_engine::io::StoreWrite;
+
+use crate::pager::{self, CPIM, bodies, count, cpim, phones, read};
 use crate::phone::Phone;
 use crate::world::World;
 
@@ -182,5 +185,202 @@ fn a_phone_that_does_not_know_its_user_yet_is_asked_again() {
             assert_eq!(refuse(&mut phones, &mut world, 404), ["kept"]);
         }
         assert_eq!(kept(&world), 0);
+    }
+}
+
+#[test]
+fn a_phone_that_cannot_take_it_now_gets_it_when_it_registers_again() {
+    let mut world = World::new();
+    let (mut alice, _, mut carol) = phones();
+    pager::send(&mut alice, &mut world, "carol", TEXT, "1");
+    carol.register(&mut world, 600);
+    assert_eq!(read(&mut carol, &mut world, 480).len(), 1);
+    world.advance(Duration::from_secs(29));
+    carol.has_nothing(&mut world);
+    // Silence is no answer; a registration meanwhile is not forgotten.
+    carol.register(&mut world, 600);
+    carol.gets(&mut world, "MESSAGE", false);
+    carol.register(&mut world, 600);
+    world.advance(Duration::from_secs(32));
+    let read = read(&mut carol, &mut world, 200);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    assert_eq!(read.last().unwrap().body_slice(), b"1");
+}
+
+/// Two messages are kept for carol, and she has registered and cannot take the first now.
+fn refused_for_now(status: u16) -> (World, Phone, Phone) {
+    let mut world = World::new();
+    let (mut alice, _, mut carol) = phones();
+    for body in ["k1", "k2"] {
+        assert_eq!(
+            pager::send(&mut alice, &mut world, "carol", TEXT, body).status(),
+            202
+        );
+    }
+    carol.register(&mut world, 7200);
+    takes(&mut carol, &mut world, "k1", status);
+    carol.has_nothing(&mut world);
+    (world, alice, carol)
+}
+
+fn takes(phone: &mut Phone, world: &mut World, body: &str, status: u16) {
+    let message = phone.gets(world, "MESSAGE", false);
+    assert_eq!(message.body_slice(), body.as_bytes());
+    phone.respond(world, &message, status, "", "");
+}
+
+#[test]
+fn what_was_refused_for_now_is_not_overtaken_by_what_comes_later() {
+    let (mut world, mut alice, mut carol) = refused_for_now(480);
+    for body in ["l1", "l2"] {
+        assert_eq!(
+            pager::send(&mut alice, &mut world, "carol", TEXT, body).status(),
+            0
+        );
+    }
+    for body in ["k1", "k2"] {
+        takes(&mut carol, &mut world, body, 200);
+    }
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    takes(&mut carol, &mut world, "l1", 200);
+    takes(&mut carol, &mut world, "l2", 200);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    world.advance(Duration::from_secs(3600));
+    carol.has_nothing(&mut world);
+    let kept = world
+        .writes
+        .iter()
+        .filter(|write| matches!(write, StoreWrite::PutMessage(_)));
+    assert_eq!(kept.count(), 2);
+    world.is_clean();
+}
+
+#[test]
+fn while_the_phone_still_refuses_a_sender_hears_its_answer_to_his_own_message() {
+    let (mut world, mut alice, mut carol) = refused_for_now(486);
+    // However many write: that the phone is busy is no fault of the message that is kept.
+    for number in 0..10 {
+        let body = format!("l{number}");
+        assert_eq!(
+            pager::send(&mut alice, &mut world, "carol", TEXT, &body).status(),
+            0
+        );
+        takes(&mut carol, &mut world, "k1", 486);
+        takes(&mut carol, &mut world, &body, 486);
+        carol.has_nothing(&mut world);
+        assert_eq!(alice.final_response(&mut world).status(), 486);
+        assert_eq!(world.engine.gauges().kept_messages, 2);
+        world.advance(Duration::from_secs(1));
+        alice.inbox.clear();
+    }
+    // One that it takes brings the others.
+    assert_eq!(
+        pager::send(&mut alice, &mut world, "carol", TEXT, "l").status(),
+        0
+    );
+    takes(&mut carol, &mut world, "k1", 486);
+    takes(&mut carol, &mut world, "l", 200);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    takes(&mut carol, &mut world, "k1", 200);
+    takes(&mut carol, &mut world, "k2", 200);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
+fn what_was_refused_for_now_comes_again_after_a_pause_that_grows() {
+    let (mut world, _, mut carol) = refused_for_now(480);
+    for pause in [30, 60, 120, 240, 480, 960, 960, 960] {
+        world.advance(Duration::from_secs(pause - 1));
+        carol.has_nothing(&mut world);
+        world.advance(Duration::from_secs(1));
+        takes(&mut carol, &mut world, "k1", 480);
+    }
+    world.advance(Duration::from_secs(960));
+    takes(&mut carol, &mut world, "k1", 200);
+    takes(&mut carol, &mut world, "k2", 503);
+    world.advance(Duration::from_secs(30));
+    takes(&mut carol, &mut world, "k2", 200);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    world.advance(Duration::from_secs(1000));
+    carol.has_nothing(&mut world);
+}
+
+#[test]
+fn two_phones_that_refuse_for_now_are_asked_again_without_a_registration() {
+    let mut world = World::new();
+    let (mut alice, mut bob, _) = phones();
+    let mut desk = Phone::new("bob-desk", 5);
+    bob.register(&mut world, 3600);
+    desk.register(&mut world, 3600);
+    assert_eq!(
+        pager::send(&mut alice, &mut world, "bob", TEXT, "1").status(),
+        202
+    );
+    takes(&mut bob, &mut world, "1", 486);
+    takes(&mut desk, &mut world, "1", 486);
+    assert_eq!(
+        pager::send(&mut alice, &mut world, "bob", TEXT, "2").status(),
+        202
+    );
+    takes(&mut bob, &mut world, "1", 486);
+    takes(&mut desk, &mut world, "1", 486);
+    world.advance(Duration::from_secs(30));
+    for body in ["1", "2"] {
+        takes(&mut desk, &mut world, body, 200);
+        takes(&mut bob, &mut world, body, 486);
+    }
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    bob.has_nothing(&mut world);
+    desk.has_nothing(&mut world);
+}
+
+#[test]
+fn what_a_phone_will_never_take_does_not_stop_what_follows() {
+    let mut world = World::new();
+    let (mut alice, _, mut carol) = phones();
+    for body in ["1", "2"] {
+        pager::send(&mut alice, &mut world, "carol", TEXT, body);
+    }
+    carol.register(&mut world, 600);
+    let first = carol.gets(&mut world, "MESSAGE", false);
+    carol.respond(&mut world, &first, 415, "", "");
+    assert_eq!(count(&world, "out", "undeliverable"), 1);
+    // One that is refused again and again goes, too.
+    for _ in 0..5 {
+        assert_eq!(bodies(&read(&mut carol, &mut world, 500)), ["2"]);
+        carol.register(&mut world, 600);
+    }
+    carol.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    assert_eq!(count(&world, "out", "undeliverable"), 2);
+}
+
+#[test]
+fn what_never_gets_better_is_given_up_at_the_first_refusal_and_its_sender_told() {
+    for status in [406, 433, 483, 484, 485, 501, 505, 513, 603] {
+        let mut world = World::new();
+        let (mut alice, _, mut carol) = phones();
+        let failing = cpim("m1", "negative-delivery");
+        assert_eq!(
+            pager::send(&mut alice, &mut world, "carol", CPIM, &failing).status(),
+            202
+        );
+        assert_eq!(
+            pager::send(&mut alice, &mut world, "carol", TEXT, "next").status(),
+            202
+        );
+        alice.register(&mut world, 600);
+        carol.register(&mut world, 600);
+        let refused = carol.gets(&mut world, "MESSAGE", false);
+        carol.respond(&mut world, &refused, status, "", "");
+        assert_eq!(
+            carol.gets(&mut world, "MESSAGE", true).body_slice(),
+            b"next",
+            "{status}"
+        );
+        let told = alice.gets(&mut world, "MESSAGE", true);
+        let told = String::from_utf8_lossy(told.body_slice()).into_owned();
+        assert!(told.contains("<failed/>"), "{status}: {told}");
+        assert_eq!(world.engine.gauges().kept_messages, 0, "{status}");
     }
 }
