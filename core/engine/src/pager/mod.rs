@@ -7,6 +7,7 @@ mod imdn;
 mod mailbox;
 mod overdue;
 mod reach;
+mod refusal;
 mod relay;
 
 use std::sync::Arc;

@@ -101,7 +101,7 @@ impl Engine {
             kept.news = kept.news.max(news.then_some(Occasion::Registered));
             // The same message may be there from before a crash, and on its way already.
             if kept.delivery.is_none() {
-                let state = (best, sent.waiting);
+                let state = (sent.answers, sent.waiting);
                 let delivery = Delivery::begun(address.clone(), number, sent.sent, state, sent.attempts);
                 let delivery = self.courier.deliveries.insert_with(|_| delivery);
                 (kept.delivery, owner) = (Some(delivery), Owner::Delivery(delivery));
