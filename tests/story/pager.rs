@@ -198,6 +198,24 @@ fn a_request_that_comes_again_after_a_crash_is_the_same_message() {
 }
 
 #[test]
+fn a_message_that_was_encoded_for_the_way_is_kept_with_its_encoding() {
+    let mut world = World::new();
+    let (mut alice, _, mut carol) = phones();
+    let headers = format!("{TEXT}Content-Transfer-Encoding: base64\r\n");
+    assert_eq!(
+        send(&mut alice, &mut world, "carol", &headers, "aGk=").status(),
+        202
+    );
+    world.restart();
+    carol.register(&mut world, 600);
+    let kept = carol.gets(&mut world, "MESSAGE", true);
+    assert_eq!(
+        (kept.body_slice(), kept.header(Name::ContentTransferEncoding)),
+        (&b"aGk="[..], Some("base64"))
+    );
+}
+
+#[test]
 fn the_sender_is_not_told_before_it_is_on_disk() {
     let mut world = World::new();
     let (mut alice, _, mut carol) = phones();

@@ -154,7 +154,7 @@ impl Engine {
     fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {
         let request = &page.message.request;
         let date = sip_date(self.wire.now);
-        let mut headers = essential_headers(request);
+        let mut headers = essential_headers(request, &page.body);
         if request.header(Name::Date).is_none() {
             headers.push((Name::Date, &date)); // it may be read much later
         }

@@ -27,7 +27,7 @@ use crate::call::incoming::Caller;
 use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
 use crate::conference::copies::Letter;
-use crate::conference::message::{essential_headers, relayed_type};
+use crate::conference::message::{essential_headers, own_body, relayed_type, transfer_now};
 use crate::config::Account;
 use crate::directory::Destination;
 use crate::door::{ACCEPT, taken_instead};
@@ -301,7 +301,7 @@ impl Engine {
                 .header(Name::ContentType)
                 .unwrap_or_default()
                 .to_owned(),
-            body: message.request.body(),
+            body: own_body(&message.request),
         });
         let ticket = self.ticket();
         self.ask(ticket, rule, ask, Subject::Pager(Box::new(message)));
@@ -379,7 +379,7 @@ impl Engine {
             .map(|conference| conference.members.clone());
         let letter = Letter {
             kind: page.kind(),
-            headers: &essential_headers(&message.request),
+            headers: &essential_headers(&message.request, &page.body),
             body: &page.body,
             name: page.name(),
             of: "conference",
@@ -391,7 +391,8 @@ impl Engine {
             user: message.user.as_deref(),
             name: page.name(),
         };
-        self.chat_from_outside(id, outsider, page.kind(), &page.body);
+        let transfer = transfer_now(&message.request, &page.body);
+        self.chat_from_outside(id, outsider, page.kind(), transfer, &page.body);
     }
 }
 

@@ -190,7 +190,11 @@ impl Engine {
         contacts: &[Binding],
     ) -> (Vec<Attempt>, usize, bool) {
         let message = &page.message;
-        let tail = tail(page.kind(), &essential_headers(&message.request), &page.body);
+        let tail = tail(
+            page.kind(),
+            &essential_headers(&message.request, &page.body),
+            &page.body,
+        );
         let sheet = Sheet {
             name: page.name(),
             from: &message.uri,
