@@ -119,6 +119,7 @@ impl Engine {
             }
             return self.relay_page(place, page, &contacts);
         }
+        self.keep_held(place);
         self.keep_page(place, page, &contacts);
     }
 
@@ -209,7 +210,13 @@ impl Engine {
         self.wire
             .counts
             .message("in", "pager", if ok { "stored" } else { "store_failed" });
-        if !ok {
+        // A request that came again: the message is on disk from the first time.
+        let was_safe = self
+            .courier
+            .boxes
+            .get_mut(&address, number)
+            .is_some_and(|kept| kept.safe);
+        if !ok && !was_safe {
             self.courier.boxes.remove(&address, number);
             if let Some(sender) = sender {
                 let phrase = "Store Unavailable";

@@ -35,6 +35,20 @@ impl Engine {
         }
     }
 
+    /// A message goes into the mailbox at once: those that came before it and wait go there first, or it would overtake
+    /// them.
+    pub(super) fn keep_held(&mut self, place: usize) {
+        let address = &**self.directory.address_of_record(place);
+        for key in self.courier.held.remove(address).unwrap_or_default() {
+            if let Some(Pager::Held(page)) = self.pagers.remove(key)
+                && let Addressee::User(place) = page.message.addressee
+            {
+                let contacts = self.contacts_of(place);
+                self.keep_page(place, *page, &contacts);
+            }
+        }
+    }
+
     /// The sender of this message will not wait for ever.
     pub(super) fn watch_page(&mut self, key: Key, accepted: cordboard_model::Time) {
         let now = self.wire.now;
