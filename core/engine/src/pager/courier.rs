@@ -11,7 +11,7 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::{Delivery, Occasion};
-use super::imdn::{Fate, is_composing};
+use super::imdn::{Fate, is_composing, wish};
 use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
@@ -163,6 +163,10 @@ impl Engine {
             id: id_of(&page.message, &to),
             number: self.courier.boxes.next_number(),
             to,
+            hidden: match page.message.uri != page.message.sender && wish(page.kind(), &page.body).is_some() {
+                true => page.message.sender.clone(),
+                false => String::new(),
+            },
             from: page.message.uri.clone(),
             name: page.name().to_owned(),
             headers: header_lines(page.kind(), &headers),

@@ -48,7 +48,7 @@ pub(super) struct Notice<'a> {
     pub(super) id: u128,
     /// The addressee's address of record.
     pub(super) to: &'a str,
-    /// The sender's URI.
+    /// The sender's URI, also where no recipient is told it.
     pub(super) from: &'a str,
     pub(super) accepted: Time,
 }
@@ -290,7 +290,10 @@ impl Engine {
         let notice = Notice {
             id: message.id,
             to: &message.to,
-            from: &message.from,
+            from: match message.hidden.as_str() {
+                "" => &message.from,
+                hidden => hidden,
+            },
             accepted: message.accepted,
         };
         if let Some(wish) = wish(content_type(&message), &message.body) {
@@ -323,6 +326,7 @@ impl Engine {
             number: self.courier.boxes.next_number(),
             to,
             from: recipient,
+            hidden: String::new(),
             name: recipient_name.unwrap_or_default(),
             headers: header_lines(CPIM, &[(Name::Date, &sip_date(now))]),
             body: Bytes::from(notification.body),

@@ -292,7 +292,8 @@ impl Mailboxes {
 
 /// What a message counts as, in bytes: everything that is kept of it.
 fn size(message: &StoredMessage) -> u64 {
-    let texts = message.to.len() + message.from.len() + message.name.len() + message.headers.len();
+    let names = message.to.len() + message.from.len() + message.hidden.len() + message.name.len();
+    let texts = names + message.headers.len();
     (texts + message.body.len()) as u64
 }
 
@@ -310,6 +311,7 @@ mod tests {
             number,
             to: to.into(),
             from: String::new(),
+            hidden: String::new(),
             name: String::new(),
             headers: String::new(),
             body: Bytes::from(vec![b'x'; body]),

@@ -55,9 +55,11 @@ pub(crate) struct PendingPager {
     pub(crate) request: Message,
     flow: Flow,
     account: Arc<Account>,
-    /// The sender: display name and URI.
+    /// The sender as its addressee is told: display name and URI.
     name: String,
     uri: String,
+    /// The sender's URI.
+    sender: String,
     user: Option<Arc<str>>,
     addressee: Addressee,
     /// What was dialled.
@@ -257,6 +259,7 @@ impl Engine {
                 |from| from.uri.to_owned(),
             ),
         };
+        let sender = uri.clone();
         let (name, uri) = match addressee {
             Addressee::User(_) if hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
             _ => (name, uri),
@@ -270,6 +273,7 @@ impl Engine {
             account,
             name,
             uri,
+            sender,
             user,
             addressee,
             number,

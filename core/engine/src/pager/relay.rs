@@ -382,7 +382,7 @@ impl Engine {
                     false => Occasion::Turn,
                 });
         if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
-            let (from, accepted) = (message.uri.clone(), message.accepted);
+            let (from, accepted) = (message.sender.clone(), message.accepted);
             let notice = Notice {
                 id: sent.id,
                 to: &to,

@@ -135,6 +135,9 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE call_record ADD COLUMN peer_jitter_ms REAL;
     ALTER TABLE call_record ADD COLUMN peer_round_trip_ms REAL;
 ",
+    "
+    ALTER TABLE message ADD COLUMN hidden TEXT NOT NULL DEFAULT ''; -- the sender, where it is told of the delivery and nobody of it
+",
 ];
 
 /// The version of a database of today.
