@@ -237,7 +237,12 @@ impl Engine {
         if let Some(sender) = sender {
             self.page_accepted(&sender);
         }
-        self.deliver(&address);
+        // That another one has come says nothing of the first, which may have been in vain before.
+        let front = self.courier.boxes.front(&address);
+        match front.is_some_and(|front| front.message.number == number) {
+            true => self.deliver(&address),
+            false => self.deliver_on(&address, Occasion::Again),
+        }
         // What has not left by now waits for phones.
         let kept = self.courier.boxes.get_mut(&address, number);
         if let Some(came) = kept.and_then(|kept| kept.came.as_mut()) {

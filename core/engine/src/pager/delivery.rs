@@ -27,9 +27,9 @@ use crate::timer::Timer;
 /// says nothing.
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
-/// Refusals of phones that have only registered count no more often than this: phones register every minute, and what is
-/// wrong may take some hours to be mended.
-const BLAME: Duration = Duration::from_secs(3600);
+/// Where phones have only registered, what is in vain counts so seldom for each of its weight (a refusal once an hour):
+/// phones register every minute, and what is wrong may take some hours to be mended.
+const BLAME: Duration = Duration::from_secs(720);
 
 /// Why the first message to an address goes out, the one that says least of it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,15 +100,15 @@ impl Delivery {
         }
     }
 
-    /// What counts against its message, now that no phone took it; `blamed`: a refusal counted not long ago.
-    const fn in_vain(&self, blamed: bool) -> u8 {
+    /// What counts against its message, now that no phone took it; `blamed`: how long ago something counted last.
+    fn in_vain(&self, blamed: Option<Duration>) -> u8 {
         let answers = &self.answers;
+        let weight = if answers.answered { REFUSAL } else { 1 };
         match self.occasion {
             Occasion::Again => 0,
             Occasion::Registered if answers.later => 0,
-            Occasion::Registered if answers.answered && blamed => 0,
-            Occasion::Registered | Occasion::Turn if answers.answered => REFUSAL,
-            Occasion::Registered | Occasion::Turn => 1,
+            Occasion::Registered if blamed.is_some_and(|ago| ago < BLAME * weight.into()) => 0,
+            Occasion::Registered | Occasion::Turn => weight,
         }
     }
 }
@@ -245,9 +245,9 @@ impl Engine {
         };
         kept.delivery = None;
         let news = kept.news.take();
-        let vain = delivery.in_vain(kept.blamed.is_some_and(|at| now.since(at) < BLAME));
+        let vain = delivery.in_vain(kept.blamed.map(|at| now.since(at)));
         kept.vain = kept.vain.saturating_add(vain);
-        if vain == REFUSAL {
+        if vain > 0 {
             kept.blamed = Some(now);
         }
         if !answers.hopeful || kept.vain >= PATIENCE {

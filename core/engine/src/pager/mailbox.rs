@@ -27,7 +27,7 @@ pub(crate) struct Kept {
     pub(crate) news: Option<Occasion>,
     /// How often it was sent in vain.
     pub(crate) vain: u8,
-    /// When a phone's refusal counted against it last.
+    /// When something counted against it last.
     pub(crate) blamed: Option<Time>,
     /// Phones were there when it came, and it has not gone to them yet.
     pub(crate) came: Option<Came>,
