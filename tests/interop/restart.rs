@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use cordboard_tests::http;
-use cordboard_tests::switch::Lab;
+use cordboard_tests::switch::{Lab, Switch};
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::{SOON, long, turn};
 
@@ -26,6 +27,67 @@ fn registrations_survive_kill_9() {
         assert_eq!(call.hang_up().expect("answered").code(), Some(200));
         assert!(other.wait_request(SOON, "BYE").is_some());
     }
+}
+
+#[test]
+fn a_call_that_kill_9_cuts_off_has_one_record_after_the_next_start() {
+    let _turn = turn();
+    let mut switch = Lab::new().start();
+    let (alice, bob) = (switch.registered("alice"), switch.registered("bob"));
+    let over = alice.call("3000");
+    assert_eq!(over.hang_up().expect("answered").code(), Some(200));
+    let call = alice.call("bob");
+    let other = bob.incoming(SOON).expect("it rings");
+    let written = || (records(&switch).len() == 1).then_some(());
+    cordboard_tests::until(SOON, written).expect("the record of the call before");
+    // What was handed to the store before this is on disk with it.
+    assert_eq!(bob.register(600).expect("answered").code(), Some(200));
+    switch.kill();
+    drop((call, other));
+    for start in ["first", "second"] {
+        switch.run();
+        let written = || (records(&switch).len() >= 3).then(|| records(&switch));
+        let records = cordboard_tests::until(SOON, written).expect("the records of both sides");
+        let of = |reason: &str| records.iter().filter(|record| record["reason"] == reason).count();
+        assert_eq!(
+            (records.len(), of("hung_up"), of("cut_off")),
+            (3, 1, 2),
+            "{start}: {records:?}"
+        );
+        for record in records.iter().filter(|record| record["reason"] == "cut_off") {
+            assert_eq!(
+                (&record["status"], &record["number"]),
+                (&json!(200), &json!("bob")),
+                "{record}"
+            );
+            assert_eq!(record["session"], records[1]["session"], "{record}");
+            assert!(record["ended"].is_null() && record["media"].is_null(), "{record}");
+            let (answered, alive) = (record["answered"].as_f64(), record["last_alive"].as_f64());
+            assert!(answered.is_some() && alive >= answered, "{record}");
+        }
+        let counted = switch
+            .metrics()
+            .contains("cordboard_calls_ended_total{reason=\"cut_off\"} 2");
+        assert_eq!(counted, start == "first");
+        if start == "first" {
+            // Only what is on disk for good may be found again.
+            switch.process().signal(Signal::SIGTERM).expect("it runs");
+            assert_eq!(
+                switch.process().wait(SOON).and_then(|s| s.code()),
+                Some(0),
+                "{}",
+                switch.log()
+            );
+            switch.kill();
+        }
+    }
+}
+
+/// The lines of the file of call records.
+fn records(switch: &Switch) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(switch.folder().join("data/cdr.jsonl")).unwrap_or_default();
+    let whole = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    whole.collect()
 }
 
 #[test]

@@ -403,6 +403,7 @@ impl Engine {
         }
         self.audio_begins(key, told);
         self.session_answered(key, response);
+        self.record_kept(key);
         let Some(bridge) = self.bridges.get_mut(bridge_key) else {
             return;
         };
