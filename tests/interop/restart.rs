@@ -1,5 +1,6 @@
 //! Ends: kill -9 loses nothing that was promised, SIGTERM lets people finish.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cordboard_tests::http;
@@ -70,7 +71,7 @@ fn a_call_that_kill_9_cuts_off_has_one_record_after_the_next_start() {
             .contains("cordboard_calls_ended_total{reason=\"cut_off\"} 2");
         assert_eq!(counted, start == "first");
         if start == "first" {
-            // Only what is on disk for good may be found again.
+            // A clean stop, so that all that the second start could find is on disk.
             switch.process().signal(Signal::SIGTERM).expect("it runs");
             assert_eq!(
                 switch.process().wait(SOON).and_then(|s| s.code()),
@@ -80,6 +81,29 @@ fn a_call_that_kill_9_cuts_off_has_one_record_after_the_next_start() {
             );
             switch.kill();
         }
+    }
+}
+
+#[test]
+fn kill_9_while_calls_end_makes_no_record_twice_and_loses_none() {
+    let _turn = turn();
+    let mut switch = Lab::new().start();
+    let mut calls = 0;
+    for round in 0..if long() { 50 } else { 2 } {
+        let phones = ["alice", "bob", "carol", "dave"].map(|user| switch.registered(user));
+        let lines: Vec<_> = phones.iter().map(|phone| phone.call("3000")).collect();
+        calls += lines.len();
+        // What was handed to the store before this is on disk with it.
+        assert_eq!(phones[0].register(600).expect("answered").code(), Some(200));
+        for line in &lines[..1 + round % lines.len()] {
+            assert_eq!(line.hang_up().expect("answered").code(), Some(200));
+        }
+        switch.kill();
+        switch.run();
+        let all = || (records(&switch).len() >= calls).then(|| records(&switch));
+        let all = cordboard_tests::until(SOON, all).expect("a record of each call");
+        let ids: BTreeSet<_> = all.iter().map(|record| record["id"].to_string()).collect();
+        assert_eq!((all.len(), ids.len()), (calls, calls), "{all:?}");
     }
 }
 
@@ -146,4 +170,14 @@ fn sigterm_without_calls_ends_at_once_and_a_second_one_cuts_the_drain_short() {
     for call in [call, other] {
         call.wait_request(SOON, "BYE").expect("its phone is told");
     }
+    let reasons = |records: Vec<serde_json::Value>| -> Vec<_> {
+        records
+            .iter()
+            .map(|record| record["reason"].to_string())
+            .collect()
+    };
+    assert_eq!(reasons(records(&busy)), ["\"shutdown\""; 2]);
+    busy.kill();
+    busy.run();
+    assert!(!busy.metrics().contains("cut_off"), "no call was left behind");
 }
