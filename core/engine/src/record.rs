@@ -148,7 +148,7 @@ pub const ENDS: &[(&str, &str)] = &[
     ("shutdown", "The switch went down."),
     (
         CUT_OFF,
-        "The switch stopped without ending the call (a crash, `kill -9`, a power cut); written at its next start.",
+        "The switch stopped before the end of the call (a crash, `kill -9`, a power cut), or could not write that it had ended; written at its next start.",
     ),
 ];
 
