@@ -24,7 +24,7 @@ fn ringing() -> (World, Phone, Phone, Line, Message) {
 }
 
 /// The only message for a phone.
-fn only(phone: &mut Phone, world: &mut World) -> Delivery {
+pub(crate) fn only(phone: &mut Phone, world: &mut World) -> Delivery {
     phone.listen(world);
     assert_eq!(phone.inbox.len(), 1, "{:?}", phone.inbox);
     phone.inbox.remove(0)
@@ -276,7 +276,7 @@ fn asking_for_tcp() -> Phone {
 }
 
 /// Takes the only message for a phone, whose connection is not there.
-fn unreachable(phone: &mut Phone, world: &mut World) -> Message {
+pub(crate) fn unreachable(phone: &mut Phone, world: &mut World) -> Message {
     let Delivery { flow, message } = only(phone, world);
     assert_eq!(flow.transport, Transport::Tcp, "{message:?}");
     world.handle(Input::Unreachable { flow });

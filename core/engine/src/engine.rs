@@ -395,6 +395,9 @@ impl Engine {
             Owner::Delivery(delivery) => self.delivery_outcome(delivery, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => self.bye_outcome(transaction, &outcome),
+            Owner::Prack(call, place, number) => {
+                self.prack_outcome(call, usize::from(place), number, &outcome)
+            }
         }
     }
 
