@@ -197,6 +197,24 @@ fn records_say_that_a_phone_cannot_be_reached() {
 }
 
 #[test]
+fn records_say_what_ended_a_phone_that_never_answers_its_cancel() {
+    let Ringing {
+        mut world,
+        mut phones,
+        ..
+    } = ringing("");
+    let (mut first, invite) = phones.remove(0);
+    first.pick_up(&mut world, &invite);
+    for (mut phone, _) in phones {
+        phone.gets(&mut world, "CANCEL", true);
+    }
+    world.advance(Duration::from_secs(33));
+    let given_up = |(why, _): &(&str, u16)| *why == "answered_elsewhere";
+    let said: Words = words(&world).1.into_iter().filter(given_up).collect();
+    assert_eq!(said, [("answered_elsewhere", 487); 2]);
+}
+
+#[test]
 fn records_say_that_the_caller_gave_up() {
     let Ringing {
         mut world,

@@ -430,6 +430,7 @@ impl Transactions {
         let method = response.method();
         if method == Method::Cancel && transaction.method == Method::Invite {
             transaction.repeat_at = None;
+            transaction.arm_end(key, wire); // no repeat will
             return Ok(None);
         }
         if method != transaction.method {
