@@ -102,7 +102,7 @@ fn what_waits_for_the_ack_of_a_call_that_is_over_follows_the_caller() {
 }
 
 /// Bob hangs up; how the BYE comes to alice: its transport, listener, connection and Via.
-fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
+pub(crate) fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
     let Pair {
         world,
         alice,
@@ -127,7 +127,7 @@ fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
 }
 
 /// A call of this phone to bob.
-fn called_by(world: World, alice: Phone) -> Pair {
+pub(crate) fn called_by(world: World, alice: Phone) -> Pair {
     up_with(world, alice, Phone::new("bob", 2), "", "")
 }
 
@@ -135,7 +135,7 @@ fn udp() -> (Transport, u16, u64, String) {
     (Transport::Udp, 0, 0, "SIP/2.0/UDP 192.0.2.1:5060".into())
 }
 
-fn tcp(connection: u64) -> (Transport, u16, u64, String) {
+pub(crate) fn tcp(connection: u64) -> (Transport, u16, u64, String) {
     (Transport::Tcp, 1, connection, "SIP/2.0/TCP 192.0.2.1:5060".into())
 }
 
@@ -395,7 +395,7 @@ fn with_a_connection_beside() -> Pair {
 }
 
 /// Bob wants to hold, and alice is told; not yet how she takes it.
-fn held(pair: &mut Pair) -> Delivery {
+pub(crate) fn held(pair: &mut Pair) -> Delivery {
     let Pair {
         world,
         alice,

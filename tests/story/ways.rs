@@ -3,12 +3,18 @@
 
 use std::time::Duration;
 
-use cordboard_engine::io::Transport;
+use cordboard_engine::io::{Input, Transport};
+use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::Verdict;
+use cordboard_model::hook::OnFailure;
+use cordboard_model::hook::conference::{Admission, JoinVerdict};
+use cordboard_model::hook::route::RouteVerdict;
 
-use crate::phone::Phone;
-use crate::stranded::{only, unreachable};
-use crate::world::World;
+use crate::bridge::up_with;
+use crate::phone::{Phone, SDP};
+use crate::stranded::{bye_comes_by, called_by, held, only, tcp, unreachable};
+use crate::world::{World, chain};
 
 #[test]
 fn a_phone_that_asks_for_tcp_before_its_answer_is_confirmed_to_by_tcp() {
@@ -56,4 +62,169 @@ fn a_phone_that_asks_for_tcp_before_its_answer_is_confirmed_to_by_tcp() {
         let ack = only(&mut bob, &mut world);
         assert_eq!((ack.message.method_text(), ack.flow.transport), ("ACK", by));
     }
+}
+
+/// Alice, on connection 5, comes back on 17.
+fn comes_back(world: &mut World, alice: &mut Phone) {
+    alice.flow.connection = 17;
+    assert_eq!(alice.register(world, 600).status(), 200);
+}
+
+/// What alice hears, and by which connection.
+fn heard(world: &mut World, alice: &mut Phone) -> (u16, u64) {
+    let answer = only(alice, world);
+    (answer.message.status(), answer.flow.connection)
+}
+
+/// Alice dials by connection 5, which breaks while the plugins are asked.
+fn asked(world: &mut World, number: &str) -> (Phone, crate::phone::Line, cordboard_model::Ticket) {
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(world, 600);
+    let (line, _) = alice.invite(world, number);
+    let (ticket, _) = world.question();
+    assert_eq!(heard(world, &mut alice), (100, 5));
+    world.handle(Input::FlowClosed { connection: 5 });
+    (alice, line, ticket)
+}
+
+#[test]
+fn a_caller_whose_connection_breaks_while_its_way_is_asked_for_is_answered_where_it_is() {
+    // It comes back before the plugins have decided, or while the phone rings, or only with its ACK.
+    for (early, late) in [(true, false), (false, true), (false, false)] {
+        let mut world = World::with(|config| config.hooks.call_router = chain(OnFailure::Pass));
+        let mut bob = Phone::new("bob", 2);
+        bob.register(&mut world, 600);
+        let (mut alice, mut line, ticket) = asked(&mut world, "bob");
+        if early {
+            comes_back(&mut world, &mut alice);
+        }
+        world.answer(ticket, Verdict::Route(RouteVerdict::Pass));
+        let invite = bob.gets(&mut world, "INVITE", false);
+        bob.respond(&mut world, &invite, 180, "", "");
+        let by = if early { 17 } else { 0 };
+        assert_eq!(heard(&mut world, &mut alice), (180, by));
+        if late {
+            comes_back(&mut world, &mut alice);
+        }
+        bob.pick_up(&mut world, &invite);
+        bob.gets(&mut world, "ACK", false);
+        let answer = only(&mut alice, &mut world);
+        let by = if early || late { 17 } else { 0 };
+        assert_eq!((answer.message.status(), answer.flow.connection), (200, by));
+        line.learn(&answer.message);
+        alice.flow.connection = 17;
+        alice.ack(&mut world, &line);
+        assert_eq!(alice.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+        bob.gets(&mut world, "BYE", true);
+        world.advance(Duration::from_secs(70));
+        world.is_clean();
+    }
+}
+
+#[test]
+fn a_caller_whose_connection_breaks_while_its_way_is_asked_for_hears_the_refusal_where_it_is() {
+    for (back, by) in [(true, 17), (false, 0)] {
+        let mut world = World::with(|config| config.hooks.call_router = chain(OnFailure::Pass));
+        let (mut alice, _, ticket) = asked(&mut world, "bob");
+        if back {
+            comes_back(&mut world, &mut alice);
+        }
+        let verdict = RouteVerdict::Refuse {
+            code: 486,
+            reason: "Not Today".into(),
+        };
+        world.answer(ticket, Verdict::Route(verdict));
+        assert_eq!(heard(&mut world, &mut alice), (486, by));
+    }
+}
+
+#[test]
+fn a_caller_whose_connection_breaks_while_it_waits_to_be_admitted_is_answered_where_it_is() {
+    for (back, by) in [(true, 17), (false, 0)] {
+        let mut world = World::with(|config| config.hooks.conference_policy = chain(OnFailure::Pass));
+        let (mut alice, _, ticket) = asked(&mut world, "3000");
+        if back {
+            comes_back(&mut world, &mut alice);
+        }
+        let verdict = JoinVerdict::Admit(Admission::default());
+        world.answer(ticket, Verdict::Join(verdict));
+        assert_eq!(heard(&mut world, &mut alice), (200, by));
+    }
+}
+
+#[test]
+fn an_offer_that_is_lost_with_the_only_connection_of_its_phone_is_made_again() {
+    // The phone comes back, or takes a connection from us.
+    for (back, by) in [(true, 17), (false, 0)] {
+        let mut world = World::new();
+        let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+        alice.register(&mut world, 600);
+        let mut pair = called_by(world, alice);
+        assert_eq!(held(&mut pair).flow.connection, 5);
+        let crate::bridge::Pair { world, alice, .. } = &mut pair;
+        world.handle(Input::FlowClosed { connection: 5 });
+        assert_eq!(world.engine.gauges().dialogs, 2);
+        if back {
+            comes_back(world, alice);
+        }
+        world.advance(Duration::from_secs(4));
+        let offer = only(alice, world);
+        assert_eq!(
+            (offer.message.method_text(), offer.flow.connection),
+            ("INVITE", by)
+        );
+        assert!(String::from_utf8_lossy(offer.message.body_slice()).contains("a=sendonly"));
+        alice.takes(world, &offer.message, SDP);
+        assert_eq!(bye_comes_by(&mut pair), tcp(by));
+        pair.is_gone();
+    }
+}
+
+#[test]
+fn a_refresh_that_is_lost_with_the_only_connection_of_its_phone_is_asked_for_again() {
+    let mut world = World::with(|config| config.session_expires = Duration::from_secs(1800));
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 7200);
+    let allow = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n";
+    let mut pair = up_with(world, alice, Phone::new("bob", 2), allow, allow);
+    let crate::bridge::Pair {
+        world, alice, bob, ..
+    } = &mut pair;
+    world.advance(Duration::from_secs(901));
+    bob.gets(world, "UPDATE", true);
+    assert_eq!(only(alice, world).message.method_text(), "UPDATE");
+    world.handle(Input::FlowClosed { connection: 5 });
+    comes_back(world, alice);
+    world.advance(Duration::from_secs(4));
+    let again = only(alice, world);
+    assert_eq!(
+        (again.message.method_text(), again.flow.connection),
+        ("UPDATE", 17)
+    );
+    alice.respond(world, &again.message, 200, "", "");
+    assert_eq!(bye_comes_by(&mut pair), tcp(17));
+    pair.is_gone();
+}
+
+#[test]
+fn a_phone_that_does_not_come_back_to_an_offer_loses_its_call() {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 600);
+    let mut pair = called_by(world, alice);
+    held(&mut pair);
+    let crate::bridge::Pair {
+        world, alice, bob, ..
+    } = &mut pair;
+    world.handle(Input::FlowClosed { connection: 5 });
+    let mut tries: Vec<Message> = Vec::new();
+    while world.engine.gauges().dialogs == 2 {
+        world.advance(Duration::from_secs(4));
+        tries.push(unreachable(alice, world));
+    }
+    assert_eq!(tries.len(), 10);
+    alice.listen(world);
+    alice.inbox.clear(); // a BYE that leads nowhere either
+    bob.gets(world, "BYE", true);
+    pair.is_gone();
 }

@@ -286,6 +286,7 @@ impl Engine {
             flow,
             identity,
             account,
+            lost: false,
         };
         Some((self.open_server(request, flow)?, caller, dialled))
     }
