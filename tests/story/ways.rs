@@ -228,3 +228,68 @@ fn a_phone_that_does_not_come_back_to_an_offer_loses_its_call() {
     bob.gets(world, "BYE", true);
     pair.is_gone();
 }
+
+#[test]
+fn a_contact_that_refuses_its_connection_fails_at_once_and_the_others_go_on_ringing() {
+    for others in [false, true] {
+        let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+        bob.named = ";transport=tcp";
+        bob.register(&mut world, 600);
+        let mut desk = Phone::new("bob-desk", 3);
+        if others {
+            desk.register(&mut world, 600);
+        }
+        alice.invite(&mut world, "bob");
+        assert_eq!(unreachable(&mut bob, &mut world).method_text(), "INVITE");
+        bob.has_nothing(&mut world);
+        if others {
+            alice.has_nothing_but_provisionals(&mut world);
+            let invite = desk.gets(&mut world, "INVITE", false);
+            desk.pick_up(&mut world, &invite);
+            assert_eq!(alice.final_response(&mut world).status(), 200);
+        } else {
+            assert_eq!(alice.final_response(&mut world).status(), 480);
+            world.advance(Duration::from_secs(70));
+            world.is_clean();
+        }
+    }
+}
+
+#[test]
+fn nobody_leads_us_to_programs_on_our_own_machine_or_to_many_at_once() {
+    for hop in [
+        "127.0.0.1:6379",
+        "0.0.0.0:6379",
+        "[::ffff:127.0.0.1]:6379",
+        "224.0.1.75",
+        "255.255.255.255",
+    ] {
+        let recorded = format!("Record-Route: <sip:{hop};lr>\r\n");
+        let bob = Phone::new("bob", 2);
+        let mut pair = up_with(World::new(), Phone::new("alice", 1), bob, &recorded, "");
+        let crate::bridge::Pair {
+            world,
+            alice,
+            bob,
+            from_bob,
+            ..
+        } = &mut pair;
+        bob.within(world, from_bob, "BYE", "", b"");
+        alice.gets(world, "BYE", true);
+        // The contact of one that has registered by a connection which is gone.
+        let mut carol = Phone::new("carol", 3).over(Transport::Tcp, 7);
+        let headers = format!("Contact: <sip:carol@{hop}>\r\n");
+        carol.request(world, "REGISTER", "sip:lab.test", &headers, b"");
+        world.handle(Input::FlowClosed { connection: 7 });
+        bob.invite(world, "carol");
+        assert!(
+            world
+                .wire
+                .iter()
+                .all(|delivery| [alice.flow.peer, bob.flow.peer, carol.flow.peer]
+                    .contains(&delivery.flow.peer)),
+            "{hop}: {:?}",
+            world.wire
+        );
+    }
+}
