@@ -88,7 +88,11 @@ impl Hall {
         let clock = Clock::start();
         let begun = Instant::now();
         let identity = Identity::new((begun, clock.now())).unwrap();
-        let port = WebRtcPort::bind(&["127.0.0.1".parse().unwrap()], 0, identity).unwrap();
+        // A port that is free for UDP may be taken for TCP.
+        let bind = || WebRtcPort::bind(&["127.0.0.1".parse().unwrap()], 0, identity.clone());
+        let port = (0..10)
+            .find_map(|_| bind().ok())
+            .expect("one of ten is free for both");
         let (sender, events) = channel();
         let config = ShardConfig {
             id: ShardId(0),
