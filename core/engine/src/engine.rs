@@ -397,7 +397,7 @@ impl Engine {
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => self.bye_outcome(transaction, &outcome),
             Owner::Prack(call, place, number) => {
-                self.prack_outcome(call, usize::from(place), number, &outcome)
+                self.prack_outcome(call, usize::from(place), number, &outcome);
             }
         }
     }

@@ -69,6 +69,9 @@ impl Engine {
 
     /// A connection has ended: callers that came by it have lost theirs.
     pub(crate) fn strand_routes(&mut self, connection: u64) {
+        if self.config.hooks.call_router.is_none() {
+            return; // none waits, and connections may end by the thousand
+        }
         for subject in self.subjects.values_mut() {
             if let Subject::Route(pending) = subject {
                 pending.caller.lost |= pending.caller.flow.connection == connection;
