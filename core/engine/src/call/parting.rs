@@ -69,6 +69,11 @@ impl Partings {
         self.all.is_empty()
     }
 
+    /// Whether a BYE waits for what this offer comes to.
+    pub(crate) fn await_answer(&self, transaction: Key) -> bool {
+        self.all.contains_key(&Awaited::Answer(transaction))
+    }
+
     fn keep(&mut self, awaited: Awaited, parting: Parting) {
         for connection in parting.connections() {
             self.carried.carry(connection, awaited);
@@ -112,7 +117,18 @@ impl Engine {
                 self.partings.keep(awaited, parting);
                 self.wire.timers.arm(at, Timer::Parting(awaited));
             }
-            None => self.last_word(parting),
+            None => {
+                self.take_offer_back(call);
+                self.last_word(parting);
+            }
+        }
+    }
+
+    /// Takes back what is offered in a call that is over and that no BYE waits for: once it has been heard of, it would
+    /// wait for its answer for ever. What has not been is taken back when it is (`call/reoffer`), or ends by itself.
+    pub(crate) fn take_offer_back(&mut self, call: &Call) {
+        if let Some(transaction) = call.reoffer.open_invite() {
+            self.transactions.cancel(transaction, None, &mut self.wire);
         }
     }
 
