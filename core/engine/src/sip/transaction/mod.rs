@@ -46,7 +46,7 @@ pub(crate) enum Owner {
     Reoffer(Key),
     /// A message in this call, and which of the call's outstanding ones.
     Message(Key, u64),
-    /// The BYE of a call that is gone: nobody acts on the answer, but it may go another way.
+    /// The BYE of a call that is gone, or the last NOTIFY of a subscription: nobody acts on the answer, but it may go another way.
     Farewell,
     /// The PRACK in an early dialog of this call, by its place, and the number that it confirms.
     Prack(Key, u8, u32),
