@@ -49,6 +49,12 @@ pub(crate) fn is_optional(message: &Message) -> bool {
     Handling::of(message.header(Name::ContentDisposition).unwrap_or_default()) == Handling::Optional
 }
 
+/// Whether a message has a body whose sender says that it must be understood.
+pub(crate) fn is_required(message: &Message) -> bool {
+    let disposition = message.header(Name::ContentDisposition).unwrap_or_default();
+    !message.body_slice().is_empty() && Handling::of(disposition) == Handling::Required
+}
+
 /// Whether a message says anything about the session, whether or not it can be read.
 pub(crate) fn is_described(message: &Message) -> bool {
     !matches!(description(message), Ok(None))

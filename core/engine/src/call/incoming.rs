@@ -25,6 +25,7 @@ use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
+use crate::sip::target::unusable;
 use crate::sip::write::respond;
 
 /// As many calls as may be.
@@ -60,6 +61,14 @@ impl Engine {
         let Some((transaction, caller, dialled)) = self.let_in(&request, flow) else {
             return;
         };
+        if let Some(Refusal {
+            status,
+            phrase,
+            reason,
+        }) = unusable(&request)
+        {
+            return self.refuse_in(transaction, &request, status, phrase, reason);
+        }
         if self.refused_as_too_brief(transaction, &request) {
             return;
         }
