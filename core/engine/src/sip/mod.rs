@@ -12,5 +12,6 @@ pub mod name;
 pub(crate) mod registrar;
 pub(crate) mod target;
 pub(crate) mod transaction;
+pub(crate) mod transfer;
 pub mod uri;
 pub mod write;
