@@ -229,6 +229,32 @@ fn no_dialog_is_made_with_somebody_who_cannot_be_reached() {
     }
 }
 
+/// RFC 4475 section 3.4.1; without its From tag it could not be told from others.
+#[test]
+fn a_caller_of_rfc_2543_is_reached_where_its_from_says() {
+    let (mut world, mut alice) = (
+        World::with(|config| config.trusted = vec!["198.51.100.0/24".parse().unwrap()]),
+        Phone::new("alice", 1),
+    );
+    let invite = |from: &str, branch: &str| {
+        format!(
+            "INVITE sip:3000@{REALM} SIP/2.0\r\nVia: SIP/2.0/UDP {}{branch}\r\nFrom: <{from}>;tag=a\r\n\
+             To: <sip:3000@{REALM}>\r\nCall-ID: old{branch}{from}\r\nCSeq: 1 INVITE\r\n{SDP_TYPE}\r\n{SDP}",
+            alice.flow.peer
+        )
+    };
+    let texts = [
+        (invite("sip:alice@198.51.100.1", ""), 200),
+        (invite("sip:alice@198.51.100.1", ";branch=1"), 200),
+        (invite("tel:1", ""), 400),
+        (invite("sip:alice@198.51.100.1", ";branch=z9hG4bK1"), 400),
+    ];
+    for (text, status) in texts {
+        send(&mut world, &alice, &text);
+        assert_eq!(alice.final_response(&mut world).status(), status, "{text}");
+    }
+}
+
 #[test]
 fn a_contact_that_leads_nowhere_changes_nothing_in_a_call() {
     let mut pair = pair();

@@ -8,7 +8,7 @@ use crate::io::{Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::target::{contact_of, routes_of};
+use crate::sip::target::{contact_of, routes_of, target_of};
 use crate::sip::uri::Uri;
 use crate::sip::write::{Short, Writer, quote_display};
 
@@ -113,7 +113,7 @@ impl Dialog {
             local_uri: to.uri.to_owned(),
             local_name: None,
             remote: invite.header(Name::From)?.to_owned(),
-            target: contact_of(invite)?.to_owned().into(),
+            target: target_of(invite)?.to_owned().into(),
             route: routes_of(invite),
             local_cseq: 0,
             remote_cseq: Some(invite.cseq().ok()?.number),

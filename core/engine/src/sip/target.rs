@@ -2,6 +2,7 @@
 
 use crate::sip::header::NameAddr;
 use crate::sip::message::{Message, Refusal};
+use crate::sip::method::Method;
 use crate::sip::name::Name;
 
 const fn bad(phrase: &'static str, reason: &'static str) -> Refusal {
@@ -21,6 +22,7 @@ const BAD_ROUTE: Refusal = bad("Bad Record-Route", "bad_record_route");
 pub(crate) fn unusable(request: &Message) -> Option<Refusal> {
     let mut contacts = request.contacts();
     match (contacts.next(), contacts.next()) {
+        (None, _) if old_target(request).is_some() => {}
         (None, _) => return Some(NO_CONTACT),
         (Some(Ok(contact)), None) if leads_somewhere(&contact) => {}
         _ => return Some(BAD_CONTACT),
@@ -32,6 +34,21 @@ pub(crate) fn unusable(request: &Message) -> Option<Refusal> {
 pub(crate) fn contact_of(message: &Message) -> Option<&str> {
     let contact = message.contacts().next()?.ok()?;
     leads_somewhere(&contact).then_some(contact.uri)
+}
+
+/// Where the sender of a request is reached that makes a dialog.
+pub(crate) fn target_of(request: &Message) -> Option<&str> {
+    contact_of(request).or_else(|| old_target(request))
+}
+
+/// A caller of RFC 2543 need not have named a Contact: then its From leads to it (RFC 4475 section 3.4.1 has such an
+/// INVITE).
+fn old_target(request: &Message) -> Option<&str> {
+    let (via, from) = (request.via().ok()?, request.from().ok()?);
+    let is_old = !via.branch().is_some_and(|branch| branch.starts_with("z9hG4bK"));
+    let says_nothing = request.header(Name::Contact).is_none();
+    let is_reached = is_old && says_nothing && request.method() == Method::Invite && leads_somewhere(&from);
+    is_reached.then_some(from.uri)
 }
 
 /// The routers between us and the sender of a message, in their order; none of them where one cannot be read.
