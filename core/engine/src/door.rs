@@ -265,6 +265,7 @@ impl Engine {
         self.respond_with(transaction, request, 200, "OK", |response| {
             response
                 .header("Allow", ALLOW)
+                .header("Allow-Events", EVENTS)
                 .header("Accept", format_args!("application/sdp, {ACCEPT}"))
                 .header("Supported", SUPPORTED.join(", "))
         });
