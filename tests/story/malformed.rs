@@ -212,10 +212,17 @@ fn no_dialog_is_made_with_somebody_who_cannot_be_reached() {
         ),
     ] {
         let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
-        let uri = format!("sip:3000@{REALM}");
+        Phone::new("bob", 2).register(&mut world, 600);
         let offer = format!("{headers}{SDP_TYPE}");
+        for number in ["bob", "3000"] {
+            let uri = format!("sip:{number}@{REALM}");
+            let refused = alice.request(&mut world, "INVITE", &uri, &offer, SDP.as_bytes());
+            assert_eq!((refused.status(), refused.reason()), (400, phrase), "{headers}");
+        }
+        let uri = format!("sip:3999@{REALM}");
         let refused = alice.request(&mut world, "INVITE", &uri, &offer, SDP.as_bytes());
-        assert_eq!((refused.status(), refused.reason()), (400, phrase), "{headers}");
+        assert_eq!(refused.status(), 404, "who is called comes first");
+        let uri = format!("sip:3000@{REALM}");
         let subscribe = format!("{headers}{CONFERENCE}");
         let refused = alice.request(&mut world, "SUBSCRIBE", &uri, &subscribe, b"");
         assert_eq!((refused.status(), refused.reason()), (400, phrase), "{headers}");
@@ -223,7 +230,7 @@ fn no_dialog_is_made_with_somebody_who_cannot_be_reached() {
             true => "bad_contact",
             false => "bad_record_route",
         };
-        assert_eq!(rejected(&world, reason), 2);
+        assert_eq!(rejected(&world, reason), 3);
         world.advance(Duration::from_secs(70));
         world.is_clean();
     }

@@ -104,14 +104,6 @@ impl Engine {
         let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
             return;
         };
-        if let Some(Refusal {
-            status,
-            phrase,
-            reason,
-        }) = unusable(&request)
-        {
-            return self.refuse_in(transaction, &request, status, phrase, reason);
-        }
         if self.refused_for_its_body(transaction, &request) {
             return;
         }
@@ -126,6 +118,14 @@ impl Engine {
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
+        if let Some(Refusal {
+            status,
+            phrase,
+            reason,
+        }) = unusable(&request)
+        {
+            return self.refuse_in(transaction, &request, status, phrase, reason);
+        }
         if !accepts(&request) {
             self.wire.counts.reject("unsupported_body");
             return self.respond_with(transaction, &request, 406, "Not Acceptable", |response| {

@@ -63,14 +63,6 @@ impl Engine {
         let Some((transaction, caller, dialled)) = self.let_in(&request, flow) else {
             return;
         };
-        if let Some(Refusal {
-            status,
-            phrase,
-            reason,
-        }) = unusable(&request)
-        {
-            return self.refuse_in(transaction, &request, status, phrase, reason);
-        }
         if self.refused_as_too_brief(transaction, &request) {
             return;
         }
@@ -121,6 +113,7 @@ impl Engine {
             Some(CONFERENCE_FULL)
         } else {
             let private = Privacy::of(&request).refused_among_many();
+            let private = private.or_else(|| unusable(&request));
             private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
