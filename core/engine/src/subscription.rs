@@ -20,7 +20,7 @@ use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
-use crate::sip::message::{Message, Refusal};
+use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::mime::parameter;
 use crate::sip::name::Name;
@@ -118,14 +118,6 @@ impl Engine {
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
-        if let Some(Refusal {
-            status,
-            phrase,
-            reason,
-        }) = unusable(&request)
-        {
-            return self.refuse_in(transaction, &request, status, phrase, reason);
-        }
         if !accepts(&request) {
             self.wire.counts.reject("unsupported_body");
             return self.respond_with(transaction, &request, 406, "Not Acceptable", |response| {
@@ -148,6 +140,10 @@ impl Engine {
             return self.respond_with(transaction, &request, 503, "Too Many Subscriptions", |response| {
                 response.header("Retry-After", 60)
             });
+        }
+        if let Some(refusal) = unusable(&request) {
+            let (status, phrase) = (refusal.status, refusal.phrase);
+            return self.refuse_in(transaction, &request, status, phrase, refusal.reason);
         }
         let Some(expires) = self.subscription_time(transaction, &request) else {
             return;
