@@ -174,7 +174,8 @@ impl Engine {
         let entity = format!("sip:{number}@{}", caller.account.realm);
         let secret = self.wire.token();
         let sent_by = self.sent_by(flow);
-        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by) else {
+        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by, &self.directory.own)
+        else {
             return self.refuse_in(transaction, &request, 400, "Bad Dialog", "bad_dialog");
         };
         dialog.contact = self.contact(&number, flow, true);

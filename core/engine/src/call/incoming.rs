@@ -168,7 +168,7 @@ impl Engine {
         let secret = self.wire.token();
         let sent_by = self.sent_by(caller.flow);
         let contact = self.contact(&number, caller.flow, focus);
-        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by)?;
+        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by, &self.directory.own)?;
         dialog.contact = contact;
         dialog.local_uri = format!("sip:{number}@{}", caller.account.realm);
         let credential = caller

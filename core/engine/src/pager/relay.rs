@@ -216,7 +216,7 @@ impl Engine {
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let registered = registered_flow(contact);
+            let registered = registered_flow(contact, &self.directory.own);
             let way = (
                 self.flow_by(contact, registered),
                 &*contact.contact,
