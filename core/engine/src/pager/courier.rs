@@ -80,7 +80,7 @@ impl Courier {
 pub(crate) struct Keeping {
     address: String,
     number: u64,
-    sender: Option<PendingPager>,
+    pub(super) sender: Option<PendingPager>,
 }
 
 impl Engine {

@@ -4,6 +4,7 @@
 mod courier;
 mod delivery;
 mod imdn;
+mod lost;
 mod mailbox;
 mod overdue;
 mod reach;

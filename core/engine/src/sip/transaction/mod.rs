@@ -99,6 +99,11 @@ struct Transaction {
 }
 
 impl Transaction {
+    /// Whether the connection is gone that the request of this server transaction came by.
+    const fn is_stranded(&self) -> bool {
+        self.flow.transport.reliable() && self.flow.connection == 0
+    }
+
     /// Starts the timer for the end, unless it runs.
     fn arm_end(&mut self, key: Key, wire: &mut Wire) {
         if let Some(at) = self.end_at
@@ -269,11 +274,14 @@ impl Transactions {
     }
 
     /// The same request came again.
-    pub(crate) fn repeated(&mut self, key: Key, wire: &mut Wire) {
+    pub(crate) fn repeated(&mut self, key: Key, flow: Flow, wire: &mut Wire) {
         wire.counts.retransmissions_in += 1;
-        let Some(transaction) = self.all.get(key) else {
+        let Some(transaction) = self.all.get_mut(key) else {
             return;
         };
+        if transaction.is_stranded() && transaction.flow.transport == flow.transport {
+            transaction.flow = flow; // its sender is back
+        }
         let step = match transaction.machine {
             Machine::InviteServer(machine) => machine.repeated(),
             Machine::NonInviteServer(machine) => machine.repeated(),
@@ -291,9 +299,10 @@ impl Transactions {
             return;
         };
         let reliable = transaction.flow.transport.reliable();
+        let arrives = reliable && !transaction.is_stranded();
         let step = match &mut transaction.machine {
             Machine::InviteServer(machine) => machine.respond(status, reliable),
-            Machine::NonInviteServer(machine) => machine.respond(status, reliable),
+            Machine::NonInviteServer(machine) => machine.respond(status, arrives),
             _ => return,
         };
         if !step.send {
@@ -331,6 +340,14 @@ impl Transactions {
         let same = |way: Flow| way.transport == flow.transport;
         if let Some(transaction) = self.all.get_mut(key).filter(|t| same(t.flow)) {
             transaction.flow = flow;
+        }
+    }
+
+    /// The connection of this server transaction is gone; its responses go by a new one, or wait for a repeat.
+    pub(crate) fn strand(&mut self, key: Key, anew: Option<Flow>) {
+        if let Some(transaction) = self.all.get_mut(key) {
+            transaction.flow.connection = 0;
+            transaction.flow = anew.unwrap_or(transaction.flow);
         }
     }
 
