@@ -217,12 +217,12 @@ fn hops_are_counted_down_where_a_message_is_kept_too() {
     }
 }
 
-/// When the connection of a sender breaks.
+/// While what the connection of a sender breaks: plugins are asked, or the phone is, or the message is being written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Breaks {
-    WhilePluginsAreAsked,
-    WhileThePhoneIs,
-    WhileItIsKept,
+    Asked,
+    Relayed,
+    Kept,
 }
 
 /// Alice, behind a trusted proxy, sends bob a message by connection 5; this is what it says each time.
@@ -238,8 +238,8 @@ fn sends(world: &mut World, alice: &Phone) {
 
 #[test]
 fn a_sender_whose_connection_breaks_hears_its_answer_and_is_delivered_once() {
-    use Breaks::{WhileItIsKept, WhilePluginsAreAsked, WhileThePhoneIs};
-    for breaks in [WhilePluginsAreAsked, WhileThePhoneIs, WhileItIsKept] {
+    use Breaks::{Kept, Asked, Relayed};
+    for breaks in [Asked, Relayed, Kept] {
         for (transport, early) in [
             (Transport::Tcp, true),
             (Transport::Tcp, false),
@@ -252,7 +252,7 @@ fn a_sender_whose_connection_breaks_hears_its_answer_and_is_delivered_once() {
             });
             let mut alice = Phone::new("alice", 1).over(transport, 5);
             let mut bob = Phone::new("bob", 2);
-            if breaks != WhileItIsKept {
+            if breaks != Kept {
                 bob.register(&mut world, 600);
             }
             world.disk_hangs = true;
@@ -266,15 +266,15 @@ fn a_sender_whose_connection_breaks_hears_its_answer_and_is_delivered_once() {
                     sends(world, alice);
                 }
             };
-            if breaks == WhilePluginsAreAsked {
+            if breaks == Asked {
                 breaks_now(&mut world, &mut alice);
             }
             world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
-            if breaks != WhilePluginsAreAsked {
+            if breaks != Asked {
                 breaks_now(&mut world, &mut alice);
             }
             let status = match breaks {
-                WhileItIsKept => {
+                Kept => {
                     world.commit(true);
                     202
                 }
