@@ -18,7 +18,21 @@ impl Engine {
     /// The same for one whose [`registered_flow`] is known.
     pub(crate) fn flow_by(&self, binding: &Binding, registered: Flow) -> Flow {
         let by_tcp = asks_for_tcp(binding).then(|| self.by_tcp(registered));
-        by_tcp.flatten().unwrap_or(registered)
+        by_tcp
+            .flatten()
+            .unwrap_or_else(|| self.from_its_family(registered, binding.flow))
+    }
+
+    /// The same way from a socket of ours that is of its peer's IP family: a hop of the Path, or the Contact, may be of
+    /// another one than the REGISTER came by. Where we have none, connections are made all the same, and on UDP the
+    /// way that the REGISTER came by is the only one.
+    fn from_its_family(&self, flow: Flow, came: Flow) -> Flow {
+        let own = self.config.listeners[usize::from(flow.listener)].address;
+        if flow.connection != 0 || own.is_ipv4() == flow.peer.is_ipv4() {
+            return flow;
+        }
+        let other = if flow.transport.reliable() { flow } else { came };
+        self.by(flow.transport, flow).unwrap_or(other)
     }
 
     /// The same way by TCP.
@@ -26,12 +40,12 @@ impl Engine {
         self.by(Transport::Tcp, flow)
     }
 
-    /// The same way by another transport, on connections by one that is there or a new one; `None` where we do not
-    /// listen for it.
+    /// The same way by this transport, from our first socket of its peer's IP family, on connections by one that is
+    /// there or a new one; `None` where we have no such socket.
     pub(crate) fn by(&self, transport: Transport, flow: Flow) -> Option<Flow> {
         let is_it = |listener: &Listener| {
-            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
-            listener.transport == transport && (family || listener.address.ip().is_unspecified())
+            // Each socket is of one family, `[::]` too.
+            listener.transport == transport && listener.address.is_ipv4() == flow.peer.is_ipv4()
         };
         let place = self.config.listeners.iter().position(is_it)?;
         Some(Flow {

@@ -314,8 +314,10 @@ impl Dialog {
             return self.flow;
         }
         if let Some(route) = self.route.first() {
-            // A router that is named by a name is the one that the dialog came or went by.
-            let peer = address_in(bracketed(route)).unwrap_or(self.flow.peer);
+            // A router that is named by a name is the one that the dialog came or went by. So is one of the other
+            // IP family: no socket of ours that reaches it is known here (see `detour`).
+            let peer = address_in(bracketed(route)).filter(|peer| peer.is_ipv4() == self.flow.peer.is_ipv4());
+            let peer = peer.unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
         }
         match self.target.address {
