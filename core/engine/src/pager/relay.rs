@@ -38,6 +38,7 @@ const PARTICULAR: usize = 512;
 /// Stands for the status of a phone that is silent, or that there is no way to: worse than any that a phone could
 /// send. No sender is told of it: a 408 to a request other than INVITE says nothing in time (RFC 4320).
 pub(super) const SILENCE: u16 = 999;
+const FLOW_FAILED: u16 = 430;
 
 /// A message whose sender waits, or one that phones have.
 #[derive(Debug)]
@@ -331,6 +332,9 @@ impl Engine {
     pub(super) fn page_status(&mut self, outcome: &Outcome<'_>, sent: Option<Time>) -> Option<u16> {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
+            // A word of the proxy that should hold the phone's flow, to us as its registrar (RFC 5626 section 11.5):
+            // there is no way to the phone until it registers again.
+            Outcome::Response(response) if response.status() == FLOW_FAILED => SILENCE,
             Outcome::Response(response) => response.status(),
             Outcome::Silence | Outcome::Unreachable => SILENCE,
         };
