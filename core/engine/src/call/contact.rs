@@ -5,8 +5,10 @@ use crate::engine::Engine;
 use crate::io::{Flow, Transport};
 use crate::sip::dialog::address_in;
 use crate::sip::grammar::List;
+use crate::sip::message::Refusal;
 use crate::sip::registrar::Binding;
 use crate::sip::uri::{Uri, contains};
+use crate::sip::write::Writer;
 
 impl Engine {
     /// The flow to a contact outside any dialog: that of its registration, or by TCP where a contact that was
@@ -102,9 +104,39 @@ pub(crate) fn routes(path: &str) -> Vec<String> {
 }
 
 /// Whether there is a way to a contact: over TCP and TLS a connection can be made anew, a WebSocket's
-/// other end cannot be called.
+/// other end cannot be called. One that asks for TLS is not called in clear.
 pub(crate) fn reachable(binding: &Binding) -> bool {
-    binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
+    let transport = binding.flow.transport;
+    let can_be_called = binding.flow.connection != 0 || !matches!(transport, Transport::Ws | Transport::Wss);
+    can_be_called && (transport.encrypted() || !is_sips(&binding.contact))
+}
+
+/// Whether what is sent to a contact goes by TLS on each hop: it has registered by that, and where a proxy stands
+/// before it, it asks that of the proxy too (RFC 5630 section 3.1.3).
+pub(crate) fn is_secure(binding: &Binding) -> bool {
+    binding.flow.transport.encrypted() && (binding.path.is_empty() || is_sips(&binding.contact))
+}
+
+/// Whether a URI asks for TLS on each hop.
+pub(crate) fn is_sips(uri: &str) -> bool {
+    let scheme = uri.as_bytes().get(..5);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
+/// A request to a `sips:` URI that could only go on in clear (RFC 5630 section 5.3), or has come so. Its sender may ask
+/// again with `sip:`, knowing what that is.
+pub(crate) const NOT_IN_CLEAR: Refusal = Refusal {
+    status: 480,
+    phrase: "SIPS Not Allowed",
+    reason: "sips_not_allowed",
+};
+
+/// The warning that tells such a 480 from any other (RFC 5630 section 6.1).
+pub(crate) fn warn_of_sips(response: Writer) -> Writer {
+    response.header(
+        "Warning",
+        format_args!("380 cordboard \"{}\"", NOT_IN_CLEAR.phrase),
+    )
 }
 
 /// Whether a phone keeps the way open by which it has registered, and is to be reached by that: on UDP.
