@@ -138,6 +138,7 @@ fn a_contact_that_asks_for_tls_is_registered_over_tls_alone() {
         let invite = bob.gets(&mut world, "INVITE", false);
         assert_eq!(invite.request_uri(), "sips:bob@198.51.100.2:5061");
         bob.respond(&mut world, &invite, 486, "", "");
+        bob.gets(&mut world, "ACK", false);
         assert_eq!(alice.final_response(&mut world).status(), 486);
     }
 }
