@@ -294,7 +294,9 @@ impl Engine {
             identity,
             account,
         };
-        Some((self.open_server(request, flow)?, caller, dialled))
+        let transaction = self.open_server(request, flow)?;
+        self.transactions.answer_anew(transaction, request);
+        Some((transaction, caller, dialled))
     }
 
     /// Whether nothing new begins any more; then the request has its answer.

@@ -77,6 +77,7 @@ impl Engine {
         let Some(transaction) = self.open_server(&request, flow) else {
             return;
         };
+        self.transactions.answer_anew(transaction, &request);
         let to = request.to().ok();
         let to = to.and_then(|to| Uri::parse(to.uri).ok());
         // Somebody of another account may have the same name.
