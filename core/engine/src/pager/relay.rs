@@ -117,6 +117,15 @@ pub(super) struct Sheet<'a> {
     pub(super) tail: &'a Bytes,
 }
 
+impl Sheet<'_> {
+    /// How long a copy is, in bytes: never less than it really is.
+    fn size(&self, (_, target, path): Way<'_>) -> usize {
+        let to: usize = self.to.iter().map(|piece| piece.len()).sum();
+        let texts = target.len() + path.len() + self.name.len() * 2 + self.from.len() + to;
+        HEAD + texts + self.tail.len()
+    }
+}
+
 /// The way to one phone: the flow, the Request-URI, the Path.
 pub(super) type Way<'a> = (Flow, &'a str, &'a str);
 
@@ -217,6 +226,8 @@ impl Engine {
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
+            let stream = self.stream_to(contact, sheet);
+            let contact = stream.as_ref().unwrap_or(contact);
             let registered = registered_flow(contact);
             let way = (
                 self.flow_by(contact, registered),
@@ -229,6 +240,17 @@ impl Engine {
         let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
         let too_large = too_large.count();
         (attempts, too_large)
+    }
+
+    /// The connection that a phone on UDP has beside that, for what should not go by UDP.
+    fn stream_to(&self, contact: &Binding, sheet: &Sheet<'_>) -> Option<Binding> {
+        let way = (contact.flow, &*contact.contact, &*contact.path);
+        if contact.flow.transport != Transport::Udp || sheet.size(way) <= UDP_SAFE {
+            return None;
+        }
+        let mut flows = self.registrar.flows(contact, self.wire.now);
+        let stream = flows.find(|other| other.flow.transport.reliable() && other.flow.connection != 0);
+        stream.cloned()
     }
 
     /// A message is not on its way any more, or somebody else waits for what becomes of it.
@@ -268,9 +290,7 @@ impl Engine {
         (flow, target, path): Way<'_>,
         sheet: &Sheet<'_>,
     ) -> Option<Key> {
-        let to: usize = sheet.to.iter().map(|piece| piece.len()).sum();
-        let texts = target.len() + path.len() + sheet.name.len() * 2 + sheet.from.len() + to;
-        let flow = self.way_for(flow, HEAD + texts + sheet.tail.len())?;
+        let flow = self.way_for(flow, sheet.size((flow, target, path)))?;
         let (tag, sent_by) = (self.wire.short_token(), self.sent_by(flow));
         let (tag, call_id) = match sheet.id {
             Some(id) => (
