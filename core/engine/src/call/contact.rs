@@ -22,13 +22,13 @@ impl Engine {
         let by_tcp = asks_for_tcp(binding).then(|| self.by_tcp(registered));
         by_tcp
             .flatten()
-            .unwrap_or_else(|| self.from_its_family(registered, binding.flow))
+            .unwrap_or_else(|| self.by_its_family(registered, binding.flow))
     }
 
     /// The same way from a socket of ours that is of its peer's IP family: a hop of the Path, or the Contact, may be of
     /// another one than the REGISTER came by. Where we have none, connections are made all the same, and on UDP the
     /// way that the REGISTER came by is the only one.
-    fn from_its_family(&self, flow: Flow, came: Flow) -> Flow {
+    fn by_its_family(&self, flow: Flow, came: Flow) -> Flow {
         let own = self.config.listeners[usize::from(flow.listener)].address;
         if flow.connection != 0 || own.is_ipv4() == flow.peer.is_ipv4() {
             return flow;
