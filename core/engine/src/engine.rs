@@ -168,7 +168,6 @@ impl Engine {
                 self.registrar.connection_closed(connection);
                 let calls = self.strand_calls(connection);
                 self.strand_routes(connection);
-                self.strand_senders(connection);
                 self.strand_subscriptions(connection);
                 let failed = self.transactions.connection_closed(connection);
                 self.failed(failed);

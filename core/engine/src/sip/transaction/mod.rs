@@ -96,6 +96,8 @@ struct Transaction {
     copies: Option<u128>,
     /// The tags of unwanted 2xx that have had their BYE.
     dismissed: Vec<String>,
+    /// The port at which the sender of a request takes the answer if its connection ends before that.
+    anew: Option<u16>,
 }
 
 impl Transaction {
@@ -120,7 +122,7 @@ pub(crate) struct Transactions {
     all: Arena<Transaction>,
     servers: Hashed<Key>,
     copies: Hashed<Key>,
-    /// Requests of ours, by what they are lost with.
+    /// Requests of ours, and those that [`Transactions::answer_anew`] says, by what they are lost with.
     by_way: HashMap<Way, HashSet<Key>>,
     hash_keys: (u64, u64),
 }
@@ -265,6 +267,7 @@ impl Transactions {
             owner: Owner::Farewell,
             copies,
             dismissed: Vec::new(),
+            anew: None,
         });
         self.servers.insert(identity, key);
         if let Some(copies) = copies {
@@ -343,14 +346,6 @@ impl Transactions {
         }
     }
 
-    /// The connection of this server transaction is gone; its responses go by a new one, or wait for a repeat.
-    pub(crate) fn strand(&mut self, key: Key, anew: Option<Flow>) {
-        if let Some(transaction) = self.all.get_mut(key) {
-            transaction.flow.connection = 0;
-            transaction.flow = anew.unwrap_or(transaction.flow);
-        }
-    }
-
     /// An ACK for a response that was not a 2xx.
     pub(crate) fn acknowledged(&mut self, key: Key, wire: &mut Wire) {
         let Some(transaction) = self.all.get_mut(key) else {
@@ -392,6 +387,7 @@ impl Transactions {
             owner,
             copies: None,
             dismissed: Vec::new(),
+            anew: None,
         });
         if let Some(way) = Way::of(flow) {
             self.by_way.entry(way).or_default().insert(key);
@@ -526,17 +522,11 @@ impl Transactions {
                 {
                     self.copies.remove(&copies);
                 }
-            }
-            _ => {
-                if let Some(way) = Way::of(transaction.flow)
-                    && let Some(keys) = self.by_way.get_mut(&way)
-                {
-                    keys.remove(&key);
-                    if keys.is_empty() {
-                        self.by_way.remove(&way);
-                    }
+                if transaction.anew.is_some() {
+                    self.leave(key, transaction.flow);
                 }
             }
+            _ => self.leave(key, transaction.flow),
         }
     }
 
