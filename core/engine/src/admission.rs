@@ -3,7 +3,7 @@
 //!
 //! The source of a datagram can be forged, so nothing that anybody could send in another's name bans
 //! that other: over UDP only a proof made with a nonce that went to the very address counts, and only such a
-//! proof is looked at where the nonce is ours.
+//! proof is looked at. Over a connection every proof counts that is looked at: those made with a nonce of ours.
 
 use std::net::IpAddr;
 
