@@ -2,6 +2,7 @@
 
 mod abuse;
 mod audio;
+mod bans;
 mod body;
 mod bridge;
 mod browser;

@@ -266,7 +266,7 @@ impl Engine {
 
     /// Answers a request that was not let in. No state is made: a challenge can be repeated at will.
     pub(crate) fn deny(&mut self, request: &Message, flow: Flow, account: &Account, denial: Denial) {
-        if self.limits.is_banned(flow.peer.ip(), self.wire.now) {
+        if self.is_banned(flow.peer.ip(), self.wire.now) {
             return; // since this very request
         }
         match denial {

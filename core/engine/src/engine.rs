@@ -153,7 +153,9 @@ impl Engine {
             }
         }
         self.reconfigure_chat();
-        self.limits.reconfigure(self.config.abuse);
+        let directory = &self.directory;
+        self.limits
+            .reconfigure(self.config.abuse, |source| directory.trusts_all(source));
         self.unbind_strangers();
         self.forget_strangers_mail();
         self.end_lost_subscriptions();

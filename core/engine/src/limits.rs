@@ -125,6 +125,11 @@ struct Line {
 }
 
 impl Line {
+    /// As if nothing had been counted against it, what it may ask left aside.
+    const fn clear(&mut self) {
+        (self.offences, self.bans, self.ban) = (0, 0, None);
+    }
+
     fn ban_at(&self, now: Time) -> Option<Ban> {
         self.ban.filter(|ban| ban.until > now)
     }
@@ -170,6 +175,11 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
             Entry::Vacant(entry) => entry.insert(make()),
         }
     }
+
+    fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
+        self.lines.retain(|key, value| keep(key, value));
+        self.order.retain(|key| self.lines.contains_key(key));
+    }
 }
 
 /// What is known of sources and users.
@@ -195,12 +205,37 @@ impl Limits {
         }
     }
 
-    /// Other bounds hold from now on; what was counted stays.
-    pub(crate) const fn reconfigure(&mut self, config: AbuseLimits) {
+    /// Other bounds hold from now on. What was counted stays but where nobody is banned any more: bans of sources that
+    /// are trusted now, or of all where `ban_after` is 0, end, and nothing of them is left.
+    pub(crate) fn reconfigure(&mut self, config: AbuseLimits, trusted: impl Fn(IpAddr) -> bool) {
         self.sources.most = config.sources;
         self.proven.most = config.sources;
         self.users.most = config.sources;
         self.config = config;
+        for (source, line) in &mut self.sources.lines {
+            if config.ban_after == 0 || trusted(*source) {
+                line.clear();
+            }
+        }
+        self.scanners
+            .retain(|source, _| !config.answer_scanners && !trusted(*source));
+    }
+
+    /// Ends what holds against a source, whoever had noted it, and forgets its earlier bans; false if there is nothing.
+    pub(crate) fn lift(&mut self, address: IpAddr, now: Time) -> bool {
+        let source = source(address);
+        let line = self.sources.lines.get_mut(&source);
+        let line = line.filter(|line| line.ban_at(now).is_some());
+        let banned = line.map(Line::clear).is_some();
+        let listed = self
+            .scanners
+            .lines
+            .get(&source)
+            .is_some_and(|ban| ban.until > now);
+        if listed {
+            self.scanners.retain(|other, _| *other != source);
+        }
+        banned || listed
     }
 
     pub(crate) fn is_banned(&self, address: IpAddr, now: Time) -> bool {

@@ -105,6 +105,13 @@ pub(crate) enum Answer {
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
+    /// An operator ends the bans of a source: whether there was one.
+    LiftBan {
+        /// An address of it.
+        source: IpAddr,
+        /// Where the answer goes.
+        lifted: oneshot::Sender<bool>,
+    },
     Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
     /// Somebody has shown a token of an operator, right or wrong: is it heard, or is its source banned?
     Token {
@@ -399,8 +406,7 @@ impl Control {
                     Input::Unreachable { flow }
                 }
                 Answer::Reconfigure(config) => {
-                    self.engine.reconfigure(*config, self.clock.now());
-                    self.drain();
+                    self.reconfigure(*config);
                     continue;
                 }
                 Answer::Report(reply) => {
@@ -409,6 +415,10 @@ impl Control {
                 }
                 Answer::Bans(reply) => {
                     let _ = reply.send(self.engine.bans(self.clock.now())); // as above
+                    continue;
+                }
+                Answer::LiftBan { source, lifted } => {
+                    let _ = lifted.send(self.engine.lift_ban(source, self.clock.now())); // as above
                     continue;
                 }
                 Answer::Participants(id, reply) => {
@@ -429,6 +439,20 @@ impl Control {
             self.drain();
         }
         true
+    }
+
+    fn reconfigure(&mut self, config: Config) {
+        let now = self.clock.now();
+        let before = self.engine.bans(now).len();
+        self.engine.reconfigure(config, now);
+        let lifted = before - self.engine.bans(now).len();
+        if lifted > 0 {
+            tracing::info!(
+                lifted,
+                "bans ended: those sources are trusted now, or nobody is banned any more"
+            );
+        }
+        self.drain();
     }
 
     fn arrived(&mut self, arrival: Arrival) {
