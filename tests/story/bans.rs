@@ -1,8 +1,9 @@
-//! Bans that end before their time, and who is taken for a scanner.
+//! Bans that end before their time, who is taken for a scanner, and how many calls a user has.
 
 use std::time::Duration;
 
 use cordboard_engine::config::Config;
+use cordboard_engine::sip::name::Name;
 
 use crate::abuse::{answered, guess, probe, strict};
 use crate::phone::Phone;
@@ -104,5 +105,45 @@ fn a_phone_is_no_scanner_for_a_part_of_its_name() {
         world.receive(phone.flow, &text, b"");
         phone.listen(&mut world);
         assert_eq!(phone.inbox.len(), usize::from(heard), "{agent}");
+    }
+}
+
+#[test]
+fn one_user_cannot_take_all_the_ports() {
+    let limit: fn(&mut Config) = |config| config.limits.user_calls = 2;
+    let trust: fn(&mut Config) = |config| {
+        config.limits.user_calls = 2;
+        config.trusted = vec!["198.51.100.0/24".parse().unwrap()];
+    };
+    let endless: fn(&mut Config) = |config| config.limits.user_calls = 0;
+    for (change, bounded) in [(limit, true), (trust, false), (endless, false)] {
+        let mut world = World::with(change);
+        let (mut bob, mut desk) = (Phone::new("bob", 2), Phone::new("bob-desk", 3));
+        let (mut alice, mut carol) = (Phone::new("alice", 1), Phone::new("carol", 4));
+        assert_eq!(alice.register(&mut world, 600).status(), 200);
+        // One that rings and one that is up.
+        assert!(bob.invite(&mut world, "alice").1.is_none());
+        let mut line = desk.call(&mut world, "3000");
+        for phone in [&mut bob, &mut desk] {
+            let answer = phone.invite(&mut world, "3000").1.expect("an answer");
+            assert_eq!(answer.status(), if bounded { 503 } else { 200 });
+            assert_eq!(answer.header(Name::RetryAfter).is_some(), bounded);
+        }
+        if !bounded {
+            continue;
+        }
+        assert_eq!(world.engine.counts().rejected["too_many_calls_of_user"], 2);
+        let reason = world.records.last().map(|record| record.reason);
+        assert_eq!(reason, Some("too_many_calls_of_user"));
+        // Who is called has made none, and others have their own.
+        carol.call(&mut world, "3000");
+        alice.call(&mut world, "3000");
+        alice.call(&mut world, "3000");
+        assert_eq!(desk.within(&mut world, &mut line, "BYE", "", b"").status(), 200);
+        bob.call(&mut world, "3000");
+        assert_eq!(
+            desk.invite(&mut world, "3000").1.expect("an answer").status(),
+            503
+        );
     }
 }

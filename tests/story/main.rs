@@ -31,6 +31,7 @@ mod pager_moved;
 mod pager_refused;
 mod pager_ways;
 mod phone;
+mod pin;
 mod privacy;
 mod proof;
 mod proxy;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use cordboard_model::Time;
 
 use crate::engine::Engine;
-use crate::io::{Flow, Output};
+use crate::io::{Flow, Notice, Output};
 use crate::limits::{Ban, Offence};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
@@ -245,11 +245,11 @@ impl Engine {
             return false;
         };
         *self.wire.counts.bans.entry(offence.name()).or_default() += 1;
-        self.wire.out.push_back(Output::Banned(ban));
+        self.wire.out.push_back(Output::Notice(Notice::Banned(ban)));
         true
     }
 
-    fn offended(&mut self, flow: Flow, offence: Offence) {
+    pub(crate) fn offended(&mut self, flow: Flow, offence: Offence) {
         if !self.note_offence(flow.peer.ip(), offence) {
             return;
         }

@@ -2,6 +2,8 @@
 //! sent goes out in a batch.
 
 mod handle;
+mod notice;
+mod outgoing;
 mod pace;
 mod report;
 
@@ -22,7 +24,6 @@ use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
-use cordboard_model::measure::{FANOUT_BOUNDS, Histogram};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
+use self::notice::Notices;
 use self::pace::Pace;
 pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
@@ -159,6 +161,7 @@ pub(crate) struct Control {
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
     report: Report,
+    notices: Notices,
     shell: Box<dyn Shell>,
 }
 
@@ -239,6 +242,7 @@ impl ControlParts {
             fanned_out: Vec::new(),
             unreachable: Vec::new(),
             report: Report::default(),
+            notices: Notices::default(),
             shell,
         };
         thread::Builder::new()
@@ -447,10 +451,7 @@ impl Control {
         self.engine.reconfigure(config, now);
         let lifted = before - self.engine.bans(now).len();
         if lifted > 0 {
-            tracing::info!(
-                lifted,
-                "bans ended: those sources are trusted now, or nobody is banned any more"
-            );
+            self.notices.lifted(lifted);
         }
         self.drain();
     }
@@ -532,7 +533,7 @@ impl Control {
                         }
                     }
                     Output::Record(record) => self.shell.record(record),
-                    Output::Banned(ban) => log_ban(&ban, self.clock.now()),
+                    Output::Notice(notice) => self.notices.tell(&notice, self.clock.now()),
                     Output::Drained => self.shell.drained(),
                 }
             }
@@ -576,46 +577,4 @@ impl Control {
         self.dialling.insert(peer, (flow, vec![packet]));
         self.shell.dial(flow);
     }
-
-    /// Puts a datagram to those that go out at the end of this round.
-    fn post(&mut self, listener: u16, datagram: Outgoing) {
-        let listener = usize::from(listener);
-        if self.outgoing.len() <= listener {
-            self.outgoing.resize_with(listener + 1, Vec::new);
-        }
-        self.outgoing[listener].push(datagram);
-    }
-
-    /// Hands over the datagrams of this round, and knows then how long each relay took.
-    fn send(&mut self, batch: &mut Batch) {
-        for (listener, socket) in &self.sockets {
-            if let Some(packets) = self.outgoing.get_mut(usize::from(*listener)) {
-                self.report.sent.add(socket.send(batch, packets));
-                packets.clear();
-            }
-        }
-        if self.relayed.is_empty() && self.fanned_out.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for stamp in self.relayed.drain(..) {
-            self.report.relay.record_duration(now.since(stamp));
-        }
-        for (kind, accepted) in self.fanned_out.drain(..) {
-            let seconds = self.report.fanout.entry(kind);
-            let seconds = seconds.or_insert_with(|| Histogram::new(FANOUT_BOUNDS));
-            seconds.record_duration(now.since(accepted));
-        }
-    }
-}
-
-fn log_ban(ban: &Ban, now: Time) {
-    tracing::warn!(
-        source = %ban.source,
-        reason = ban.reason.name(),
-        offences = ban.offences,
-        seconds = ban.until.since(now).as_secs(),
-        until = ban.until.unix_seconds(),
-        "a source gets no answers for a time; `[sip.abuse]` sets when, `[sip] trusted` exempts"
-    );
 }

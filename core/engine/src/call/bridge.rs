@@ -271,6 +271,7 @@ impl Engine {
             origin,
             offered: false,
             owner: Some(callee),
+            counted: None,
             user: None,
             name: String::new(),
             number,
