@@ -49,5 +49,6 @@ mod stranded;
 mod subscription;
 mod subscription_lost;
 mod voices;
+mod ways;
 mod webcall;
 mod world;

@@ -82,9 +82,11 @@ fn who_asks_for_what_gets_what() {
 fn too_short_a_session_is_422_in_the_first_invite_and_later() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     let brief = "Supported: timer\r\nSession-Expires: 60\r\n";
-    let (_, answer) = alice.invite_with(&mut world, "3000", brief);
-    let answer = answer.unwrap();
-    assert_eq!((answer.status(), answer.header(Name::MinSe)), (422, Some("90")));
+    for named in [brief, "Require: timer\r\nSession-Expires: 60\r\n"] {
+        let (_, answer) = alice.invite_with(&mut world, "3000", named);
+        let answer = answer.unwrap();
+        assert_eq!((answer.status(), answer.header(Name::MinSe)), (422, Some("90")));
+    }
     let mut line = alice.call(&mut world, "3000");
     for (method, body) in [("UPDATE", ""), ("INVITE", SDP)] {
         let headers = format!("{brief}Content-Type: application/sdp\r\n");
@@ -96,6 +98,25 @@ fn too_short_a_session_is_422_in_the_first_invite_and_later() {
             "{method}"
         );
     }
+}
+
+#[test]
+fn a_session_that_is_refreshed_before_the_answer_does_not_end_the_ringing() {
+    let (mut world, mut alice, mut bob) = (timed(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    let (mut line, _) = alice.invite(&mut world, "bob");
+    let invite = bob.gets(&mut world, "INVITE", false);
+    bob.respond(&mut world, &invite, 180, "", "");
+    alice.listen(&mut world);
+    line.learn(&alice.inbox.pop().expect("it rings").message);
+    alice.inbox.clear();
+    let short = "Supported: timer\r\nSession-Expires: 90;refresher=uac\r\n";
+    let answer = alice.within(&mut world, &mut line, "UPDATE", short, b"");
+    assert_eq!(answer.status(), 200);
+    world.advance(Duration::from_secs(100));
+    bob.has_nothing(&mut world);
+    bob.pick_up(&mut world, &invite);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
 }
 
 #[test]

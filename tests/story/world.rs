@@ -53,6 +53,8 @@ pub(crate) struct World {
     /// The addresses of record of contacts that gave way.
     pub(crate) dropped: Vec<String>,
     pub(crate) records: Vec<CallRecord>,
+    /// Calls that are up, as they are kept for the case that the switch is killed.
+    pub(crate) kept: Vec<CallRecord>,
     /// Whether shards report what a leg moved.
     pub(crate) totals_come: bool,
     /// What the switch measures: how long each message took to relay, and each fan-out, by kind.
@@ -208,6 +210,7 @@ impl World {
             pins_refused: Vec::new(),
             dropped: Vec::new(),
             records: Vec::new(),
+            kept: Vec::new(),
             totals_come: true,
             relays: Vec::new(),
             fanouts: Vec::new(),
@@ -235,7 +238,11 @@ impl World {
                     });
                     kept.push((**new).clone());
                 }
-                StoreWrite::PutRecord { .. } | StoreWrite::All(_) => {}
+                StoreWrite::PutRecord { .. }
+                | StoreWrite::PutCall(_)
+                | StoreWrite::DeleteCall { .. }
+                | StoreWrite::Alive(_)
+                | StoreWrite::All(_) => {}
                 StoreWrite::Chat(write) => disk.write(write),
                 StoreWrite::PutMessage(new) => {
                     mail.retain(|old| old.id != new.id);
@@ -259,6 +266,9 @@ impl World {
             self.engine.load_chat(room);
         }
         self.uncommitted.clear();
+        for call in std::mem::take(&mut self.kept) {
+            self.engine.load_call(call);
+        }
         self.drain();
         for message in mail {
             self.engine.load_message(message);
@@ -446,7 +456,11 @@ impl World {
                     self.engine.handle(Input::Stored { ticket, ok }, self.now);
                 }
                 Output::Ask { ticket, ask } => self.asked.push_back((ticket, ask)),
-                Output::Record(record) => self.records.push(*record),
+                Output::Answered(record) => self.kept.push(*record),
+                Output::Record(record) => {
+                    self.kept.retain(|kept| kept.id != record.id);
+                    self.records.push(*record);
+                }
                 Output::Notice(Notice::Banned(ban)) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),

@@ -262,7 +262,9 @@ impl Engine {
         let tag = to.tag()?;
         let (key, _) = Key::read(tag)?;
         let call = self.calls.get(key)?;
-        (call.dialog.local_tag == tag && call.dialog.is_of(request)).then_some(key)
+        // Before the phone has answered, its dialogs are early ones.
+        let made = call.dialling.is_none();
+        (made && call.dialog.local_tag == tag && call.dialog.is_of(request)).then_some(key)
     }
 
     /// What a request outside of any dialog needs before it is looked at: an address that can be read, somebody who
@@ -286,6 +288,7 @@ impl Engine {
             flow,
             identity,
             account,
+            lost: false,
         };
         Some((self.open_server(request, flow)?, caller, dialled))
     }

@@ -13,6 +13,7 @@ use crate::auth::Identity;
 use crate::call::incoming::accepted;
 use crate::conference::copies::accepts as covers;
 use crate::conference::info::{TYPE, Told};
+use crate::conference::seat::Stream;
 use crate::directory::Destination;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
@@ -73,6 +74,8 @@ pub(crate) struct Subscription {
     waiting: bool,
     /// The way that the last one went.
     sent: Flow,
+    /// Whether a connection leads to a subscriber on UDP whose Contact asks for one.
+    stream: Stream,
     /// The next NOTIFY tells everything.
     whole: bool,
     /// No NOTIFY before this.
@@ -160,12 +163,14 @@ impl Engine {
                 told: Told::default(),
                 waiting: false,
                 sent: flow,
+                stream: Stream::Unknown,
                 whole: true,
                 quiet_until: now,
                 timed: false,
             }
         });
         self.watchers.carry(flow.connection, key);
+        self.look_for_subscriber(key);
         self.subscribed(key, transaction, &request, expires);
     }
 
@@ -209,8 +214,8 @@ impl Engine {
             return;
         };
         let now = self.wire.now;
+        self.refresh_subscriber(key, request, flow);
         if let Some(subscription) = self.subscriptions.get_mut(key) {
-            subscription.dialog.refreshed_by(request, flow);
             subscription.expires = now + expires;
             // RFC 6665 section 4.2.1.2: the whole state, whatever was told before.
             subscription.whole = true;
@@ -427,12 +432,12 @@ impl Engine {
         self.notify(key);
     }
 
-    /// A NOTIFY was refused. Who was called at the address of a lost one's Contact may be somebody else.
+    /// A NOTIFY was refused. Who was called at the address of a Contact may be somebody else.
     fn notify_refused(&mut self, key: Key) {
         let elsewhere = self
             .subscriptions
             .get(key)
-            .is_some_and(|s| s.has_moved() || s.lost.is_some() && s.was_called());
+            .is_some_and(|s| s.has_moved() || s.went_beside() || s.lost.is_some() && s.was_called());
         if elsewhere {
             self.notify_unanswered(key);
         } else {
@@ -448,7 +453,9 @@ impl Engine {
         };
         subscription.waiting = false;
         let lost = subscription.lost.is_some();
-        if lost || subscription.is_called() {
+        if subscription.went_beside() {
+            self.leave_stream(key);
+        } else if lost || subscription.is_called() {
             // What went by the connection that broke does not count as a call.
             let tried = subscription.is_called() && subscription.was_called();
             self.subscriber_lost(key, tried);

@@ -102,6 +102,7 @@ impl Engine {
         self.session_requested(key, &request);
         self.accept(key, transaction, &request, &body);
         self.record_answered(key);
+        self.record_kept(key);
         if let Some(call) = self.calls.get_mut(key) {
             call.stage = Stage::Answered;
             if let Place::Conference(id) = call.place {

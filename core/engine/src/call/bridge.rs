@@ -330,6 +330,11 @@ impl Engine {
             }
             Outcome::Response(response) if response.status() == 422 => self.ring_again(key, response),
             Outcome::Response(response) => self.fork_failed(key, Failure::said(response)),
+            Outcome::Silence | Outcome::Unreachable
+                if self.calls.get(key).is_some_and(|call| call.abandoned) =>
+            {
+                self.fork_failed(key, Failure::given_up());
+            }
             Outcome::Silence => self.fork_failed(key, Failure::silent()),
             Outcome::Unreachable => self.fork_failed(key, Failure::unreachable()),
         }
@@ -404,6 +409,7 @@ impl Engine {
         }
         self.audio_begins(key, told);
         self.session_answered(key, response);
+        self.record_kept(key);
         let Some(bridge) = self.bridges.get_mut(bridge_key) else {
             return;
         };

@@ -51,6 +51,8 @@ pub(crate) struct Caller {
     pub(crate) flow: Flow,
     pub(crate) identity: Identity,
     pub(crate) account: Arc<Account>,
+    /// The connection that it came by is gone, and it has not come back.
+    pub(crate) lost: bool,
 }
 
 impl Engine {
@@ -251,8 +253,12 @@ impl Engine {
             }
         });
         self.invites.insert(transaction, call);
-        self.carry(call);
-        self.look_for_way(call);
+        if caller.lost {
+            self.strand_call(call, caller.flow.connection);
+        } else {
+            self.carry(call);
+            self.look_for_way(call);
+        }
         self.record_started(call, caller.account.id, None);
         Some(call)
     }

@@ -211,6 +211,10 @@ impl Engine {
         let Some(mut parting) = self.partings.take(awaited) else {
             return;
         };
+        if let Awaited::Answer(transaction) = awaited {
+            // Otherwise one that has been heard of would wait for ever.
+            self.transactions.cancel(transaction, None, &mut self.wire);
+        }
         if let Some(flow) = self.follow(&mut parting)
             && let Some(waiting) = &mut parting.unacknowledged
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cordboard_model::Time;
 
 use crate::arena::Key;
-use crate::call::ability::supports;
+use crate::call::ability::{requires, supports};
 use crate::call::{Call, Stage};
 use crate::engine::Engine;
 use crate::sip::message::Message;
@@ -90,7 +90,7 @@ impl Session {
 /// Whether a request asks for a shorter session than we take. Only one who knows session timers can be
 /// told so (RFC 4028 section 9).
 pub(crate) fn is_too_brief(request: &Message) -> bool {
-    supports(request, "timer")
+    (supports(request, "timer") || requires(request, "timer"))
         && seconds(request.header(Name::SessionExpires)).is_some_and(|asked| asked < MIN_SE)
 }
 
@@ -222,15 +222,17 @@ impl Engine {
         if now < due {
             return self.wait_session(key, due);
         }
+        // An UPDATE before the answer may have begun it; how long phones ring is not its business.
+        if !matches!(call.stage, Stage::Answered | Stage::Up) {
+            call.session.due = None;
+            return;
+        }
         if now >= terms.ends {
             *self.wire.counts.timeouts.entry("session").or_default() += 1;
             return self.hang_up(key, "session_expired", Some(EXPIRED));
         }
-        let answered = matches!(call.stage, Stage::Answered | Stage::Up);
         self.wait_session(key, terms.ends);
-        if answered {
-            self.refresh(key);
-        }
+        self.refresh(key);
     }
 }
 

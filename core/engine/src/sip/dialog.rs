@@ -1,7 +1,7 @@
 //! A dialog: RFC 3261 section 12, one side of a call.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 
 use crate::io::{Flow, Transport};
@@ -298,7 +298,9 @@ impl Dialog {
         self.flow.connection = 0;
         self.lost.get_or_insert(self.flow.peer.ip());
         let router = self.route.first().and_then(|route| address_in(bracketed(route)));
-        if let Some(peer) = router.or(self.target.address) {
+        if let Some(peer) = router.or(self.target.address)
+            && may_lead(self.flow.peer.ip(), peer)
+        {
             self.flow.peer = peer;
         }
     }
@@ -315,7 +317,8 @@ impl Dialog {
         }
         if let Some(route) = self.route.first() {
             // A router that is named by a name is the one that the dialog came or went by.
-            let peer = address_in(bracketed(route)).unwrap_or(self.flow.peer);
+            let named = address_in(bracketed(route)).filter(|peer| may_lead(self.flow.peer.ip(), *peer));
+            let peer = named.unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
         }
         match self.target.address {
@@ -361,6 +364,15 @@ fn bracketed(value: &str) -> &str {
         (Some(open), Some(close)) if open < close => &value[open + 1..close],
         _ => value,
     }
+}
+
+/// Whether somebody who comes from `from` may have us send to this address: not to programs on our own machine, unless
+/// he is one himself, nor to many at once.
+pub(crate) fn may_lead(from: IpAddr, to: SocketAddr) -> bool {
+    let ip = to.ip().to_canonical();
+    let many = ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    let inside = ip.is_loopback() || ip.is_unspecified();
+    to.port() != 0 && !many && (!inside || from.to_canonical().is_loopback())
 }
 
 /// The address that a URI names by number, with the port that its scheme implies.
