@@ -156,9 +156,9 @@ impl Engine {
             }
         }
         self.reconfigure_chat();
-        let directory = &self.directory;
-        self.limits
-            .reconfigure(self.config.abuse, |source| directory.trusts_all(source));
+        let (directory, now) = (&self.directory, self.wire.now);
+        let trusted = |source| directory.trusts_all(source);
+        self.limits.reconfigure(self.config.abuse, now, trusted);
         self.unbind_strangers();
         self.forget_strangers_mail();
         self.end_lost_subscriptions();

@@ -129,8 +129,8 @@ struct Line {
 
 impl Line {
     /// As if nothing had been counted against it, what it may ask left aside.
-    const fn clear(&mut self) {
-        (self.offences, self.bans, self.ban) = (0, 0, None);
+    const fn clear(&mut self, now: Time) {
+        (self.offences, self.window, self.bans, self.ban) = (0, now, 0, None);
     }
 
     fn ban_at(&self, now: Time) -> Option<Ban> {
@@ -222,7 +222,7 @@ impl Limits {
 
     /// Other bounds hold from now on. What was counted stays but where nobody is banned any more: bans of sources that
     /// are trusted now, or of all where `ban_after` is 0, end, and nothing of them is left.
-    pub(crate) fn reconfigure(&mut self, config: AbuseLimits, trusted: impl Fn(IpAddr) -> bool) {
+    pub(crate) fn reconfigure(&mut self, config: AbuseLimits, now: Time, trusted: impl Fn(IpAddr) -> bool) {
         self.sources.most = config.sources;
         self.proven.most = config.sources;
         self.users.most = config.sources;
@@ -233,7 +233,7 @@ impl Limits {
         self.config = config;
         for (source, line) in &mut self.sources.lines {
             if config.ban_after == 0 || trusted(*source) {
-                line.clear();
+                line.clear(now);
             }
         }
         self.scanners
@@ -245,7 +245,7 @@ impl Limits {
         let source = source(address);
         let line = self.sources.lines.get_mut(&source);
         let line = line.filter(|line| line.ban_at(now).is_some());
-        let banned = line.map(Line::clear).is_some();
+        let banned = line.map(|line| line.clear(now)).is_some();
         let listed = self
             .scanners
             .lines
@@ -536,6 +536,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lifted_counts_for_nothing_later() {
+        let (mut limits, now) = limits(|config| config.ban_after = 2);
+        let at = address("192.0.2.5");
+        limits.offence(at, Offence::BadProof, now);
+        assert!(limits.offence(at, Offence::BadProof, now).is_some());
+        assert!(limits.lift(at, now) && !limits.lift(at, now));
+        assert_eq!(limits.offence(at, Offence::BadProof, now), None);
+        let later = now + 301 * SECOND;
+        assert_eq!(
+            limits.offence(at, Offence::BadProof, later),
+            None,
+            "another window"
+        );
+        assert!(limits.offence(at, Offence::BadProof, later).is_some());
+    }
+
+    #[test]
     fn offences_are_counted_within_a_window() {
         let (mut limits, mut now) = limits(|config| config.ban_after = 2);
         for _ in 0..10 {
@@ -615,7 +632,7 @@ mod tests {
             ban_after: 0,
             ..limits.config
         };
-        limits.reconfigure(config, |_| false);
+        limits.reconfigure(config, now, |_| false);
         assert!(!refused(&limits, now));
     }
 
