@@ -285,6 +285,7 @@ impl Engine {
             origin,
             offered: false,
             owner: Some(callee),
+            counted: None,
             user: None,
             name: String::new(),
             number,
