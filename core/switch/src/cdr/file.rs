@@ -1,6 +1,6 @@
 //! The file of call records: lines that are added, and files that make room for each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -112,34 +112,59 @@ fn older(path: &Path, number: u32) -> PathBuf {
 }
 
 /// The lines of the records with these ids, written not before a time, in the file and in up to `keep` older ones.
-/// From the second older one on, files that were written to last before that time are not read.
-pub(super) fn find(path: &Path, keep: u32, ids: &[u128], since: Time) -> io::Result<HashMap<u128, String>> {
+/// From the second older one on, files that were written to last before that time are not read. Where an older one
+/// cannot be read, that is logged: a second line of a call is less than no start.
+///
+/// # Errors
+/// The file itself cannot be read.
+pub(super) fn find(
+    path: &Path,
+    keep: u32,
+    ids: &HashSet<u128>,
+    since: Time,
+) -> io::Result<HashMap<u128, String>> {
     let mut found = HashMap::new();
-    for number in 0..=keep {
-        let opened = match number {
-            0 => File::open(path),
-            number => File::open(older(path, number)),
-        };
-        let file = match opened {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        // The stamp is of the wall clock, which may have been set meanwhile: hence the first two whatever it says.
-        let stamp = file.metadata()?.modified()?.duration_since(UNIX_EPOCH);
-        if number > 1 && Time(0) + stamp.unwrap_or_default() < since {
-            break;
-        }
-        let mut reader = BufReader::new(file);
-        let mut bytes = Vec::new();
-        while found.len() < ids.len() && reader.read_until(b'\n', &mut bytes)? > 0 {
-            if let Some(id) = line::id(&bytes).filter(|id| ids.contains(id)) {
-                found.insert(id, String::from_utf8_lossy(&bytes).into_owned());
+    search(path, ids, Time(0), &mut found)?;
+    for number in 1..=keep {
+        let path = older(path, number);
+        // Stamps are of the wall clock, which may have been set meanwhile: hence the first two whatever they say.
+        let since = if number > 1 { since } else { Time(0) };
+        match search(&path, ids, since, &mut found) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), "an older file of call records cannot be read; calls whose lines are in it may get a second one: {error}");
             }
-            bytes.clear();
         }
     }
     Ok(found)
+}
+
+/// Adds the lines of one file, if it is there; `false` if it was written to last before that time.
+fn search(
+    path: &Path,
+    ids: &HashSet<u128>,
+    since: Time,
+    found: &mut HashMap<u128, String>,
+) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    let stamp = file.metadata()?.modified()?.duration_since(UNIX_EPOCH);
+    if Time(0) + stamp.unwrap_or_default() < since {
+        return Ok(false);
+    }
+    let mut reader = BufReader::new(file);
+    let mut bytes = Vec::new();
+    while found.len() < ids.len() && reader.read_until(b'\n', &mut bytes)? > 0 {
+        if let Some(id) = line::id(&bytes).filter(|id| ids.contains(id)) {
+            found.insert(id, String::from_utf8_lossy(&bytes).into_owned());
+        }
+        bytes.clear();
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -243,10 +268,14 @@ mod tests {
         for id in 1..=4 {
             file.write(&line(id)).unwrap();
         }
-        let found = |since| find(&path, 2, &[2, 4, 9], since).unwrap();
+        let found = |since| find(&path, 2, &HashSet::from([2, 4, 9]), since).unwrap();
         let known = found(Time(0));
         assert_eq!(known.len(), 2, "{known:?}");
         assert_eq!((&known[&2], &known[&4]), (&line(2), &line(4)));
         assert_eq!(found(Time(u64::MAX)).into_keys().collect::<Vec<_>>(), [4]);
+        fs::remove_file(older(&path, 1)).unwrap();
+        fs::create_dir(older(&path, 1)).unwrap();
+        let known = found(Time(0));
+        assert!(known.contains_key(&2), "what can be read is: {known:?}");
     }
 }
