@@ -4,7 +4,8 @@
 //! A call that is up has a row in the store, so that it has a record even if the switch is killed. A record is
 //! written once, whenever the kill comes: first its line, and then in one transaction its row is added and the call's
 //! is taken out. What is found at the start is therefore a call without a record, unless its line is there: then the
-//! line holds its end. Where only lines are wanted, the call's row goes when its line is there, and not before.
+//! line holds its end. Where only lines are wanted, the call's row goes when its line is there, and not before. There
+//! means synced: a power cut takes no line whose call is taken out.
 
 mod file;
 mod line;
@@ -43,6 +44,8 @@ pub(crate) struct Pace {
     waiting: usize,
     /// How often the store is told that the switch runs, while calls are up.
     alive: Duration,
+    /// How long lines wait to be synced, as many at once as come meanwhile.
+    sync: Duration,
 }
 
 impl Default for Pace {
@@ -50,6 +53,7 @@ impl Default for Pace {
         Self {
             waiting: 10_000,
             alive: Duration::from_secs(30),
+            sync: Duration::from_millis(100),
         }
     }
 }
@@ -96,13 +100,7 @@ impl Cdr {
                 format!("cannot write call records to {}; correct its owner and mode, or set `[cdr] file` to false", path.display())
             })?;
             let (sender, receiver) = sync_channel(pace.waiting);
-            let mut writer = Writer {
-                file,
-                rows: Arc::clone(&rows),
-                counts: Arc::clone(&counts),
-                pace,
-                failing: false,
-            };
+            let mut writer = Writer::new(file, Arc::clone(&rows), Arc::clone(&counts), pace);
             let thread = std::thread::Builder::new().name("cdr".into());
             worker = Some(thread.spawn(move || writer.run(&receiver, clock))?);
             way = Some(sender);
@@ -227,11 +225,16 @@ impl Rows {
         self.store.write(NOBODY, StoreWrite::DeleteCall { id });
     }
 
+    /// Whether the call has a row: it was up, now or when the switch was stopped the last time.
+    fn has(&self, record: &CallRecord) -> bool {
+        record.ended.is_none() || self.up().contains(&record.id)
+    }
+
     /// A call is over, and its line `written`, or none is wanted. Without a line and a database its row stays, for a
     /// record after the next start.
     fn end(&self, record: Box<CallRecord>, written: bool) {
-        let was_up = self.up().remove(&record.id);
-        let has_row = was_up || record.ended.is_none();
+        let has_row = self.has(&record);
+        self.up().remove(&record.id);
         if self.config.database || written && has_row {
             self.over(record);
         }

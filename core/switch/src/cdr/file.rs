@@ -49,6 +49,11 @@ impl Rotating {
         Ok(())
     }
 
+    /// Has the disk take what was written.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Others may move, remove or empty the file, as programs that rotate logs do: what is there under its name is what
     /// is written to.
     fn follow(&mut self) -> io::Result<()> {
@@ -61,12 +66,14 @@ impl Rotating {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(_) | Err(_) => {}
         }
+        self.sync()?;
         (self.file, self.size) = whole_lines(&self.path)?;
         tracing::info!(path = %self.path.display(), "the file of call records was moved or removed; they go to a new one");
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        self.sync()?;
         let numbered = |number| older(&self.path, number);
         // Only as far as room is needed: what is tried again after a failure must not move them once more.
         let free = (1..self.keep).find(|number| !numbered(*number).exists());

@@ -213,6 +213,48 @@ fn a_call_whose_line_cannot_be_written_has_its_record_after_the_next_start() {
 }
 
 #[test]
+fn a_call_is_kept_until_its_line_is_synced_and_a_kill_before_makes_no_second_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let pace = Pace {
+        sync: Duration::from_secs(3600),
+        ..Pace::default()
+    };
+    let life = Life::begin_at(folder.path(), true, false, pace);
+    for id in 1..=2 {
+        life.cdr.answered(Box::new(call(id)));
+        life.cdr.keep(Box::new(record(id)));
+    }
+    life.cdr.keep(Box::new(record(3))); // one that was never up
+    wait_for(|| (life.cdr.counts() == (3, 0)).then_some(()));
+    life.store.close(); // from now on nothing is stored, as after a kill
+    life.end();
+    let ended: Vec<_> = [1, 2, 3].map(|id| (id, "hung_up".to_owned())).into();
+    let [lines, _, up] = on_disk(folder.path());
+    let cut: Vec<_> = [1, 2].map(|id| (id, "cut_off".to_owned())).into();
+    assert_eq!((lines, up), (ended.clone(), cut));
+    let life = Life::begin(folder.path(), true, false);
+    assert!(life.cut_off.is_empty());
+    life.end();
+    assert_eq!(on_disk(folder.path()), [ended, Vec::new(), Vec::new()]);
+}
+
+#[test]
+fn a_line_that_cannot_be_synced_takes_no_row_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAME);
+    // A pipe is written to, but has nothing to sync.
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let life = Life::begin(folder.path(), true, false);
+    life.cdr.answered(Box::new(call(1)));
+    life.cdr.keep(Box::new(record(1)));
+    life.end();
+    fs::remove_file(path).unwrap();
+    let cut = vec![(1, "cut_off".to_owned())];
+    assert_eq!(on_disk(folder.path()), [Vec::new(), Vec::new(), cut]);
+}
+
+#[test]
 fn more_calls_may_be_cut_off_than_records_may_wait() {
     let folder = tempfile::tempdir().unwrap();
     let life = Life::begin(folder.path(), true, false);
