@@ -18,6 +18,7 @@ mod ipv6;
 mod law;
 mod lines;
 mod lossy;
+mod malformed;
 mod measure;
 mod meeting;
 mod message;

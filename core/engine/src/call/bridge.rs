@@ -28,6 +28,7 @@ use crate::sip::dialog::{Dialog, Target, hops_left};
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
+use crate::sip::target::unusable;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::timer::{RINGING, RINGING_MOST, Timer};
 
@@ -93,7 +94,7 @@ impl Engine {
             Some(NOT_REGISTERED)
         } else {
             // Whether the other side takes video is not known yet.
-            let offer = self.unacceptable_offer(&request, caller.flow, false);
+            let offer = unusable(&request).or_else(|| self.unacceptable_offer(&request, caller.flow, false));
             let offer = offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS));
             offer.or_else(|| privacy.refused())
         };
