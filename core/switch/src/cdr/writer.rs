@@ -21,6 +21,7 @@ pub(super) struct Writer {
     counts: Arc<Counts>,
     pace: Pace,
     /// Of calls with a row: their lines are written and not synced.
+    #[expect(clippy::vec_box, reason = "they come in their boxes, and go on in them")]
     unsynced: Vec<Box<CallRecord>>,
     /// When lines are to be synced, if any are not.
     sync_at: Option<Time>,
