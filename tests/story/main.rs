@@ -44,6 +44,7 @@ mod robot;
 mod route;
 mod session;
 mod sfu;
+mod sips;
 mod stranded;
 mod subscription;
 mod subscription_lost;
