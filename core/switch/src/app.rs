@@ -20,7 +20,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use crate::cdr::Cdr;
+use crate::cdr::{Cdr, Pace};
 use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
@@ -82,6 +82,7 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
         &config.node.data_dir,
         Arc::clone(&store),
         clock,
+        Pace::default(),
     )?);
     for call in cdr.cut_off()? {
         engine.load_call(call);

@@ -205,7 +205,7 @@ static CDR: Section = Section {
     name: "cdr",
     help: "Call detail records: one for each call when it is over. Calls that were answered and that a crash or kill of the process cuts off have theirs after the next start, with the reason `cut_off`; those that only rang then have none.",
     keys: &[
-        key("file", Kind::Flag, Toml("true"), "Whether they are written to `cdr.jsonl` in `data_dir`, one JSON object a line."),
+        key("file", Kind::Flag, Toml("true"), "Whether they are written to `cdr.jsonl` in `data_dir`, one JSON object a line. Others may move or remove that file at any time: the next record makes it anew."),
         key("max_size", Kind::Size(4 << 10, 1 << 40), Toml("\"64MiB\""), "How large the file grows before it is renamed to `cdr.jsonl.1`, that to `.2` and so on."),
         key("keep_files", Kind::Integer(0, 1000), Toml("4"), "How many renamed files are kept."),
         key("database", Kind::Flag, Toml("true"), "Whether they are kept in the database, table `call_record`."),
