@@ -27,7 +27,7 @@ use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
@@ -35,7 +35,8 @@ use self::pace::Pace;
 pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
-use crate::net::connection::Writer;
+use crate::net::backlog::{Writer, is_response};
+use crate::net::connection::Waits;
 use crate::net::keep_alive::{KeepAlive, keep_alive};
 use crate::net::udp::{Batch, Outgoing, SipSocket};
 
@@ -60,6 +61,10 @@ pub(crate) enum Arrival {
         flow: Flow,
         writer: Writer,
     },
+    /// Nothing more comes from there; answers are still taken.
+    HalfClosed {
+        connection: u64,
+    },
     Closed {
         connection: u64,
     },
@@ -68,7 +73,7 @@ pub(crate) enum Arrival {
         message: Message,
         stamp: Time,
         /// What the message takes of the bytes that may wait.
-        room: OwnedSemaphorePermit,
+        waits: Waits,
     },
     Garbage {
         reason: &'static str,
@@ -110,7 +115,8 @@ pub(crate) enum Answer {
     Token {
         source: IpAddr,
         right: bool,
-        heard: oneshot::Sender<bool>,
+        /// What comes of it; in an error, how long its source is still banned.
+        heard: oneshot::Sender<Result<(), Duration>>,
     },
     Stop,
 }
@@ -142,6 +148,8 @@ pub(crate) struct Control {
     /// What goes out by each of them, by listener index.
     outgoing: Vec<Vec<Outgoing>>,
     connections: HashMap<u64, (Flow, Writer)>,
+    /// Those of them that take answers alone.
+    half_closed: HashSet<u64>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
     dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
     chat: ChatDesk,
@@ -224,6 +232,7 @@ impl ControlParts {
             unread: 0,
             outgoing: Vec::new(),
             connections: HashMap::new(),
+            half_closed: HashSet::new(),
             by_peer: HashMap::new(),
             dialling: HashMap::new(),
             chat: ChatDesk::default(),
@@ -416,8 +425,13 @@ impl Control {
                     continue;
                 }
                 Answer::Token { source, right, heard } => {
-                    let admitted = self.engine.may_show_token(source, right, self.clock.now());
-                    let _ = heard.send(admitted); // as above
+                    let now = self.clock.now();
+                    let admitted = self.engine.may_show_token(source, right, now);
+                    let left = || {
+                        let ban = self.engine.ban_of(source, now);
+                        ban.map_or(Duration::ZERO, |ban| ban.until.since(now))
+                    };
+                    let _ = heard.send(if admitted { Ok(()) } else { Err(left()) }); // as above
                     if right || !admitted {
                         continue;
                     }
@@ -441,13 +455,22 @@ impl Control {
                 *self.report.garbage.entry("banned").or_default() += 1;
             }
             Arrival::Opened { flow, writer } => {
+                if self.engine.trusts(flow.peer.ip()) {
+                    writer.prove();
+                }
                 self.by_peer.insert((flow.transport, flow.peer), flow.connection);
                 if let Some((_, packets)) = self.dialling.remove(&(flow.transport, flow.peer)) {
                     for packet in packets {
-                        let _ = writer.packets.try_send(packet); // fewer than the queue holds
+                        writer.write(packet); // fewer than may wait
                     }
                 }
                 self.connections.insert(flow.connection, (flow, writer));
+            }
+            Arrival::HalfClosed { connection } => {
+                if let Some((flow, _)) = self.connections.get(&connection) {
+                    self.half_closed.insert(connection);
+                    self.no_longer_leads_to((flow.transport, flow.peer), connection);
+                }
             }
             Arrival::Closed { connection } => {
                 self.forget(connection);
@@ -458,9 +481,8 @@ impl Control {
                 flow,
                 message,
                 stamp,
-                room,
+                waits,
             } => {
-                drop(room); // it waits no longer
                 let (source, now) = (flow.peer.ip(), self.clock.now());
                 if self.engine.is_late(stamp, now) && !self.engine.is_known(source, now) {
                     self.unread += 1;
@@ -471,6 +493,8 @@ impl Control {
                 }
                 self.engine
                     .handle(Input::Message { flow, message, stamp }, self.clock.now());
+                self.drain();
+                drop(waits); // what it was answered waits now
             }
             Arrival::Chat(arrival) => {
                 let input = Input::Chat(self.chat.arrived(arrival));
@@ -482,10 +506,14 @@ impl Control {
 
     fn forget(&mut self, connection: u64) {
         if let Some((flow, _)) = self.connections.remove(&connection) {
-            let peer = (flow.transport, flow.peer);
-            if self.by_peer.get(&peer) == Some(&connection) {
-                self.by_peer.remove(&peer);
-            }
+            self.half_closed.remove(&connection);
+            self.no_longer_leads_to((flow.transport, flow.peer), connection);
+        }
+    }
+
+    fn no_longer_leads_to(&mut self, peer: (Transport, SocketAddr), connection: u64) {
+        if self.by_peer.get(&peer) == Some(&connection) {
+            self.by_peer.remove(&peer);
         }
     }
 
@@ -504,7 +532,7 @@ impl Control {
                     Output::Chat(output) => self.chat.act(output),
                     Output::Proven { connection } => {
                         if let Some((_, writer)) = self.connections.get(&connection) {
-                            writer.seat.prove();
+                            writer.prove();
                         }
                     }
                     Output::Record(record) => self.shell.record(record),
@@ -530,6 +558,9 @@ impl Control {
             0 => self.by_peer.get(&peer).copied().unwrap_or_default(),
             connection => connection,
         };
+        if self.half_closed.contains(&connection) && !is_response(&packet) {
+            return self.unreachable.push(flow); // its answer could not come
+        }
         if let Some((_, writer)) = self.connections.get(&connection) {
             if !writer.write(packet) {
                 // It reads too slowly, or is closing: cut it, its task will report the end.
@@ -586,8 +617,13 @@ impl Control {
 }
 
 fn log_ban(ban: &Ban, now: Time) {
+    // One address is no network to who reads the log, or to what bans by it in a firewall.
+    let source = match ban.source.is_ipv4() {
+        true => ban.source.to_string(),
+        false => ban.network().to_string(),
+    };
     tracing::warn!(
-        source = %ban.source,
+        source,
         reason = ban.reason.name(),
         offences = ban.offences,
         seconds = ban.until.since(now).as_secs(),

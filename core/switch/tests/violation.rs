@@ -124,3 +124,33 @@ fn both_websockets_say_which_rule_was_broken() {
         "a close is answered"
     );
 }
+
+#[test]
+fn a_handshake_without_a_host_opens_nothing() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, "sip.ws = [\"127.0.0.1:0\"]"));
+    let begun = |host: &str| {
+        let mut stream = TcpStream::connect(switch.address("ws")).unwrap();
+        write!(
+            stream,
+            "GET /ws HTTP/1.1\r\n{host}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+        )
+        .unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        String::from_utf8(status.into()).unwrap()
+    };
+    assert_eq!(begun("Host: lab.test\r\n"), "HTTP/1.1 101");
+    assert_eq!(begun(""), "HTTP/1.1 400");
+    assert_eq!(begun("Host: lab.test\r\nHost: other.test\r\n"), "HTTP/1.1 400");
+}
+
+#[test]
+fn a_switch_that_ends_goes_away() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, "sip.ws = [\"127.0.0.1:0\"]"));
+    let socket = open(switch.address("ws"), "/ws", "sip");
+    switch.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(ended(socket, b""), Some(1001));
+}
