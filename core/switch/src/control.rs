@@ -35,7 +35,7 @@ use self::pace::Pace;
 pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
-use crate::net::backlog::{Writer, is_response};
+use crate::net::backlog::{NotWritten, Writer, is_response};
 use crate::net::connection::Waits;
 use crate::net::keep_alive::{KeepAlive, keep_alive};
 use crate::net::udp::{Batch, Outgoing, SipSocket};
@@ -461,7 +461,7 @@ impl Control {
                 self.by_peer.insert((flow.transport, flow.peer), flow.connection);
                 if let Some((_, packets)) = self.dialling.remove(&(flow.transport, flow.peer)) {
                     for packet in packets {
-                        writer.write(packet); // fewer than may wait
+                        let _ = writer.write(packet); // fewer than may wait
                     }
                 }
                 self.connections.insert(flow.connection, (flow, writer));
@@ -562,9 +562,9 @@ impl Control {
             return self.unreachable.push(flow); // its answer could not come
         }
         if let Some((_, writer)) = self.connections.get(&connection) {
-            if !writer.write(packet) {
-                // It reads too slowly, or is closing: cut it, its task will report the end.
-                self.report.slow_readers += 1;
+            if let Err(why) = writer.write(packet) {
+                // Its task will report the end.
+                self.report.slow_readers += u64::from(why == NotWritten::TooMuch);
                 self.forget(connection);
             }
             return;

@@ -53,6 +53,15 @@ pub(crate) struct Writer {
     backlog: Arc<Backlog>,
 }
 
+/// Why a packet is not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotWritten {
+    /// The peer has not taken what waits already: the connection is to be cut.
+    TooMuch,
+    /// The connection is gone; it will be told.
+    Closing,
+}
+
 /// The end of a connection that is written from.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -110,15 +119,18 @@ pub(crate) fn queue(seat: &Arc<Seat>, all: &Backlogs) -> (Writer, Queue) {
 }
 
 impl Writer {
-    /// Hands over a packet; false if so much waits that the connection is to be cut, or if it is closing.
-    pub(crate) fn write(&self, packet: Packet) -> bool {
+    /// Hands over a packet.
+    ///
+    /// # Errors
+    /// Why nothing more goes this way.
+    pub(crate) fn write(&self, packet: Packet) -> Result<(), NotWritten> {
         let bytes = Receipt::of(&packet).bytes;
         if !self.backlog.takes(bytes) {
             self.backlog.cut.store(true, Ordering::Relaxed);
-            return false;
+            return Err(NotWritten::TooMuch);
         }
         self.backlog.add(bytes);
-        self.packets.send(packet).is_ok()
+        self.packets.send(packet).map_err(|_| NotWritten::Closing)
     }
 
     /// Somebody has proved himself over this connection, or needs no proof.
@@ -290,20 +302,23 @@ mod tests {
     fn what_comes_of_one_burst_waits_for_the_writer() {
         let all = Backlogs::default();
         let (writer, mut queue) = known(&all);
-        assert!((0..5_000).all(|_| writer.write(answer())));
+        assert!((0..5_000).all(|_| writer.write(answer()).is_ok()));
         assert_eq!(std::iter::from_fn(|| take(&mut queue)).count(), 5_000);
         let (writer, _queue) = super::queue(&Arc::default(), &all);
-        assert!((0..50).all(|_| writer.write(answer())), "a gateway that boots");
+        assert!(
+            (0..50).all(|_| writer.write(answer()).is_ok()),
+            "a gateway that boots"
+        );
     }
 
     #[test]
     fn who_does_not_read_is_cut_strangers_before_others() {
         let all = Backlogs::default();
         let (writer, _unread) = known(&all);
-        let most = (0..).take_while(|_| writer.write(packet(1000))).count();
+        let most = (0..).take_while(|_| writer.write(packet(1000)).is_ok()).count();
         assert!((6_000..9_000).contains(&most), "{most}");
         let (writer, mut unread) = queue(&Arc::default(), &all);
-        let most = (0..).take_while(|_| writer.write(packet(1000))).count();
+        let most = (0..).take_while(|_| writer.write(packet(1000)).is_ok()).count();
         assert!((40..70).contains(&most), "{most}");
         assert!(unread.packets.try_recv().is_ok());
         let mut context = Context::from_waker(Waker::noop());
@@ -317,27 +332,27 @@ mod tests {
         );
         // A large one is written where nothing waits.
         let (writer, _queue) = queue(&Arc::default(), &all);
-        assert!(writer.write(packet(200_000)) && !writer.write(packet(1000)));
+        assert!(writer.write(packet(200_000)).is_ok());
     }
 
     #[test]
     fn what_waits_for_all_together_is_bounded_and_given_back() {
         let all = Backlogs::default();
         let fill = |(writer, queue): (Writer, Queue)| {
-            while writer.write(packet(1000)) {}
+            while writer.write(packet(1000)).is_ok() {}
             (writer, queue)
         };
         let strangers: Vec<_> = (0..1000).map(|_| fill(queue(&Arc::default(), &all))).collect();
         assert!(all.0.load(Ordering::Relaxed) <= STRANGERS);
         let (late, _queue) = queue(&Arc::default(), &all);
         assert!(
-            (0..3).all(|_| late.write(packet(1000))),
+            (0..3).all(|_| late.write(packet(1000)).is_ok()),
             "each has some in any case"
         );
-        assert!(!(0..3).all(|_| late.write(packet(1000))));
+        assert!(!(0..3).all(|_| late.write(packet(1000)).is_ok()));
         let (phone, _queue) = known(&all);
         assert!(
-            (0..1000).all(|_| phone.write(packet(1000))),
+            (0..1000).all(|_| phone.write(packet(1000)).is_ok()),
             "strangers take nothing from those known"
         );
         let others: Vec<_> = (0..20).map(|_| fill(known(&all))).collect();
@@ -357,7 +372,7 @@ mod tests {
         assert!((30..60).contains(&asked.len()), "{}", asked.len());
         // However large its answers are, within reason, all of them have room.
         for asked in asked {
-            assert!(writer.write(packet(1000)));
+            assert!(writer.write(packet(1000)).is_ok());
             drop(asked);
         }
         assert!(!is_ready(backlog.shrinks()));
@@ -383,7 +398,7 @@ mod tests {
             ("SIP/2.0 486 Busy Here\r\n\r\n", true),
             ("SIP/2.0 486 Busy Here\r\n\r\n", true),
         ] {
-            assert!(writer.write(Packet::whole(text.into())));
+            assert!(writer.write(Packet::whole(text.into())).is_ok());
             take(&mut queue).unwrap();
             assert_eq!(is_ready(backlog.settled()), settled, "{text}");
         }

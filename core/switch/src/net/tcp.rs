@@ -23,7 +23,7 @@ use super::place::Place;
 const SKIP_BUFFER: usize = 4 << 10;
 /// How long answers that are not there yet are waited for, where the peer sends nothing more. Most who close their side
 /// have closed both: what comes later than this finds them by a connection to the port that their Via names.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Why nothing more is read from a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
