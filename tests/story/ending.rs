@@ -9,7 +9,7 @@ use cordboard_engine::sip::name::Name;
 use cordboard_model::media::{MediaCommand, MediaEvent};
 
 use crate::bridge::{Pair, pair};
-use crate::phone::{Line, Phone};
+use crate::phone::{Line, Phone, SDP_TYPE};
 use crate::world::World;
 
 /// Alice has called bob, whose three phones ring.
@@ -197,6 +197,24 @@ fn records_say_that_a_phone_cannot_be_reached() {
 }
 
 #[test]
+fn records_say_what_ended_a_phone_that_never_answers_its_cancel() {
+    let Ringing {
+        mut world,
+        mut phones,
+        ..
+    } = ringing("");
+    let (mut first, invite) = phones.remove(0);
+    first.pick_up(&mut world, &invite);
+    for (mut phone, _) in phones {
+        phone.gets(&mut world, "CANCEL", true);
+    }
+    world.advance(Duration::from_secs(33));
+    let given_up = |(why, _): &(&str, u16)| *why == "answered_elsewhere";
+    let said: Words = words(&world).1.into_iter().filter(given_up).collect();
+    assert_eq!(said, [("answered_elsewhere", 487); 2]);
+}
+
+#[test]
 fn records_say_that_the_caller_gave_up() {
     let Ringing {
         mut world,
@@ -330,4 +348,47 @@ fn a_caller_that_hangs_up_itself_before_its_ack_ends_it() {
     world.advance(Duration::from_secs(70));
     alice.has_nothing(&mut world);
     world.is_clean();
+}
+
+#[test]
+fn a_phone_that_thinks_for_ever_about_an_offer_leaves_nothing_when_its_call_ends() {
+    let mut pair = pair();
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_bob,
+        ..
+    } = &mut pair;
+    let held = crate::bridge::flowing("sendonly");
+    bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
+    bob.ack(world, from_bob);
+    let offer = alice.gets(world, "INVITE", false);
+    alice.respond(world, &offer, 100, "", "");
+    bob.within(world, from_bob, "BYE", "", b"");
+    world.advance(Duration::from_secs(4));
+    alice.gets(world, "CANCEL", true);
+    alice.gets(world, "BYE", true);
+    pair.is_gone();
+}
+
+#[test]
+fn a_phone_ends_no_call_that_it_has_not_answered() {
+    let Ringing {
+        mut world,
+        mut alice,
+        mut phones,
+        ..
+    } = ringing("");
+    let (mut phone, invite) = phones.remove(0);
+    let mut line = Line {
+        call_id: invite.call_id().to_owned(),
+        own: invite.header(Name::To).unwrap().to_owned(), // without the tag that would make a dialog
+        theirs: invite.header(Name::From).unwrap().to_owned(),
+        target: invite.contacts().next().unwrap().unwrap().uri.to_owned(),
+        cseq: 0,
+    };
+    assert_eq!(phone.within(&mut world, &mut line, "BYE", "", b"").status(), 481);
+    phone.pick_up(&mut world, &invite);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
 }

@@ -31,7 +31,7 @@ fn a_conference_call_leaves_one_record_with_its_times_and_totals() {
     );
     assert_eq!(record.user.as_deref(), Some("alice"));
     assert_eq!((record.started, record.answered), (begun, Some(begun)));
-    assert_eq!(record.ended, begun + Duration::from_secs(60));
+    assert_eq!(record.ended, Some(begun + Duration::from_secs(60)));
     assert_eq!(
         (record.codec, record.reason, record.status),
         (Some("PCMU"), "hung_up", 200)
@@ -92,6 +92,53 @@ fn a_call_between_users_leaves_a_record_for_each_phone_in_one_session() {
 }
 
 #[test]
+fn a_call_that_is_up_when_the_switch_is_killed_leaves_its_record_at_the_next_start() {
+    let mut world = World::new();
+    let (mut alice, mut bob, mut carol) = (
+        Phone::new("alice", 1),
+        Phone::new("bob", 2),
+        Phone::new("carol", 3),
+    );
+    bob.register(&mut world, 600);
+    let mut over = carol.call(&mut world, "3000");
+    carol.within(&mut world, &mut over, "BYE", "", b"");
+    let (mut line, _) = alice.invite(&mut world, "bob");
+    let to_bob = bob.gets(&mut world, "INVITE", false);
+    bob.respond(&mut world, &to_bob, 180, "", "");
+    assert_eq!(world.kept, [], "who only rings is not kept");
+    bob.pick_up(&mut world, &to_bob);
+    line.learn(&alice.final_response(&mut world));
+    alice.ack(&mut world, &line);
+    carol.call(&mut world, "3000");
+    world.advance(Duration::from_secs(5));
+    let kept = world.kept.clone();
+    world.records.clear();
+    world.restart();
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.records, kept, "said as it was kept, nothing invented");
+    let seen: Vec<_> = kept
+        .iter()
+        .map(|record| (record.direction, record.reason, record.status, record.codec))
+        .collect();
+    let (called, calling) = (
+        (CallDirection::Out, "cut_off", 200, Some("PCMU")),
+        (CallDirection::In, "cut_off", 200, Some("PCMU")),
+    );
+    assert_eq!(seen, [called, calling, calling]);
+    assert_eq!(kept[0].session, kept[1].id);
+    assert_eq!(kept[2].conference, Some(ConferenceId(0xc0)));
+    for record in &kept {
+        assert!(record.answered.is_some(), "{record:?}");
+        assert_eq!((record.ended, record.media), (None, None));
+    }
+    assert_eq!(world.engine.counts().calls_ended["cut_off"], 3);
+    world.records.clear();
+    world.restart();
+    world.advance(Duration::from_secs(1));
+    assert_eq!(world.records, [], "once");
+}
+
+#[test]
 fn a_record_waits_for_the_totals_but_not_for_ever() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     world.totals_come = false;
@@ -101,7 +148,10 @@ fn a_record_waits_for_the_totals_but_not_for_ever() {
     assert!(world.records.is_empty());
     world.advance(Duration::from_secs(6));
     assert_eq!(world.records.len(), 1);
-    assert_eq!((world.records[0].media, world.records[0].ended), (None, ended));
+    assert_eq!(
+        (world.records[0].media, world.records[0].ended),
+        (None, Some(ended))
+    );
 }
 
 #[test]
@@ -168,7 +218,7 @@ fn an_invite_that_is_refused_at_once_leaves_a_record_with_the_reason() {
             (record.user.as_deref(), record.call_id),
             (Some("alice"), line.call_id)
         );
-        assert_eq!((record.id, record.ended), (record.session, record.started));
+        assert_eq!((record.id, record.ended), (record.session, Some(record.started)));
         assert!(world.records.is_empty(), "one record for {number}");
     }
     alice.sdp = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 3\r\n";

@@ -24,7 +24,7 @@ fn ringing() -> (World, Phone, Phone, Line, Message) {
 }
 
 /// The only message for a phone.
-fn only(phone: &mut Phone, world: &mut World) -> Delivery {
+pub(crate) fn only(phone: &mut Phone, world: &mut World) -> Delivery {
     phone.listen(world);
     assert_eq!(phone.inbox.len(), 1, "{:?}", phone.inbox);
     phone.inbox.remove(0)
@@ -102,7 +102,7 @@ fn what_waits_for_the_ack_of_a_call_that_is_over_follows_the_caller() {
 }
 
 /// Bob hangs up; how the BYE comes to alice: its transport, listener, connection and Via.
-fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
+pub(crate) fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
     let Pair {
         world,
         alice,
@@ -127,7 +127,7 @@ fn bye_comes_by(pair: &mut Pair) -> (Transport, u16, u64, String) {
 }
 
 /// A call of this phone to bob.
-fn called_by(world: World, alice: Phone) -> Pair {
+pub(crate) fn called_by(world: World, alice: Phone) -> Pair {
     up_with(world, alice, Phone::new("bob", 2), "", "")
 }
 
@@ -135,7 +135,7 @@ fn udp() -> (Transport, u16, u64, String) {
     (Transport::Udp, 0, 0, "SIP/2.0/UDP 192.0.2.1:5060".into())
 }
 
-fn tcp(connection: u64) -> (Transport, u16, u64, String) {
+pub(crate) fn tcp(connection: u64) -> (Transport, u16, u64, String) {
     (Transport::Tcp, 1, connection, "SIP/2.0/TCP 192.0.2.1:5060".into())
 }
 
@@ -276,7 +276,7 @@ fn asking_for_tcp() -> Phone {
 }
 
 /// Takes the only message for a phone, whose connection is not there.
-fn unreachable(phone: &mut Phone, world: &mut World) -> Message {
+pub(crate) fn unreachable(phone: &mut Phone, world: &mut World) -> Message {
     let Delivery { flow, message } = only(phone, world);
     assert_eq!(flow.transport, Transport::Tcp, "{message:?}");
     world.handle(Input::Unreachable { flow });
@@ -395,7 +395,7 @@ fn with_a_connection_beside() -> Pair {
 }
 
 /// Bob wants to hold, and alice is told; not yet how she takes it.
-fn held(pair: &mut Pair) -> Delivery {
+pub(crate) fn held(pair: &mut Pair) -> Delivery {
     let Pair {
         world,
         alice,

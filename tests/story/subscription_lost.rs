@@ -12,8 +12,16 @@ use crate::world::{REALM, World};
 
 /// Alice watches over connection 9, and knows what there is to know.
 fn watching(transport: Transport) -> (World, Phone, Line) {
-    let mut world = World::new();
+    let world = World::new();
     let mut alice = Phone::new("alice", 1).over(transport, 9);
+    if transport == Transport::Tcp {
+        alice.named = ";transport=tcp";
+    }
+    watched_by(world, alice)
+}
+
+/// The same in this world, by this phone.
+fn watched_by(mut world: World, mut alice: Phone) -> (World, Phone, Line) {
     let (line, _) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
     alice.gets(&mut world, "NOTIFY", true);
     world.advance(Duration::from_secs(10));
@@ -93,6 +101,83 @@ fn a_phone_on_tcp_is_called_where_its_contact_says() {
     assert!(news.contains("sip:bob@lab.test"), "{news}");
     world.advance(Duration::from_secs(200));
     assert_eq!(world.engine.gauges().subscriptions, 1, "it answers");
+}
+
+#[test]
+fn a_phone_that_names_no_tcp_is_told_by_udp_when_its_connection_is_gone() {
+    // It answers there or not; it has registered by TCP or not.
+    for (answers, registered) in [(true, false), (false, false), (true, true)] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1).over(Transport::Tcp, 9));
+        if registered {
+            alice.register(&mut world, 600);
+        }
+        let (mut world, mut alice, _) = watched_by(world, alice);
+        breaks(&mut world, 9);
+        Phone::new("bob", 2).call(&mut world, "3000");
+        let (flow, news) = told(&mut world, &mut alice, answers);
+        let by = match registered {
+            true => (Transport::Tcp, 0),
+            false => (Transport::Udp, 0),
+        };
+        assert_eq!((flow.transport, flow.connection), by);
+        assert_eq!(flow.peer, alice.flow.peer);
+        assert!(news.contains("sip:bob@lab.test"), "{news}");
+        if answers {
+            world.advance(Duration::from_secs(130));
+            Phone::new("carol", 3).call(&mut world, "3000");
+            let (flow, _) = told(&mut world, &mut alice, true);
+            assert_eq!((flow.transport, flow.connection), by);
+        } else {
+            world.advance(Duration::from_secs(60));
+            world.take(alice.flow.peer);
+            back(&mut world, &mut alice, 11);
+            let (flow, whole) = told(&mut world, &mut alice, true);
+            assert_eq!((flow.transport, flow.connection), (Transport::Tcp, 11));
+            assert!(whole.contains("state=\"full\""), "{whole}");
+        }
+    }
+}
+
+#[test]
+fn a_phone_on_udp_that_asks_for_tcp_is_told_by_tcp_where_that_can_be() {
+    for refused in [false, true] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        alice.named = ";transport=tcp";
+        subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+        if refused {
+            let (flow, _) = told(&mut world, &mut alice, false);
+            assert_eq!(flow.transport, Transport::Tcp);
+            world.handle(Input::Unreachable { flow });
+        }
+        let by = match refused {
+            true => Transport::Udp,
+            false => Transport::Tcp,
+        };
+        let (flow, whole) = told(&mut world, &mut alice, true);
+        assert_eq!(flow.transport, by);
+        assert!(whole.contains("state=\"full\""), "{whole}");
+        world.advance(Duration::from_secs(10));
+        Phone::new("bob", 2).call(&mut world, "3000");
+        let (flow, _) = told(&mut world, &mut alice, true);
+        assert_eq!(flow.transport, by);
+    }
+}
+
+#[test]
+fn a_subscription_follows_a_phone_that_changes_to_udp() {
+    let (mut world, mut alice, mut line) = watching(Transport::Tcp);
+    breaks(&mut world, 9);
+    (alice.flow, alice.named) = (Phone::new("alice", 1).flow, "");
+    let answer = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        answer.header(Name::Contact),
+        Some("<sip:3000@192.0.2.1:5060>;isfocus")
+    );
+    let (flow, _) = told(&mut world, &mut alice, true);
+    assert_eq!(flow, alice.flow);
+    world.advance(Duration::from_secs(130));
+    assert_eq!(world.engine.gauges().subscriptions, 1);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) drained: bool,
     pub(crate) bans: Vec<Ban>,
     pub(crate) records: Vec<CallRecord>,
+    /// Calls that are up, as they are kept for the case that the switch is killed.
+    pub(crate) kept: Vec<CallRecord>,
     /// Whether shards report what a leg moved.
     pub(crate) totals_come: bool,
     /// What the switch measures: how long each message took to relay, and each fan-out, by kind.
@@ -200,6 +202,7 @@ impl World {
             drained: false,
             bans: Vec::new(),
             records: Vec::new(),
+            kept: Vec::new(),
             totals_come: true,
             relays: Vec::new(),
             fanouts: Vec::new(),
@@ -227,7 +230,11 @@ impl World {
                     });
                     kept.push((**new).clone());
                 }
-                StoreWrite::PutRecord { .. } | StoreWrite::All(_) => {}
+                StoreWrite::PutRecord { .. }
+                | StoreWrite::PutCall(_)
+                | StoreWrite::DeleteCall { .. }
+                | StoreWrite::Alive(_)
+                | StoreWrite::All(_) => {}
                 StoreWrite::Chat(write) => disk.write(write),
                 StoreWrite::PutMessage(new) => {
                     mail.retain(|old| old.id != new.id);
@@ -251,6 +258,9 @@ impl World {
             self.engine.load_chat(room);
         }
         self.uncommitted.clear();
+        for call in std::mem::take(&mut self.kept) {
+            self.engine.load_call(call);
+        }
         self.drain();
         for message in mail {
             self.engine.load_message(message);
@@ -438,7 +448,11 @@ impl World {
                     self.engine.handle(Input::Stored { ticket, ok }, self.now);
                 }
                 Output::Ask { ticket, ask } => self.asked.push_back((ticket, ask)),
-                Output::Record(record) => self.records.push(*record),
+                Output::Answered(record) => self.kept.push(*record),
+                Output::Record(record) => {
+                    self.kept.retain(|kept| kept.id != record.id);
+                    self.records.push(*record);
+                }
                 Output::Banned(ban) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),

@@ -71,14 +71,17 @@ impl Engine {
     fn on_request(&mut self, request: Message, identity: Option<u128>, flow: Flow, stamp: Time) {
         let method = request.method();
         *self.wire.counts.requests_in.entry(method).or_default() += 1;
-        if method == Method::Ack {
-            return self.on_ack(&request, flow);
-        }
         if let Err(refusal) = request.check_request() {
             self.wire.counts.reject(refusal.reason);
+            if method == Method::Ack {
+                return; // nothing answers an ACK
+            }
             return self.respond_stateless(&request, flow, refusal.status, refusal.phrase, |response| {
                 response
             });
+        }
+        if method == Method::Ack {
+            return self.on_ack(&request, flow);
         }
         let Some(identity) = identity else {
             return self.wire.counts.reject("bad_via");
@@ -133,17 +136,18 @@ impl Engine {
     }
 
     fn on_ack(&mut self, ack: &Message, flow: Flow) {
-        let transaction = self
-            .transactions
-            .identity(ack, Method::Invite)
-            .and_then(|identity| self.transactions.server(identity));
+        let invite = self.transactions.identity(ack, Method::Invite);
+        let transaction = invite.and_then(|identity| self.transactions.server(identity));
         if let Some(transaction) = transaction {
             self.transactions.acknowledged(transaction, &mut self.wire);
         }
         // The ACK of a 2xx has a branch of its own, except with peers of RFC 2543.
-        match self.call_of(ack) {
+        let awaited = match self.call_of(ack) {
             Some(call) => self.on_call_ack(call, ack),
             None => self.parting_confirmed(ack, flow),
+        };
+        if transaction.is_none() && !awaited && !invite.is_some_and(|invite| has_tag_of(ack, invite)) {
+            self.wire.counts.reject("stray_ack");
         }
     }
 
@@ -237,6 +241,16 @@ impl Engine {
             Method::Prack => self.on_prack(key, transaction, &request),
             Method::Info => self.on_info(key, transaction, &request),
             Method::Options => self.tell_abilities(transaction, &request),
+            // We take SUBSCRIBE there, but not in a dialog that is another's (RFC 6665 section 4.5.2).
+            Method::Subscribe => {
+                self.refuse_in(
+                    transaction,
+                    &request,
+                    403,
+                    "Subscribe Outside The Call",
+                    "subscribe_in_call",
+                );
+            }
             _ => {
                 self.wire.counts.reject("method_not_allowed");
                 self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {
@@ -251,6 +265,7 @@ impl Engine {
         self.respond_with(transaction, request, 200, "OK", |response| {
             response
                 .header("Allow", ALLOW)
+                .header("Allow-Events", EVENTS)
                 .header("Accept", format_args!("application/sdp, {ACCEPT}"))
                 .header("Supported", SUPPORTED.join(", "))
         });
@@ -262,7 +277,9 @@ impl Engine {
         let tag = to.tag()?;
         let (key, _) = Key::read(tag)?;
         let call = self.calls.get(key)?;
-        (call.dialog.local_tag == tag && call.dialog.is_of(request)).then_some(key)
+        // Before the phone has answered, its dialogs are early ones.
+        let made = call.dialling.is_none();
+        (made && call.dialog.local_tag == tag && call.dialog.is_of(request)).then_some(key)
     }
 
     /// What a request outside of any dialog needs before it is looked at: an address that can be read, somebody who
@@ -286,6 +303,7 @@ impl Engine {
             flow,
             identity,
             account,
+            lost: false,
         };
         Some((self.open_server(request, flow)?, caller, dialled))
     }
@@ -416,6 +434,12 @@ impl Engine {
             _ => response,
         });
     }
+}
+
+/// Whether an ACK is for an answer that left no state behind: its tag is the name of its INVITE.
+fn has_tag_of(ack: &Message, invite: u128) -> bool {
+    let tag = Short::new().hexadecimal(invite as u64, 16);
+    ack.to().is_ok_and(|to| to.tag() == Some(tag.as_str()))
 }
 
 /// What a 415 says of the bodies that we take: their types, and that we undo no encoding where that was what is wrong

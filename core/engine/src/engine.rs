@@ -167,6 +167,7 @@ impl Engine {
             Input::FlowClosed { connection } => {
                 self.registrar.connection_closed(connection);
                 let calls = self.strand_calls(connection);
+                self.strand_routes(connection);
                 self.strand_subscriptions(connection);
                 let failed = self.transactions.connection_closed(connection);
                 self.failed(failed);
@@ -395,6 +396,9 @@ impl Engine {
             Owner::Delivery(delivery) => self.delivery_outcome(delivery, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => self.bye_outcome(transaction, &outcome),
+            Owner::Prack(call, place, number) => {
+                self.prack_outcome(call, usize::from(place), number, &outcome);
+            }
         }
     }
 

@@ -263,6 +263,9 @@ pub enum Output {
         /// The connection's number.
         connection: u64,
     },
+    /// A call was answered: its record as it will be if nothing more is heard of the call, to be kept for
+    /// [`Engine::load_call`](crate::Engine::load_call) until [`Output::Record`] comes with its id.
+    Answered(Box<CallRecord>),
     /// A call is over: what there is to say about it.
     Record(Box<CallRecord>),
     /// A source gets no answer any more, for a time: for the log.
@@ -301,13 +304,22 @@ pub enum StoreWrite {
         /// Its id.
         id: u128,
     },
-    /// A call that is over. Nobody waits for it.
+    /// A call that is up, as [`Output::Answered`] tells of it. Nobody waits for it.
+    PutCall(Box<CallRecord>),
+    /// A call is over, and its record written elsewhere. Nobody waits for it.
+    DeleteCall {
+        /// The id of its record.
+        id: u128,
+    },
+    /// A call that is over, and up no longer. Nobody waits for it.
     PutRecord {
         /// The record.
         record: Box<CallRecord>,
         /// Older ones may be forgotten.
         forget_before: Time,
     },
+    /// The switch runs. Nobody waits for it.
+    Alive(Time),
 }
 
 /// A registration as it is kept on disk and loaded at start.
@@ -353,6 +365,9 @@ pub struct StoredMessage {
     pub to: String,
     /// The sender's URI.
     pub from: String,
+    /// The sender's URI where `from` names nobody and it asks to be told of the delivery; otherwise empty. No recipient
+    /// is told it.
+    pub hidden: String,
     /// The sender's display name; empty if there is none.
     pub name: String,
     /// Content-Type and what else travels with it, one header a line, each ended by CR LF.

@@ -1,6 +1,8 @@
 //! Call detail records: what there is to say about a call when it is over, said once.
 //!
-//! A record waits for the totals of its media, for a few seconds at most.
+//! A record waits for the totals of its media, for a few seconds at most. Of a call that is answered it is said at once
+//! what its record will be if nobody hears of the call again: kept on disk, and loaded at the next start if the switch
+//! was killed meanwhile.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -72,8 +74,10 @@ pub struct CallRecord {
     pub started: Time,
     /// When it was answered.
     pub answered: Option<Time>,
-    /// When it ended.
-    pub ended: Time,
+    /// When it ended; `None` if nobody knows, as the switch was stopped meanwhile.
+    pub ended: Option<Time>,
+    /// Where the end is not known: when the switch is last known to have run.
+    pub last_alive: Option<Time>,
     /// The codec that was spoken last.
     pub codec: Option<&'static str>,
     /// Why it ended, in one of the words of [`ENDS`]; where an INVITE was refused before there was a call, the reason
@@ -142,7 +146,14 @@ pub const ENDS: &[(&str, &str)] = &[
     ("media_closed", "A WebRTC peer closed its media connection."),
     ("no_media_port", "No port was free for its media."),
     ("shutdown", "The switch went down."),
+    (
+        CUT_OFF,
+        "The switch stopped before the end of the call (a crash, `kill -9`, a power cut), or could not write that it had ended; written at its next start.",
+    ),
 ];
+
+/// The end of calls whose end nobody has seen.
+const CUT_OFF: &str = "cut_off";
 
 /// What is known of a call before its end.
 #[derive(Debug, Clone)]
@@ -156,6 +167,44 @@ struct Draft {
     status: u16,
     /// Who calls, where the called phone is told somebody else.
     caller: Option<String>,
+}
+
+impl Draft {
+    /// What there is to say now, before an end and without media.
+    fn record(&self, call: &Call) -> CallRecord {
+        let remote = NameAddr::parse(&call.dialog.remote)
+            .map_or_else(|_| String::new(), |remote| remote.uri.to_owned());
+        let ours = call.dialog.local_uri.clone();
+        let (from, to) = match self.direction {
+            CallDirection::In => (remote, ours),
+            CallDirection::Out => (self.caller.clone().unwrap_or(ours), remote),
+        };
+        CallRecord {
+            id: self.id,
+            session: self.session,
+            call_id: call.dialog.call_id.clone(),
+            account: self.account,
+            direction: self.direction,
+            from,
+            to,
+            number: call.number.clone(),
+            contact: call.dialog.target.to_string(),
+            user: call.user.clone(),
+            transport: call.dialog.flow.transport,
+            started: self.started,
+            answered: self.answered,
+            ended: None,
+            last_alive: None,
+            codec: call.leg.codec().map(Codec::name),
+            reason: CUT_OFF,
+            status: self.status,
+            conference: match call.place {
+                Place::Conference(id) => Some(id),
+                Place::Bridge(_) => None,
+            },
+            media: None,
+        }
+    }
 }
 
 /// Records in the making: as many as there are calls, and those that wait for their totals.
@@ -219,6 +268,21 @@ impl Engine {
         }
     }
 
+    /// A call is answered and agreed on: what its record will be if nobody hears of it again.
+    pub(crate) fn record_kept(&mut self, key: Key) {
+        if let (Some(draft), Some(call)) = (self.records.drafts.get(&key), self.calls.get(key)) {
+            let record = Box::new(draft.record(call));
+            self.wire.out.push_back(Output::Answered(record));
+        }
+    }
+
+    /// Takes in a call that was up when the switch was stopped, as [`Output::Answered`] told of it; only before the
+    /// first input. Its record is said again, now for good, and its end counted.
+    pub fn load_call(&mut self, record: CallRecord) {
+        *self.wire.counts.calls_ended.entry(record.reason).or_default() += 1;
+        self.wire.out.push_back(Output::Record(Box::new(record)));
+    }
+
     /// The INVITE of a call was refused, or failed.
     pub(crate) fn record_status(&mut self, key: Key, status: u16) {
         if let Some(draft) = self.records.drafts.get_mut(&key)
@@ -233,36 +297,10 @@ impl Engine {
         let Some(draft) = self.records.drafts.remove(&key) else {
             return;
         };
-        let remote = NameAddr::parse(&call.dialog.remote)
-            .map_or_else(|_| String::new(), |remote| remote.uri.to_owned());
-        let ours = call.dialog.local_uri.clone();
-        let (from, to) = match draft.direction {
-            CallDirection::In => (remote, ours),
-            CallDirection::Out => (draft.caller.unwrap_or(ours), remote),
-        };
         let record = Box::new(CallRecord {
-            id: draft.id,
-            session: draft.session,
-            call_id: call.dialog.call_id.clone(),
-            account: draft.account,
-            direction: draft.direction,
-            from,
-            to,
-            number: call.number.clone(),
-            contact: call.dialog.target.to_string(),
-            user: call.user.clone(),
-            transport: call.dialog.flow.transport,
-            started: draft.started,
-            answered: draft.answered,
-            ended: self.wire.now,
-            codec: call.leg.codec().map(Codec::name),
+            ended: Some(self.wire.now),
             reason,
-            status: draft.status,
-            conference: match call.place {
-                Place::Conference(id) => Some(id),
-                Place::Bridge(_) => None,
-            },
-            media: None,
+            ..draft.record(call)
         });
         let leg = call.leg.id;
         // With very many that wait, the shards are not coming back to us.
@@ -326,7 +364,8 @@ impl Engine {
             transport: caller.flow.transport,
             started: now,
             answered: None,
-            ended: now,
+            ended: Some(now),
+            last_alive: None,
             codec: None,
             reason,
             status,

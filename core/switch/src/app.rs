@@ -79,7 +79,11 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
         &config.cdr,
         &config.node.data_dir,
         Arc::clone(&store),
+        clock,
     )?);
+    for call in cdr.cut_off()? {
+        engine.load_call(call);
+    }
     let drained = Arc::new(Notify::new());
     let wiring = Wiring {
         host: Arc::clone(&host),
@@ -439,6 +443,10 @@ impl Shell for Wiring {
 
     fn store(&mut self, ticket: Ticket, write: StoreWrite) {
         self.store.write(ticket, write);
+    }
+
+    fn answered(&mut self, record: Box<CallRecord>) {
+        self.cdr.answered(record);
     }
 
     fn record(&mut self, record: Box<CallRecord>) {

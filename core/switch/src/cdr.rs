@@ -1,21 +1,29 @@
-//! Call detail records on disk: JSON lines in the data folder, rotated by size, written by a thread of
-//! their own; and rows of the database, through the store.
+//! Call detail records on disk: JSON lines in the data folder, rotated by size, and rows of the database, through the
+//! store; both by a thread of their own.
+//!
+//! A call that is up has a row in the store, so that it has a record even if the switch is killed. A record is
+//! written once, whenever the kill comes: first its line, and then in one transaction its row is added and the call's
+//! is taken out. What is found at the start is therefore a call without a record, unless its line is there: then the
+//! line holds its end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod file;
+mod line;
+
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cordboard_engine::io::StoreWrite;
 use cordboard_engine::record::CallRecord;
 use cordboard_model::{Ticket, Time};
-use serde_json::json;
 
+use self::file::Rotating;
+use crate::clock::Clock;
 use crate::config::resolved::CdrConfig;
 use crate::store::Store;
 
@@ -23,6 +31,10 @@ use crate::store::Store;
 const NAME: &str = "cdr.jsonl";
 /// Records that may wait for the disk; further ones are lost and counted.
 const WAITING: usize = 10_000;
+/// How often the store is told that the switch runs, while calls are up.
+const ALIVE: Duration = Duration::from_secs(30);
+/// The ticket of what nobody waits for.
+const NOBODY: Ticket = Ticket(0);
 
 /// What became of records for the file.
 #[derive(Debug, Default)]
@@ -33,55 +45,119 @@ struct Counts {
 
 /// The way to both places.
 pub(crate) struct Cdr {
-    config: CdrConfig,
-    store: Arc<dyn Store>,
+    rows: Arc<Rows>,
+    path: PathBuf,
     counts: Arc<Counts>,
     sender: Mutex<Option<SyncSender<Box<CallRecord>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Cdr {
-    /// Opens the file and starts the thread, if a file is wanted.
+    /// Opens the file, if one is wanted, and starts the thread, if any records are.
     ///
     /// # Errors
     /// The file cannot be opened, or the system gives no thread.
-    pub(crate) fn start(config: &CdrConfig, folder: &Path, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        config: &CdrConfig,
+        folder: &Path,
+        store: Arc<dyn Store>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
         let counts = Arc::new(Counts::default());
+        let path = folder.join(NAME);
+        let rows = Arc::new(Rows {
+            config: *config,
+            store,
+            up: Mutex::default(),
+        });
         let (mut way, mut worker) = (None, None);
-        if config.file {
-            let path = folder.join(NAME);
-            let mut file = Rotating::open(path.clone(), config.max_size, config.keep_files).with_context(|| {
+        if config.file || config.database {
+            let open = || Rotating::open(path.clone(), config.max_size, config.keep_files);
+            let file = config.file.then(open).transpose().with_context(|| {
                 format!("cannot write call records to {}; correct its owner and mode, or set `[cdr] file` to false", path.display())
             })?;
             let (sender, receiver) = sync_channel(WAITING);
-            let counts = Arc::clone(&counts);
+            let mut writer = Writer {
+                file,
+                rows: Arc::clone(&rows),
+                counts: Arc::clone(&counts),
+                failing: false,
+            };
             let thread = std::thread::Builder::new().name("cdr".into());
-            worker = Some(thread.spawn(move || run(&receiver, &mut file, &counts))?);
+            worker = Some(thread.spawn(move || writer.run(&receiver, clock))?);
             way = Some(sender);
         }
         Ok(Self {
-            config: *config,
-            store,
+            rows,
+            path,
             counts,
             sender: Mutex::new(way),
             thread: Mutex::new(worker),
         })
     }
 
+    /// The calls that were up when the switch was stopped the last time, for the engine; their records are not written
+    /// yet. Only before the first call.
+    ///
+    /// # Errors
+    /// The database or the file cannot be read.
+    pub(crate) fn cut_off(&self) -> anyhow::Result<Vec<CallRecord>> {
+        let calls = self.rows.store.load_calls()?;
+        let config = &self.rows.config;
+        let Some(since) = calls.iter().map(|call| call.started).min() else {
+            return Ok(calls);
+        };
+        if !config.file && !config.database {
+            tracing::warn!(
+                calls = calls.len(),
+                "calls that were cut off get no records: `[cdr]` wants none"
+            );
+            calls.iter().for_each(|call| self.rows.drop_call(call.id));
+            return Ok(Vec::new());
+        }
+        let mut written = if config.file {
+            let ids: Vec<u128> = calls.iter().map(|call| call.id).collect();
+            file::find(&self.path, config.keep_files, &ids, since)
+                .with_context(|| format!("cannot read call records from {}", self.path.display()))?
+        } else {
+            HashMap::new()
+        };
+        let mut cut_off = Vec::new();
+        for call in calls {
+            self.rows.begin(call.id);
+            match written.remove(&call.id) {
+                Some(line) => self
+                    .rows
+                    .end(Box::new(line::complete(call.clone(), &line).unwrap_or(call))),
+                None => cut_off.push(call),
+            }
+        }
+        if !cut_off.is_empty() {
+            tracing::warn!(
+                calls = cut_off.len(),
+                "calls were cut off when the switch stopped; their records say so"
+            );
+        }
+        Ok(cut_off)
+    }
+
+    /// A call is up: keeps what its record will be if the switch is killed; never blocks.
+    pub(crate) fn answered(&self, record: Box<CallRecord>) {
+        self.rows.begin(record.id);
+        self.rows.store.write(NOBODY, StoreWrite::PutCall(record));
+    }
+
     /// Keeps a record; never blocks.
     pub(crate) fn keep(&self, record: Box<CallRecord>) {
-        if self.config.database {
-            let write = StoreWrite::PutRecord {
-                forget_before: Time(record.ended.0) - self.config.keep,
-                record: record.clone(),
-            };
-            self.store.write(Ticket(0), write);
-        }
         let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = sender.as_ref()
-            && let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(record)
+            && let Err(TrySendError::Full(record) | TrySendError::Disconnected(record)) =
+                sender.try_send(record)
         {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            if self.rows.config.file {
+                self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            self.rows.end(record);
         }
     }
 
@@ -103,141 +179,107 @@ impl Cdr {
     }
 }
 
-fn run(records: &Receiver<Box<CallRecord>>, file: &mut Rotating, counts: &Counts) {
-    let mut failing = false;
-    for record in records {
-        match file.write(&line(&record)) {
+/// What the store has of calls.
+struct Rows {
+    config: CdrConfig,
+    store: Arc<dyn Store>,
+    /// The ids of the calls that have a row, or one on its way.
+    up: Mutex<HashSet<u128>>,
+}
+
+impl Rows {
+    fn up(&self) -> MutexGuard<'_, HashSet<u128>> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, id: u128) {
+        self.up().insert(id);
+    }
+
+    fn drop_call(&self, id: u128) {
+        self.store.write(NOBODY, StoreWrite::DeleteCall { id });
+    }
+
+    /// The line of a call that is over is written, or will never be.
+    fn end(&self, record: Box<CallRecord>) {
+        let was_up = self.up().remove(&record.id);
+        if self.config.database {
+            let known = record.ended.or(record.last_alive).unwrap_or(record.started);
+            let write = StoreWrite::PutRecord {
+                forget_before: Time(known.0) - self.config.keep,
+                record,
+            };
+            self.store.write(NOBODY, write);
+        } else if was_up {
+            self.drop_call(record.id);
+        }
+    }
+}
+
+/// What the thread has.
+struct Writer {
+    file: Option<Rotating>,
+    rows: Arc<Rows>,
+    counts: Arc<Counts>,
+    /// The last line could not be written: that was said.
+    failing: bool,
+}
+
+impl Writer {
+    fn run(&mut self, records: &Receiver<Box<CallRecord>>, clock: Clock) {
+        let mut due = clock.now() + ALIVE;
+        loop {
+            match records.recv_timeout(due.since(clock.now())) {
+                Ok(record) => {
+                    self.write_line(&record);
+                    self.rows.end(record);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let now = clock.now();
+            if now >= due {
+                due = now + ALIVE;
+                if !self.rows.up().is_empty() {
+                    self.rows.store.write(NOBODY, StoreWrite::Alive(now));
+                }
+            }
+        }
+    }
+
+    fn write_line(&mut self, record: &CallRecord) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        match file.write(&line::line(record)) {
             Ok(()) => {
-                counts.written.fetch_add(1, Ordering::Relaxed);
-                failing = false;
+                self.counts.written.fetch_add(1, Ordering::Relaxed);
+                self.failing = false;
             }
             Err(error) => {
-                counts.lost.fetch_add(1, Ordering::Relaxed);
-                if !failing {
+                self.counts.lost.fetch_add(1, Ordering::Relaxed);
+                if !self.failing {
                     tracing::error!(path = %file.path.display(), "call records cannot be written and are lost: {error}");
                 }
-                failing = true;
+                self.failing = true;
             }
         }
     }
-}
-
-/// Seconds since the Unix epoch, with milliseconds.
-fn seconds(time: Time) -> f64 {
-    (time.0 / 1_000_000) as f64 / 1000.0 // exact to the millisecond for the next 285,000 years
-}
-
-/// A record as one line of JSON.
-pub(crate) fn line(record: &CallRecord) -> String {
-    let media = record.media.map(|totals| {
-        json!({
-            "packets_in": totals.packets_in,
-            "packets_out": totals.packets_out,
-            "lost": totals.lost,
-            "late": totals.late,
-            "jitter_ms": totals.jitter_ms,
-            "peer": totals.peer.map(|peer| json!({
-                "lost": peer.lost,
-                "jitter_ms": peer.jitter_ms,
-                "round_trip_ms": peer.round_trip.map(|time| time.as_secs_f64() * 1000.0),
-            })),
-        })
-    });
-    let line = json!({
-        "id": format!("{:032x}", record.id),
-        "session": format!("{:032x}", record.session),
-        "call_id": record.call_id,
-        "account": record.account.to_string(),
-        "direction": record.direction.name(),
-        "from": record.from,
-        "to": record.to,
-        "number": record.number,
-        "contact": record.contact,
-        "user": record.user,
-        "transport": record.transport.name(),
-        "started": seconds(record.started),
-        "answered": record.answered.map(seconds),
-        "ended": seconds(record.ended),
-        "codec": record.codec,
-        "reason": record.reason,
-        "status": record.status,
-        "conference": record.conference.map(|id| id.to_string()),
-        "media": media,
-    });
-    format!("{line}\n")
-}
-
-/// A file that makes room when it is full.
-struct Rotating {
-    path: PathBuf,
-    file: File,
-    size: u64,
-    max_size: u64,
-    keep: u32,
-}
-
-impl Rotating {
-    fn open(path: PathBuf, max_size: u64, keep: u32) -> io::Result<Self> {
-        let file = append(&path)?;
-        let size = file.metadata()?.len();
-        Ok(Self {
-            path,
-            file,
-            size,
-            max_size,
-            keep,
-        })
-    }
-
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        let length = line.len() as u64;
-        if self.size > 0 && self.size + length > self.max_size {
-            self.rotate()?;
-        }
-        // What was left of a line by a full disk must not spoil the next one.
-        if let Err(error) = self.file.write_all(line.as_bytes()) {
-            let _ = self.file.set_len(self.size); // the same trouble; the first error says more
-            return Err(error);
-        }
-        self.size += length;
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        let numbered = |number: u32| PathBuf::from(format!("{}.{number}", self.path.display()));
-        for number in (1..self.keep).rev() {
-            if numbered(number).exists() {
-                fs::rename(numbered(number), numbered(number + 1))?;
-            }
-        }
-        match self.keep {
-            0 => fs::remove_file(&self.path)?,
-            _ => fs::rename(&self.path, numbered(1))?,
-        }
-        self.file = append(&self.path)?;
-        self.size = 0;
-        Ok(())
-    }
-}
-
-fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
+    use std::fs;
 
     use cordboard_engine::io::Transport;
     use cordboard_engine::record::CallDirection;
     use cordboard_model::AccountId;
     use cordboard_model::media::{LegTotals, PeerReport};
+    use rusqlite::Connection;
 
     use super::*;
+    use crate::config::resolved::StoreConfig;
+    use crate::store::Sqlite;
 
     pub(crate) fn record(id: u128) -> CallRecord {
         CallRecord {
@@ -254,7 +296,8 @@ pub(crate) mod tests {
             transport: Transport::Udp,
             started: Time::from_unix_seconds(1_800_000_000),
             answered: None,
-            ended: Time(1_800_000_060_500_000_000),
+            ended: Some(Time(1_800_000_060_500_000_000)),
+            last_alive: None,
             codec: Some("PCMU"),
             reason: "hung_up",
             status: 200,
@@ -270,42 +313,153 @@ pub(crate) mod tests {
         }
     }
 
-    #[test]
-    fn a_record_is_one_line_of_json() {
-        let line = line(&record(1));
-        assert_eq!(line.matches('\n').count(), 1);
-        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(read["call_id"], "a\"b");
-        assert_eq!(
-            (&read["started"], &read["ended"]),
-            (&json!(1_800_000_000.0), &json!(1_800_000_060.5))
-        );
-        assert_eq!(
-            (&read["answered"], &read["media"]["lost"]),
-            (&json!(null), &json!(0))
-        );
+    /// What a call is kept as while it is up.
+    pub(crate) fn call(id: u128) -> CallRecord {
+        let started = Time::from_unix_seconds(1_800_000_000);
+        CallRecord {
+            answered: Some(started + Duration::from_secs(3)),
+            ended: None,
+            reason: "cut_off",
+            media: None,
+            ..record(id)
+        }
+    }
+
+    /// A switch's life: its records, until it is dropped, which is after all was written, or killed.
+    struct Life {
+        cdr: Cdr,
+        store: Arc<Sqlite>,
+        cut_off: Vec<CallRecord>,
+    }
+
+    impl Life {
+        fn begin(folder: &Path, file: bool, database: bool) -> Self {
+            let store_config = StoreConfig {
+                path: folder.join("cordboard.db"),
+                full_sync: true,
+            };
+            let config = CdrConfig {
+                file,
+                max_size: 1 << 20,
+                keep_files: 2,
+                database,
+                keep: Duration::from_secs(3600),
+            };
+            let store = Arc::new(Sqlite::open(folder, &store_config, Arc::new(|_, _| ())).unwrap());
+            let shared: Arc<dyn Store> = store.clone();
+            let cdr = Cdr::start(&config, folder, shared, Clock::start()).unwrap();
+            let cut_off = cdr.cut_off().unwrap();
+            Self { cdr, store, cut_off }
+        }
+
+        fn end(self) {
+            self.cdr.close();
+            self.store.close();
+        }
+    }
+
+    /// Reasons in the file, reasons in the table, and calls that are up, by their ids.
+    fn on_disk(folder: &Path) -> [Vec<(u128, String)>; 3] {
+        let lines = fs::read_to_string(folder.join(NAME)).unwrap_or_default();
+        let mut lines: Vec<_> = lines
+            .lines()
+            .map(|line| {
+                let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                (
+                    line::id(line.as_bytes()).unwrap(),
+                    value["reason"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
+        lines.sort();
+        let database = Connection::open(folder.join("cordboard.db")).unwrap();
+        let rows = |table: &str| {
+            let mut statement = database
+                .prepare(&format!("SELECT id, reason FROM {table} ORDER BY id"))
+                .unwrap();
+            let row = |row: &rusqlite::Row<'_>| {
+                let id: String = row.get(0)?;
+                Ok((u128::from_str_radix(&id, 16).unwrap(), row.get(1)?))
+            };
+            statement
+                .query_map([], row)
+                .unwrap()
+                .map(Result::unwrap)
+                .collect()
+        };
+        [lines, rows("call_record"), rows("call_up")]
     }
 
     #[test]
-    fn full_files_are_numbered_and_the_eldest_goes() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(NAME);
-        let mut file = Rotating::open(path.clone(), 10, 2).unwrap();
-        for line in ["aaaaaa\n", "bbbbbb\n", "cc\n", "dddddd\n", "eeeeee\n"] {
-            file.write(line).unwrap();
+    fn a_call_that_is_up_is_kept_until_its_record_is_written() {
+        for (file, database) in [(true, true), (true, false), (false, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let life = Life::begin(folder.path(), file, database);
+            for id in 1..=3 {
+                life.cdr.answered(Box::new(call(id)));
+            }
+            life.cdr.keep(Box::new(record(2)));
+            life.cdr.keep(Box::new(record(8)));
+            life.end();
+            let ended: Vec<_> = [2, 8].map(|id| (id, "hung_up".to_owned())).into();
+            let cut: Vec<_> = [1, 3].map(|id| (id, "cut_off".to_owned())).into();
+            let wanted = |wanted: bool, rows: &Vec<_>| if wanted { rows.clone() } else { Vec::new() };
+            let [lines, rows, up] = on_disk(folder.path());
+            assert_eq!(
+                (lines, rows, up),
+                (wanted(file, &ended), wanted(database, &ended), cut.clone())
+            );
+
+            let life = Life::begin(folder.path(), file, database);
+            assert_eq!(
+                life.cut_off.iter().map(|call| call.id).collect::<Vec<_>>(),
+                [1, 3]
+            );
+            for call in life.cut_off.clone() {
+                assert_eq!((call.ended, call.last_alive), (None, call.answered));
+                life.cdr.keep(Box::new(call));
+            }
+            life.end();
+            let all = [&cut[..1], &ended[..1], &cut[1..], &ended[1..]].concat();
+            let [lines, rows, up] = on_disk(folder.path());
+            assert_eq!(
+                (lines, rows, up),
+                (wanted(file, &all), wanted(database, &all), Vec::new())
+            );
+            assert!(
+                Life::begin(folder.path(), file, database).cut_off.is_empty(),
+                "once"
+            );
         }
-        let read = |name: &str| fs::read_to_string(folder.path().join(name)).ok();
-        assert_eq!(read("cdr.jsonl").unwrap(), "eeeeee\n");
-        assert_eq!(read("cdr.jsonl.1").unwrap(), "dddddd\n");
-        assert_eq!(read("cdr.jsonl.2").unwrap(), "bbbbbb\ncc\n");
-        assert_eq!(read("cdr.jsonl.3"), None);
-        drop(file);
-        let mut again = Rotating::open(path, 10, 2).unwrap();
-        again.write("ff\n").unwrap();
-        assert_eq!(
-            read("cdr.jsonl").unwrap(),
-            "eeeeee\nff\n",
-            "it goes on where it was"
-        );
+    }
+
+    #[test]
+    fn a_kill_between_the_line_and_the_row_makes_no_second_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let life = Life::begin(folder.path(), true, true);
+        life.cdr.answered(Box::new(call(1)));
+        life.end();
+        let ended = CallRecord {
+            answered: call(1).answered,
+            ..record(1)
+        };
+        fs::write(folder.path().join(NAME), line::line(&ended)).unwrap();
+        let life = Life::begin(folder.path(), true, true);
+        assert!(life.cut_off.is_empty(), "{:?}", life.cut_off);
+        life.end();
+        let ended = vec![(1, "hung_up".to_owned())];
+        assert_eq!(on_disk(folder.path()), [ended.clone(), ended, Vec::new()]);
+    }
+
+    #[test]
+    fn who_wants_no_records_keeps_no_calls() {
+        let folder = tempfile::tempdir().unwrap();
+        let life = Life::begin(folder.path(), false, true);
+        life.cdr.answered(Box::new(call(1)));
+        life.end();
+        let life = Life::begin(folder.path(), false, false);
+        assert!(life.cut_off.is_empty());
+        life.end();
+        assert_eq!(on_disk(folder.path()), [Vec::new(), Vec::new(), Vec::new()]);
     }
 }

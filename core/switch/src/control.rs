@@ -127,6 +127,7 @@ pub(crate) trait Shell: Send {
     fn media(&mut self, shard: ShardId, command: MediaCommand);
     fn store(&mut self, ticket: Ticket, write: StoreWrite);
     fn dial(&mut self, flow: Flow);
+    fn answered(&mut self, record: Box<CallRecord>);
     fn record(&mut self, record: Box<CallRecord>);
     fn drained(&mut self);
 }
@@ -256,6 +257,7 @@ impl Control {
         let mut readable = HashSet::new();
         let mut pace = Pace::new(Instant::now());
         let mut rested = false;
+        self.drain(); // what the engine has to say of what it was loaded with
         loop {
             let behind = rested || !readable.is_empty() || !self.arrivals.is_empty();
             let wait = if behind { Some(Duration::ZERO) } else { self.wait() };
@@ -535,6 +537,7 @@ impl Control {
                             writer.prove();
                         }
                     }
+                    Output::Answered(record) => self.shell.answered(record),
                     Output::Record(record) => self.shell.record(record),
                     Output::Banned(ban) => log_ban(&ban, self.clock.now()),
                     Output::Drained => self.shell.drained(),

@@ -28,6 +28,7 @@ use crate::sip::dialog::{Dialog, Target, hops_left};
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
+use crate::sip::target::unusable;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::timer::{RINGING, RINGING_MOST, Timer};
 
@@ -93,7 +94,7 @@ impl Engine {
             Some(NOT_REGISTERED)
         } else {
             // Whether the other side takes video is not known yet.
-            let offer = self.unacceptable_offer(&request, caller.flow, false);
+            let offer = unusable(&request).or_else(|| self.unacceptable_offer(&request, caller.flow, false));
             let offer = offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS));
             offer.or_else(|| privacy.refused())
         };
@@ -329,6 +330,11 @@ impl Engine {
             }
             Outcome::Response(response) if response.status() == 422 => self.ring_again(key, response),
             Outcome::Response(response) => self.fork_failed(key, Failure::said(response)),
+            Outcome::Silence | Outcome::Unreachable
+                if self.calls.get(key).is_some_and(|call| call.abandoned) =>
+            {
+                self.fork_failed(key, Failure::given_up());
+            }
             Outcome::Silence => self.fork_failed(key, Failure::silent()),
             Outcome::Unreachable => self.fork_failed(key, Failure::unreachable()),
         }
@@ -403,6 +409,7 @@ impl Engine {
         }
         self.audio_begins(key, told);
         self.session_answered(key, response);
+        self.record_kept(key);
         let Some(bridge) = self.bridges.get_mut(bridge_key) else {
             return;
         };

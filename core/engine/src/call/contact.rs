@@ -3,7 +3,7 @@
 use crate::config::Listener;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
-use crate::sip::dialog::address_in;
+use crate::sip::dialog::{address_in, may_lead};
 use crate::sip::grammar::List;
 use crate::sip::registrar::Binding;
 use crate::sip::uri::{Uri, contains};
@@ -50,14 +50,16 @@ pub(crate) fn registered_flow(binding: &Binding) -> Flow {
     if binding.flow.connection != 0 || is_kept(binding) {
         return binding.flow;
     }
+    let from = binding.flow.peer.ip();
+    let named = |uri: &str| address_in(uri).filter(|named| may_lead(from, *named));
     let first = List::new(&binding.path).next();
-    if let Some(hop) = first.and_then(|first| address_in(first.trim_matches(['<', '>']))) {
+    if let Some(hop) = first.and_then(|first| named(first.trim_matches(['<', '>']))) {
         return Flow {
             peer: hop,
             ..binding.flow
         };
     }
-    match address_in(&binding.contact) {
+    match named(&binding.contact) {
         Some(peer) if peer.ip() == binding.flow.peer.ip() => Flow { peer, ..binding.flow },
         // The source port of a connection that is gone leads nowhere: only the named one can.
         Some(peer) if binding.flow.transport.reliable() => Flow { peer, ..binding.flow },

@@ -7,13 +7,14 @@ use crate::call::description::is_described;
 use crate::call::failing::Failure;
 use crate::call::media::Settled;
 use crate::call::{Call, Place};
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
-use crate::sip::transaction::Owner;
+use crate::sip::transaction::{Outcome, Owner};
 use cordboard_model::Time;
 
 use crate::timer::{RINGING, Timer};
@@ -27,31 +28,33 @@ pub(crate) struct Early {
     pub(crate) dialog: Dialog,
     /// The last number that we have confirmed.
     rseq: Option<u32>,
+    /// The number of the INVITE that it came to.
+    invite: u32,
     /// The answer to our offer that came with it.
     pub(crate) settled: Option<Settled>,
 }
 
 impl Call {
-    /// The early dialog of the peer's tag; made if there is none and there is room.
-    fn early(&mut self, response: &Message) -> Option<&mut Early> {
+    /// The place of the early dialog of the peer's tag; made if there is none and there is room.
+    fn early(&mut self, response: &Message) -> Option<usize> {
         let to = response.to().ok()?;
         let tag = to.tag().filter(|tag| !tag.is_empty())?;
         let place = self.early.iter().position(|early| early.dialog.remote_tag == tag);
-        let place = match place {
-            Some(place) => place,
-            None if self.early.len() >= MOST_EARLY => return None,
+        match place {
+            Some(place) => Some(place),
+            None if self.early.len() >= MOST_EARLY => None,
             None => {
                 let mut dialog = self.dialog.clone();
                 dialog.established_by(response);
                 self.early.push(Early {
                     dialog,
                     rseq: None,
+                    invite: 0,
                     settled: None,
                 });
-                self.early.len() - 1
+                Some(self.early.len() - 1)
             }
-        };
-        self.early.get_mut(place)
+        }
     }
 }
 
@@ -114,23 +117,57 @@ impl Engine {
             self.wire.counts.reject("bad_rseq");
             return false;
         };
-        let Some(early) = call.early(response) else {
+        let Some(place) = call.early(response) else {
             self.wire.counts.reject("too_many_early_dialogs");
             return false;
         };
+        let early = &mut call.early[place];
         if early.rseq.is_some_and(|last| number != last.wrapping_add(1)) {
             return false;
         }
         early.rseq = Some(number);
+        early.invite = cseq.number;
         early.dialog.retarget(response);
+        self.send_prack(key, place);
+        true
+    }
+
+    /// Confirms the last reliable response in an early dialog, by the way that its peer's Contact asks for.
+    fn send_prack(&mut self, key: Key, place: usize) {
+        let Some((call, early)) = self
+            .calls
+            .get(key)
+            .and_then(|call| Some((call, call.early.get(place)?)))
+        else {
+            return;
+        };
+        let detour = self.detour(&early.dialog, call.seat.stream);
+        let early = self.calls.get_mut(key).and_then(|call| call.early.get_mut(place));
+        let Some((early, number)) = early.and_then(|early| early.rseq.map(|number| (early, number))) else {
+            return;
+        };
+        early.dialog.detour = detour;
         let flow = early.dialog.next_flow();
+        let owner = Owner::Prack(key, u8::try_from(place).unwrap_or(u8::MAX), number);
         self.transactions
-            .open_client(Method::Prack, flow, Owner::Farewell, &mut self.wire, |branch| {
+            .open_client(Method::Prack, flow, owner, &mut self.wire, |branch| {
+                let rack = format!("{number} {} INVITE", early.invite);
                 let prack = early.dialog.request(Method::Prack, branch, None);
-                let rack = format_args!("{number} {} INVITE", cseq.number).to_string();
                 Packet::whole(prack.header("RAck", rack).finish())
             });
-        true
+    }
+
+    /// What a PRACK came to: one that was to go beside its dialog's own way and found none goes by that.
+    pub(crate) fn prack_outcome(&mut self, key: Key, place: usize, number: u32, outcome: &Outcome<'_>) {
+        if matches!(outcome, Outcome::Response(_)) {
+            return;
+        }
+        let Some(call) = self.calls.get(key) else { return };
+        let awaited = call.early.get(place).filter(|early| early.rseq == Some(number));
+        if awaited.is_some_and(|early| self.detour(&early.dialog, call.seat.stream).is_some()) {
+            self.set_stream(key, Stream::Fails);
+            self.send_prack(key, place);
+        }
     }
 
     /// Takes the answer of a phone that has not picked up yet; what came last is heard.
@@ -143,8 +180,10 @@ impl Engine {
                 return false;
             }
         };
-        if let Some(early) = self.calls.get_mut(key).and_then(|call| call.early(response)) {
-            early.settled = Some(settled.clone());
+        if let Some(call) = self.calls.get_mut(key)
+            && let Some(place) = call.early(response)
+        {
+            call.early[place].settled = Some(settled.clone());
         }
         self.settle_media(key, settled);
         true

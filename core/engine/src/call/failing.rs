@@ -57,6 +57,11 @@ impl Failure {
         Self::ours(503, "Service Unavailable", UNREACHABLE)
     }
 
+    /// It was given up, and its last word does not come (RFC 3261 section 9.1: as if it had said 487).
+    pub(crate) fn given_up() -> Self {
+        Self::ours(487, "Request Terminated", UNREACHABLE)
+    }
+
     /// What a caller is told of it. What a phone does not take of an INVITE of ours is not what the caller has sent, and
     /// the headers that say so are not its business (RFC 3261 sections 8.2.2.3 and 8.2.3). A challenge is not its business: it could not answer it. Nor is where else the
     /// phone would be called: calls are not redirected. A 503 would speak of the switch and have the caller keep

@@ -25,6 +25,7 @@ use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
+use crate::sip::target::unusable;
 use crate::sip::write::respond;
 
 /// As many calls as may be.
@@ -50,6 +51,8 @@ pub(crate) struct Caller {
     pub(crate) flow: Flow,
     pub(crate) identity: Identity,
     pub(crate) account: Arc<Account>,
+    /// The connection that it came by is gone, and it has not come back.
+    pub(crate) lost: bool,
 }
 
 impl Engine {
@@ -110,6 +113,7 @@ impl Engine {
             Some(CONFERENCE_FULL)
         } else {
             let private = Privacy::of(&request).refused_among_many();
+            let private = private.or_else(|| unusable(&request));
             private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
@@ -227,8 +231,12 @@ impl Engine {
             }
         });
         self.invites.insert(transaction, call);
-        self.carry(call);
-        self.look_for_way(call);
+        if caller.lost {
+            self.strand_call(call, caller.flow.connection);
+        } else {
+            self.carry(call);
+            self.look_for_way(call);
+        }
         self.record_started(call, caller.account.id, None);
         Some(call)
     }

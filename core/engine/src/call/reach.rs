@@ -187,7 +187,7 @@ impl Engine {
     }
 
     /// The same for one of those that depend on it; whether its dialog does.
-    fn strand_call(&mut self, key: Key, connection: u64) -> bool {
+    pub(crate) fn strand_call(&mut self, key: Key, connection: u64) -> bool {
         let Some(call) = self.calls.get_mut(key) else {
             return false;
         };

@@ -214,8 +214,9 @@ impl Engine {
         }
         let response = match outcome {
             Outcome::Response(response) => response,
-            // No answer at all: there is no dialog any more (RFC 3261 section 12.2.1.2).
-            Outcome::Silence | Outcome::Unreachable => return self.offer_unheard(key),
+            // There is no dialog any more (RFC 3261 section 12.2.1.2).
+            Outcome::Silence => return self.offer_unheard(key),
+            Outcome::Unreachable => return self.offer_cut_off(key),
         };
         let Some(call) = self.calls.get_mut(key) else {
             return self.dismiss(transaction, response, false);
@@ -238,19 +239,24 @@ impl Engine {
         self.advance_offer(key);
     }
 
-    /// Nobody has answered. A browser whose connection broke comes back on another, and its media tells whether it
-    /// is still there: its call goes on, and it is told again.
+    /// The connection is gone, or there is none. The peer comes back on another, or takes one from us, and is asked
+    /// again, though not for ever; what then becomes of a browser's call, its media tells.
+    fn offer_cut_off(&mut self, key: Key) {
+        let Some(call) = self.calls.get(key) else { return };
+        if call.leg.bundle.is_none() && call.reoffer.tries >= TRIES {
+            return self.offer_unheard(key);
+        }
+        self.ask_again(key);
+        self.flush(key);
+    }
+
+    /// Nobody has answered.
     fn offer_unheard(&mut self, key: Key) {
-        let now = self.wire.now;
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
-        if call.leg.bundle.is_some() && call.reoffer.due.is_some_and(|due| now < due) {
-            self.ask_again(key);
-        } else {
-            call.reoffer.open = None; // no BYE waits for it
-            self.hang_up(key, "no_answer_to_offer", Some(SILENT));
-        }
+        call.reoffer.open = None; // no BYE waits for it
+        self.hang_up(key, "no_answer_to_offer", Some(SILENT));
     }
 
     /// The way that a re-INVITE or UPDATE of ours went is gone, and the dialog has another.

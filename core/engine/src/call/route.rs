@@ -7,7 +7,9 @@ use crate::arena::Key;
 use crate::call::incoming::{Caller, TOO_MANY_CALLS};
 use crate::directory::Destination;
 use crate::engine::{Engine, Subject};
+use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
+use crate::sip::transaction::response_flow_anew;
 use crate::sip::write::quote_display;
 
 const NOT_FOUND: Refusal = Refusal {
@@ -65,8 +67,42 @@ impl Engine {
         self.ask(ticket, rule, ask, Subject::Route(Box::new(pending)));
     }
 
+    /// A connection has ended: callers that came by it have lost theirs.
+    pub(crate) fn strand_routes(&mut self, connection: u64) {
+        if self.config.hooks.call_router.is_none() {
+            return; // none waits, and connections may end by the thousand
+        }
+        for subject in self.subjects.values_mut() {
+            if let Subject::Route(pending) = subject {
+                pending.caller.lost |= pending.caller.flow.connection == connection;
+            }
+        }
+    }
+
+    /// The answers to a caller whose connection has ended go by the one on which its phone has registered meanwhile, or
+    /// where its Via says.
+    fn follow_caller(&mut self, pending: &mut PendingRoute) {
+        let PendingRoute {
+            transaction,
+            request,
+            caller,
+            ..
+        } = pending;
+        if !caller.lost {
+            return;
+        }
+        let dialog = Dialog::server(request, caller.flow, String::new(), self.sent_by(caller.flow));
+        if let Some(flow) = dialog.and_then(|dialog| self.way_back(&dialog)) {
+            (caller.flow, caller.lost) = (flow, false);
+            self.transactions.redirect(*transaction, flow);
+        } else if let Some(flow) = response_flow_anew(request, caller.flow) {
+            self.transactions.redirect(*transaction, flow);
+        }
+    }
+
     /// It is known where the call goes.
-    pub(crate) fn route_decided(&mut self, pending: PendingRoute, verdict: RouteVerdict) {
+    pub(crate) fn route_decided(&mut self, mut pending: PendingRoute, verdict: RouteVerdict) {
+        self.follow_caller(&mut pending);
         let PendingRoute {
             transaction,
             request,
@@ -113,7 +149,8 @@ impl Engine {
             Subject::Route(pending) if pending.transaction == invite => Some(*ticket),
             _ => None,
         });
-        if let Some(Subject::Route(pending)) = asked.and_then(|ticket| self.subjects.remove(&ticket)) {
+        if let Some(Subject::Route(mut pending)) = asked.and_then(|ticket| self.subjects.remove(&ticket)) {
+            self.follow_caller(&mut pending);
             let who = (&pending.caller, pending.number.as_str());
             self.record_refused(&pending.request, who, None, 487, "cancelled");
             self.respond_with(

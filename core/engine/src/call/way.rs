@@ -26,15 +26,18 @@ impl Engine {
 
     /// Our Contact names the transport that the peer has changed to.
     fn name_ourselves(&mut self, key: Key, flow: Flow) {
-        let contact = self.calls.get(key).and_then(|call| {
-            let contact = NameAddr::parse(&call.dialog.contact).ok()?;
-            let user = contact.parsed_uri().ok()?.user_raw()?.to_owned();
-            let focus = call.dialog.contact.ends_with(";isfocus");
-            Some(self.contact(&user, flow, focus))
-        });
+        let named = self.calls.get(key);
+        let contact = named.and_then(|call| self.contact_by(&call.dialog, flow));
         if let (Some(call), Some(contact)) = (self.calls.get_mut(key), contact) {
             call.dialog.contact = contact;
         }
+    }
+
+    /// Our Contact in a dialog whose peer is reached by another flow now.
+    pub(crate) fn contact_by(&self, dialog: &Dialog, flow: Flow) -> Option<String> {
+        let contact = NameAddr::parse(&dialog.contact).ok()?;
+        let user = contact.parsed_uri().ok()?.user_raw()?.to_owned();
+        Some(self.contact(&user, flow, dialog.contact.ends_with(";isfocus")))
     }
 
     /// What is known from now on of a way to the peer beside its dialog's UDP.

@@ -130,12 +130,12 @@ impl Letter<'_> {
     /// The text of a multipart body for a recipient that takes what `list` covers.
     fn text_for(&self, list: &str) -> Option<Bytes> {
         let part = text_in(self.kind, self.body, Some(list))?;
-        // How the whole is to be shown says nothing about a part of it.
+        // How the whole is to be shown, and is encoded, says nothing about a part of it.
         let headers: Vec<(Name, &str)> = self
             .headers
             .iter()
             .copied()
-            .filter(|(name, _)| *name != Name::ContentDisposition)
+            .filter(|(name, _)| !matches!(name, Name::ContentDisposition | Name::ContentTransferEncoding))
             .collect();
         Some(tail(&part.kind, &headers, part.body))
     }
@@ -161,15 +161,15 @@ pub(crate) fn accepts(list: Option<&str>, kind: &str) -> bool {
     let kind = essence(kind);
     let family = kind.split('/').next().unwrap_or_default();
     let ranges = List::new(list).filter_map(|range| {
-        let mut pieces = range.split(';').map(str::trim);
-        let named = pieces.next().unwrap_or_default();
+        let mut parameters = range.split(';').skip(1).map(str::trim);
+        let named = essence(range);
         let narrow = match named.strip_suffix("/*") {
             Some("*") => 0,
             Some(wanted) if wanted == family => 1,
             None if named == kind => 2,
             _ => return None,
         };
-        Some((narrow, !pieces.any(is_zero)))
+        Some((narrow, !parameters.any(is_zero)))
     });
     // Where two are as narrow, one that takes it is enough.
     ranges.max().is_some_and(|(_, takes)| takes)

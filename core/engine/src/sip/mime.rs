@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::sip::grammar::{is_space, quoted_len, trim};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
+use crate::sip::transfer::Transfer;
 
 /// Parts beyond these are not looked at.
 const PARTS: usize = 64;
@@ -15,19 +17,31 @@ pub(crate) struct Part<'a> {
     pub(crate) kind: String,
     /// Its Content-Disposition; empty where it has none.
     pub(crate) disposition: String,
-    /// Whether the body stands here in another form than its own.
-    pub(crate) encoded: bool,
+    /// The form in which the body stands here.
+    pub(crate) transfer: Transfer,
     pub(crate) body: &'a [u8],
 }
 
 /// A type without its parameters, in lower case.
 pub(crate) fn essence(kind: &str) -> Cow<'_, str> {
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        kind.to_ascii_lowercase().into()
-    } else {
-        kind.into()
+    if !kind
+        .bytes()
+        .any(|byte| byte.is_ascii_uppercase() || is_space(byte))
+    {
+        return kind.into();
     }
+    // White space around the slash belongs to that (RFC 3261 section 25.1, SLASH).
+    let kind = match kind.split_once('/') {
+        Some((family, name)) => format!("{}/{}", trim(family), trim(name)),
+        None => kind.to_owned(),
+    };
+    kind.to_ascii_lowercase().into()
+}
+
+/// The form in which the body of a message stands, as far as nobody has compressed it.
+pub(crate) fn transfer_of(message: &Message) -> Transfer {
+    Transfer::of(message.header(Name::ContentTransferEncoding))
 }
 
 /// Whether the body of a message is compressed or otherwise not what its type says (RFC 3261 section 20.12): we
@@ -55,13 +69,28 @@ pub(crate) fn cpim_contents(body: &[u8]) -> Option<Part<'_>> {
 
 /// The value of a parameter of a type or disposition, without its quotes.
 pub(crate) fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
-    let (_, parameters) = value.split_once(';')?;
-    parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case(wanted)
-            .then(|| value.trim().trim_matches('"'))
-    })
+    let (_, mut rest) = value.split_once(';')?;
+    loop {
+        let (parameter, after) = rest.split_at(parameter_len(rest));
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        if name.trim().eq_ignore_ascii_case(wanted) {
+            return Some(value.trim().trim_matches('"'));
+        }
+        rest = after.strip_prefix(';')?;
+    }
+}
+
+/// How far the first parameter reaches: to a semicolon that does not stand in quotes.
+fn parameter_len(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b';', b'"', &text.as_bytes()[at..]) {
+        at += found;
+        match text[at..].starts_with(';') {
+            true => return at,
+            false => at += quoted_len(&text[at..]).unwrap_or(1),
+        }
+    }
+    text.len()
 }
 
 /// The boundary that a Content-Type names.
@@ -120,13 +149,15 @@ fn read(part: &[u8]) -> Option<Part<'_>> {
             name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
         })
     };
-    let plain = header("Content-Transfer-Encoding")
-        .is_none_or(|encoding| ["7bit", "8bit", "binary"].contains(&encoding.to_ascii_lowercase().as_str()));
+    let transfer = match header("Content-Encoding").is_some_and(is_foreign) {
+        true => Transfer::Foreign,
+        false => Transfer::of(header("Content-Transfer-Encoding")),
+    };
     Some(Part {
         // RFC 2046 section 5.1: without a type a part is plain text.
         kind: header("Content-Type").unwrap_or("text/plain").to_owned(),
         disposition: header("Content-Disposition").unwrap_or_default().to_owned(),
-        encoded: !plain || header("Content-Encoding").is_some_and(is_foreign),
+        transfer,
         body,
     })
 }
@@ -149,9 +180,45 @@ mod tests {
     fn kinds(kind: &str, body: &str) -> Vec<(String, String, bool, String)> {
         let text = |part: Part<'_>| {
             let body = String::from_utf8_lossy(part.body).into_owned();
-            (part.kind, part.disposition, part.encoded, body)
+            (part.kind, part.disposition, !part.transfer.is_plain(), body)
         };
         parts(kind, body.as_bytes()).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn types_are_compared_without_case_and_white_space() {
+        for (kind, expected) in [
+            ("text/plain", "text/plain"),
+            (" Text/Plain ; charset=utf-8", "text/plain"),
+            ("application / sdp", "application/sdp"),
+            ("application/\tSDP;x=/", "application/sdp"),
+            ("text plain", "text plain"),
+            ("a / b / c", "a/b / c"),
+            ("", ""),
+        ] {
+            assert_eq!(essence(kind), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_end_at_semicolons_outside_quotes() {
+        for (value, expected) in [
+            ("multipart/mixed;boundary=b1", Some("b1")),
+            ("multipart/mixed;x=\";boundary=zz\";boundary=b1", Some("b1")),
+            (
+                "multipart/mixed;x=\"\\\";boundary=zz\" ; Boundary = \"b1\" ",
+                Some("b1"),
+            ),
+            ("multipart/mixed;boundary;boundary=b1", Some("b1")),
+            ("multipart/mixed;;boundary=b1;", Some("b1")),
+            ("multipart/mixed;x=\"open;boundary=b1", Some("b1")),
+            ("multipart/mixed;x=\"é\\é\";boundary=b1", Some("b1")),
+            ("multipart/mixed;x=boundary", None),
+            ("multipart/mixed;", None),
+            ("boundary=b1", None),
+        ] {
+            assert_eq!(parameter(value, "boundary"), expected, "{value:?}");
+        }
     }
 
     #[test]

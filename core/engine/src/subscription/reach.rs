@@ -1,6 +1,6 @@
-//! Subscriptions whose connection ends. For a time they go on: a phone on TCP or TLS is called where its Contact says
-//! when there is something to tell, and any phone that registers or subscribes again on a new connection is told
-//! everything by that.
+//! The ways to subscribers: the same as those of calls (`call/way`). Subscriptions whose connection ends go on for a
+//! time: a phone on TCP or TLS is called where its Contact says when there is something to tell, and any phone that
+//! registers or subscribes again on a new connection is told everything by that.
 
 use std::time::Duration;
 
@@ -8,8 +8,10 @@ use cordboard_model::{Time, UserId};
 
 use super::Subscription;
 use crate::arena::Key;
+use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
+use crate::sip::message::Message;
 use crate::timer::Timer;
 
 /// How long a phone whose connection broke has to come back.
@@ -33,22 +35,27 @@ impl Subscription {
 
     /// Whether the next NOTIFY goes by no connection of the subscriber's, but to where its Contact says.
     pub(super) fn is_called(&self) -> bool {
-        by_call(self.dialog.flow)
+        self.by_call(self.dialog.next_flow())
     }
 
     /// Whether the last one went so.
     pub(super) fn was_called(&self) -> bool {
-        by_call(self.sent)
+        self.by_call(self.sent)
+    }
+
+    fn by_call(&self, flow: Flow) -> bool {
+        self.dialog.flow.transport.reliable() && flow.connection == 0
+    }
+
+    /// Whether the last one went to a subscriber on UDP by TCP, for which its Contact asks.
+    pub(super) fn went_beside(&self) -> bool {
+        self.sent.transport.reliable() && self.dialog.flow.transport == Transport::Udp
     }
 
     /// Whether the subscriber has come by another way since the last NOTIFY was sent.
     pub(super) fn has_moved(&self) -> bool {
         self.lost.is_none() && self.sent != self.dialog.next_flow()
     }
-}
-
-fn by_call(flow: Flow) -> bool {
-    flow.transport.reliable() && flow.connection == 0
 }
 
 impl Engine {
@@ -59,9 +66,47 @@ impl Engine {
                 self.tell_again(key);
             } else if let Some(subscription) = self.subscriptions.get_mut(key) {
                 subscription.dialog.disconnected();
+                self.look_for_subscriber(key);
                 self.subscriber_lost(key, false);
             }
         }
+    }
+
+    /// Looks which way the requests of this subscription go from now on: its subscriber has named another target, or
+    /// has lost its connection.
+    pub(super) fn look_for_subscriber(&mut self, key: Key) {
+        let way = self.subscriptions.get(key);
+        let detour = way.and_then(|s| self.detour(&s.dialog, s.stream));
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.dialog.detour = detour;
+        }
+    }
+
+    /// A target refresh by a SUBSCRIBE that has come now: what it says, and the way that it came.
+    pub(super) fn refresh_subscriber(&mut self, key: Key, request: &Message, flow: Flow) {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        subscription.dialog.refreshed_by(request, flow);
+        if subscription.dialog.is_left_for(flow) {
+            let contact = self
+                .subscriptions
+                .get(key)
+                .and_then(|s| self.contact_by(&s.dialog, flow));
+            self.move_subscription(key, flow);
+            if let (Some(subscription), Some(contact)) = (self.subscriptions.get_mut(key), contact) {
+                subscription.dialog.contact = contact;
+            }
+        }
+        self.look_for_subscriber(key);
+    }
+
+    /// No connection led to a subscriber on UDP whose Contact asks for one: it is told the way that it came.
+    pub(super) fn leave_stream(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.stream = Stream::Fails;
+        }
+        self.look_for_subscriber(key);
     }
 
     /// Whether the subscriber has registered on another connection before this one was known to be dead; then it is
@@ -104,15 +149,18 @@ impl Engine {
 
     /// The subscriber is reached by this flow from now on.
     pub(super) fn move_subscription(&mut self, key: Key, flow: Flow) {
+        let sent_by = self.sent_by(flow);
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
-        let before = std::mem::replace(&mut subscription.dialog.flow, flow).connection;
+        let before = subscription.dialog.flow.connection;
+        subscription.dialog.go_by(flow, sent_by);
         let owner = subscription.owner;
         subscription.lost = None;
         self.watchers.drop(before, key);
         self.watchers.found(owner, key);
         self.watchers.carry(flow.connection, key);
+        self.look_for_subscriber(key);
     }
 
     /// A phone of `owner` has registered `contact` for `address` on a connection: it is told there what it missed.
@@ -133,10 +181,11 @@ impl Engine {
 
     /// A NOTIFY was answered: wherever it went, the subscriber is there.
     pub(super) fn subscriber_answers(&mut self, key: Key) {
-        if let Some(subscription) = self.subscriptions.get(key)
-            && subscription.lost.is_some()
+        if let Some(subscription) = self.subscriptions.get_mut(key)
+            && subscription.lost.take().is_some()
         {
-            self.move_subscription(key, subscription.dialog.flow);
+            let owner = subscription.owner;
+            self.watchers.found(owner, key);
         }
     }
 

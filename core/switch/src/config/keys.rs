@@ -202,7 +202,7 @@ static STORE: Section = Section {
 
 static CDR: Section = Section {
     name: "cdr",
-    help: "Call detail records: one for each call when it is over. Calls that a crash or kill of the process cuts off have none.",
+    help: "Call detail records: one for each call when it is over. Calls that were answered and that a crash or kill of the process cuts off have theirs after the next start, with the reason `cut_off`; those that only rang then have none.",
     keys: &[
         key("file", Kind::Flag, Toml("true"), "Whether they are written to `cdr.jsonl` in `data_dir`, one JSON object a line."),
         key("max_size", Kind::Size(4 << 10, 1 << 40), Toml("\"64MiB\""), "How large the file grows before it is renamed to `cdr.jsonl.1`, that to `.2` and so on."),

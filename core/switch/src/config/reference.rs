@@ -49,7 +49,7 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "contact",
-        "Where the peer is reached: which of a user's phones it was.",
+        "Where the peer is reached: which of a user's phones it was; with `cut_off` as it was at the answer.",
     ),
     (
         "user",
@@ -58,9 +58,16 @@ const FIELDS: &[(&str, &str)] = &[
     ("transport", "How SIP travelled."),
     (
         "started, answered, ended",
-        "Seconds since the Unix epoch; `answered` may be null (columns: nanoseconds).",
+        "Seconds since the Unix epoch; `answered` may be null, `ended` only with `cut_off` (columns: nanoseconds).",
     ),
-    ("codec", "The codec that was spoken last."),
+    (
+        "last_alive",
+        "Only with `cut_off`: when the switch was last known to run, at most half a minute before it stopped. The call did not last much longer; how long, nobody knows.",
+    ),
+    (
+        "codec",
+        "The codec that was spoken last; with `cut_off` that of the answer.",
+    ),
     (
         "reason",
         "Why it ended: the words below; of an INVITE that was refused at once, the reason of `cordboard_rejected_total`.",
@@ -69,7 +76,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("conference", "The conference."),
     (
         "media",
-        "`packets_in`, `packets_out`, `lost`, `late`, `jitter_ms`, and as `peer` what the peer has reported last: `lost`, `jitter_ms`, `round_trip_ms` (columns `peer_lost`, `peer_jitter_ms`, `peer_round_trip_ms`).",
+        "`packets_in`, `packets_out`, `lost`, `late`, `jitter_ms`, and as `peer` what the peer has reported last: `lost`, `jitter_ms`, `round_trip_ms` (columns `peer_lost`, `peer_jitter_ms`, `peer_round_trip_ms`). Null where there was none, or it is not known, as with `cut_off`.",
     ),
 ];
 

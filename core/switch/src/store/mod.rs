@@ -5,6 +5,7 @@
 //! after that transaction's commit: what was reported as stored survives a kill, and with full sync also
 //! a power cut.
 
+mod call;
 mod chat;
 mod folder;
 mod schema;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use cordboard_engine::chat::io::KeptRoom;
 use cordboard_engine::io::{StoreWrite, StoredBinding, StoredMessage};
+use cordboard_engine::record::CallRecord;
 use cordboard_host::{KvEntry, KvWrite};
 use cordboard_model::measure::Histogram;
 use cordboard_model::{Ticket, Time};
@@ -52,6 +54,12 @@ pub(crate) trait Store: Send + Sync {
     /// # Errors
     /// The database cannot be read.
     fn load_messages(&self) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// The calls that were up when the switch was stopped, with the time until which it is known to have run.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn load_calls(&self) -> Result<Vec<CallRecord>, StoreError>;
 
     /// What plugins kept.
     ///

@@ -135,6 +135,72 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE call_record ADD COLUMN peer_jitter_ms REAL;
     ALTER TABLE call_record ADD COLUMN peer_round_trip_ms REAL;
 ",
+    "
+    CREATE TABLE call_up ( -- what their records will be if the switch is killed
+        id         TEXT    NOT NULL PRIMARY KEY,
+        session    TEXT    NOT NULL,
+        call_id    TEXT    NOT NULL,
+        account    TEXT    NOT NULL,
+        direction  TEXT    NOT NULL,
+        caller     TEXT    NOT NULL,
+        callee     TEXT    NOT NULL,
+        number     TEXT    NOT NULL,
+        contact    TEXT    NOT NULL,
+        user       TEXT,
+        transport  TEXT    NOT NULL,
+        started    INTEGER NOT NULL,
+        answered   INTEGER,
+        codec      TEXT,
+        reason     TEXT    NOT NULL,
+        status     INTEGER NOT NULL,
+        conference TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE alive ( -- when the switch was last known to run, while calls were up
+        at INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO alive VALUES (0);
+    CREATE TABLE call_record_new (
+        id          TEXT    NOT NULL,
+        session     TEXT    NOT NULL,
+        call_id     TEXT    NOT NULL,
+        account     TEXT    NOT NULL,
+        direction   TEXT    NOT NULL, -- in or out
+        caller      TEXT    NOT NULL,
+        callee      TEXT    NOT NULL,
+        number      TEXT    NOT NULL,
+        user        TEXT,
+        transport   TEXT    NOT NULL,
+        started     INTEGER NOT NULL, -- nanoseconds since the Unix epoch, as answered, ended and last_alive
+        answered    INTEGER,
+        ended       INTEGER,          -- NULL: nobody knows; then
+        last_alive  INTEGER,          -- the switch is known to have run until then
+        codec       TEXT,
+        reason      TEXT    NOT NULL,
+        status      INTEGER NOT NULL, -- 0: none
+        conference  TEXT,
+        packets_in  INTEGER,
+        packets_out INTEGER,
+        lost        INTEGER,
+        late        INTEGER,
+        jitter_ms   REAL,
+        contact     TEXT    NOT NULL,
+        peer_lost   INTEGER,          -- what the peer has reported last
+        peer_jitter_ms     REAL,
+        peer_round_trip_ms REAL
+    ) STRICT;
+    INSERT INTO call_record_new
+        SELECT id, session, call_id, account, direction, caller, callee, number, user, transport, started, answered,
+               ended, NULL, codec, reason, status, conference, packets_in, packets_out, lost, late, jitter_ms, contact,
+               peer_lost, peer_jitter_ms, peer_round_trip_ms
+        FROM call_record ORDER BY rowid;
+    DROP TABLE call_record;
+    ALTER TABLE call_record_new RENAME TO call_record;
+    CREATE INDEX call_record_ended ON call_record (ended);
+    CREATE INDEX call_record_session ON call_record (session);
+",
+    "
+    ALTER TABLE message ADD COLUMN hidden TEXT NOT NULL DEFAULT ''; -- the sender, where it is told of the delivery and nobody of it
+",
 ];
 
 /// The version of a database of today.

@@ -14,7 +14,7 @@ use cordboard_model::{Ticket, Time};
 use rusqlite::{Connection, ErrorCode, Row, params};
 
 use super::writer::{self, Queue};
-use super::{OnStored, Store, StoreCounts, StoreError, chat, folder, schema};
+use super::{OnStored, Store, StoreCounts, StoreError, call, chat, folder, schema};
 use crate::config::resolved::StoreConfig;
 
 /// Pages of the write-ahead log (of 4 KiB) after which it is copied into the database: four times SQLite's own
@@ -104,12 +104,16 @@ impl Store for Sqlite {
         let load = || -> rusqlite::Result<Vec<_>> {
             let reader = self.reader();
             let mut statement = reader.prepare(
-                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires, hops \
+                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires, hops, hidden \
                  FROM message ORDER BY number",
             )?;
             statement.query_map([], message)?.collect()
         };
         load().map_err(|source| explain(&self.path, source))
+    }
+
+    fn load_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
+        call::load(&self.reader()).map_err(|source| explain(&self.path, source))
     }
 
     fn load_kv(&self) -> Result<Vec<KvEntry>, StoreError> {
@@ -221,10 +225,11 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         accepted: Time(count(7)?),
         expires: Time(count(8)?),
         hops: row.get(9)?,
+        hidden: row.get(10)?,
     })
 }
 
-fn strange(column: usize, name: &str) -> rusqlite::Error {
+pub(super) fn strange(column: usize, name: &str) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, name.into(), rusqlite::types::Type::Text)
 }
 
@@ -268,7 +273,10 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
         StoreWrite::PutRecord {
             record,
             forget_before,
-        } => put_record(connection, record, *forget_before),
+        } => call::put_record(connection, record, *forget_before),
+        StoreWrite::PutCall(record) => call::put(connection, record),
+        StoreWrite::DeleteCall { id } => call::delete(connection, *id),
+        StoreWrite::Alive(at) => call::alive(connection, *at),
     }
     .map(drop)
 }
@@ -277,8 +285,8 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires, hops) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires, hops, hidden) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             format!("{:032x}", message.id),
@@ -291,59 +299,8 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
             count(message.accepted.0),
             count(message.expires.0),
             message.hops,
+            message.hidden,
         ])
-}
-
-/// Rows between two looks at what is too old.
-const FORGET_EVERY: i64 = 256;
-
-fn put_record(connection: &Connection, record: &CallRecord, forget_before: Time) -> rusqlite::Result<usize> {
-    let nanos = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
-    let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let media = record.media.as_ref();
-    let peer = media.and_then(|totals| totals.peer.as_ref());
-    let rows = connection
-        .prepare_cached(
-            "INSERT INTO call_record (id, session, call_id, account, direction, caller, callee, number, user, \
-             transport, started, answered, ended, codec, reason, status, conference, packets_in, packets_out, \
-             lost, late, jitter_ms, contact, peer_lost, peer_jitter_ms, peer_round_trip_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, \
-             ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
-        )?
-        .execute(params![
-            format!("{:032x}", record.id),
-            format!("{:032x}", record.session),
-            record.call_id,
-            record.account.to_string(),
-            record.direction.name(),
-            record.from,
-            record.to,
-            record.number,
-            record.user,
-            record.transport.name(),
-            nanos(record.started),
-            record.answered.map(nanos),
-            nanos(record.ended),
-            record.codec,
-            record.reason,
-            record.status,
-            record.conference.map(|id| id.to_string()),
-            media.map(|totals| count(totals.packets_in)),
-            media.map(|totals| count(totals.packets_out)),
-            media.map(|totals| count(totals.lost)),
-            media.map(|totals| count(totals.late)),
-            media.map(|totals| f64::from(totals.jitter_ms)),
-            record.contact,
-            peer.map(|peer| peer.lost),
-            peer.map(|peer| f64::from(peer.jitter_ms)),
-            peer.and_then(|peer| peer.round_trip)
-                .map(|time| time.as_secs_f64() * 1000.0),
-        ])?;
-    if connection.last_insert_rowid() % FORGET_EVERY == 0 {
-        connection
-            .prepare_cached("DELETE FROM call_record WHERE ended < ?1")?
-            .execute([nanos(forget_before)])?;
-    }
-    Ok(rows)
 }
 
 /// Writes one plugin's key inside the transaction that is open.

@@ -118,7 +118,8 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
         id: u128::MAX - u128::from(number),
         number,
         to: "bob@lab.test".into(),
-        from: "sip:alice@lab.test".into(),
+        from: "sip:anonymous@anonymous.invalid".into(),
+        hidden: "sip:alice@lab.test".into(),
         name: "\u{c4}nn\u{e4} \"Q\"".into(),
         headers: "Content-Type: text/plain\r\nSubject: s\r\n".into(),
         body: bytes::Bytes::from_static(b"a\0\xff\r\nb"),
@@ -144,7 +145,8 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     drop(store);
     // Those of a switch that did not keep the Max-Forwards have that of a new message.
     let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
-    let back = "ALTER TABLE message DROP COLUMN hops; ALTER TABLE call_record DROP COLUMN contact; \
+    let back = "ALTER TABLE message DROP COLUMN hops; ALTER TABLE message DROP COLUMN hidden; DROP TABLE call_up; DROP TABLE alive; \
+                ALTER TABLE call_record DROP COLUMN last_alive; ALTER TABLE call_record DROP COLUMN contact; \
                 ALTER TABLE call_record DROP COLUMN peer_lost; ALTER TABLE call_record DROP COLUMN peer_jitter_ms; \
                 ALTER TABLE call_record DROP COLUMN peer_round_trip_ms; PRAGMA user_version = 6;";
     older.execute_batch(back).unwrap();
@@ -153,6 +155,7 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     let loaded = store.load_messages().unwrap();
     let hops: Vec<u8> = loaded.iter().map(|message| message.hops).collect();
     assert_eq!(hops, [70, 70]);
+    assert!(loaded.iter().all(|message| message.hidden.is_empty()));
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
     };
     let write = |id: u128, ended: u64, forget: u64| {
         let mut record = crate::cdr::tests::record(id);
-        record.ended = Time::from_unix_seconds(ended);
+        record.ended = Some(Time::from_unix_seconds(ended));
         let (record, forget_before) = (Box::new(record), Time::from_unix_seconds(forget));
         store.write(
             Ticket(0),
@@ -381,6 +384,104 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
         )
         .unwrap();
     assert_eq!(row, ("sip:alice@198.51.100.1:5060".into(), 3, 12.5));
+}
+
+#[test]
+fn calls_that_are_up_come_back_until_their_record_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    let write = |store: &Sqlite, reported: &Receiver<_>, write| {
+        store.write(Ticket(0), write);
+        assert_eq!(reported.recv().unwrap(), (Ticket(0), true));
+    };
+    let call = |id: u128| {
+        let mut call = crate::cdr::tests::call(id);
+        call.answered = Some(call.started + std::time::Duration::from_secs(u64::try_from(id).unwrap()));
+        call
+    };
+    for id in [3, 1, 2, 1] {
+        write(&store, &reported, StoreWrite::PutCall(Box::new(call(id))));
+    }
+    drop(store);
+    let (store, reported) = open(folder.path());
+    let load = |store: &Sqlite| -> Vec<CallRecord> { store.load_calls().unwrap() };
+    let known = |id: u128, last_alive| CallRecord {
+        last_alive,
+        ..call(id)
+    };
+    let newest = call(3).answered;
+    assert_eq!(
+        load(&store),
+        [1, 2, 3].map(|id| known(id, newest)),
+        "the answer of a call is a sign of life"
+    );
+    let later = call(3).started + std::time::Duration::from_secs(90);
+    write(&store, &reported, StoreWrite::Alive(later));
+    write(&store, &reported, StoreWrite::DeleteCall { id: 2 });
+    assert_eq!(load(&store), [1, 3].map(|id| known(id, Some(later))));
+    let forget_before = Time(0);
+    let mut record = crate::cdr::tests::record(3);
+    record.answered = newest;
+    let record = Box::new(record);
+    write(
+        &store,
+        &reported,
+        StoreWrite::PutRecord {
+            record,
+            forget_before,
+        },
+    );
+    assert_eq!(load(&store), [known(1, Some(later))]);
+    let record = Box::new(known(1, Some(later)));
+    write(
+        &store,
+        &reported,
+        StoreWrite::PutRecord {
+            record,
+            forget_before,
+        },
+    );
+    assert_eq!(load(&store), []);
+    let database = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    let row: (Option<i64>, i64, Option<i64>) = database
+        .query_row(
+            "SELECT ended, last_alive, lost FROM call_record WHERE reason = 'cut_off'",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(row, (None, i64::try_from(later.0).unwrap(), None));
+}
+
+#[test]
+fn records_of_an_older_database_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, reported) = open(folder.path());
+    let (record, forget_before) = (Box::new(crate::cdr::tests::record(5)), Time(0));
+    store.write(
+        Ticket(0),
+        StoreWrite::PutRecord {
+            record,
+            forget_before,
+        },
+    );
+    reported.recv().unwrap();
+    drop(store);
+    let row = || -> (String, i64, i64, f64) {
+        let database = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let columns = "SELECT contact, ended, peer_lost, peer_round_trip_ms FROM call_record";
+        database.query_row(columns, [], read).unwrap()
+    };
+    let before = row();
+    let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
+    let back = "ALTER TABLE message DROP COLUMN hidden; DROP TABLE call_up; DROP TABLE alive; ALTER TABLE call_record DROP COLUMN last_alive; \
+                PRAGMA user_version = 9;";
+    older.execute_batch(back).unwrap();
+    drop(older);
+    drop(open(folder.path()));
+    assert_eq!(row(), before);
+    assert_eq!(before.1, 1_800_000_060_500_000_000);
 }
 
 #[test]

@@ -46,8 +46,10 @@ pub(crate) enum Owner {
     Reoffer(Key),
     /// A message in this call, and which of the call's outstanding ones.
     Message(Key, u64),
-    /// A PRACK, or the BYE of a call that is gone: nobody acts on the answer, but such a BYE may go another way.
+    /// The BYE of a call that is gone: nobody acts on the answer, but it may go another way.
     Farewell,
+    /// The PRACK in an early dialog of this call, by its place, and the number that it confirms.
+    Prack(Key, u8, u32),
     /// A message between users, by number, and which contact it went to.
     Pager(Key),
     /// A kept message to one of its addressee's contacts.
@@ -428,6 +430,7 @@ impl Transactions {
         let method = response.method();
         if method == Method::Cancel && transaction.method == Method::Invite {
             transaction.repeat_at = None;
+            transaction.arm_end(key, wire); // no repeat will
             return Ok(None);
         }
         if method != transaction.method {
