@@ -207,3 +207,61 @@ async fn send<W: AsyncWrite + Unpin>(writer: &mut W, mut bytes: impl Buf) -> io:
     writer.write_all_buf(&mut bytes).await?;
     writer.flush().await // TLS keeps back what the socket did not take at once
 }
+
+#[cfg(test)]
+mod tests {
+    use cordboard_engine::io::{Packet, Transport};
+    use tokio::io::{duplex, split};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::control::{Arrival, ControlParts};
+    use crate::net::place::Bounds;
+    use crate::tls::{Keys, Material, Roots};
+
+    const REQUEST: &str = "MESSAGE sip:bob@lab.test SIP/2.0\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n";
+
+    /// Control hears at once that nothing more comes, and of the end when the answer has gone out.
+    #[tokio::test]
+    async fn who_closes_its_side_is_told_what_comes_of_its_request() {
+        let (mut parts, control) = ControlParts::new().unwrap();
+        let keys = Arc::new(Keys::new(Material::new(None, &Roots::none()).unwrap()));
+        let (most, of_source) = (9, 9);
+        let connections = Connections::new(control, Clock::start(), keys, Bounds { most, of_source }, 1000);
+        let peer = "192.0.2.1:9".parse().unwrap();
+        let way = Flow {
+            transport: Transport::Tcp,
+            listener: 0,
+            peer,
+            connection: 0,
+        };
+        let (mut client, stream) = duplex(10_000);
+        let serving = tokio::spawn(async move {
+            let place = connections.places.take(peer.ip()).unwrap();
+            let (reader, writer) = split(stream);
+            serve(reader, writer, way, &place, &connections).await;
+        });
+        client.write_all(REQUEST.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let Some(Arrival::Opened { writer, .. }) = parts.next_arrival().await else {
+            panic!("a connection opens first")
+        };
+        let message = parts.next_arrival().await;
+        assert!(matches!(message, Some(Arrival::Message { .. })));
+        drop(message);
+        let half_closed = parts.next_arrival().await;
+        assert!(
+            matches!(half_closed, Some(Arrival::HalfClosed { .. })),
+            "{half_closed:?}"
+        );
+        let answer = "SIP/2.0 202 Accepted\r\n\r\n";
+        writer.write(Packet::whole(answer.into())).unwrap();
+        let mut heard = vec![0; answer.len()];
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, answer.as_bytes());
+        assert!(matches!(parts.next_arrival().await, Some(Arrival::Closed { .. })));
+        drop(writer); // as control does then
+        assert_eq!(client.read(&mut heard).await.unwrap(), 0);
+        serving.await.unwrap();
+    }
+}
