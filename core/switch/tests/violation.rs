@@ -149,7 +149,7 @@ fn a_handshake_without_a_host_opens_nothing() {
 #[test]
 fn what_comes_in_a_burst_is_answered_frame_by_frame() {
     let folder = TempDir::new().unwrap();
-    let more = "sip.ws = [\"127.0.0.1:0\"]\nsip.abuse.requests_per_second = 0";
+    let more = "sip.ws = [\"127.0.0.1:0\"]\nsip.abuse.requests_per_second = 0\nsip.limits.lag = \"0s\"";
     let switch = Switch::start(&config(&folder, more));
     let mut socket = open(switch.address("ws"), "/ws", "sip");
     for number in 0..200 {
