@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::contact::{NOT_IN_CLEAR, warn_of_sips};
 use crate::call::description::DESCRIPTIONS;
 use crate::call::incoming::Caller;
 use crate::conference::seat::Stream;
@@ -290,6 +291,12 @@ impl Engine {
             self.respond_stateless(request, flow, 400, "Bad Request-URI", |response| response);
             return None;
         };
+        if uri.is_sips() && !flow.transport.encrypted() {
+            self.wire.counts.reject(NOT_IN_CLEAR.reason);
+            let (status, phrase) = (NOT_IN_CLEAR.status, NOT_IN_CLEAR.phrase);
+            self.respond_stateless(request, flow, status, phrase, warn_of_sips);
+            return None;
+        }
         let dialled = uri.user().unwrap_or_default().into_owned();
         let account = Arc::clone(self.directory.account(uri.host));
         let identity = match self.authenticate(request, flow, &account) {
@@ -305,7 +312,9 @@ impl Engine {
             account,
             lost: false,
         };
-        Some((self.open_server(request, flow)?, caller, dialled))
+        let transaction = self.open_server(request, flow)?;
+        self.transactions.answer_anew(transaction, request);
+        Some((transaction, caller, dialled))
     }
 
     /// Whether nothing new begins any more; then the request has its answer.
@@ -430,6 +439,7 @@ impl Engine {
         self.wire.counts.reject(reason);
         self.respond_with(transaction, request, status, phrase, |response| match status {
             415 => taken_instead(response, request, DESCRIPTIONS),
+            480 if reason == NOT_IN_CLEAR.reason => warn_of_sips(response),
             503 => response.header("Retry-After", FULL),
             _ => response,
         });

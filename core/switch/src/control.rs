@@ -3,6 +3,8 @@
 
 mod connection;
 mod handle;
+mod notice;
+mod outgoing;
 mod pace;
 mod report;
 
@@ -23,7 +25,6 @@ use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
-use cordboard_model::measure::{FANOUT_BOUNDS, Histogram};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
+use self::notice::Notices;
 use self::pace::Pace;
 pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
@@ -111,6 +113,13 @@ pub(crate) enum Answer {
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
+    /// An operator ends the bans of a source: whether there was one.
+    LiftBan {
+        /// An address of it.
+        source: IpAddr,
+        /// Where the answer goes.
+        lifted: oneshot::Sender<bool>,
+    },
     Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
     /// Somebody has shown a token of an operator, right or wrong: is it heard, or is its source banned?
     Token {
@@ -163,6 +172,7 @@ pub(crate) struct Control {
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
     report: Report,
+    notices: Notices,
     shell: Box<dyn Shell>,
 }
 
@@ -244,6 +254,7 @@ impl ControlParts {
             fanned_out: Vec::new(),
             unreachable: Vec::new(),
             report: Report::default(),
+            notices: Notices::default(),
             shell,
         };
         thread::Builder::new()
@@ -412,8 +423,7 @@ impl Control {
                     Input::Unreachable { flow }
                 }
                 Answer::Reconfigure(config) => {
-                    self.engine.reconfigure(*config, self.clock.now());
-                    self.drain();
+                    self.reconfigure(*config);
                     continue;
                 }
                 Answer::Report(reply) => {
@@ -422,6 +432,10 @@ impl Control {
                 }
                 Answer::Bans(reply) => {
                     let _ = reply.send(self.engine.bans(self.clock.now())); // as above
+                    continue;
+                }
+                Answer::LiftBan { source, lifted } => {
+                    let _ = lifted.send(self.engine.lift_ban(source, self.clock.now())); // as above
                     continue;
                 }
                 Answer::Participants(id, reply) => {
@@ -449,6 +463,17 @@ impl Control {
         true
     }
 
+    fn reconfigure(&mut self, config: Config) {
+        let now = self.clock.now();
+        let before = self.engine.bans(now).len();
+        self.engine.reconfigure(config, now);
+        let lifted = before - self.engine.bans(now).len();
+        if lifted > 0 {
+            self.notices.lifted(lifted);
+        }
+        self.drain();
+    }
+
     /// Does what the engine says, until it has nothing more to say.
     fn drain(&mut self) {
         loop {
@@ -469,7 +494,7 @@ impl Control {
                     }
                     Output::Answered(record) => self.shell.answered(record),
                     Output::Record(record) => self.shell.record(record),
-                    Output::Banned(ban) => log_ban(&ban, self.clock.now()),
+                    Output::Notice(notice) => self.notices.tell(&notice, self.clock.now()),
                     Output::Drained => self.shell.drained(),
                 }
             }
@@ -481,51 +506,4 @@ impl Control {
             self.engine.handle(input, self.clock.now());
         }
     }
-
-    /// Puts a datagram to those that go out at the end of this round.
-    fn post(&mut self, listener: u16, datagram: Outgoing) {
-        let listener = usize::from(listener);
-        if self.outgoing.len() <= listener {
-            self.outgoing.resize_with(listener + 1, Vec::new);
-        }
-        self.outgoing[listener].push(datagram);
-    }
-
-    /// Hands over the datagrams of this round, and knows then how long each relay took.
-    fn send(&mut self, batch: &mut Batch) {
-        for (listener, socket) in &self.sockets {
-            if let Some(packets) = self.outgoing.get_mut(usize::from(*listener)) {
-                self.report.sent.add(socket.send(batch, packets));
-                packets.clear();
-            }
-        }
-        if self.relayed.is_empty() && self.fanned_out.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for stamp in self.relayed.drain(..) {
-            self.report.relay.record_duration(now.since(stamp));
-        }
-        for (kind, accepted) in self.fanned_out.drain(..) {
-            let seconds = self.report.fanout.entry(kind);
-            let seconds = seconds.or_insert_with(|| Histogram::new(FANOUT_BOUNDS));
-            seconds.record_duration(now.since(accepted));
-        }
-    }
-}
-
-fn log_ban(ban: &Ban, now: Time) {
-    // One address is no network to who reads the log, or to what bans by it in a firewall.
-    let source = match ban.source.is_ipv4() {
-        true => ban.source.to_string(),
-        false => ban.network().to_string(),
-    };
-    tracing::warn!(
-        source,
-        reason = ban.reason.name(),
-        offences = ban.offences,
-        seconds = ban.until.since(now).as_secs(),
-        until = ban.until.unix_seconds(),
-        "a source gets no answers for a time; `[sip.abuse]` sets when, `[sip] trusted` exempts"
-    );
 }

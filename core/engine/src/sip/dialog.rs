@@ -319,8 +319,10 @@ impl Dialog {
             return self.flow;
         }
         if let Some(route) = self.route.first() {
-            // A router that is named by a name is the one that the dialog came or went by.
+            // A router that is named by a name is the one that the dialog came or went by. So is one of the other
+            // IP family: no socket of ours that reaches it is known here (see `detour`).
             let named = address_in(bracketed(route)).filter(|peer| may_lead(self.flow.peer.ip(), *peer));
+            let named = named.filter(|peer| peer.is_ipv4() == self.flow.peer.is_ipv4());
             let peer = named.unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
         }

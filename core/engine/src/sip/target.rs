@@ -41,13 +41,12 @@ pub(crate) fn target_of(request: &Message) -> Option<&str> {
     contact_of(request).or_else(|| old_target(request))
 }
 
-/// A caller of RFC 2543 need not have named a Contact: then its From leads to it (RFC 4475 section 3.4.1 has such an
-/// INVITE).
+/// A caller need not name a Contact, as in RFC 2543 (RFC 4475 section 3.4.1 has such an INVITE): its From is what it
+/// called from, and its own address where our requests go.
 fn old_target(request: &Message) -> Option<&str> {
-    let (via, from) = (request.via().ok()?, request.from().ok()?);
-    let is_old = !via.branch().is_some_and(|branch| branch.starts_with("z9hG4bK"));
+    let from = request.from().ok()?;
     let says_nothing = request.header(Name::Contact).is_none();
-    let is_reached = is_old && says_nothing && request.method() == Method::Invite && leads_somewhere(&from);
+    let is_reached = says_nothing && request.method() == Method::Invite && leads_somewhere(&from);
     is_reached.then_some(from.uri)
 }
 
