@@ -129,6 +129,9 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     if thread.join().is_err() {
         tracing::error!("the control thread panicked");
     }
+    // Connections say what waits, and goodbye; not all end in time, such as those in the middle of a handshake.
+    let parting = running.connections.places.empty();
+    let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, parting).await });
     end(runtime, &served);
     Ok(())
 }
