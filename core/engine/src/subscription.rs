@@ -49,6 +49,7 @@ pub(crate) const EVENTS: &str = "conference";
 /// Why a subscription ends, in the words of RFC 6665 section 4.1.3.
 const TIMEOUT: &str = "timeout";
 const NO_RESOURCE: &str = "noresource";
+const REJECTED: &str = "rejected";
 const PROBATION: &str = "probation;retry-after=30";
 
 /// A subscription to the state of one conference.
@@ -63,6 +64,8 @@ pub(crate) struct Subscription {
     subscriber: Subscriber,
     /// Whose phone it is, if it is a user's.
     owner: Option<UserId>,
+    /// Who has not dialled the PIN, and watches only while he takes part.
+    guest: Option<Identity>,
     /// Its connection is gone.
     lost: Option<Lost>,
     expires: Time,
@@ -97,7 +100,7 @@ impl Engine {
         if self.closing(&request, flow) {
             return;
         }
-        let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
+        let Some((transaction, caller, dialled)) = self.let_in(&request, flow) else {
             return;
         };
         let Some(Package::Conference) = package(&request) else {
@@ -106,11 +109,24 @@ impl Engine {
                 response.header("Allow-Events", EVENTS)
             });
         };
-        let Some(Destination::Conference(conference, _)) =
+        let (number, pin) = self.directory.without_pin(caller.account.id, dialled);
+        let Some(Destination::Conference(conference, role)) =
             self.directory.destination(caller.account.id, &number)
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
+        // RFC 4575 section 6: who may not join is not shown who has.
+        let barred = self.barred(conference, role, pin.as_deref());
+        if let Some(refusal) = barred.filter(|_| !self.takes_part(conference, caller.identity)) {
+            return self.refuse_in(
+                transaction,
+                &request,
+                refusal.status,
+                refusal.phrase,
+                refusal.reason,
+            );
+        }
+        let guest = barred.map(|_| caller.identity);
         if !accepts(&request) {
             self.wire.counts.reject("unsupported_body");
             return self.respond_with(transaction, &request, 406, "Not Acceptable", |response| {
@@ -156,6 +172,7 @@ impl Engine {
                 entity,
                 subscriber,
                 owner,
+                guest,
                 lost: None,
                 expires: now + expires,
                 alarm: Alarm::default(),
@@ -288,12 +305,22 @@ impl Engine {
             .collect();
         let exists = self.conference_config(id).is_some();
         for key in watching {
-            if exists {
-                self.notify(key);
+            let guest = self.subscriptions.get(key).and_then(|s| s.guest);
+            if !exists {
+                self.lose_subscription(key, NO_RESOURCE);
+            } else if guest.is_some_and(|guest| !self.takes_part(id, guest)) {
+                self.lose_subscription(key, REJECTED);
             } else {
-                self.lose_subscription(key);
+                self.notify(key);
             }
         }
+    }
+
+    /// Whether somebody is in a conference, by a call or by the chat WebSocket.
+    fn takes_part(&self, id: ConferenceId, identity: Identity) -> bool {
+        let place = identity.credential();
+        let user = place.map(|place| self.directory.credential(place).owner.as_str());
+        self.own_call(id, identity).is_some() || self.own_chatter(id, user).is_some()
     }
 
     /// The configuration is another: subscriptions to conferences that do not exist any more end.
@@ -309,14 +336,13 @@ impl Engine {
             })
             .collect();
         for key in lost {
-            self.lose_subscription(key);
+            self.lose_subscription(key, NO_RESOURCE);
         }
     }
 
-    fn lose_subscription(&mut self, key: Key) {
-        let ended = &mut self.wire.counts.subscriptions_ended;
-        *ended.entry(NO_RESOURCE).or_default() += 1;
-        self.end_subscription(key, NO_RESOURCE);
+    fn lose_subscription(&mut self, key: Key, why: &'static str) {
+        *self.wire.counts.subscriptions_ended.entry(why).or_default() += 1;
+        self.end_subscription(key, why);
     }
 
     /// Tells what is new, unless a NOTIFY is on its way or the last was a moment ago: then later.

@@ -15,6 +15,7 @@ use crate::call::peer::is_peer_request;
 use crate::call::privacy::Privacy;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
+use crate::call::route::Dialled;
 use crate::call::session::Session;
 use crate::call::{Call, Leg, Place, Stage};
 use crate::conference::join::LOCKED;
@@ -37,6 +38,11 @@ const WRONG_PIN: Refusal = Refusal {
     status: 403,
     phrase: "Dial The Number, An Asterisk And The PIN",
     reason: "wrong_pin",
+};
+const CONFERENCE_LOCKED: Refusal = Refusal {
+    status: 403,
+    phrase: LOCKED,
+    reason: "conference_locked",
 };
 const CONFERENCE_FULL: Refusal = Refusal {
     status: 486,
@@ -65,11 +71,7 @@ impl Engine {
         if self.refused_as_too_brief(transaction, &request) {
             return;
         }
-        // A PIN may follow the number: 3001*1234.
-        let (number, pin) = match dialled.split_once('*') {
-            Some((number, pin)) => (number.to_owned(), Some(pin.to_owned())),
-            None => (dialled, None),
-        };
+        let (number, pin) = self.directory.without_pin(caller.account.id, dialled);
         if self.calls.len() >= self.config.limits.calls {
             return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
         }
@@ -84,7 +86,7 @@ impl Engine {
         caller: Caller,
         id: ConferenceId,
         role: Role,
-        number: String,
+        dialled: Dialled,
         pin: Option<&str>,
     ) {
         let config = self
@@ -95,18 +97,15 @@ impl Engine {
             Role::Member => &config.member,
             Role::Moderator => &config.moderator,
         };
-        let admitted =
-            entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let config = Arc::clone(config);
-        if role == Role::Member && self.is_locked(id) {
-            self.joined("locked", caller.flow);
-            return self.refuse_in(transaction, &request, 403, LOCKED, "conference_locked");
-        }
         let full = self.is_full(id);
-        let refusal = if !admitted {
+        let refusal = if role == Role::Member && self.is_locked(id) {
+            self.joined("locked", caller.flow);
+            Some(CONFERENCE_LOCKED)
+        } else if let Some(refusal) = self.barred(id, role, pin) {
             self.joined("refused", caller.flow);
-            Some(WRONG_PIN)
+            Some(refusal)
         } else if full {
             self.joined("full", caller.flow);
             Some(CONFERENCE_FULL)
@@ -115,7 +114,8 @@ impl Engine {
             private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
-            return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
+            let who = (&caller, dialled.number.as_str());
+            return self.refuse_caller(transaction, &request, who, Some(id), refusal);
         }
         self.trying(transaction, &request);
         let (mix, shard) = self.conference_mix(config);
@@ -126,7 +126,7 @@ impl Engine {
             &caller,
             Place::Conference(id),
             leg,
-            number,
+            dialled,
             true,
         ) else {
             return;
@@ -135,6 +135,17 @@ impl Engine {
             call.role = role;
         }
         self.ask_to_join(call, id);
+    }
+
+    /// Why a number of a conference leads nowhere without another PIN; `None` if it leads there.
+    pub(crate) fn barred(&self, id: ConferenceId, role: Role, pin: Option<&str>) -> Option<Refusal> {
+        let config = self.directory.conference(id)?;
+        let pins = match role {
+            Role::Member => &config.member.pins,
+            Role::Moderator => &config.moderator.pins,
+        };
+        let opens = pins.is_empty() || pin.is_some_and(|pin| pins.iter().any(|known| known == pin));
+        (!opens).then_some(WRONG_PIN)
     }
 
     /// 100 Trying, so that the caller stops repeating while plugins and shards are asked.
@@ -159,13 +170,14 @@ impl Engine {
         caller: &Caller,
         place: Place,
         mut leg: Leg,
-        number: String,
+        dialled: Dialled,
         focus: bool,
     ) -> Option<Key> {
         leg.bundle = is_peer_request(&request, caller.flow).then(Box::default);
         let secret = self.wire.token();
         let sent_by = self.sent_by(caller.flow);
-        let contact = self.contact(&number, caller.flow, focus);
+        let Dialled { number, leads_to } = dialled;
+        let contact = self.contact(&leads_to, caller.flow, focus);
         let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by)?;
         dialog.contact = contact;
         dialog.local_uri = format!("sip:{number}@{}", caller.account.realm);
