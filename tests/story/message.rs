@@ -366,6 +366,40 @@ fn plugins_see_a_message_once_and_decide_what_becomes_of_it() {
 }
 
 #[test]
+fn plugins_see_what_was_encoded_for_the_way_as_it_was_written() {
+    for (new, copy, encoding) in [
+        (None, &b"ZGFybg=="[..], Some("base64")),
+        (Some(Bytes::from("****")), b"****", None),
+    ] {
+        let Room {
+            mut world,
+            mut alice,
+            mut bob,
+            line,
+            ..
+        } = room(World::with(|config| {
+            config.hooks.message_filter = chain(OnFailure::Pass)
+        }));
+        let headers = "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n";
+        alice.send(&mut world, &line, "MESSAGE", 9, headers, b"ZGFybg==");
+        let (ticket, Ask::Message(ask)) = world.question() else {
+            panic!("a question about a message")
+        };
+        assert_eq!(ask.body.as_ref(), b"darn");
+        let rewrite = Rewrite {
+            body: new,
+            ..Rewrite::default()
+        };
+        world.answer(ticket, Verdict::Message(MessageVerdict::Rewrite(rewrite)));
+        let heard = bob.gets(&mut world, "MESSAGE", true);
+        assert_eq!(
+            (heard.body_slice(), heard.header(Name::ContentTransferEncoding)),
+            (copy, encoding)
+        );
+    }
+}
+
+#[test]
 fn one_senders_messages_keep_their_order_whatever_order_the_verdicts_have() {
     let Room {
         mut world,

@@ -198,6 +198,45 @@ fn a_request_that_comes_again_after_a_crash_is_the_same_message() {
 }
 
 #[test]
+fn a_message_that_is_on_disk_stays_though_its_repeat_cannot_be_written() {
+    let mut world = World::with(|config| config.trusted.push("198.51.100.1/32".parse().unwrap()));
+    let (mut alice, _, mut carol) = phones();
+    let request = format!(
+        "MESSAGE sip:carol@lab.test SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1:5060;rport;branch=z9hG4bKm1\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:alice@lab.test>;tag=a\r\nTo: <sip:carol@lab.test>\r\nCall-ID: same\r\n\
+         CSeq: 1 MESSAGE\r\n{TEXT}Content-Length: 1\r\n\r\nx"
+    );
+    world.receive(alice.flow, &request, b"");
+    assert_eq!(alice.next(&mut world).status(), 202);
+    world.restart();
+    world.disk_works = false;
+    world.receive(alice.flow, &request, b"");
+    assert_eq!(alice.next(&mut world).status(), 202);
+    world.disk_works = true;
+    carol.register(&mut world, 600);
+    assert_eq!(bodies(&read(&mut carol, &mut world, 200)), ["x"]);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
+fn a_message_that_was_encoded_for_the_way_is_kept_with_its_encoding() {
+    let mut world = World::new();
+    let (mut alice, _, mut carol) = phones();
+    let headers = format!("{TEXT}Content-Transfer-Encoding: base64\r\n");
+    assert_eq!(
+        send(&mut alice, &mut world, "carol", &headers, "aGk=").status(),
+        202
+    );
+    world.restart();
+    carol.register(&mut world, 600);
+    let kept = carol.gets(&mut world, "MESSAGE", true);
+    assert_eq!(
+        (kept.body_slice(), kept.header(Name::ContentTransferEncoding)),
+        (&b"aGk="[..], Some("base64"))
+    );
+}
+
+#[test]
 fn the_sender_is_not_told_before_it_is_on_disk() {
     let mut world = World::new();
     let (mut alice, _, mut carol) = phones();

@@ -75,6 +75,55 @@ fn what_a_silent_phone_does_not_take_is_kept_before_its_sender_gives_up() {
 }
 
 #[test]
+fn however_many_write_to_silent_phones_nothing_is_given_up() {
+    for phones in [1, 2] {
+        let mut world = World::new();
+        let mut alice = Phone::new("alice", 1);
+        let mut bobs = [Phone::new("bob", 2), Phone::new("bob-desk", 5)];
+        for phone in &mut bobs[..phones] {
+            phone.register(&mut world, 7200);
+        }
+        let all: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        for body in &all {
+            send(&mut alice, &mut world, TEXT, body);
+            world.advance(seconds(60.0));
+            alice.listen(&mut world);
+            alice.inbox.clear();
+        }
+        assert_eq!(world.engine.gauges().kept_messages, all.len());
+        for phone in &mut bobs[..phones] {
+            phone.listen(&mut world);
+            phone.inbox.clear();
+        }
+        bobs[0].register(&mut world, 7200);
+        let mut heard = Vec::new();
+        while heard.len() < all.len() {
+            let message = bobs[0].gets(&mut world, "MESSAGE", true);
+            heard.push(String::from_utf8(message.body_slice().to_vec()).unwrap());
+        }
+        assert_eq!(heard, all);
+        assert_eq!(world.engine.gauges().kept_messages, 0);
+    }
+}
+
+#[test]
+fn a_phone_that_says_nothing_for_hours_however_often_it_registers_loses_nothing() {
+    let (mut world, _, mut bob) = silence(true);
+    for _ in 0..180 {
+        world.advance(seconds(60.0));
+        bob.register(&mut world, 600);
+        bob.inbox.clear();
+        assert_eq!(world.engine.gauges().kept_messages, 1);
+    }
+    world.advance(seconds(60.0));
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    bob.register(&mut world, 600);
+    bob.gets(&mut world, "MESSAGE", true);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
 fn a_phone_that_takes_it_late_gets_it_once() {
     let (mut world, mut alice, mut bob) = silence(true);
     let message = bob.gets(&mut world, "MESSAGE", false);

@@ -236,6 +236,33 @@ fn a_phone_that_comes_beside_a_silent_one_gets_all_at_once() {
 }
 
 #[test]
+fn what_waits_is_not_overtaken_by_what_comes_once_a_second_phone_is_there() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    let mut desk = Phone::new("bob-desk", 5);
+    assert_eq!(send(&mut alice, &mut world, "1"), 202);
+    bob.register(&mut world, 3600);
+    let first = bob.gets(&mut world, "MESSAGE", false);
+    assert_eq!(first.body_slice(), b"1");
+    // This one waits for the answer to the first; for two phones the next is kept at once.
+    assert_eq!(send(&mut alice, &mut world, "2"), 0);
+    desk.register(&mut world, 3600);
+    send(&mut alice, &mut world, "3");
+    alice.listen(&mut world);
+    bob.respond(&mut world, &first, 200, "", "");
+    for body in ["2", "3"] {
+        takes(&mut bob, &mut world, body);
+    }
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    let mut heard = Vec::new();
+    while heard.len() < 3 {
+        heard.push(desk.gets(&mut world, "MESSAGE", true).body_slice().to_vec());
+    }
+    assert_eq!(heard, [b"1", b"2", b"3"]);
+    desk.has_nothing(&mut world);
+}
+
+#[test]
 fn a_change_that_cannot_be_written_is_none() {
     let (mut world, mut alice, mut phone) = silence(&[]);
     assert_eq!(send(&mut alice, &mut world, "1"), 0);

@@ -105,7 +105,7 @@ fn a_registration_that_is_not_stored_or_ends_one_is_no_refusal_either() {
 #[test]
 fn phones_that_register_every_minute_while_their_user_has_no_time_lose_nothing() {
     // The other one may be of a kind that never takes any.
-    for (status, other) in [(480, 480), (486, 405), (503, 500)] {
+    for (status, other) in [(480, 480), (486, 405), (503, 500), (600, 603), (408, 504)] {
         let (mut world, _, mut phones) = busy();
         for _ in 0..30 {
             world.advance(Duration::from_secs(30));
@@ -181,11 +181,75 @@ fn a_phone_that_does_not_know_its_user_yet_is_asked_again() {
         refuse(&mut phones, &mut world, 404);
         for registered in 1..=4 {
             assert_eq!(kept(&world), 1, "{registered}");
-            phones[0].register(&mut world, 3600);
+            an_hour_later(&mut phones[0], &mut world);
             assert_eq!(refuse(&mut phones, &mut world, 404), ["kept"]);
         }
         assert_eq!(kept(&world), 0);
     }
+}
+
+/// It says nothing for an hour, and registers then.
+fn an_hour_later(phone: &mut Phone, world: &mut World) {
+    world.advance(Duration::from_secs(3600));
+    phone.listen(world);
+    phone.inbox.clear();
+    phone.register(world, 7200);
+}
+
+#[test]
+fn what_fails_for_some_hours_is_not_lost_however_often_the_phone_registers() {
+    for status in [404, 408, 500, 502, 504, 600] {
+        let (mut world, mut alice, mut phones) =
+            (World::new(), Phone::new("alice", 1), [Phone::new("bob", 2)]);
+        assert_eq!(send(&mut alice, &mut world, TEXT, "kept"), 202);
+        for _ in 0..200 {
+            phones[0].register(&mut world, 3600);
+            refuse(&mut phones, &mut world, status);
+            world.advance(Duration::from_secs(60));
+            refuse(&mut phones, &mut world, status);
+            assert_eq!(kept(&world), 1, "{status}");
+        }
+        phones[0].register(&mut world, 3600);
+        assert_eq!(phones[0].gets(&mut world, "MESSAGE", true).body_slice(), b"kept");
+        assert_eq!(kept(&world), 0, "{status}");
+    }
+}
+
+#[test]
+fn a_phone_that_says_when_to_come_back_is_left_in_peace_so_long_unless_it_registers() {
+    let refuses = |carol: &mut Phone, world: &mut World, status, after: &str| {
+        let message = carol.gets(world, "MESSAGE", false);
+        assert_eq!(message.body_slice(), b"k1");
+        let headers = format!("Retry-After: {after}\r\n");
+        carol.respond(world, &message, status, &headers, "");
+        carol.has_nothing(world);
+    };
+    let peace = |carol: &mut Phone, world: &mut World, seconds: u64| {
+        world.advance(Duration::from_secs(seconds - 1));
+        carol.has_nothing(world);
+        world.advance(Duration::from_secs(1));
+    };
+    let (mut world, _, mut carol) = refused_for_now(480);
+    world.advance(Duration::from_secs(30));
+    // What else would be for ever is not where it says when; nobody is waited for longer than an hour.
+    for (status, after, seconds) in [
+        (486, "600 (at lunch)", 600),
+        (413, "1000;duration=60", 1000),
+        (603, "7200", 3600),
+        (404, "5", 480),
+    ] {
+        refuses(&mut carol, &mut world, status, after);
+        peace(&mut carol, &mut world, seconds);
+    }
+    refuses(&mut carol, &mut world, 503, "2000");
+    world.advance(Duration::from_secs(400));
+    carol.register(&mut world, 7200);
+    refuses(&mut carol, &mut world, 600, "1700");
+    peace(&mut carol, &mut world, 1700);
+    for body in ["k1", "k2"] {
+        takes(&mut carol, &mut world, body, 200);
+    }
+    assert_eq!(kept(&world), 0);
 }
 
 #[test]
@@ -348,7 +412,7 @@ fn what_a_phone_will_never_take_does_not_stop_what_follows() {
     // One that is refused again and again goes, too.
     for _ in 0..5 {
         assert_eq!(bodies(&read(&mut carol, &mut world, 500)), ["2"]);
-        carol.register(&mut world, 600);
+        an_hour_later(&mut carol, &mut world);
     }
     carol.has_nothing(&mut world);
     assert_eq!(world.engine.gauges().kept_messages, 0);

@@ -1,5 +1,6 @@
 //! Callers who do not want to be named (RFC 3323).
 
+use cordboard_engine::io::StoreWrite;
 use cordboard_engine::record::CallDirection;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
@@ -118,6 +119,78 @@ fn a_message_names_nobody_who_does_not_want_it() {
             alice.request(&mut world, "MESSAGE", &uri, headers, b"hello");
             names_nobody(&bob.gets(&mut world, "MESSAGE", true));
         }
+    }
+}
+
+#[test]
+fn who_is_hidden_is_told_of_the_delivery_and_nobody_of_it() {
+    let wish = |wanted: &str| {
+        format!(
+            "From: <sip:anonymous@anonymous.invalid>\r\nTo: <sip:carol@lab.test>\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
+             imdn.Message-ID: m1\r\nimdn.Disposition-Notification: {wanted}\r\n\r\nContent-Type: text/plain\r\n\r\nhi"
+        )
+    };
+    let stored = |world: &World| {
+        let mut writes = world.writes.iter().rev();
+        writes.find_map(|write| match write {
+            StoreWrite::PutMessage(message) => Some(message.hidden.clone()),
+            _ => None,
+        })
+    };
+    for (away, wanted, status, told) in [
+        (true, "positive-delivery", 200, Some("<delivered/>")),
+        (true, "negative-delivery", 603, Some("<failed/>")),
+        (true, "display", 200, None),
+        (false, "positive-delivery", 200, Some("<delivered/>")),
+    ] {
+        let (mut world, mut alice, mut carol) =
+            (World::new(), Phone::new("alice", 1), Phone::new("carol", 3));
+        let headers = "Privacy: id\r\nContent-Type: message/cpim\r\n";
+        if away {
+            let body = wish(wanted);
+            let answer = alice.request(
+                &mut world,
+                "MESSAGE",
+                "sip:carol@lab.test",
+                headers,
+                body.as_bytes(),
+            );
+            assert_eq!(answer.status(), 202);
+            // Whom nobody has to tell anything is not written down.
+            let hidden = told.map_or("", |_| "sip:alice@lab.test");
+            assert_eq!(stored(&world).as_deref(), Some(hidden));
+            world.restart();
+        }
+        alice.register(&mut world, 7200);
+        carol.register(&mut world, 7200);
+        if !away {
+            let body = wish(wanted);
+            alice.request(
+                &mut world,
+                "MESSAGE",
+                "sip:carol@lab.test",
+                headers,
+                body.as_bytes(),
+            );
+        }
+        let message = carol.gets(&mut world, "MESSAGE", false);
+        names_nobody(&message);
+        carol.respond(&mut world, &message, status, "", "");
+        if !away {
+            assert_eq!(alice.final_response(&mut world).status(), 200);
+        }
+        match told {
+            Some(word) => {
+                let report = alice.gets(&mut world, "MESSAGE", true);
+                let text = String::from_utf8_lossy(report.body_slice()).into_owned();
+                assert!(
+                    text.contains(word) && text.contains("<message-id>m1</message-id>"),
+                    "{text}"
+                );
+            }
+            None => alice.has_nothing(&mut world),
+        }
+        carol.has_nothing(&mut world);
     }
 }
 

@@ -365,6 +365,9 @@ pub struct StoredMessage {
     pub to: String,
     /// The sender's URI.
     pub from: String,
+    /// The sender's URI where `from` names nobody and it asks to be told of the delivery; otherwise empty. No recipient
+    /// is told it.
+    pub hidden: String,
     /// The sender's display name; empty if there is none.
     pub name: String,
     /// Content-Type and what else travels with it, one header a line, each ended by CR LF.

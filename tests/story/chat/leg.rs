@@ -121,6 +121,49 @@ fn what_a_caller_wraps_or_encodes_is_read_all_the_same() {
 }
 
 #[test]
+fn what_a_caller_encodes_for_the_way_is_undone_for_chat_and_for_no_caller() {
+    let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
+    let mut alice = Client::joined(&mut world, "alice");
+    let mut line = bob.call(&mut world, "3000");
+    carol.call(&mut world, "3000");
+    alice.told(&world);
+    let parts = "--b\r\nContent-Type: text/plain;charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+                 caf=C3=A9 =\r\n1=3D1\r\n--b--\r\n";
+    let json = "eyJCb2R5IjoianNvbiJ9";
+    for (kind, encoding, body, heard) in [
+        ("text/plain", Some("base64"), "aGVs\r\nbG8=\r\n", Some("hello")),
+        ("text/html", Some("Quoted-Printable"), "<b>1=3D1</b>", Some("1=1")),
+        ("text/plain", Some("8bit"), "a=3Db", Some("a=3Db")),
+        (
+            "text/plain",
+            Some("base64"),
+            "no base64, that!",
+            Some("no base64, that!"),
+        ),
+        ("text/plain", Some("x-own"), "???", None),
+        ("multipart/mixed;boundary=b", None, parts, Some("caf\u{e9} 1=1")),
+        ("application/x-chat+json", Some("base64"), json, Some("json")),
+    ] {
+        let encoded = encoding.map(|encoding| format!("Content-Transfer-Encoding: {encoding}\r\n"));
+        let headers = format!("Content-Type: {kind}\r\n{}", encoded.unwrap_or_default());
+        let answer = bob.within(&mut world, &mut line, "MESSAGE", &headers, body.as_bytes());
+        assert_eq!(answer.status(), 202);
+        let copy = carol.gets(&mut world, "MESSAGE", true);
+        assert_eq!(copy.body_slice(), body.as_bytes(), "callers get it as it was");
+        let travels = encoding.filter(|encoding| *encoding != "8bit");
+        assert_eq!(copy.header(Name::ContentTransferEncoding), travels);
+        match heard {
+            Some(text) => assert_eq!(alice.heard(&world), [text]),
+            None => alice.has_nothing(&world),
+        }
+    }
+    // Who has written JSON, encoded or not, gets JSON.
+    alice.write(&mut world, "hi");
+    let to_bob = bob.next(&mut world);
+    assert_eq!(to_bob.header(Name::ContentType), Some("application/x-chat+json"));
+}
+
+#[test]
 fn what_is_chatted_reaches_callers_in_the_type_that_they_write() {
     let (mut world, mut bob, mut carol) = (World::new(), Phone::new("bob", 2), Phone::new("carol", 3));
     let mut alice = Client::joined(&mut world, "alice");

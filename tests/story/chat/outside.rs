@@ -41,9 +41,10 @@ fn a_message_from_outside_is_chat_of_somebody_who_is_not_there() {
         (&told["content"], &told["source"], &told["scope"]),
         (&json!("from afar"), &joined["id"], &json!("global"))
     );
-    send(&mut bob, &mut world, TEXT, "again");
+    let encoded = format!("{TEXT}Content-Transfer-Encoding: base64\r\n");
+    send(&mut bob, &mut world, &encoded, "YWdhaW4=");
     carol.gets(&mut world, "MESSAGE", true);
-    assert_eq!(alice.events(&world), ["message_sent"], "introduced once");
+    assert_eq!(alice.heard(&world), ["again"], "introduced once");
     send(
         &mut bob,
         &mut world,

@@ -93,9 +93,9 @@ fn find<'a>(kind: &str, disposition: &str, body: &'a [u8], depth: u8) -> Result<
     let mut found = None;
     let (mut understood, mut missed, mut demanded) = (false, false, false);
     for part in parts(kind, body) {
-        let read = match part.encoded {
-            true => Err(UNSUPPORTED),
-            false => find(&part.kind, &part.disposition, part.body, depth - 1),
+        let read = match part.transfer.is_plain() {
+            false => Err(UNSUPPORTED),
+            true => find(&part.kind, &part.disposition, part.body, depth - 1),
         };
         match (read, Handling::of(&part.disposition)) {
             // Of alternatives the last that is understood is the best (RFC 2046 section 5.1.4).

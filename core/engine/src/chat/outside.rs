@@ -8,6 +8,7 @@ use super::participant::{Kind, Participant};
 use super::text::chat_text;
 use super::uuid::Uuid;
 use crate::engine::Engine;
+use crate::sip::transfer::Transfer;
 
 /// Who sends from outside.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +43,10 @@ impl Engine {
         id: ConferenceId,
         outsider: Outsider<'_>,
         kind: &str,
+        transfer: Transfer,
         body: &[u8],
     ) {
-        let text = chat_text(kind, body);
+        let text = chat_text(kind, transfer, body);
         let nobody = self.config.chat.keep == Keep::WhileOccupied && !self.chat.rooms.contains_key(&id);
         if text.is_empty() || nobody {
             return;

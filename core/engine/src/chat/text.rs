@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use super::message::cut;
 use super::page::plain;
 use crate::conference::copies::json_text;
-use crate::conference::multipart::text_in;
+use crate::conference::multipart::readable_text_in;
 use crate::sip::mime::{cpim_contents, essence, parameter};
+use crate::sip::transfer::Transfer;
 
 /// Wrappings within wrappings are opened this deep.
 const DEPTH: u8 = 3;
@@ -17,25 +18,26 @@ const FROM_80: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// What chat takes of a message; empty if it is nothing for chat.
-pub(super) fn chat_text(kind: &str, body: &[u8]) -> String {
-    cut(find(kind, body, DEPTH).unwrap_or_default())
+/// What chat takes of a message whose body stands in this form; empty if it is nothing for chat.
+pub(super) fn chat_text(kind: &str, transfer: Transfer, body: &[u8]) -> String {
+    cut(find(kind, transfer, body, DEPTH).unwrap_or_default())
 }
 
-fn find(kind: &str, body: &[u8], depth: u8) -> Option<String> {
+fn find(kind: &str, transfer: Transfer, body: &[u8], depth: u8) -> Option<String> {
+    let body = &*transfer.undone(body)?;
     match essence(kind).as_ref() {
         _ if depth == 0 => None,
         "text/html" => Some(plain(&decoded(kind, body)?)),
         "message/cpim" => {
-            let part = cpim_contents(body).filter(|part| !part.encoded)?;
-            find(&part.kind, part.body, depth - 1)
+            let part = cpim_contents(body)?;
+            find(&part.kind, part.transfer, part.body, depth - 1)
         }
         text if text.starts_with("text/") => Some(decoded(kind, body)?.into_owned()),
         whole if whole.starts_with("multipart/") => {
             // Plain text says the same as the page beside it, and loses less.
-            let plain = text_in(kind, body, Some("text/plain"));
-            let part = plain.or_else(|| text_in(kind, body, Some("text/*")))?;
-            find(&part.kind, part.body, depth - 1)
+            let plain = readable_text_in(kind, body, "text/plain");
+            let part = plain.or_else(|| readable_text_in(kind, body, "text/*"))?;
+            find(&part.kind, part.transfer, part.body, depth - 1)
         }
         _ => json_text(kind, body),
     }
@@ -97,7 +99,7 @@ mod tests {
             ("text/plain;charset=koi8-r", b"\xc1", ""),
             ("text/plain;charset=utf-16", b"\0h\0i", ""),
         ] {
-            assert_eq!(chat_text(kind, body), text, "{kind}");
+            assert_eq!(chat_text(kind, Transfer::Plain, body), text, "{kind}");
         }
     }
 
@@ -129,17 +131,39 @@ mod tests {
             (
                 "message/cpim",
                 cpim("text/plain\r\nContent-Transfer-Encoding: base64", "aGk="),
+                "hi",
+            ),
+            (
+                "message/cpim",
+                cpim("text/plain\r\nContent-Transfer-Encoding: x-own", "aGk="),
+                "",
+            ),
+            (
+                mixed,
+                parts(&[(
+                    "text/html\r\nContent-Transfer-Encoding: quoted-printable",
+                    "<p>a=3D=\r\nb",
+                )]),
+                "a=b",
+            ),
+            (
+                mixed,
+                parts(&[(
+                    "text/plain\r\nContent-Encoding: gzip\r\nContent-Transfer-Encoding: base64",
+                    "aGk=",
+                )]),
                 "",
             ),
             ("message/cpim", "From: <a>".to_owned(), ""),
             ("message/cpim", cpim("x-unknown", ""), ""),
         ] {
-            assert_eq!(chat_text(kind, body.as_bytes()), text, "{kind} {body}");
+            let read = chat_text(kind, Transfer::Plain, body.as_bytes());
+            assert_eq!(read, text, "{kind} {body}");
         }
         let mut deep = cpim("text/plain", "deep");
         for _ in 0..4 {
             deep = cpim("message/cpim", &deep);
         }
-        assert_eq!(chat_text("message/cpim", deep.as_bytes()), "");
+        assert_eq!(chat_text("message/cpim", Transfer::Plain, deep.as_bytes()), "");
     }
 }

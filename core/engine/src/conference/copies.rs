@@ -130,12 +130,12 @@ impl Letter<'_> {
     /// The text of a multipart body for a recipient that takes what `list` covers.
     fn text_for(&self, list: &str) -> Option<Bytes> {
         let part = text_in(self.kind, self.body, Some(list))?;
-        // How the whole is to be shown says nothing about a part of it.
+        // How the whole is to be shown, and is encoded, says nothing about a part of it.
         let headers: Vec<(Name, &str)> = self
             .headers
             .iter()
             .copied()
-            .filter(|(name, _)| *name != Name::ContentDisposition)
+            .filter(|(name, _)| !matches!(name, Name::ContentDisposition | Name::ContentTransferEncoding))
             .collect();
         Some(tail(&part.kind, &headers, part.body))
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, Ticket, Time};
 
@@ -13,8 +14,9 @@ use crate::door::{ACCEPT, taken_instead};
 use crate::engine::{Engine, Subject};
 use crate::pager::rejection;
 use crate::sip::message::Message;
-use crate::sip::mime::{essence, is_encoded};
+use crate::sip::mime::{essence, is_encoded, transfer_of};
 use crate::sip::name::Name;
+use crate::sip::transfer::Transfer;
 use crate::sip::write::quote_display;
 
 /// The headers that travel with a message, beside its Content-Type.
@@ -163,7 +165,7 @@ impl Engine {
                 Place::Bridge(_) => Audience::One(None),
             },
             content_type: request.header(Name::ContentType).unwrap_or_default().to_owned(),
-            body: request.body(),
+            body: own_body(request),
         }
     }
 
@@ -258,21 +260,23 @@ impl Engine {
     /// One copy for each of the others; the sender's answer waits for none of theirs.
     fn relay(&mut self, message: &PendingMessage, kind: &str, name: &str, body: &[u8]) {
         self.accept_message(message);
-        if json_text(kind, body).is_some()
+        let transfer = transfer_now(&message.request, body);
+        let own = transfer.undone(body);
+        if own.is_some_and(|own| json_text(kind, &own).is_some())
             && let Some(call) = self.calls.get_mut(message.sender)
         {
             call.seat.json = Some(kind.to_owned());
         }
         let letter = Letter {
             kind,
-            headers: &essential_headers(&message.request),
+            headers: &essential_headers(&message.request, body),
             body,
             name,
             of: "conference",
         };
         let times = (message.stamp, message.accepted);
         self.relay_copies(&self.others(message.sender), &letter, times);
-        self.chat_from_leg(message.sender, kind, body);
+        self.chat_from_leg(message.sender, kind, transfer, body);
     }
 
     /// Everybody who hears a call's messages, but the call itself.
@@ -309,12 +313,35 @@ fn sender_name(call: &Call, request: &Message) -> String {
         .unwrap_or_else(|| call.name.clone())
 }
 
-/// The headers of a message that its recipients get too.
-pub(crate) fn essential_headers(request: &Message) -> Vec<(Name, &str)> {
-    RELAYED
-        .iter()
+/// The headers of a message that its recipients get too, with this body.
+pub(crate) fn essential_headers<'r>(request: &'r Message, body: &[u8]) -> Vec<(Name, &'r str)> {
+    // How a body is encoded travels with it, and not with what a plugin has put in its place.
+    let encoding = match transfer_now(request, body).is_plain() {
+        true => &[][..],
+        false => &[Name::ContentTransferEncoding],
+    };
+    let names = RELAYED.iter().chain(encoding);
+    names
         .filter_map(|name| Some((*name, request.header(*name)?)))
         .collect()
+}
+
+/// The form in which a body stands that goes out for this request: that of the request, unless a plugin has put another
+/// in its place.
+pub(crate) fn transfer_now(request: &Message, body: &[u8]) -> Transfer {
+    let transfer = transfer_of(request);
+    match transfer.is_plain() || body == request.body_slice() {
+        true => transfer,
+        false => Transfer::Plain,
+    }
+}
+
+/// The body of a message as plugins see it: as its sender wrote it, before it was encoded for the way.
+pub(crate) fn own_body(request: &Message) -> Bytes {
+    match transfer_of(request).undone(request.body_slice()) {
+        Some(Cow::Owned(own)) => own.into(),
+        Some(Cow::Borrowed(_)) | None => request.body(),
+    }
 }
 
 /// Whether messages of this type are relayed.

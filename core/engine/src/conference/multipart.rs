@@ -9,22 +9,30 @@ const DEPTH: u8 = 3;
 /// The text that a recipient takes in place of a multipart body; `list` is its Accept in lower case. Of
 /// alternatives it is the last that is taken, which is the richest (RFC 2046 section 5.1.4), otherwise the
 /// first. `None` for a body that is no multipart or has no such text.
+///
+/// Encoded parts cannot be sent by themselves.
 pub(crate) fn text_in<'a>(kind: &str, body: &'a [u8], list: Option<&str>) -> Option<Part<'a>> {
-    find(kind, body, list, DEPTH)
+    let fits = |part: &Part<'_>| part.transfer.is_plain() && accepts(list, &part.kind);
+    find(kind, body, &fits, DEPTH)
 }
 
-fn find<'a>(kind: &str, body: &'a [u8], list: Option<&str>, depth: u8) -> Option<Part<'a>> {
+/// The same for who undoes the encodings that are known.
+pub(crate) fn readable_text_in<'a>(kind: &str, body: &'a [u8], list: &str) -> Option<Part<'a>> {
+    let fits = |part: &Part<'_>| part.transfer.is_known() && accepts(Some(list), &part.kind);
+    find(kind, body, &fits, DEPTH)
+}
+
+fn find<'a>(kind: &str, body: &'a [u8], fits: &dyn Fn(&Part<'_>) -> bool, depth: u8) -> Option<Part<'a>> {
     let essence_of_whole = essence(kind);
     if depth == 0 || !essence_of_whole.starts_with("multipart/") {
         return None;
     }
-    // Encoded parts cannot be sent by themselves.
-    let plain = parts(kind, body).into_iter().filter(|part| !part.encoded);
-    let mut found = plain.filter_map(|part| {
+    let mut found = parts(kind, body).into_iter().filter_map(|part| {
         if essence(&part.kind).starts_with("text/") {
-            return accepts(list, &part.kind).then_some(part);
+            return fits(&part).then_some(part);
         }
-        find(&part.kind, part.body, list, depth - 1)
+        // RFC 2045 section 6.4: only what holds no other parts is encoded.
+        find(&part.kind, part.body, fits, depth - 1).filter(|_| part.transfer.is_plain())
     });
     if essence_of_whole == "multipart/alternative" {
         found.next_back()

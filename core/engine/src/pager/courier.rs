@@ -11,7 +11,7 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::{Delivery, Occasion};
-use super::imdn::{Fate, is_composing};
+use super::imdn::{Fate, is_composing, wish};
 use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
@@ -119,6 +119,7 @@ impl Engine {
             }
             return self.relay_page(place, page, &contacts);
         }
+        self.keep_held(place);
         self.keep_page(place, page, &contacts);
     }
 
@@ -154,7 +155,7 @@ impl Engine {
     fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {
         let request = &page.message.request;
         let date = sip_date(self.wire.now);
-        let mut headers = essential_headers(request);
+        let mut headers = essential_headers(request, &page.body);
         if request.header(Name::Date).is_none() {
             headers.push((Name::Date, &date)); // it may be read much later
         }
@@ -162,6 +163,10 @@ impl Engine {
             id: id_of(&page.message, &to),
             number: self.courier.boxes.next_number(),
             to,
+            hidden: match page.message.uri != page.message.sender && wish(page.kind(), &page.body).is_some() {
+                true => page.message.sender.clone(),
+                false => String::new(),
+            },
             from: page.message.uri.clone(),
             name: page.name().to_owned(),
             headers: header_lines(page.kind(), &headers),
@@ -209,7 +214,13 @@ impl Engine {
         self.wire
             .counts
             .message("in", "pager", if ok { "stored" } else { "store_failed" });
-        if !ok {
+        // A request that came again: the message is on disk from the first time.
+        let was_safe = self
+            .courier
+            .boxes
+            .get_mut(&address, number)
+            .is_some_and(|kept| kept.safe);
+        if !ok && !was_safe {
             self.courier.boxes.remove(&address, number);
             if let Some(sender) = sender {
                 let phrase = "Store Unavailable";
@@ -226,7 +237,12 @@ impl Engine {
         if let Some(sender) = sender {
             self.page_accepted(&sender);
         }
-        self.deliver(&address);
+        // That another one has come says nothing of the first, which may have been in vain before.
+        let front = self.courier.boxes.front(&address);
+        match front.is_some_and(|front| front.message.number == number) {
+            true => self.deliver(&address),
+            false => self.deliver_on(&address, Occasion::Again),
+        }
         // What has not left by now waits for phones.
         let kept = self.courier.boxes.get_mut(&address, number);
         if let Some(came) = kept.and_then(|kept| kept.came.as_mut()) {

@@ -1,14 +1,17 @@
 //! Delivering kept messages: one after the other to an address, to all its phones, until one of them takes it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::courier::{first_half, header_lines};
 use super::imdn::{CPIM, Fate, Wish, wish};
-use super::mailbox::Full;
+use super::mailbox::{Full, PauseTimer};
 use super::reach::Attempt;
-use super::relay::{Came, SILENCE, Sheet, TOO_LARGE};
+use super::refusal::{Answers, asked_in};
+use super::relay::{Came, Sheet, TOO_LARGE};
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -20,18 +23,21 @@ use crate::sip::transaction::{Outcome, Owner};
 use crate::sip::uri::Uri;
 use crate::timer::Timer;
 
-/// A message that was in vain so often is given up: a phone that says that it cannot take it now counts
-/// [`REFUSAL`] times as much as one that says nothing.
+/// A message that was in vain so often is given up: a phone that refuses it counts [`REFUSAL`] times as much as one that
+/// says nothing.
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
+/// Where phones have only registered, what is in vain counts so seldom for each of its weight (a refusal once an hour):
+/// phones register every minute, and what is wrong may take some hours to be mended.
+const BLAME: Duration = Duration::from_secs(720);
 
 /// Why the first message to an address goes out, the one that says least of it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Occasion {
     /// Some time has passed, or another message has come: that the phones are still busy says nothing of this one.
     Again,
-    /// A phone has registered, as phones do every minute also while their user has no time: as above where that is
-    /// what one says, otherwise as below.
+    /// A phone has registered, as phones do every minute also while their user has no time: as above where one says
+    /// that it is not the time, otherwise as below, but seldom.
     Registered,
     /// It is its turn, or a phone has taken another message: who refuses it now may always do so.
     Turn,
@@ -42,7 +48,7 @@ pub(super) struct Notice<'a> {
     pub(super) id: u128,
     /// The addressee's address of record.
     pub(super) to: &'a str,
-    /// The sender's URI.
+    /// The sender's URI, also where no recipient is told it.
     pub(super) from: &'a str,
     pub(super) accepted: Time,
 }
@@ -57,19 +63,15 @@ pub(super) struct Delivery {
     pub(super) sent: Time,
     waiting: usize,
     delivered: bool,
-    /// A phone has answered.
-    answered: bool,
-    /// One has refused it because its user has no time.
-    busy: bool,
-    /// A later attempt may succeed.
-    hopeful: bool,
+    /// What phones have said.
+    answers: Answers,
     /// Where it went.
     pub(super) attempts: Vec<Attempt>,
 }
 
 impl Delivery {
     /// One that no phone has yet.
-    const fn new(address: String, number: u64, occasion: Occasion, sent: Time) -> Self {
+    fn new(address: String, number: u64, occasion: Occasion, sent: Time) -> Self {
         Self {
             address,
             number,
@@ -77,37 +79,36 @@ impl Delivery {
             sent,
             waiting: 0,
             delivered: false,
-            answered: false,
-            busy: false,
-            hopeful: false,
+            answers: Answers::default(),
             attempts: Vec::new(),
         }
     }
 
-    /// One that phones have had for some time; `best` is the best of their refusals, 0 where there is none.
+    /// One that phones have had for some time: what those said that answered, and how many have not.
     pub(super) fn begun(
         address: String,
         number: u64,
         sent: Time,
-        (best, waiting): (u16, usize),
+        (answers, waiting): (Answers, usize),
         attempts: Vec<Attempt>,
     ) -> Self {
         Self {
             waiting,
-            answered: best != 0 && best != SILENCE,
-            hopeful: best != 0 && !is_for_good(best),
+            answers,
             attempts,
             ..Self::new(address, number, Occasion::Turn, sent)
         }
     }
 
-    /// What counts against its message, now that no phone took it.
-    const fn in_vain(&self) -> u8 {
+    /// What counts against its message, now that no phone took it; `blamed`: how long ago something counted last.
+    fn in_vain(&self, blamed: Option<Duration>) -> u8 {
+        let answers = &self.answers;
+        let weight = if answers.answered { REFUSAL } else { 1 };
         match self.occasion {
             Occasion::Again => 0,
-            Occasion::Registered if self.busy => 0,
-            Occasion::Registered | Occasion::Turn if self.answered => REFUSAL,
-            Occasion::Registered | Occasion::Turn => 1,
+            Occasion::Registered if answers.later => 0,
+            Occasion::Registered if blamed.is_some_and(|ago| ago < BLAME * weight.into()) => 0,
+            Occasion::Registered | Occasion::Turn => weight,
         }
     }
 }
@@ -191,7 +192,7 @@ impl Engine {
             self.page_left(&came, contacts.len());
         }
         for _ in 0..too_large {
-            self.delivery_answered(key, TOO_LARGE, true);
+            self.delivery_answered(key, TOO_LARGE, None);
         }
     }
 
@@ -199,18 +200,23 @@ impl Engine {
     pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
         let sent = self.courier.deliveries.get(key).map(|delivery| delivery.sent);
         if let Some(status) = self.page_status(&outcome, sent) {
-            self.delivery_answered(key, status, status != SILENCE);
+            let asked = match outcome {
+                Outcome::Response(response) => asked_in(response),
+                Outcome::Silence | Outcome::Unreachable => None,
+            };
+            self.delivery_answered(key, status, asked);
         }
     }
 
-    pub(super) fn delivery_answered(&mut self, key: Key, status: u16, answered: bool) {
+    /// A phone has answered a kept message finally, or said nothing; `asked`: the pause that it asked for.
+    fn delivery_answered(&mut self, key: Key, status: u16, asked: Option<Duration>) {
         let Some(delivery) = self.courier.deliveries.get_mut(key) else {
             return;
         };
         delivery.waiting = delivery.waiting.saturating_sub(1);
-        delivery.answered |= answered;
-        delivery.busy |= has_no_time(status);
-        delivery.hopeful |= !is_for_good(status);
+        if status >= 300 {
+            delivery.answers.add(status, asked);
+        }
         let first = status < 300 && !delivery.delivered;
         delivery.delivered |= first;
         let (address, number) = (delivery.address.clone(), delivery.number);
@@ -233,38 +239,42 @@ impl Engine {
     /// it cannot take it now, it is asked again after a pause.
     fn not_delivered(&mut self, delivery: &Delivery) {
         let (address, number) = (delivery.address.as_str(), delivery.number);
-        let answered = delivery.answered;
+        let (answers, now) = (&delivery.answers, self.wire.now);
         let Some(kept) = self.courier.boxes.get_mut(address, number) else {
             return self.deliver(address);
         };
         kept.delivery = None;
-        let (vain, news) = (delivery.in_vain(), kept.news.take());
+        let news = kept.news.take();
+        let vain = delivery.in_vain(kept.blamed.map(|at| now.since(at)));
         kept.vain = kept.vain.saturating_add(vain);
-        if !delivery.hopeful || kept.vain >= PATIENCE {
+        if vain > 0 {
+            kept.blamed = Some(now);
+        }
+        if !answers.hopeful || kept.vain >= PATIENCE {
             self.over(address, number, Fate::Failed, "undeliverable");
             return self.deliver(address);
         }
         if let Some(occasion) = news {
             return self.deliver_on(address, occasion); // a phone came meanwhile
         }
-        if kept.message.expires <= self.wire.now {
+        if kept.message.expires <= now {
             return self.deliver(address);
         }
         self.courier.boxes.nobody_is_there(address);
-        if !answered {
+        if !answers.answered {
             self.courier.boxes.forget_pause(address);
-        } else if let Some((key, length)) = self.courier.boxes.pause(address) {
-            self.wire
-                .timers
-                .arm(self.wire.now + length, Timer::Redelivery(key));
+        } else if let Some((key, ends)) = self.courier.boxes.pause(address, answers.pause(), now) {
+            self.wire.timers.arm(ends, Timer::Redelivery(key));
         }
         self.release_held(address);
     }
 
     /// Phones that refused a message for now have been left in peace for some time.
     pub(crate) fn redelivery_timer(&mut self, key: Key) {
-        if let Some(address) = self.courier.boxes.pause_over(key) {
-            self.deliver_on(&address, Occasion::Again);
+        match self.courier.boxes.pause_timer(key, self.wire.now) {
+            Some(PauseTimer::Over(address)) => self.deliver_on(&address, Occasion::Again),
+            Some(PauseTimer::Until(ends)) => self.wire.timers.arm(ends, Timer::Redelivery(key)),
+            None => {}
         }
     }
 
@@ -280,7 +290,10 @@ impl Engine {
         let notice = Notice {
             id: message.id,
             to: &message.to,
-            from: &message.from,
+            from: match message.hidden.as_str() {
+                "" => &message.from,
+                hidden => hidden,
+            },
             accepted: message.accepted,
         };
         if let Some(wish) = wish(content_type(&message), &message.body) {
@@ -313,6 +326,7 @@ impl Engine {
             number: self.courier.boxes.next_number(),
             to,
             from: recipient,
+            hidden: String::new(),
             name: recipient_name.unwrap_or_default(),
             headers: header_lines(CPIM, &[(Name::Date, &sip_date(now))]),
             body: Bytes::from(notification.body),
@@ -360,22 +374,6 @@ impl Engine {
             self.deliver(&address);
         }
     }
-}
-
-/// A final status after which the same message to the same phone will fare no better: what is wrong is what the
-/// message is, what the phone can do, or that it is not its addressee's. Not 404: a phone that has just been switched on
-/// may not have loaded its accounts.
-const fn is_for_good(status: u16) -> bool {
-    matches!(
-        status,
-        400 | 402 | 403 | 405 | 406 | 410 | 413..=416 | 420 | 421 | 428 | 433 | 483..=485 | 488 | 493 | 501 | 505 | 513
-            | 600..=699
-    )
-}
-
-/// A final status by which a phone says of its user that he has no time, and nothing of what he was sent.
-const fn has_no_time(status: u16) -> bool {
-    matches!(status, 480 | 486 | 503)
 }
 
 fn notification_id(message: u128, fate: Fate) -> u128 {

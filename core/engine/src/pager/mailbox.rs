@@ -27,6 +27,8 @@ pub(crate) struct Kept {
     pub(crate) news: Option<Occasion>,
     /// How often it was sent in vain.
     pub(crate) vain: u8,
+    /// When something counted against it last.
+    pub(crate) blamed: Option<Time>,
     /// Phones were there when it came, and it has not gone to them yet.
     pub(crate) came: Option<Came>,
 }
@@ -37,9 +39,25 @@ struct Mailbox {
     messages: VecDeque<Kept>,
     size: u64,
     /// Phones have refused the first message for now: after this pause it goes to them again.
-    pausing: Option<Key>,
-    /// How long the last pause was.
+    pausing: Option<Pausing>,
+    /// How long the last pause was, were it not for what phones asked.
     pause: Duration,
+}
+
+/// The pause of an address: its timer, and when it ends.
+#[derive(Debug, Clone, Copy)]
+struct Pausing {
+    key: Key,
+    ends: Time,
+}
+
+/// What the timer of a pause finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PauseTimer {
+    /// The pause of this address is over.
+    Over(String),
+    /// It was lengthened: the timer is to be armed again.
+    Until(Time),
 }
 
 /// What stands before a message that comes for an address.
@@ -114,6 +132,7 @@ impl Mailboxes {
                 delivery: None,
                 news: None,
                 vain: 0,
+                blamed: None,
                 came: None,
             },
         );
@@ -167,34 +186,39 @@ impl Mailboxes {
         mailbox.is_some_and(|mailbox| mailbox.pausing.is_some())
     }
 
-    /// The phones of an address have refused a message for now: the timer to arm, and its length; none where one is
-    /// armed already.
-    pub(crate) fn pause(&mut self, address: &str) -> Option<(Key, Duration)> {
+    /// The phones of an address have refused a message for now, and `asked` to be left in peace so long: the timer to
+    /// arm, and when; none where one is armed already, whose pause may be lengthened by this.
+    pub(crate) fn pause(&mut self, address: &str, asked: Duration, now: Time) -> Option<(Key, Time)> {
         let mailbox = self.boxes.get_mut(address)?;
-        if mailbox.pausing.is_some() {
+        if let Some(pausing) = &mut mailbox.pausing {
+            pausing.ends = pausing.ends.max(now + asked);
             return None;
         }
         mailbox.pause = (mailbox.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         let key = self.pauses.insert_with(|_| address.to_owned());
-        mailbox.pausing = Some(key);
-        Some((key, mailbox.pause))
+        let ends = now + mailbox.pause.max(asked);
+        mailbox.pausing = Some(Pausing { key, ends });
+        Some((key, ends))
     }
 
     /// A phone has taken a message, or none says anything any more: there is nobody to be left in peace.
     pub(crate) fn forget_pause(&mut self, address: &str) {
         if let Some(mailbox) = self.boxes.get_mut(address) {
             mailbox.pause = Duration::ZERO;
-            if let Some(key) = mailbox.pausing.take() {
-                self.pauses.remove(key);
+            if let Some(pausing) = mailbox.pausing.take() {
+                self.pauses.remove(pausing.key);
             }
         }
     }
 
-    /// A pause is over: the address, unless it was forgotten.
-    pub(crate) fn pause_over(&mut self, key: Key) -> Option<String> {
-        let address = self.pauses.remove(key)?;
-        self.boxes.get_mut(&address)?.pausing = None;
-        Some(address)
+    /// The timer of a pause has rung; `None` where the pause was forgotten.
+    pub(crate) fn pause_timer(&mut self, key: Key, now: Time) -> Option<PauseTimer> {
+        let mailbox = self.boxes.get_mut(self.pauses.get(key)?)?;
+        if let Some(pausing) = mailbox.pausing.filter(|pausing| pausing.ends > now) {
+            return Some(PauseTimer::Until(pausing.ends));
+        }
+        mailbox.pausing = None;
+        self.pauses.remove(key).map(PauseTimer::Over)
     }
 
     /// The deliveries to an address, in the order of their messages; `news`: what has changed for their phones.
@@ -223,8 +247,8 @@ impl Mailboxes {
         let size = size(&message);
         mailbox.size -= size;
         if mailbox.messages.is_empty() {
-            if let Some(key) = mailbox.pausing {
-                self.pauses.remove(key);
+            if let Some(pausing) = mailbox.pausing {
+                self.pauses.remove(pausing.key);
             }
             self.boxes.remove(address);
         }
@@ -268,7 +292,8 @@ impl Mailboxes {
 
 /// What a message counts as, in bytes: everything that is kept of it.
 fn size(message: &StoredMessage) -> u64 {
-    let texts = message.to.len() + message.from.len() + message.name.len() + message.headers.len();
+    let names = message.to.len() + message.from.len() + message.hidden.len() + message.name.len();
+    let texts = names + message.headers.len();
     (texts + message.body.len()) as u64
 }
 
@@ -286,6 +311,7 @@ mod tests {
             number,
             to: to.into(),
             from: String::new(),
+            hidden: String::new(),
             name: String::new(),
             headers: String::new(),
             body: Bytes::from(vec![b'x'; body]),
@@ -326,26 +352,48 @@ mod tests {
     #[test]
     fn pauses_grow_up_to_a_bound_and_end_with_their_mailbox() {
         let mut mail = Mailboxes::default();
-        assert_eq!(mail.pause("bob"), None);
+        let (now, nothing) = (Time::default(), Duration::ZERO);
+        let over = Some(PauseTimer::Over("bob".into()));
+        assert_eq!(mail.pause("bob", nothing, now), None);
         mail.put(message(1, "bob", 1, 9), true, None).unwrap();
         assert_eq!(mail.ahead("bob"), Ahead::Nothing);
         for seconds in [30, 60, 120, 240, 480, 960, 960] {
-            let (key, length) = mail.pause("bob").unwrap();
-            assert_eq!(length, Duration::from_secs(seconds));
-            assert_eq!((mail.pause("bob"), mail.ahead("bob")), (None, Ahead::Refused));
-            assert_eq!(mail.pause_over(key).as_deref(), Some("bob"));
-            assert_eq!(mail.pause_over(key), None);
+            let (key, ends) = mail.pause("bob", nothing, now).unwrap();
+            assert_eq!(ends, now + Duration::from_secs(seconds));
+            assert_eq!(mail.pause("bob", nothing, now), None);
+            assert_eq!(mail.ahead("bob"), Ahead::Refused);
+            assert_eq!(mail.pause_timer(key, ends), over);
+            assert_eq!(mail.pause_timer(key, ends), None);
         }
-        let (forgotten, _) = mail.pause("bob").unwrap();
+        let (forgotten, ends) = mail.pause("bob", nothing, now).unwrap();
         mail.forget_pause("bob");
         assert_eq!(
-            (mail.pause_over(forgotten), mail.ahead("bob")),
+            (mail.pause_timer(forgotten, ends), mail.ahead("bob")),
             (None, Ahead::Nothing)
         );
-        let (key, length) = mail.pause("bob").unwrap();
-        assert_eq!(length, FIRST_PAUSE);
+        let (key, ends) = mail.pause("bob", nothing, now).unwrap();
+        assert_eq!(ends, now + FIRST_PAUSE);
         mail.remove("bob", 1);
-        assert_eq!((mail.pause_over(key), mail.pauses.len()), (None, 0));
+        assert_eq!((mail.pause_timer(key, ends), mail.pauses.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_was_asked_and_no_shorter_than_it_would_be() {
+        let mut mail = Mailboxes::default();
+        let (now, asked) = (Time::default(), Duration::from_secs);
+        let over = Some(PauseTimer::Over("bob".into()));
+        mail.put(message(1, "bob", 1, 9), true, None).unwrap();
+        let (key, ends) = mail.pause("bob", asked(600), now).unwrap();
+        assert_eq!(ends, now + asked(600));
+        assert_eq!(mail.pause_timer(key, ends), over);
+        // What was asked does not make the next one longer.
+        let (key, ends) = mail.pause("bob", asked(5), now).unwrap();
+        assert_eq!(ends, now + asked(60));
+        assert_eq!(mail.pause("bob", asked(50), now + asked(20)), None);
+        let longer = now + asked(70);
+        assert_eq!(mail.pause_timer(key, ends), Some(PauseTimer::Until(longer)));
+        assert_eq!(mail.pause("bob", asked(1), now + asked(60)), None);
+        assert_eq!(mail.pause_timer(key, longer), over);
     }
 
     #[test]

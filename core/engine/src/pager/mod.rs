@@ -7,6 +7,7 @@ mod imdn;
 mod mailbox;
 mod overdue;
 mod reach;
+mod refusal;
 mod relay;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::call::incoming::Caller;
 use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
 use crate::conference::copies::Letter;
-use crate::conference::message::{essential_headers, relayed_type};
+use crate::conference::message::{essential_headers, own_body, relayed_type, transfer_now};
 use crate::config::Account;
 use crate::directory::Destination;
 use crate::door::{ACCEPT, taken_instead};
@@ -54,9 +55,11 @@ pub(crate) struct PendingPager {
     pub(crate) request: Message,
     flow: Flow,
     account: Arc<Account>,
-    /// The sender: display name and URI.
+    /// The sender as its addressee is told: display name and URI.
     name: String,
     uri: String,
+    /// The sender's URI.
+    sender: String,
     user: Option<Arc<str>>,
     addressee: Addressee,
     /// What was dialled.
@@ -256,6 +259,7 @@ impl Engine {
                 |from| from.uri.to_owned(),
             ),
         };
+        let sender = uri.clone();
         let (name, uri) = match addressee {
             Addressee::User(_) if hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
             _ => (name, uri),
@@ -269,6 +273,7 @@ impl Engine {
             account,
             name,
             uri,
+            sender,
             user,
             addressee,
             number,
@@ -300,7 +305,7 @@ impl Engine {
                 .header(Name::ContentType)
                 .unwrap_or_default()
                 .to_owned(),
-            body: message.request.body(),
+            body: own_body(&message.request),
         });
         let ticket = self.ticket();
         self.ask(ticket, rule, ask, Subject::Pager(Box::new(message)));
@@ -378,7 +383,7 @@ impl Engine {
             .map(|conference| conference.members.clone());
         let letter = Letter {
             kind: page.kind(),
-            headers: &essential_headers(&message.request),
+            headers: &essential_headers(&message.request, &page.body),
             body: &page.body,
             name: page.name(),
             of: "conference",
@@ -390,7 +395,8 @@ impl Engine {
             user: message.user.as_deref(),
             name: page.name(),
         };
-        self.chat_from_outside(id, outsider, page.kind(), &page.body);
+        let transfer = transfer_now(&message.request, &page.body);
+        self.chat_from_outside(id, outsider, page.kind(), transfer, &page.body);
     }
 }
 

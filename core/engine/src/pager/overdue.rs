@@ -35,6 +35,20 @@ impl Engine {
         }
     }
 
+    /// A message goes into the mailbox at once: those that came before it and wait go there first, or it would overtake
+    /// them.
+    pub(super) fn keep_held(&mut self, place: usize) {
+        let address = &**self.directory.address_of_record(place);
+        for key in self.courier.held.remove(address).unwrap_or_default() {
+            if let Some(Pager::Held(page)) = self.pagers.remove(key)
+                && let Addressee::User(place) = page.message.addressee
+            {
+                let contacts = self.contacts_of(place);
+                self.keep_page(place, *page, &contacts);
+            }
+        }
+    }
+
     /// The sender of this message will not wait for ever.
     pub(super) fn watch_page(&mut self, key: Key, accepted: cordboard_model::Time) {
         let now = self.wire.now;
@@ -101,7 +115,7 @@ impl Engine {
             kept.news = kept.news.max(news.then_some(Occasion::Registered));
             // The same message may be there from before a crash, and on its way already.
             if kept.delivery.is_none() {
-                let state = (best, sent.waiting);
+                let state = (sent.answers, sent.waiting);
                 let delivery = Delivery::begun(address.clone(), number, sent.sent, state, sent.attempts);
                 let delivery = self.courier.deliveries.insert_with(|_| delivery);
                 (kept.delivery, owner) = (Some(delivery), Owner::Delivery(delivery));

@@ -9,6 +9,7 @@ use super::courier::id_of;
 use super::delivery::{Notice, Occasion};
 use super::imdn::{Fate, is_composing, wish};
 use super::reach::Attempt;
+use super::refusal::{Answers, asked_among};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
@@ -61,6 +62,8 @@ pub(crate) struct Sent {
     pub(super) best: u16,
     /// What that answer says beside its status.
     pub(super) told_with: Particulars,
+    /// What the refusals say of another attempt.
+    pub(super) answers: Answers,
     pub(super) sent: Time,
     /// What stood in the registrar then.
     pub(super) registered: u64,
@@ -139,6 +142,7 @@ impl Engine {
                 waiting: contacts.len(),
                 best: 0,
                 told_with: Particulars::new(),
+                answers: Answers::default(),
                 sent: self.wire.now,
                 registered: registered(contacts),
                 id,
@@ -186,7 +190,11 @@ impl Engine {
         contacts: &[Binding],
     ) -> (Vec<Attempt>, usize, bool) {
         let message = &page.message;
-        let tail = tail(page.kind(), &essential_headers(&message.request), &page.body);
+        let tail = tail(
+            page.kind(),
+            &essential_headers(&message.request, &page.body),
+            &page.body,
+        );
         let sheet = Sheet {
             name: page.name(),
             from: &message.uri,
@@ -374,7 +382,7 @@ impl Engine {
                     false => Occasion::Turn,
                 });
         if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
-            let (from, accepted) = (message.uri.clone(), message.accepted);
+            let (from, accepted) = (message.sender.clone(), message.accepted);
             let notice = Notice {
                 id: sent.id,
                 to: &to,
@@ -408,6 +416,9 @@ impl Engine {
             return;
         };
         sent.waiting = sent.waiting.saturating_sub(1);
+        if status >= 300 {
+            sent.answers.add(status, asked_among(&particulars));
+        }
         let status = match status {
             SILENCE if sent.oversize => TOO_LARGE,
             // A challenge means nothing to the sender, a redirection is not followed, and 408 is none of ours. Nor is

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::sip::message::Message;
 use crate::sip::name::Name;
+use crate::sip::transfer::Transfer;
 
 /// Parts beyond these are not looked at.
 const PARTS: usize = 64;
@@ -15,8 +16,8 @@ pub(crate) struct Part<'a> {
     pub(crate) kind: String,
     /// Its Content-Disposition; empty where it has none.
     pub(crate) disposition: String,
-    /// Whether the body stands here in another form than its own.
-    pub(crate) encoded: bool,
+    /// The form in which the body stands here.
+    pub(crate) transfer: Transfer,
     pub(crate) body: &'a [u8],
 }
 
@@ -28,6 +29,11 @@ pub(crate) fn essence(kind: &str) -> Cow<'_, str> {
     } else {
         kind.into()
     }
+}
+
+/// The form in which the body of a message stands, as far as nobody has compressed it.
+pub(crate) fn transfer_of(message: &Message) -> Transfer {
+    Transfer::of(message.header(Name::ContentTransferEncoding))
 }
 
 /// Whether the body of a message is compressed or otherwise not what its type says (RFC 3261 section 20.12): we
@@ -120,13 +126,15 @@ fn read(part: &[u8]) -> Option<Part<'_>> {
             name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim())
         })
     };
-    let plain = header("Content-Transfer-Encoding")
-        .is_none_or(|encoding| ["7bit", "8bit", "binary"].contains(&encoding.to_ascii_lowercase().as_str()));
+    let transfer = match header("Content-Encoding").is_some_and(is_foreign) {
+        true => Transfer::Foreign,
+        false => Transfer::of(header("Content-Transfer-Encoding")),
+    };
     Some(Part {
         // RFC 2046 section 5.1: without a type a part is plain text.
         kind: header("Content-Type").unwrap_or("text/plain").to_owned(),
         disposition: header("Content-Disposition").unwrap_or_default().to_owned(),
-        encoded: !plain || header("Content-Encoding").is_some_and(is_foreign),
+        transfer,
         body,
     })
 }
@@ -149,7 +157,7 @@ mod tests {
     fn kinds(kind: &str, body: &str) -> Vec<(String, String, bool, String)> {
         let text = |part: Part<'_>| {
             let body = String::from_utf8_lossy(part.body).into_owned();
-            (part.kind, part.disposition, part.encoded, body)
+            (part.kind, part.disposition, !part.transfer.is_plain(), body)
         };
         parts(kind, body.as_bytes()).into_iter().map(text).collect()
     }

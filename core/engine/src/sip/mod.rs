@@ -11,5 +11,6 @@ pub(crate) mod mime;
 pub mod name;
 pub(crate) mod registrar;
 pub(crate) mod transaction;
+pub(crate) mod transfer;
 pub mod uri;
 pub mod write;

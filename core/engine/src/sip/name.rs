@@ -59,6 +59,7 @@ names! {
     ContentEncoding = "Content-Encoding" | b'e';
     ContentLanguage = "Content-Language";
     ContentLength = "Content-Length" | b'l';
+    ContentTransferEncoding = "Content-Transfer-Encoding";
     ContentType = "Content-Type" | b'c';
     CSeq = "CSeq";
     Date = "Date";

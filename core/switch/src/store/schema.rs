@@ -198,6 +198,9 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX call_record_ended ON call_record (ended);
     CREATE INDEX call_record_session ON call_record (session);
 ",
+    "
+    ALTER TABLE message ADD COLUMN hidden TEXT NOT NULL DEFAULT ''; -- the sender, where it is told of the delivery and nobody of it
+",
 ];
 
 /// The version of a database of today.

@@ -104,7 +104,7 @@ impl Store for Sqlite {
         let load = || -> rusqlite::Result<Vec<_>> {
             let reader = self.reader();
             let mut statement = reader.prepare(
-                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires, hops \
+                "SELECT id, number, recipient, sender, name, headers, body, accepted, expires, hops, hidden \
                  FROM message ORDER BY number",
             )?;
             statement.query_map([], message)?.collect()
@@ -225,6 +225,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         accepted: Time(count(7)?),
         expires: Time(count(8)?),
         hops: row.get(9)?,
+        hidden: row.get(10)?,
     })
 }
 
@@ -284,8 +285,8 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
     let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires, hops) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT OR REPLACE INTO message (id, number, recipient, sender, name, headers, body, accepted, expires, hops, hidden) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             format!("{:032x}", message.id),
@@ -298,6 +299,7 @@ fn put_message(connection: &Connection, message: &StoredMessage) -> rusqlite::Re
             count(message.accepted.0),
             count(message.expires.0),
             message.hops,
+            message.hidden,
         ])
 }
 

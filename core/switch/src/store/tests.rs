@@ -118,7 +118,8 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
         id: u128::MAX - u128::from(number),
         number,
         to: "bob@lab.test".into(),
-        from: "sip:alice@lab.test".into(),
+        from: "sip:anonymous@anonymous.invalid".into(),
+        hidden: "sip:alice@lab.test".into(),
         name: "\u{c4}nn\u{e4} \"Q\"".into(),
         headers: "Content-Type: text/plain\r\nSubject: s\r\n".into(),
         body: bytes::Bytes::from_static(b"a\0\xff\r\nb"),
@@ -144,7 +145,7 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     drop(store);
     // Those of a switch that did not keep the Max-Forwards have that of a new message.
     let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
-    let back = "ALTER TABLE message DROP COLUMN hops; DROP TABLE call_up; DROP TABLE alive; \
+    let back = "ALTER TABLE message DROP COLUMN hops; ALTER TABLE message DROP COLUMN hidden; DROP TABLE call_up; DROP TABLE alive; \
                 ALTER TABLE call_record DROP COLUMN last_alive; ALTER TABLE call_record DROP COLUMN contact; \
                 ALTER TABLE call_record DROP COLUMN peer_lost; ALTER TABLE call_record DROP COLUMN peer_jitter_ms; \
                 ALTER TABLE call_record DROP COLUMN peer_round_trip_ms; PRAGMA user_version = 6;";
@@ -154,6 +155,7 @@ fn messages_are_kept_in_their_order_byte_for_byte_until_they_are_deleted() {
     let loaded = store.load_messages().unwrap();
     let hops: Vec<u8> = loaded.iter().map(|message| message.hops).collect();
     assert_eq!(hops, [70, 70]);
+    assert!(loaded.iter().all(|message| message.hidden.is_empty()));
 }
 
 #[test]
@@ -473,7 +475,7 @@ fn records_of_an_older_database_are_kept() {
     };
     let before = row();
     let older = rusqlite::Connection::open(folder.path().join("cordboard.db")).unwrap();
-    let back = "DROP TABLE call_up; DROP TABLE alive; ALTER TABLE call_record DROP COLUMN last_alive; \
+    let back = "ALTER TABLE message DROP COLUMN hidden; DROP TABLE call_up; DROP TABLE alive; ALTER TABLE call_record DROP COLUMN last_alive; \
                 PRAGMA user_version = 9;";
     older.execute_batch(back).unwrap();
     drop(older);
