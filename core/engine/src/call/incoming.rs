@@ -26,6 +26,7 @@ use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
+use crate::sip::target::unusable;
 use crate::sip::write::respond;
 
 /// As many calls as may be.
@@ -111,6 +112,7 @@ impl Engine {
             Some(CONFERENCE_FULL)
         } else {
             let private = Privacy::of(&request).refused_among_many();
+            let private = private.or_else(|| unusable(&request));
             private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
