@@ -2,6 +2,7 @@
 
 mod abuse;
 mod audio;
+mod bans;
 mod body;
 mod bridge;
 mod browser;
@@ -31,6 +32,7 @@ mod pager_moved;
 mod pager_refused;
 mod pager_ways;
 mod phone;
+mod pin;
 mod privacy;
 mod proof;
 mod proxy;

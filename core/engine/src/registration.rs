@@ -10,7 +10,7 @@ use crate::arena::Key;
 use crate::call::ability::supports;
 use crate::date::short_sip_date;
 use crate::engine::{Engine, Subject};
-use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::io::{Flow, Notice, Output, Packet, StoreWrite, StoredBinding};
 use crate::pager::Occasion;
 use crate::sip::grammar::List;
 use crate::sip::header::NameAddr;
@@ -259,6 +259,11 @@ impl Engine {
                 .map(|binding| binding.serial);
             if let Some(serial) = first {
                 self.unbind_by(address, serial, changes);
+                self.wire.counts.reject("contact_dropped");
+                let address = Arc::clone(address);
+                self.wire
+                    .out
+                    .push_back(Output::Notice(Notice::ContactDropped { address }));
             }
         }
         // A phone that renews its binding says nearly the same as before.

@@ -3,15 +3,17 @@
 
 mod reach;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cordboard_model::hook::conference::Role;
 use cordboard_model::{ConferenceId, Time, UserId};
 
 use self::reach::Lost;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::description::is_required;
-use crate::call::incoming::accepted;
+use crate::call::incoming::{Caller, accepted};
 use crate::conference::copies::accepts as covers;
 use crate::conference::info::{TYPE, Told};
 use crate::conference::seat::Stream;
@@ -20,7 +22,7 @@ use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::method::Method;
 use crate::sip::mime::parameter;
 use crate::sip::name::Name;
@@ -122,18 +124,14 @@ impl Engine {
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
         };
-        // RFC 4575 section 6: who may not join is not shown who has.
-        let barred = self.barred(conference, role, pin.as_deref());
-        if let Some(refusal) = barred.filter(|_| !self.takes_part(conference, caller.identity)) {
-            return self.refuse_in(
-                transaction,
-                &request,
-                refusal.status,
-                refusal.phrase,
-                refusal.reason,
-            );
-        }
-        let guest = barred.map(|_| caller.identity);
+        let guest = match self.may_watch(conference, role, pin.as_deref(), &caller) {
+            Ok(guest) => guest,
+            Err(refusal) => {
+                let Refusal { status, phrase, .. } = refusal;
+                self.refuse_in(transaction, &request, status, phrase, refusal.reason);
+                return self.pin_was_wrong(refusal, &caller);
+            }
+        };
         if !accepts(&request) {
             self.wire.counts.reject("unsupported_body");
             return self.respond_with(transaction, &request, 406, "Not Acceptable", |response| {
@@ -200,6 +198,29 @@ impl Engine {
         self.watchers.carry(flow.connection, key);
         self.look_for_subscriber(key);
         self.subscribed(key, transaction, &request, expires);
+    }
+
+    /// Whether somebody is shown who is in a conference, and as whom he is only while he takes part: who may not join is
+    /// not shown who has (RFC 4575 section 6).
+    fn may_watch(
+        &mut self,
+        conference: ConferenceId,
+        role: Role,
+        pin: Option<&str>,
+        caller: &Caller,
+    ) -> Result<Option<Identity>, Refusal> {
+        let Some(config) = self.directory.conference(conference).map(Arc::clone) else {
+            return Ok(None);
+        };
+        let entrance = match role {
+            Role::Member => &config.member,
+            Role::Moderator => &config.moderator,
+        };
+        match self.barred(&entrance.pins, pin, caller, conference) {
+            Some(_) if self.takes_part(conference, caller.identity) => Ok(Some(caller.identity)),
+            Some(refusal) => Err(refusal),
+            None => Ok(None),
+        }
     }
 
     /// The subscription whose dialog a request belongs to.

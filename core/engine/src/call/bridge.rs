@@ -286,6 +286,7 @@ impl Engine {
             origin,
             offered: false,
             owner: Some(callee),
+            counted: None,
             user: None,
             name: String::new(),
             number,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
+use cordboard_model::{ConferenceId, UserId};
 
 use crate::arena::Key;
 use crate::auth::Identity;
@@ -30,15 +30,16 @@ use crate::sip::target::unusable;
 use crate::sip::write::respond;
 
 /// As many calls as may be.
-pub(crate) const TOO_MANY_CALLS: Refusal = Refusal {
+const TOO_MANY_CALLS: Refusal = Refusal {
     status: 503,
     phrase: "Too Many Calls",
     reason: "too_many_calls",
 };
-const WRONG_PIN: Refusal = Refusal {
-    status: 403,
-    phrase: "Dial The Number, An Asterisk And The PIN",
-    reason: "wrong_pin",
+/// As many calls as one user may have: nobody takes all the ports of the media.
+const TOO_MANY_OF_USER: Refusal = Refusal {
+    status: 503,
+    phrase: "Too Many Calls Of This User",
+    reason: "too_many_calls_of_user",
 };
 const CONFERENCE_LOCKED: Refusal = Refusal {
     status: 403,
@@ -73,8 +74,8 @@ impl Engine {
             return;
         }
         let (number, pin) = self.directory.without_pin(caller.account.id, dialled);
-        if self.calls.len() >= self.config.limits.calls {
-            return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
+        if let Some(refusal) = self.has_no_room(&caller) {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
         }
         self.route_call(transaction, request, caller, number, pin);
     }
@@ -94,20 +95,24 @@ impl Engine {
             .directory
             .conference(id)
             .expect("a number leads to a conference that is configured");
+        let config = Arc::clone(config);
         let entrance = match role {
             Role::Member => &config.member,
             Role::Moderator => &config.moderator,
         };
-        let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
-        let config = Arc::clone(config);
-        let full = self.is_full(id);
-        let refusal = if role == Role::Member && self.is_locked(id) {
-            self.joined("locked", caller.flow);
-            Some(CONFERENCE_LOCKED)
-        } else if let Some(refusal) = self.barred(id, role, pin) {
-            self.joined("refused", caller.flow);
-            Some(refusal)
-        } else if full {
+        let barred = match role == Role::Member && self.is_locked(id) {
+            true => Some(("locked", CONFERENCE_LOCKED)),
+            false => self
+                .barred(&entrance.pins, pin, &caller, id)
+                .map(|refusal| ("refused", refusal)),
+        };
+        if let Some((outcome, refusal)) = barred {
+            self.joined(outcome, caller.flow);
+            let who = (&caller, dialled.number.as_str());
+            self.refuse_caller(transaction, &request, who, Some(id), refusal);
+            return self.pin_was_wrong(refusal, &caller);
+        }
+        let refusal = if self.is_full(id) {
             self.joined("full", caller.flow);
             Some(CONFERENCE_FULL)
         } else {
@@ -120,6 +125,7 @@ impl Engine {
             return self.refuse_caller(transaction, &request, who, Some(id), refusal);
         }
         self.trying(transaction, &request);
+        let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let (mix, shard) = self.conference_mix(config);
         let leg = self.new_leg(mix, shard, muted, deaf);
         let Some(call) = self.open_call(
@@ -139,15 +145,23 @@ impl Engine {
         self.ask_to_join(call, id);
     }
 
-    /// Why a number of a conference leads nowhere without another PIN; `None` if it leads there.
-    pub(crate) fn barred(&self, id: ConferenceId, role: Role, pin: Option<&str>) -> Option<Refusal> {
-        let config = self.directory.conference(id)?;
-        let pins = match role {
-            Role::Member => &config.member.pins,
-            Role::Moderator => &config.moderator.pins,
-        };
-        let opens = pins.is_empty() || pin.is_some_and(|pin| pins.iter().any(|known| known == pin));
-        (!opens).then_some(WRONG_PIN)
+    /// Why there is no room for one more call of this caller; `None` if there is.
+    pub(crate) fn has_no_room(&self, caller: &Caller) -> Option<Refusal> {
+        let limits = &self.config.limits;
+        if self.calls.len() >= limits.calls {
+            return Some(TOO_MANY_CALLS);
+        }
+        let made = self.counted(caller).and_then(|user| self.callers.get(&user));
+        let full = limits.user_calls > 0 && made.is_some_and(|made| *made >= limits.user_calls);
+        full.then_some(TOO_MANY_OF_USER)
+    }
+
+    /// The user whose calls a call of this caller is counted among.
+    fn counted(&self, caller: &Caller) -> Option<UserId> {
+        match caller.identity {
+            Identity::User(place) => Some(self.directory.credential(place).user),
+            Identity::Trusted(_) => None,
+        }
     }
 
     /// 100 Trying, so that the caller stops repeating while plugins and shards are asked.
@@ -204,6 +218,10 @@ impl Engine {
         peer.learn(&request);
         let origin = self.new_origin();
         let (trusted, now) = (caller.identity.trusted(), self.wire.now);
+        let counted = self.counted(caller);
+        if let Some(user) = counted {
+            *self.callers.entry(user).or_default() += 1;
+        }
         let allowance = (f64::from(self.config.message_rate) * 2.0, now);
         let call = self.calls.insert_with(|key| {
             dialog.local_tag = format!("{}.{secret}", key.text());
@@ -220,6 +238,7 @@ impl Engine {
                 origin,
                 offered: false,
                 owner,
+                counted,
                 user,
                 name,
                 number,

@@ -162,6 +162,7 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
         limits: Limits {
             transactions: count(limits.sure("transactions")),
             calls: count(limits.sure("calls")),
+            user_calls: count(limits.sure("user_calls")),
             dialog_queue: count(limits.sure("dialog_queue")),
             asks: count(limits.sure("asks")),
             subscriptions: count(limits.sure("subscriptions")),
