@@ -1,19 +1,18 @@
 //! Subscriptions (RFC 6665): SUBSCRIBE makes or renews one, NOTIFY tells its state, at once and whenever
 //! it has changed. What can be subscribed to stands in [`PACKAGES`].
 
+mod guest;
 mod reach;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use cordboard_model::hook::conference::Role;
 use cordboard_model::{ConferenceId, Time, UserId};
 
 use self::reach::Lost;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::description::is_required;
-use crate::call::incoming::{Caller, accepted};
+use crate::call::incoming::accepted;
 use crate::conference::copies::accepts as covers;
 use crate::conference::info::{TYPE, Told};
 use crate::conference::seat::Stream;
@@ -200,29 +199,6 @@ impl Engine {
         self.subscribed(key, transaction, &request, expires);
     }
 
-    /// Whether somebody is shown who is in a conference, and as whom he is only while he takes part: who may not join is
-    /// not shown who has (RFC 4575 section 6).
-    fn may_watch(
-        &mut self,
-        conference: ConferenceId,
-        role: Role,
-        pin: Option<&str>,
-        caller: &Caller,
-    ) -> Result<Option<Identity>, Refusal> {
-        let Some(config) = self.directory.conference(conference).map(Arc::clone) else {
-            return Ok(None);
-        };
-        let entrance = match role {
-            Role::Member => &config.member,
-            Role::Moderator => &config.moderator,
-        };
-        match self.barred(&entrance.pins, pin, caller, conference) {
-            Some(_) if self.takes_part(conference, caller.identity) => Ok(Some(caller.identity)),
-            Some(refusal) => Err(refusal),
-            None => Ok(None),
-        }
-    }
-
     /// The subscription whose dialog a request belongs to.
     pub(crate) fn subscription_of(&self, request: &Message) -> Option<Key> {
         let to = request.to().ok()?;
@@ -382,13 +358,6 @@ impl Engine {
                 self.notify(key);
             }
         }
-    }
-
-    /// Whether somebody is in a conference, by a call or by the chat WebSocket.
-    fn takes_part(&self, id: ConferenceId, identity: Identity) -> bool {
-        let place = identity.credential();
-        let user = place.map(|place| self.directory.credential(place).owner.as_str());
-        self.own_call(id, identity).is_some() || self.own_chatter(id, user).is_some()
     }
 
     /// The configuration is another: subscriptions to conferences that do not exist any more end.
