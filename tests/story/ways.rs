@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use cordboard_engine::io::{Input, Transport};
-use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::Verdict;
@@ -12,10 +11,10 @@ use cordboard_model::hook::OnFailure;
 use cordboard_model::hook::conference::{Admission, JoinVerdict};
 use cordboard_model::hook::route::RouteVerdict;
 
-use crate::bridge::{Pair, up_with};
-use crate::phone::{Phone, SDP, SDP_TYPE};
+use crate::bridge::up_with;
+use crate::phone::{Phone, SDP};
 use crate::stranded::{bye_comes_by, called_by, held, only, tcp, unreachable};
-use crate::world::{Delivery, World, chain};
+use crate::world::{World, chain};
 
 #[test]
 fn a_phone_that_asks_for_tcp_before_its_answer_is_confirmed_to_by_tcp() {
@@ -292,42 +291,5 @@ fn nobody_leads_us_to_programs_on_our_own_machine_or_to_many_at_once() {
             "{hop}: {:?}",
             world.wire
         );
-    }
-}
-
-#[test]
-fn records_tell_a_connection_that_is_gone_from_a_phone_that_is_silent() {
-    for (lost, reason) in [(true, "connection_lost"), (false, "no_answer_to_offer")] {
-        let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Ws, 5));
-        let Pair {
-            world,
-            alice,
-            bob,
-            from_bob,
-            ..
-        } = &mut pair;
-        world.take(alice.flow.peer);
-        if lost {
-            world.handle(Input::FlowClosed { connection: 5 });
-        }
-        let held = crate::bridge::flowing("sendonly");
-        let answer = bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
-        assert_eq!(answer.status(), 200);
-        bob.ack(world, from_bob);
-        for _ in 0..20 {
-            for Delivery { flow, .. } in world.take(alice.flow.peer) {
-                if lost {
-                    world.handle(Input::Unreachable { flow });
-                }
-            }
-            world.advance(Duration::from_secs(4));
-        }
-        let ended = |user: &str| {
-            let is_his = |record: &&CallRecord| record.user.as_deref() == Some(user);
-            world.records.iter().find(is_his).map(|record| record.reason)
-        };
-        assert_eq!(ended("alice"), Some(reason));
-        let others: Vec<_> = world.records.iter().map(|record| record.reason).collect();
-        assert!(others.contains(&"other_side_lost"), "{others:?}");
     }
 }
