@@ -9,6 +9,7 @@ use cordboard_model::{AccountId, ConferenceId};
 use ipnet::IpNet;
 
 use crate::config::{Account, ConferenceConfig, Config, Credential};
+use crate::sip::own::Own;
 use crate::table::Table;
 
 /// What a dialled user part means within an account.
@@ -49,6 +50,8 @@ pub(crate) struct Directory {
     /// The rooms that invite codes lead to.
     by_invitation: HashMap<u128, ConferenceId>,
     trusted: Vec<IpNet>,
+    /// The addresses of our own machine.
+    pub(crate) own: Own,
 }
 
 impl Directory {
@@ -62,6 +65,8 @@ impl Directory {
     /// before it and even when it is gone: questions to plugins and limits that are open know it by that.
     pub(crate) fn configure(&mut self, config: &Config) {
         let known: HashMap<(AccountId, String), usize> = self.by_place();
+        let listening = config.listeners.iter().map(|listener| listener.address.ip());
+        self.own = listening.chain(config.public_ip.iter().copied()).collect();
         (self.by_name, self.by_owner, self.by_number) = Default::default();
         for credential in &config.credentials {
             let key = (credential.account, credential.username.clone());

@@ -92,6 +92,29 @@ pub(crate) struct Subscription {
     timed: bool,
 }
 
+/// What a NOTIFY says.
+#[derive(Debug)]
+pub(crate) struct Notify {
+    /// The values of its Event and Subscription-State.
+    event: String,
+    state: String,
+    body: Option<String>,
+}
+
+impl Notify {
+    /// The next request of this dialog.
+    pub(crate) fn write(&self, dialog: &mut Dialog, branch: &str) -> Packet {
+        let notify = dialog
+            .request(Method::Notify, branch, None)
+            .header("Event", &self.event)
+            .header("Subscription-State", &self.state);
+        Packet::whole(match &self.body {
+            Some(body) => notify.body(TYPE, body.as_bytes()),
+            None => notify.finish(),
+        })
+    }
+}
+
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subscriber {
@@ -164,7 +187,8 @@ impl Engine {
         let entity = format!("sip:{number}@{}", caller.account.realm);
         let secret = self.wire.token();
         let sent_by = self.sent_by(flow);
-        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by) else {
+        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by, &self.directory.own)
+        else {
             return self.refuse_in(transaction, &request, 400, "Bad Dialog", "bad_dialog");
         };
         dialog.contact = self.contact(&number, flow, true);
@@ -405,7 +429,7 @@ impl Engine {
             return;
         }
         let left = subscription.expires.since(now).as_secs();
-        self.send_state(key, Owner::Notify(key), &format!("active;expires={left}"));
+        self.send_state(key, Owner::Notify(key), format!("active;expires={left}"));
     }
 
     /// Tells everything at once: what was told before may not have come.
@@ -426,15 +450,29 @@ impl Engine {
     }
 
     /// Sends a NOTIFY with the state as it is now.
-    fn send_state(&mut self, key: Key, owner: Owner, state: &str) {
-        let now = self.wire.now;
-        let Some(subscription) = self.subscriptions.get(key) else {
+    fn send_state(&mut self, key: Key, owner: Owner, state: String) {
+        let Some(notify) = self.state_of(key, state) else {
             return;
         };
-        let info = self.conference_info(subscription.conference, subscription.entity.clone());
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
+        subscription.waiting = true;
+        let dialog = &mut subscription.dialog;
+        let flow = dialog.next_flow();
+        subscription.sent = flow;
+        self.transactions
+            .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
+                notify.write(dialog, branch)
+            });
+    }
+
+    /// What a NOTIFY says of the state as it is now; the subscriber counts as told.
+    fn state_of(&mut self, key: Key, state: String) -> Option<Notify> {
+        let now = self.wire.now;
+        let subscription = self.subscriptions.get(key)?;
+        let info = self.conference_info(subscription.conference, subscription.entity.clone());
+        let subscription = self.subscriptions.get_mut(key)?;
         let version = subscription.version;
         let body = match &info {
             Some(info) if subscription.whole => {
@@ -447,31 +485,20 @@ impl Engine {
         };
         subscription.version += u32::from(body.is_some());
         subscription.whole = false;
-        subscription.waiting = true;
         // What did not fit into this document is not held back.
         if info.is_none_or(|info| !info.is_news(&subscription.told)) {
             subscription.quiet_until = now + PACE;
         }
-        let (event, dialog) = (subscription.event.clone(), &mut subscription.dialog);
-        let flow = dialog.next_flow();
-        subscription.sent = flow;
-        self.transactions
-            .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
-                let notify = dialog
-                    .request(Method::Notify, branch, None)
-                    .header("Event", event)
-                    .header("Subscription-State", state);
-                Packet::whole(match body {
-                    Some(body) => notify.body(TYPE, body.as_bytes()),
-                    None => notify.finish(),
-                })
-            });
+        let event = subscription.event.clone();
+        Some(Notify { event, state, body })
     }
 
     /// Sends the last NOTIFY of a subscription and forgets it.
     fn end_subscription(&mut self, key: Key, why: &str) {
-        self.send_state(key, Owner::Farewell, &format!("terminated;reason={why}"));
-        self.drop_subscription(key);
+        let last = self.state_of(key, format!("terminated;reason={why}"));
+        if let (Some(subscription), Some(last)) = (self.drop_subscription(key), last) {
+            self.say_farewell(subscription.dialog, last);
+        }
     }
 
     /// A NOTIFY was answered, or not.
@@ -529,7 +556,7 @@ impl Engine {
     }
 
     fn notify_failed(&mut self, key: Key) {
-        if self.drop_subscription(key) {
+        if self.drop_subscription(key).is_some() {
             let ended = &mut self.wire.counts.subscriptions_ended;
             *ended.entry("notify_failed").or_default() += 1;
         }

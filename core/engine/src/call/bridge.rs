@@ -264,6 +264,7 @@ impl Engine {
             sent_by,
             lost: None,
             detour: None,
+            own: self.directory.own.clone(),
         };
         let number = self
             .calls

@@ -194,7 +194,7 @@ impl Engine {
         let sent_by = self.sent_by(caller.flow);
         let Dialled { number, leads_to } = dialled;
         let contact = self.contact(&leads_to, caller.flow, focus);
-        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by)?;
+        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by, &self.directory.own)?;
         dialog.contact = contact;
         dialog.local_uri = format!("sip:{number}@{}", caller.account.realm);
         let credential = caller

@@ -108,7 +108,13 @@ impl Engine {
         if !caller.lost {
             return;
         }
-        let dialog = Dialog::server(request, caller.flow, String::new(), self.sent_by(caller.flow));
+        let dialog = Dialog::server(
+            request,
+            caller.flow,
+            String::new(),
+            self.sent_by(caller.flow),
+            &self.directory.own,
+        );
         if let Some(flow) = dialog.and_then(|dialog| self.way_back(&dialog)) {
             (caller.flow, caller.lost) = (flow, false);
             self.transactions.redirect(*transaction, flow);

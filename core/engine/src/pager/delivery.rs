@@ -149,7 +149,8 @@ impl Engine {
             let contacts = self.place_of(address).map(|place| self.contacts_of(place));
             let mut contacts = contacts.unwrap_or_default();
             if let Some(delivery) = on_its_way.and_then(|key| self.courier.deliveries.get(key)) {
-                Attempt::leave_new(&mut contacts, &delivery.attempts, &self.registrar, now);
+                let known = (&self.registrar, &self.directory.own);
+                Attempt::leave_new(&mut contacts, &delivery.attempts, known, now);
                 if contacts.is_empty() {
                     return;
                 }

@@ -228,7 +228,7 @@ impl Engine {
         for contact in contacts {
             let stream = self.stream_to(contact, sheet);
             let contact = stream.as_ref().unwrap_or(contact);
-            let registered = registered_flow(contact);
+            let registered = registered_flow(contact, &self.directory.own);
             let way = (
                 self.flow_by(contact, registered),
                 &*contact.contact,
