@@ -363,27 +363,6 @@ impl Engine {
         }
     }
 
-    /// Who is in a conference has changed, or whether it is configured.
-    pub(crate) fn roster_changed(&mut self, id: ConferenceId) {
-        let watching: Vec<Key> = self
-            .subscriptions
-            .keys()
-            .into_iter()
-            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.conference == id))
-            .collect();
-        let exists = self.conference_config(id).is_some();
-        for key in watching {
-            let guest = self.subscriptions.get(key).and_then(|s| s.guest);
-            if !exists {
-                self.lose_subscription(key, NO_RESOURCE);
-            } else if guest.is_some_and(|guest| !self.takes_part(id, guest)) {
-                self.lose_subscription(key, REJECTED);
-            } else {
-                self.notify(key);
-            }
-        }
-    }
-
     /// The configuration is another: subscriptions to conferences that do not exist any more end.
     pub(crate) fn end_lost_subscriptions(&mut self) {
         let lost: Vec<Key> = self

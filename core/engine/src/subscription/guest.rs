@@ -1,10 +1,12 @@
-//! Who may watch a conference: who may not join is not shown who has (RFC 4575 section 3.6).
+//! Who may watch a conference, and for how long: who may not join is not shown who has (RFC 4575 section 3.6).
 
 use std::sync::Arc;
 
 use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
 
+use super::{NO_RESOURCE, REJECTED};
+use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::incoming::Caller;
 use crate::engine::Engine;
@@ -38,5 +40,26 @@ impl Engine {
         let place = identity.credential();
         let user = place.map(|place| self.directory.credential(place).owner.as_str());
         self.own_call(id, identity).is_some() || self.own_chatter(id, user).is_some()
+    }
+
+    /// Who is in a conference has changed, or whether it is configured.
+    pub(crate) fn roster_changed(&mut self, id: ConferenceId) {
+        let watching: Vec<Key> = self
+            .subscriptions
+            .keys()
+            .into_iter()
+            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.conference == id))
+            .collect();
+        let exists = self.conference_config(id).is_some();
+        for key in watching {
+            let guest = self.subscriptions.get(key).and_then(|s| s.guest);
+            if !exists {
+                self.lose_subscription(key, NO_RESOURCE);
+            } else if guest.is_some_and(|guest| !self.takes_part(id, guest)) {
+                self.lose_subscription(key, REJECTED);
+            } else {
+                self.notify(key);
+            }
+        }
     }
 }
