@@ -167,6 +167,25 @@ impl Directory {
         self.find(account, user).map(Destination::User)
     }
 
+    /// What was dialled without the PIN that may follow a number and an asterisk, and that PIN. What is somebody's as
+    /// it stands has none, nor have star codes: what begins with an asterisk, or goes on after a user's name with one.
+    /// A number that nobody has may have one (digits), for plugins may lead it to a conference.
+    pub(crate) fn without_pin(&self, account: AccountId, dialled: String) -> (String, Option<String>) {
+        let whole = self.destination(account, &dialled).is_some();
+        let is_pin = |number: &str, pin: &str| match self.destination(account, number) {
+            Some(Destination::Conference(..)) => true,
+            Some(Destination::User(_)) => false,
+            None => !number.contains('*') && pin.bytes().all(|c| c.is_ascii_digit() || c == b'*'),
+        };
+        // From the last one on, as numbers may have asterisks and PINs have none.
+        let mut asterisks = dialled.rmatch_indices('*').map(|(at, _)| at);
+        let at = asterisks.find(|at| !whole && *at > 0 && is_pin(&dialled[..*at], &dialled[at + 1..]));
+        match at {
+            Some(at) => (dialled[..at].to_owned(), Some(dialled[at + 1..].to_owned())),
+            None => (dialled, None),
+        }
+    }
+
     pub(crate) fn conference(&self, id: ConferenceId) -> Option<&Arc<ConferenceConfig>> {
         self.conferences.get(&id)
     }

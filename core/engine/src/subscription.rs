@@ -1,6 +1,7 @@
 //! Subscriptions (RFC 6665): SUBSCRIBE makes or renews one, NOTIFY tells its state, at once and whenever
 //! it has changed. What can be subscribed to stands in [`PACKAGES`].
 
+mod guest;
 mod reach;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::method::Method;
 use crate::sip::mime::parameter;
 use crate::sip::name::Name;
@@ -53,6 +54,7 @@ pub(crate) const EVENTS: &str = "conference";
 /// Why a subscription ends, in the words of RFC 6665 section 4.1.3.
 const TIMEOUT: &str = "timeout";
 const NO_RESOURCE: &str = "noresource";
+const REJECTED: &str = "rejected";
 const PROBATION: &str = "probation;retry-after=30";
 
 /// A subscription to the state of one conference.
@@ -67,6 +69,8 @@ pub(crate) struct Subscription {
     subscriber: Subscriber,
     /// Whose phone it is, if it is a user's.
     owner: Option<UserId>,
+    /// Who has not dialled the PIN, and watches only while he takes part.
+    guest: Option<Identity>,
     /// Its connection is gone.
     lost: Option<Lost>,
     expires: Time,
@@ -124,7 +128,7 @@ impl Engine {
         if self.closing(&request, flow) {
             return;
         }
-        let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
+        let Some((transaction, caller, dialled)) = self.let_in(&request, flow) else {
             return;
         };
         if self.refused_for_its_body(transaction, &request) {
@@ -136,10 +140,19 @@ impl Engine {
                 response.header("Allow-Events", EVENTS)
             });
         };
-        let Some(Destination::Conference(conference, _)) =
+        let (number, pin) = self.directory.without_pin(caller.account.id, dialled);
+        let Some(Destination::Conference(conference, role)) =
             self.directory.destination(caller.account.id, &number)
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
+        };
+        let guest = match self.may_watch(conference, role, pin.as_deref(), &caller) {
+            Ok(guest) => guest,
+            Err(refusal) => {
+                let Refusal { status, phrase, .. } = refusal;
+                self.refuse_in(transaction, &request, status, phrase, refusal.reason);
+                return self.pin_was_wrong(refusal, &caller);
+            }
         };
         if !accepts(&request) {
             self.wire.counts.reject("unsupported_body");
@@ -191,6 +204,7 @@ impl Engine {
                 entity,
                 subscriber,
                 owner,
+                guest,
                 lost: None,
                 expires: now + expires,
                 alarm: Alarm::default(),
@@ -349,24 +363,6 @@ impl Engine {
         }
     }
 
-    /// Who is in a conference has changed, or whether it is configured.
-    pub(crate) fn roster_changed(&mut self, id: ConferenceId) {
-        let watching: Vec<Key> = self
-            .subscriptions
-            .keys()
-            .into_iter()
-            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.conference == id))
-            .collect();
-        let exists = self.conference_config(id).is_some();
-        for key in watching {
-            if exists {
-                self.notify(key);
-            } else {
-                self.lose_subscription(key);
-            }
-        }
-    }
-
     /// The configuration is another: subscriptions to conferences that do not exist any more end.
     pub(crate) fn end_lost_subscriptions(&mut self) {
         let lost: Vec<Key> = self
@@ -380,14 +376,13 @@ impl Engine {
             })
             .collect();
         for key in lost {
-            self.lose_subscription(key);
+            self.lose_subscription(key, NO_RESOURCE);
         }
     }
 
-    fn lose_subscription(&mut self, key: Key) {
-        let ended = &mut self.wire.counts.subscriptions_ended;
-        *ended.entry(NO_RESOURCE).or_default() += 1;
-        self.end_subscription(key, NO_RESOURCE);
+    fn lose_subscription(&mut self, key: Key, why: &'static str) {
+        *self.wire.counts.subscriptions_ended.entry(why).or_default() += 1;
+        self.end_subscription(key, why);
     }
 
     /// Tells what is new, unless a NOTIFY is on its way or the last was a moment ago: then later.

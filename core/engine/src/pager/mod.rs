@@ -225,8 +225,8 @@ impl Engine {
         });
     }
 
-    /// The call by which the sender takes part in a conference, if there is one.
-    fn own_call(&self, id: ConferenceId, identity: Identity) -> Option<Key> {
+    /// The call by which somebody takes part in a conference, if there is one.
+    pub(crate) fn own_call(&self, id: ConferenceId, identity: Identity) -> Option<Key> {
         let user = &self.directory.credential(identity.credential()?).owner;
         let members = &self.conferences.get(&id)?.members;
         let is_own = |key: &Key| {

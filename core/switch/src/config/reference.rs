@@ -45,7 +45,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("from, to", "The URIs of both (columns `caller` and `callee`)."),
     (
         "number",
-        "What was dialled, the same in all records of a session.",
+        "What was dialled without a PIN, wherever plugins led it to; the same in all records of a session.",
     ),
     (
         "contact",
