@@ -237,6 +237,33 @@ fn a_message_that_was_encoded_for_the_way_is_kept_with_its_encoding() {
 }
 
 #[test]
+fn what_plugins_were_asked_about_goes_to_users_as_they_saw_it() {
+    let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
+    let (mut alice, mut bob, mut carol) = phones();
+    bob.register(&mut world, 600);
+    let headers = format!("{TEXT}Content-Transfer-Encoding: base64\r\n");
+    for (to, body, shown) in [
+        ("bob", "ZGFybg==!", &b"darn"[..]),
+        ("carol", "Z!GFybg==", b"darn"),
+    ] {
+        send(&mut alice, &mut world, to, &headers, body);
+        let (ticket, Ask::Message(ask)) = world.question() else {
+            panic!("a question about a message")
+        };
+        assert_eq!(ask.body.as_ref(), shown);
+        world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
+    }
+    carol.register(&mut world, 600);
+    for phone in [&mut bob, &mut carol] {
+        let heard = phone.gets(&mut world, "MESSAGE", true);
+        assert_eq!(
+            (heard.body_slice(), heard.header(Name::ContentTransferEncoding)),
+            (&b"darn"[..], None)
+        );
+    }
+}
+
+#[test]
 fn the_sender_is_not_told_before_it_is_on_disk() {
     let mut world = World::new();
     let (mut alice, _, mut carol) = phones();

@@ -11,7 +11,7 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::{Delivery, Occasion};
-use super::imdn::{Fate, is_composing, wish};
+use super::imdn::Fate;
 use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
@@ -101,7 +101,7 @@ impl Engine {
     /// first.
     pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
         let contacts = self.contacts_of(place);
-        let passing = is_composing(page.kind(), &page.body);
+        let passing = page.is_composing();
         if contacts.len() == 1 || passing && !contacts.is_empty() {
             let address = &**self.directory.address_of_record(place);
             let held = self.courier.held.get(address).map_or(0, Vec::len);
@@ -147,7 +147,7 @@ impl Engine {
         let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
         // He may have been taken out of the configuration while the plugins thought.
         let may = self.config.mail.count > 0 && self.directory.knows(&address);
-        let expires = expires.filter(|_| may && !is_composing(page.kind(), &page.body));
+        let expires = expires.filter(|_| may && !page.is_composing());
         let message = self.letter_of(page, address, expires.ok_or("not_registered")?);
         self.keep(message).map_err(|Full| "mailbox_full")
     }
@@ -155,7 +155,7 @@ impl Engine {
     fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {
         let request = &page.message.request;
         let date = sip_date(self.wire.now);
-        let mut headers = essential_headers(request, &page.body);
+        let mut headers = essential_headers(request, page.form);
         if request.header(Name::Date).is_none() {
             headers.push((Name::Date, &date)); // it may be read much later
         }
@@ -163,9 +163,9 @@ impl Engine {
             id: id_of(&page.message, &to),
             number: self.courier.boxes.next_number(),
             to,
-            hidden: match page.message.uri != page.message.sender && wish(page.kind(), &page.body).is_some() {
-                true => page.message.sender.clone(),
-                false => String::new(),
+            hidden: match &page.message.hidden {
+                Some(hidden) if page.wish().is_some() => hidden.clone(),
+                Some(_) | None => String::new(),
             },
             from: page.message.uri.clone(),
             name: page.name().to_owned(),

@@ -1,5 +1,6 @@
 //! Delivering kept messages: one after the other to an address, to all its phones, until one of them takes it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::sip::dialog::HOPS;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::transfer::Transfer;
 use crate::sip::uri::Uri;
 use crate::timer::Timer;
 
@@ -296,7 +298,7 @@ impl Engine {
             },
             accepted: message.accepted,
         };
-        if let Some(wish) = wish(content_type(&message), &message.body) {
+        if let Some(wish) = wish(header(&message, "Content-Type"), &own_body(&message)) {
             self.notify_sender(&notice, &wish, fate);
         }
         let ticket = self.ticket();
@@ -381,10 +383,18 @@ fn notification_id(message: u128, fate: Fate) -> u128 {
     first_half(&hash.chain_update([u8::from(fate == Fate::Delivered)]).finalize())
 }
 
-/// The Content-Type of a kept message.
-fn content_type(message: &StoredMessage) -> &str {
-    let first = message.headers.lines().next().unwrap_or_default();
-    first.strip_prefix("Content-Type: ").unwrap_or_default()
+/// A header that is kept with a message; empty where it has none.
+fn header<'a>(message: &'a StoredMessage, name: &str) -> &'a str {
+    let mut lines = message.headers.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    value.unwrap_or_default()
+}
+
+/// The body of a kept message, before it was encoded for the way.
+fn own_body(message: &StoredMessage) -> Cow<'_, [u8]> {
+    let transfer = Transfer::of(Some(header(message, "Content-Transfer-Encoding")));
+    let own = transfer.undone(&message.body);
+    own.unwrap_or(Cow::Borrowed(&message.body))
 }
 
 fn tail_of(message: &StoredMessage) -> Bytes {

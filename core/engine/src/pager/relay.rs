@@ -7,7 +7,7 @@ use cordboard_model::Time;
 
 use super::courier::id_of;
 use super::delivery::{Notice, Occasion};
-use super::imdn::{Fate, is_composing, wish};
+use super::imdn::Fate;
 use super::reach::Attempt;
 use super::refusal::{Answers, asked_among};
 use super::{Addressee, Page, PendingPager};
@@ -192,7 +192,7 @@ impl Engine {
         let message = &page.message;
         let tail = tail(
             page.kind(),
-            &essential_headers(&message.request, &page.body),
+            &essential_headers(&message.request, page.form),
             &page.body,
         );
         let sheet = Sheet {
@@ -373,16 +373,16 @@ impl Engine {
         };
         let to = Arc::clone(self.directory.address_of_record(place));
         // Whoever has no time for messages may let notices of typing pass.
-        let occasion =
-            self.courier
-                .boxes
-                .front(&to)
-                .map(|_| match is_composing(sent.page.kind(), &sent.page.body) {
-                    true => Occasion::Again,
-                    false => Occasion::Turn,
-                });
-        if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
-            let (from, accepted) = (message.sender.clone(), message.accepted);
+        let occasion = self
+            .courier
+            .boxes
+            .front(&to)
+            .map(|_| match sent.page.is_composing() {
+                true => Occasion::Again,
+                false => Occasion::Turn,
+            });
+        if let Some(wish) = sent.page.wish() {
+            let (from, accepted) = (message.sender().to_owned(), message.accepted);
             let notice = Notice {
                 id: sent.id,
                 to: &to,
