@@ -193,6 +193,7 @@ impl Engine {
         let Some(kept) = self.courier.boxes.get_mut(&address, number) else {
             return;
         };
+        kept.writes += 1;
         let write = StoreWrite::PutMessage(Box::new(kept.message.clone()));
         let keeping = Keeping {
             address,
@@ -211,35 +212,36 @@ impl Engine {
             number,
             sender,
         } = keeping;
-        self.wire
-            .counts
-            .message("in", "pager", if ok { "stored" } else { "store_failed" });
-        // A request that came again: the message is on disk from the first time.
-        let was_safe = self
-            .courier
-            .boxes
-            .get_mut(&address, number)
-            .is_some_and(|kept| kept.safe);
-        if !ok && !was_safe {
-            self.courier.boxes.remove(&address, number);
+        // A request that came again: the message is on disk from another time, and perhaps delivered by now.
+        let kept = self.courier.boxes.get_mut(&address, number);
+        let (safe, last) = kept.map_or((true, false), |kept| {
+            kept.writes = kept.writes.saturating_sub(1);
+            kept.safe |= ok;
+            (kept.safe, kept.writes == 0)
+        });
+        let outcome = if safe { "stored" } else { "store_failed" };
+        self.wire.counts.message("in", "pager", outcome);
+        // That another one has come, or has not, says nothing of the first, which may have been in vain before.
+        let front = self.courier.boxes.front(&address);
+        let is_front = front.is_some_and(|front| front.message.number == number);
+        if !safe {
             if let Some(sender) = sender {
                 let phrase = "Store Unavailable";
                 self.respond_with(sender.transaction, &sender.request, 503, phrase, |response| {
                     response.header("Retry-After", 5)
                 });
             }
-            return self.deliver(&address); // what stands behind it
+            if !last {
+                return; // the same message may yet be written for the other request
+            }
+            self.courier.boxes.remove(&address, number);
+        } else {
+            self.arm_mail_timer();
+            if let Some(sender) = sender {
+                self.page_accepted(&sender);
+            }
         }
-        if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
-            kept.safe = true;
-        }
-        self.arm_mail_timer();
-        if let Some(sender) = sender {
-            self.page_accepted(&sender);
-        }
-        // That another one has come says nothing of the first, which may have been in vain before.
-        let front = self.courier.boxes.front(&address);
-        match front.is_some_and(|front| front.message.number == number) {
+        match is_front {
             true => self.deliver(&address),
             false => self.deliver_on(&address, Occasion::Again),
         }

@@ -29,17 +29,20 @@ use crate::timer::Timer;
 /// says nothing.
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
-/// Where phones have only registered, what is in vain counts so seldom for each of its weight (a refusal once an hour):
-/// phones register every minute, and what is wrong may take some hours to be mended.
-const BLAME: Duration = Duration::from_secs(720);
+/// Where phones have only registered, what is in vain counts so seldom: phones register every minute, and what is wrong may
+/// take some hours to be mended.
+const BLAME: Duration = Duration::from_secs(3600);
+/// The same where all are silent: the one that registers is, too.
+const BLAME_SILENCE: Duration = Duration::from_secs(720);
 
 /// Why the first message to an address goes out, the one that says least of it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Occasion {
-    /// Some time has passed, or another message has come: that the phones are still busy says nothing of this one.
+    /// Some time has passed, or another message has come: that the phones are still busy or silent says nothing of this
+    /// one.
     Again,
     /// A phone has registered, as phones do every minute also while their user has no time: as above where one says
-    /// that it is not the time, otherwise as below, but seldom.
+    /// that, otherwise as below, but seldom.
     Registered,
     /// It is its turn, or a phone has taken another message: who refuses it now may always do so.
     Turn,
@@ -104,13 +107,27 @@ impl Delivery {
 
     /// What counts against its message, now that no phone took it; `blamed`: how long ago something counted last.
     fn in_vain(&self, blamed: Option<Duration>) -> u8 {
-        let answers = &self.answers;
-        let weight = if answers.answered { REFUSAL } else { 1 };
-        match self.occasion {
-            Occasion::Again => 0,
-            Occasion::Registered if answers.later => 0,
-            Occasion::Registered if blamed.is_some_and(|ago| ago < BLAME * weight.into()) => 0,
-            Occasion::Registered | Occasion::Turn => weight,
+        let Answers {
+            refused,
+            busy,
+            later,
+            never,
+            ..
+        } = self.answers;
+        // What is not the time for hours upon hours may be so because of the message: the rest waits behind it.
+        let (weight, seldom) = match self.occasion {
+            Occasion::Turn => return if refused { REFUSAL } else { 1 },
+            _ if busy => return 0,
+            _ if later => (1, BLAME),
+            Occasion::Again => return 0,
+            Occasion::Registered if refused => (REFUSAL, BLAME),
+            // The one that registers may be the one that never takes any, and the other asleep.
+            Occasion::Registered if never => (1, BLAME),
+            Occasion::Registered => (1, BLAME_SILENCE),
+        };
+        match blamed.is_some_and(|ago| ago < seldom) {
+            true => 0,
+            false => weight,
         }
     }
 }
@@ -263,7 +280,7 @@ impl Engine {
             return self.deliver(address);
         }
         self.courier.boxes.nobody_is_there(address);
-        if !answers.answered {
+        if !answers.refused {
             self.courier.boxes.forget_pause(address);
         } else if let Some((key, ends)) = self.courier.boxes.pause(address, answers.pause(), now) {
             self.wire.timers.arm(ends, Timer::Redelivery(key));
