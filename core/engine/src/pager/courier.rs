@@ -119,26 +119,34 @@ impl Engine {
             }
             return self.relay_page(place, page, &contacts);
         }
-        self.keep_held(place);
+        if self.keep_held(place, &contacts) && !contacts.is_empty() {
+            let address = self.directory.address_of_record(place).to_string();
+            if self.courier.held.get(&address).map_or(0, Vec::len) < HELD {
+                return self.hold_page(address, page);
+            }
+        }
         self.keep_page(place, page, &contacts);
     }
 
     /// Keeps a message; where that may not be, it goes to the contacts that there are.
     pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
         let outcome = match self.put_aside(place, &page) {
-            Ok((address, number)) => {
-                let kept = self.courier.boxes.get_mut(&address, number);
-                if let Some(kept) = kept.filter(|kept| kept.delivery.is_none() && !contacts.is_empty()) {
-                    kept.came = page.came();
-                }
-                return self.store_kept(address, number, Some(page.message));
-            }
+            Ok(kept) => return self.store_page(kept, page, contacts),
             Err(outcome) => outcome,
         };
         if contacts.is_empty() {
             return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
         }
         self.relay_page(place, page, contacts);
+    }
+
+    /// Writes a message to disk that has been put into the mailbox, while these contacts are there.
+    pub(super) fn store_page(&mut self, (address, number): (String, u64), page: Page, contacts: &[Binding]) {
+        let kept = self.courier.boxes.get_mut(&address, number);
+        if let Some(kept) = kept.filter(|kept| kept.delivery.is_none() && !contacts.is_empty()) {
+            kept.came = page.came();
+        }
+        self.store_kept(address, number, Some(page.message));
     }
 
     /// Puts a message into the mailbox of its addressee; what is counted where that may not be.

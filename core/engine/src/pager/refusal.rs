@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::relay::{Particulars, SILENCE};
+use super::relay::SILENCE;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 
@@ -113,12 +113,6 @@ impl Answers {
 /// The pause that a refusal asks for (RFC 3261 section 20.33), at most an hour; none where it asks for none.
 pub(super) fn asked_in(response: &Message) -> Option<Duration> {
     asked(response.header(Name::RetryAfter)?)
-}
-
-/// The same in what is kept of a refusal.
-pub(super) fn asked_among(particulars: &Particulars) -> Option<Duration> {
-    let (_, value) = particulars.iter().find(|(name, _)| *name == Name::RetryAfter)?;
-    asked(value)
 }
 
 /// The seconds that a value begins with; a comment and parameters may follow.

@@ -1,6 +1,7 @@
 //! A message that goes to the phones of a user at once: the sender hears what they answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_model::Time;
@@ -9,7 +10,7 @@ use super::courier::id_of;
 use super::delivery::{Notice, Occasion};
 use super::imdn::Fate;
 use super::reach::Attempt;
-use super::refusal::{Answers, asked_among};
+use super::refusal::{Answers, asked_in};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
@@ -154,7 +155,7 @@ impl Engine {
         });
         self.watch_page(pager, accepted);
         for _ in 0..too_large {
-            self.page_answered(pager, TOO_LARGE, Particulars::new());
+            self.page_answered(pager, TOO_LARGE, Particulars::new(), None);
         }
     }
 
@@ -403,21 +404,28 @@ impl Engine {
             Some(Pager::Held(_)) | None => None,
         };
         if let Some(status) = self.page_status(&outcome, sent) {
-            let particulars = match outcome {
-                Outcome::Response(response) => particulars(response),
-                Outcome::Silence | Outcome::Unreachable => Particulars::new(),
+            let (particulars, asked) = match outcome {
+                Outcome::Response(response) => (particulars(response), asked_in(response)),
+                Outcome::Silence | Outcome::Unreachable => (Particulars::new(), None),
             };
-            self.page_answered(key, status, particulars);
+            self.page_answered(key, status, particulars, asked);
         }
     }
 
-    pub(super) fn page_answered(&mut self, key: Key, status: u16, particulars: Particulars) {
+    /// A phone has answered finally, or said nothing; `asked`: the pause that it asked for.
+    pub(super) fn page_answered(
+        &mut self,
+        key: Key,
+        status: u16,
+        particulars: Particulars,
+        asked: Option<Duration>,
+    ) {
         let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
             return;
         };
         sent.waiting = sent.waiting.saturating_sub(1);
         if status >= 300 {
-            sent.answers.add(status, asked_among(&particulars));
+            sent.answers.add(status, asked);
         }
         let status = match status {
             SILENCE if sent.oversize => TOO_LARGE,
