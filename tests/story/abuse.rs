@@ -24,7 +24,7 @@ pub(crate) fn probe(phone: &Phone, number: u32, headers: &str) -> String {
 }
 
 /// How many of so many probes are answered.
-fn answered(world: &mut World, phone: &mut Phone, first: u32, count: u32) -> usize {
+pub(crate) fn answered(world: &mut World, phone: &mut Phone, first: u32, count: u32) -> usize {
     for number in first..first + count {
         world.receive(phone.flow, &probe(phone, number, ""), b"");
     }
@@ -33,7 +33,7 @@ fn answered(world: &mut World, phone: &mut Phone, first: u32, count: u32) -> usi
 }
 
 /// Fails to register so often.
-fn guess(world: &mut World, mallory: &mut Phone, times: u32) {
+pub(crate) fn guess(world: &mut World, mallory: &mut Phone, times: u32) {
     mallory.password = "guess";
     for _ in 0..times {
         mallory.register(world, 600);

@@ -130,6 +130,40 @@ fn a_refusal_says_what_would_be_taken_and_when() {
 }
 
 #[test]
+fn a_phone_on_udp_gets_what_is_large_by_the_connection_that_it_has_too() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let mut ways = [Phone::new("bob", 2).over(Transport::Tcp, 6), Phone::new("bob", 3)];
+    for (number, bob) in ways.iter_mut().enumerate() {
+        let (number, contact) = (number + 1, bob.contact());
+        let headers = format!(
+            "Supported: outbound\r\nExpires: {number}000\r\n\
+             Contact: {contact};reg-id={number};+sip.instance=\"<urn:uuid:1>\"\r\n"
+        );
+        let answer = bob.request(&mut world, "REGISTER", "sip:lab.test", &headers, b"");
+        assert_eq!(answer.status(), 200);
+    }
+    let [mut by_tcp, mut by_udp] = ways;
+    let (large, mut is_connected) = ([b'x'; 1300], true);
+    for body in [&large[..], b"small", &large] {
+        alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, body);
+        // Once the connection is gone there is UDP alone.
+        let (phone, other) = match body.len() == large.len() && is_connected {
+            true => (&mut by_tcp, &mut by_udp),
+            false => (&mut by_udp, &mut by_tcp),
+        };
+        let message = phone.gets(&mut world, "MESSAGE", false);
+        assert_eq!(message.body_slice(), body);
+        phone.respond(&mut world, &message, 200, "", "");
+        assert_eq!(alice.final_response(&mut world).status(), 200);
+        other.has_nothing(&mut world);
+        if body == b"small" {
+            world.handle(Input::FlowClosed { connection: 6 });
+            is_connected = false;
+        }
+    }
+}
+
+#[test]
 fn what_fits_into_no_datagram_goes_by_a_new_connection() {
     let (mut world, mut alice, mut bob, body) = huge();
     alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &body);

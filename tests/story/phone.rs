@@ -370,13 +370,16 @@ impl Phone {
         } else {
             format!("From: {}\r\n", line.own)
         };
+        let contact = match headers.contains("Contact:") {
+            true => String::new(),
+            false => format!("Contact: {}\r\n", self.contact()),
+        };
         let text = format!(
             "{method} {} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n{from}To: {}\r\nCall-ID: {}\r\n\
-             CSeq: {cseq} {method}\r\nContact: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+             CSeq: {cseq} {method}\r\n{contact}{headers}Content-Length: {}\r\n\r\n",
             line.target,
             line.theirs,
             line.call_id,
-            self.contact(),
             body.len(),
         );
         world.receive(self.flow, &text, body);

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cordboard_engine::config::DigestAlgorithm;
-use cordboard_engine::sip::message::Message;
+use cordboard_engine::io::Transport;
+use cordboard_engine::sip::message::{Framing, Message};
 
 use crate::abuse::{probe, shape, strict};
 use crate::phone::Phone;
@@ -184,4 +185,151 @@ fn a_flood_in_the_name_of_a_phone_does_not_keep_it_from_its_next_nonce() {
     let proof = alice.authorization(&elsewhere, "REGISTER", &uri, 1);
     world.receive(alice.flow, &asks(&alice, 401, &proof), b"");
     alice.has_nothing(&mut world);
+}
+
+/// Where the nonce of a guess is from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum From {
+    Fresh,
+    Used,
+    Expired,
+    Elsewhere,
+    Nowhere,
+}
+
+/// Who sends a guess, and by which way.
+#[derive(Debug, Clone, Copy)]
+struct Guesser {
+    from: From,
+    transport: Transport,
+    proven: bool,
+    may_ask: bool,
+}
+
+impl Guesser {
+    /// What comes of one more guess in the name of this user than is forgiven: the answer, if there is one, and
+    /// whether the source is banned for it.
+    fn guess(self, name: &'static str, password: &'static str) -> (Option<Vec<String>>, bool) {
+        let mut world = World::with(|config| {
+            (config.abuse.ban_after, config.abuse.requests_per_second) = (1, 5);
+            if !self.proven {
+                config.abuse.proven_for = Duration::ZERO;
+            }
+        });
+        let uri = format!("sip:{REALM}");
+        let at = |name| {
+            let phone = Phone::new(name, 66);
+            match self.transport {
+                Transport::Udp => phone,
+                other => phone.over(other, 5),
+            }
+        };
+        let (mut alice, mut mallory) = (at("alice"), at(name));
+        let challenge = match self.from {
+            From::Elsewhere => challenged(&mut world, &mut Phone::new("alice", 67), 1),
+            From::Nowhere => {
+                let text = format!(
+                    "SIP/2.0 401 Unauthorized\r\n\
+                     WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"n\", algorithm=MD5, qop=\"auth\"\r\n\r\n"
+                );
+                Message::parse(text.into_bytes().into(), Framing::Datagram).unwrap()
+            }
+            _ => challenged(&mut world, &mut alice, 1),
+        };
+        if self.from == From::Used {
+            let proof = alice.authorization(&challenge, "REGISTER", &uri, 1);
+            world.receive(alice.flow, &asks(&alice, 2, &proof), b"");
+            assert_eq!(alice.final_response(&mut world).status(), 200);
+        }
+        let pause = if self.from == From::Expired { 301 } else { 1 };
+        world.advance(Duration::from_secs(pause));
+        if self.proven {
+            assert_eq!(at("bob").register(&mut world, 600).status(), 200);
+            let known = challenged(&mut world, &mut alice, 3);
+            alice.password = "guess";
+            for number in 4..7 {
+                let proof = alice.authorization(&known, "REGISTER", &uri, number);
+                world.receive(alice.flow, &asks(&alice, number, &proof), b"");
+            }
+        }
+        for number in 100..200 {
+            if !self.may_ask {
+                world.receive(alice.flow, &probe(&alice, number, ""), b"");
+            }
+        }
+        assert!(world.bans.is_empty());
+        world.take(mallory.flow.peer);
+        mallory.password = password;
+        let proof = mallory.authorization(&challenge, "REGISTER", &uri, 1);
+        world.receive(mallory.flow, &asks(&mallory, 300, &proof), b"");
+        mallory.listen(&mut world);
+        assert!(mallory.inbox.len() <= 1);
+        let answer = mallory.inbox.first().map(|delivery| shape(&delivery.message));
+        (answer, !world.bans.is_empty())
+    }
+}
+
+#[test]
+fn whatever_tells_right_from_wrong_is_an_offence_for_the_wrong() {
+    for from in [
+        From::Fresh,
+        From::Used,
+        From::Expired,
+        From::Elsewhere,
+        From::Nowhere,
+    ] {
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Ws] {
+            for (proven, may_ask) in [(false, false), (false, true), (true, false), (true, true)] {
+                let guesser = Guesser {
+                    from,
+                    transport,
+                    proven,
+                    may_ask,
+                };
+                let wrong = guesser.guess("alice", "guess");
+                let unknown = guesser.guess("nobody", "secret");
+                let right = guesser.guess("alice", "secret");
+                assert_eq!(wrong, unknown, "{guesser:?}");
+                assert!(!right.1, "{guesser:?}");
+                let looked_at = (proven || may_ask)
+                    && match from {
+                        From::Fresh | From::Used | From::Expired => true,
+                        From::Elsewhere => transport != Transport::Udp,
+                        From::Nowhere => false,
+                    };
+                assert_eq!(wrong.1, looked_at, "an offence: {guesser:?}");
+                assert_eq!(wrong.0 != right.0, looked_at, "{guesser:?}: {wrong:?} {right:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn guesses_with_nonces_that_are_not_ours_cost_what_strangers_may_ask() {
+    let mut world = World::with(|config| {
+        strict(config);
+        config.abuse.requests_per_second = 5;
+    });
+    let uri = format!("sip:{REALM}");
+    let (mut bob, mut mallory) = (Phone::new("bob", 66), Phone::new("alice", 66));
+    assert_eq!(bob.register(&mut world, 600).status(), 200);
+    world.advance(Duration::from_secs(100));
+    let challenge =
+        "SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest nonce=\"invented\", algorithm=MD5\r\n\r\n";
+    let challenge = Message::parse(challenge.as_bytes().to_vec().into(), Framing::Datagram).unwrap();
+    for number in 0..100 {
+        mallory.password = if number == 50 { "secret" } else { "guess" };
+        let proof = mallory.authorization(&challenge, "REGISTER", &uri, 1);
+        world.receive(mallory.flow, &asks(&mallory, number, &proof), b"");
+    }
+    mallory.listen(&mut world);
+    assert_eq!(mallory.inbox.len(), 20);
+    let answers: Vec<_> = mallory
+        .inbox
+        .iter()
+        .map(|answer| shape(&answer.message))
+        .collect();
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    assert_eq!(world.engine.counts().rejected["unknown_nonce"], 100);
+    assert!(!world.engine.counts().rejected.contains_key("bad_credentials"));
 }

@@ -4,6 +4,7 @@ use cordboard_engine::io::{Flow, Transport};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
+use crate::pager;
 use crate::phone::{Line, Phone, SDP, SDP_TYPE};
 use crate::world::{REALM, World};
 
@@ -154,4 +155,44 @@ fn a_contact_that_asks_for_tcp_is_called_by_tcp_where_that_can_be() {
             "{contact}"
         );
     }
+}
+
+/// A flow that is gone is a word between the phone's proxy and us: its callers hear that it cannot be reached.
+#[test]
+fn who_calls_a_phone_whose_proxy_has_lost_it_hears_480() {
+    let (mut world, mut alice, mut edge) = (World::new(), Phone::new("alice", 1), proxy("bob", 2));
+    edge.register(&mut world, 600);
+    alice.invite(&mut world, "bob");
+    let invite = edge.gets(&mut world, "INVITE", false);
+    edge.respond(&mut world, &invite, 430, "", "");
+    assert_eq!(alice.final_response(&mut world).status(), 480);
+}
+
+#[test]
+fn a_message_to_a_phone_whose_proxy_has_lost_it_is_kept_until_it_registers_again() {
+    let (mut world, mut alice, mut edge) = (World::new(), Phone::new("alice", 1), proxy("bob", 2));
+    edge.register(&mut world, 600);
+    // One that went straight to the phone, and one that was kept when that failed.
+    for attempt in 0..2 {
+        if attempt == 0 {
+            pager::send(
+                &mut alice,
+                &mut world,
+                "bob",
+                "Content-Type: text/plain\r\n",
+                "hello",
+            );
+        } else {
+            edge.register(&mut world, 600);
+        }
+        let message = edge.gets(&mut world, "MESSAGE", false);
+        edge.respond(&mut world, &message, 430, "", "");
+        if attempt == 0 {
+            assert_eq!(alice.final_response(&mut world).status(), 202);
+        }
+        assert_eq!(world.engine.gauges().kept_messages, 1);
+    }
+    edge.register(&mut world, 600);
+    assert_eq!(pager::bodies(&pager::read(&mut edge, &mut world, 200)), ["hello"]);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
 }

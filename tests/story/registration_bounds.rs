@@ -159,3 +159,19 @@ fn a_phone_is_told_what_time_it_is() {
     let second = alice.register(&mut world, 600);
     assert_ne!(second.header(Name::Date), Some(&*date));
 }
+
+#[test]
+fn a_contact_that_gives_way_is_counted_and_told() {
+    let (mut world, mut alice) = crowded();
+    let four = [(1, 60), (2, 61), (3, 62), (4, 63)];
+    ports(&register(&mut world, &mut alice, &four));
+    let dropped = |world: &World| {
+        let counted = world.engine.counts().rejected.get("contact_dropped").copied();
+        (counted, world.dropped.len())
+    };
+    ports(&register(&mut world, &mut alice, &[(4, 63)]));
+    assert_eq!(dropped(&world), (None, 0));
+    ports(&register(&mut world, &mut alice, &[(5, 600)]));
+    assert_eq!(dropped(&world), (Some(1), 1));
+    assert_eq!(world.dropped, [format!("alice@{REALM}")]);
+}

@@ -79,6 +79,59 @@ fn who_asks_for_what_gets_what() {
 }
 
 #[test]
+fn a_session_longer_than_any_of_ours_is_not_agreed_on_and_watched_by_us_alone() {
+    for least in [
+        "86401",
+        "4294967296",
+        "18446744073709551615",
+        "99999999999999999999999",
+    ] {
+        for asked in ["", "Session-Expires: 18446744073709551615;refresher=uac\r\n"] {
+            let (mut world, mut alice) = (timed(), Phone::new("alice", 1));
+            let headers = format!("{ALLOW}Supported: timer\r\nMin-SE: {least}\r\n{asked}");
+            let (line, answer) = alice.invite_with(&mut world, "3000", &headers);
+            let answer = answer.unwrap();
+            assert_eq!((answer.status(), expires(&answer)), (200, None), "{headers}");
+            assert_eq!(answer.header(Name::Require), None);
+            alice.ack(&mut world, &line);
+            for _ in 0..2 {
+                world.advance(Duration::from_secs(899));
+                alice.has_nothing_but_provisionals(&mut world);
+                world.advance(Duration::from_secs(1));
+                let update = alice.gets(&mut world, "UPDATE", true);
+                assert_eq!((expires(&update), update.header(Name::MinSe)), (None, None));
+            }
+        }
+    }
+    // The most that we take, and what is longer but may be shortened.
+    for asked in [
+        "Min-SE: 86400\r\n",
+        "Min-SE: 90\r\nSession-Expires: 4294967296\r\n",
+    ] {
+        let headers = format!("Supported: timer\r\n{asked}");
+        let (_, answer) = Phone::new("alice", 1).invite_with(&mut timed(), "3000", &headers);
+        assert_eq!(expires(&answer.unwrap()), Some("86400;refresher=uac"), "{asked}");
+    }
+}
+
+#[test]
+fn a_phone_that_takes_no_session_of_ours_is_called_without_a_timer() {
+    let (mut world, mut alice, mut bob) = (timed(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    alice.invite(&mut world, "bob");
+    let first = bob.gets(&mut world, "INVITE", false);
+    assert_eq!(expires(&first), Some("1800"));
+    bob.respond(&mut world, &first, 422, "Min-SE: 18446744073709551615\r\n", "");
+    bob.gets(&mut world, "ACK", false);
+    let second = bob.gets(&mut world, "INVITE", false);
+    assert_eq!((expires(&second), second.header(Name::MinSe)), (None, None));
+    bob.respond(&mut world, &second, 422, "Min-SE: 18446744073709551615\r\n", "");
+    bob.gets(&mut world, "ACK", false);
+    bob.has_nothing(&mut world);
+    assert!(alice.final_response(&mut world).status() >= 400);
+}
+
+#[test]
 fn too_short_a_session_is_422_in_the_first_invite_and_later() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     let brief = "Supported: timer\r\nSession-Expires: 60\r\n";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cordboard_engine::io::{Flow, Input, Transport};
+use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
@@ -557,4 +558,85 @@ fn a_drain_does_not_wait_for_a_phone_that_takes_no_connection() {
     alice.listen(world);
     let byes = alice.inbox.iter().map(|delivery| delivery.flow.transport);
     assert_eq!(byes.collect::<Vec<_>>(), [Transport::Tcp, Transport::Udp]);
+}
+
+#[test]
+fn a_sender_whose_connection_ends_hears_the_answer_to_its_message_by_a_new_one() {
+    let (mut world, mut bob) = (World::new(), Phone::new("bob", 2));
+    bob.register(&mut world, 600);
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    let text = "Content-Type: text/plain\r\n";
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", text, b"hello");
+    world.handle(Input::FlowClosed { connection: 5 });
+    let message = bob.gets(&mut world, "MESSAGE", false);
+    bob.respond(&mut world, &message, 200, "", "");
+    let answer = only(&mut alice, &mut world);
+    assert_eq!((answer.message.status(), answer.flow.connection), (200, 0));
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
+}
+
+#[test]
+fn a_phone_whose_connection_ends_while_its_registration_is_written_hears_of_it_by_a_new_one() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1).over(Transport::Tcp, 5));
+    world.disk_hangs = true;
+    alice.register(&mut world, 600);
+    world.handle(Input::FlowClosed { connection: 5 });
+    world.commit(true);
+    let answer = only(&mut alice, &mut world);
+    let flow = answer.flow;
+    assert_eq!(
+        (
+            answer.message.status(),
+            flow.connection,
+            flow.peer.to_string().as_str()
+        ),
+        (200, 0, "198.51.100.1:5060")
+    );
+    // A stranger is not called: it was asked who it is on its own connection, and that was all.
+    let mut stranger = Phone::new("mallory", 9).over(Transport::Tcp, 6);
+    let via = "Via: SIP/2.0/TCP 198.51.100.9:25;branch=z9hG4bKm";
+    let ask = format!(
+        "REGISTER sip:lab.test SIP/2.0\r\n{via}\r\nMax-Forwards: 70\r\nFrom: <sip:alice@lab.test>;tag=m\r\n\
+         To: <sip:alice@lab.test>\r\nCall-ID: m\r\nCSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n"
+    );
+    world.receive(stranger.flow, &ask, b"");
+    assert_eq!(only(&mut stranger, &mut world).flow.connection, 6);
+}
+
+#[test]
+fn records_tell_a_connection_that_is_gone_from_a_phone_that_is_silent() {
+    for (lost, reason) in [(true, "connection_lost"), (false, "no_answer_to_offer")] {
+        let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Ws, 5));
+        let Pair {
+            world,
+            alice,
+            bob,
+            from_bob,
+            ..
+        } = &mut pair;
+        world.take(alice.flow.peer);
+        if lost {
+            world.handle(Input::FlowClosed { connection: 5 });
+        }
+        let held = crate::bridge::flowing("sendonly");
+        let answer = bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
+        assert_eq!(answer.status(), 200);
+        bob.ack(world, from_bob);
+        for _ in 0..20 {
+            for Delivery { flow, .. } in world.take(alice.flow.peer) {
+                if lost {
+                    world.handle(Input::Unreachable { flow });
+                }
+            }
+            world.advance(Duration::from_secs(4));
+        }
+        let ended = |user: &str| {
+            let is_his = |record: &&CallRecord| record.user.as_deref() == Some(user);
+            world.records.iter().find(is_his).map(|record| record.reason)
+        };
+        assert_eq!(ended("alice"), Some(reason));
+        let others: Vec<_> = world.records.iter().map(|record| record.reason).collect();
+        assert!(others.contains(&"other_side_lost"), "{others:?}");
+    }
 }

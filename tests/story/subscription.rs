@@ -320,3 +320,48 @@ fn who_is_muted_and_that_it_is_locked_is_told() {
         assert_eq!(news.contains("<user "), !of_conference, "{news}");
     }
 }
+
+#[test]
+fn a_dialog_holds_the_subscription_that_made_it_and_no_other() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let event = |id: &str| format!("Event: conference{id}\r\nExpires: 600\r\n");
+    let (mut line, accepted) = subscribe(&mut alice, &mut world, "3000", &event(";id=42"));
+    assert_eq!(accepted.header(Name::AllowEvents), Some("conference"));
+    let notify = alice.gets(&mut world, "NOTIFY", true);
+    assert_eq!(notify.header(Name::Event), Some("conference;id=42"));
+    for (id, status) in [(";id=43", 481), ("", 481), (";x=y; ID=42", 200)] {
+        let answer = alice.within(&mut world, &mut line, "SUBSCRIBE", &event(id), b"");
+        assert_eq!(answer.status(), status, "{id}");
+    }
+    alice.gets(&mut world, "NOTIFY", true);
+    let demanded = format!(
+        "{}Content-Type: application/simple-filter+xml\r\nContent-Disposition: session;handling=required\r\n",
+        event(";id=42")
+    );
+    let refused = alice.within(&mut world, &mut line, "SUBSCRIBE", &demanded, b"<filter/>");
+    assert_eq!((refused.status(), refused.header(Name::Accept)), (415, Some("")));
+    let (_, refused) = subscribe(&mut alice, &mut world, "3000", &demanded);
+    assert_eq!(refused.status(), 200, "there is no body");
+    alice.gets(&mut world, "NOTIFY", true);
+    let told = alice.within(&mut world, &mut line, "OPTIONS", "", b"");
+    assert_eq!(told.status(), 200);
+    assert!(told.values(Name::Allow).any(|method| method == "SUBSCRIBE"));
+    let refused = alice.within(&mut world, &mut line, "INFO", "", b"");
+    assert_eq!(
+        (refused.status(), refused.header(Name::Allow)),
+        (405, Some("SUBSCRIBE, OPTIONS"))
+    );
+    assert_eq!(world.engine.gauges().subscriptions, 2);
+}
+
+#[test]
+fn a_call_is_no_place_for_a_subscription() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (mut line, answer) = alice.invite(&mut world, "3000");
+    assert_eq!(answer.unwrap().header(Name::AllowEvents), Some("conference"));
+    alice.ack(&mut world, &line);
+    let refused = alice.within(&mut world, &mut line, "SUBSCRIBE", CONFERENCE, b"");
+    assert_eq!(refused.status(), 403);
+    assert_eq!(world.engine.counts().rejected["subscribe_in_call"], 1);
+    assert_eq!(world.engine.gauges().dialogs, 1);
+}

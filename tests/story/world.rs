@@ -13,7 +13,9 @@ use cordboard_engine::config::{
     AbuseLimits, Account, ChainRule, ConferenceConfig, Config, Credential, DigestAlgorithm, Entrance, Hooks,
     Limits, Listener, MailLimits, RegistrationLimits,
 };
-use cordboard_engine::io::{Flow, Input, Output, StoreWrite, StoredBinding, StoredMessage, Transport};
+use cordboard_engine::io::{
+    Flow, Input, Notice, Output, StoreWrite, StoredBinding, StoredMessage, Transport,
+};
 use cordboard_engine::limits::Ban;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::digest::{ha1_md5, ha1_sha256};
@@ -46,6 +48,10 @@ pub(crate) struct World {
     pub(crate) disk_works: bool,
     pub(crate) drained: bool,
     pub(crate) bans: Vec<Ban>,
+    /// Until when PINs are refused to whom has guessed them.
+    pub(crate) pins_refused: Vec<Time>,
+    /// The addresses of record of contacts that gave way.
+    pub(crate) dropped: Vec<String>,
     pub(crate) records: Vec<CallRecord>,
     /// Calls that are up, as they are kept for the case that the switch is killed.
     pub(crate) kept: Vec<CallRecord>,
@@ -201,6 +207,8 @@ impl World {
             disk_works: true,
             drained: false,
             bans: Vec::new(),
+            pins_refused: Vec::new(),
+            dropped: Vec::new(),
             records: Vec::new(),
             kept: Vec::new(),
             totals_come: true,
@@ -453,12 +461,14 @@ impl World {
                     self.kept.retain(|kept| kept.id != record.id);
                     self.records.push(*record);
                 }
-                Output::Banned(ban) => self.bans.push(ban),
+                Output::Notice(Notice::Banned(ban)) => self.bans.push(ban),
                 Output::Drained => self.drained = true,
                 Output::Close { connection } => self.closed.push(connection),
                 Output::Chat(output) => self.chatted(output),
                 Output::Relayed { stamp } => self.relays.push(self.now.since(stamp)),
                 Output::FannedOut { kind, accepted } => self.fanouts.push((kind, self.now.since(accepted))),
+                Output::Notice(Notice::PinsRefused { until, .. }) => self.pins_refused.push(until),
+                Output::Notice(Notice::ContactDropped { address }) => self.dropped.push(address.to_string()),
                 Output::Proven { .. } => {}
             }
         }

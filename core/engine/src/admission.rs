@@ -3,22 +3,23 @@
 //!
 //! The source of a datagram can be forged, so nothing that anybody could send in another's name bans
 //! that other: over UDP only a proof made with a nonce that went to the very address counts, and only such a
-//! proof is looked at where the nonce is ours.
+//! proof is looked at. Over a connection every proof counts that is looked at: those made with a nonce of ours.
 
 use std::net::IpAddr;
 
 use cordboard_model::Time;
 
 use crate::engine::Engine;
-use crate::io::{Flow, Output};
+use crate::io::{Flow, Notice, Output};
 use crate::limits::{Ban, Offence};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 
-/// Parts of the User-Agent headers of programs that search networks for weak passwords, in lower case.
-const SCANNERS: &[&str] = &[
+/// What stands in the User-Agent headers of programs that search networks for weak passwords, in lower case. A short
+/// one counts only as a word of its own: phones have names, too.
+pub const SCANNERS: &[&str] = &[
     "friendly-scanner",
     "sipvicious",
     "sipcli",
@@ -43,6 +44,9 @@ const INITIALS: u32 = {
     letters
 };
 
+/// Names up to this long are short.
+const SHORT: usize = 6;
+
 /// The part of the lag at which datagrams of strangers begin to be left unread.
 const EARLY: u32 = 8;
 
@@ -60,14 +64,14 @@ impl Engine {
     /// Whether an address is banned at `now`: nothing that comes from it needs to be looked at but what
     /// belongs to a dialog or transaction that there is.
     pub fn is_banned(&self, address: IpAddr, now: Time) -> bool {
-        self.limits.is_banned(address, now)
+        self.limits.is_banned(address, now) && !self.directory.trusts(address)
     }
 
     /// Whether an operator's token from here is looked at. A right one is where the ban has another cause: who looks
     /// after a switch must be able to see why his address is banned.
     pub fn may_show_token(&self, address: IpAddr, right: bool, now: Time) -> bool {
         let ban = self.limits.ban_of(address, now);
-        ban.is_none_or(|ban| right && ban.reason != Offence::BadToken)
+        self.directory.trusts(address) || ban.is_none_or(|ban| right && ban.reason != Offence::BadToken)
     }
 
     /// Whether somebody at an address has proved himself lately, or needs no proof: such sources are heard
@@ -88,6 +92,12 @@ impl Engine {
         self.limits.bans(now)
     }
 
+    /// Ends the bans of a source before their time, and what calls itself a scanner there is listed no more until it
+    /// is heard of again. The source begins anew: its next ban is as long as a first one. False if none holds.
+    pub fn lift_ban(&mut self, address: IpAddr, now: Time) -> bool {
+        self.limits.lift(address, now)
+    }
+
     /// Whether a message is looked at. What is not is counted, and answered only where that helps. `identity` is
     /// that of a request's own transaction.
     pub(crate) fn admits(
@@ -101,7 +111,7 @@ impl Engine {
         // Before anything else: a ban is for what is new. Whoever knows the tags and branches of a call
         // that is up is in it, and may end it.
         let belongs = !message.is_request() || self.belongs_to_something(message, identity);
-        if self.limits.is_banned(peer, now) {
+        if self.is_banned(peer, now) {
             let within = belongs && (message.method() != Method::Ack || self.acknowledges(message));
             if !within {
                 self.wire.counts.reject("banned");
@@ -235,11 +245,11 @@ impl Engine {
             return false;
         };
         *self.wire.counts.bans.entry(offence.name()).or_default() += 1;
-        self.wire.out.push_back(Output::Banned(ban));
+        self.wire.out.push_back(Output::Notice(Notice::Banned(ban)));
         true
     }
 
-    fn offended(&mut self, flow: Flow, offence: Offence) {
+    pub(crate) fn offended(&mut self, flow: Flow, offence: Offence) {
         if !self.note_offence(flow.peer.ip(), offence) {
             return;
         }
@@ -269,15 +279,21 @@ fn brings_proof(request: &Message) -> bool {
         && begins()
 }
 
+/// Whether a word goes on with this byte.
+fn goes_on(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+}
+
 fn is_scanner(request: &Message) -> bool {
     request.headers(Name::UserAgent).any(|agent| {
         let agent = agent.as_bytes();
         let begins = |at: &usize| INITIALS >> (agent[*at] & 31) & 1 == 1;
         (0..agent.len()).filter(begins).any(|at| {
-            let rest = &agent[at..];
+            let (before, rest) = agent.split_at(at);
             let is = |name: &&str| {
-                rest.get(..name.len())
-                    .is_some_and(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+                let (part, after) = rest.split_at_checked(name.len()).unwrap_or_default();
+                part.eq_ignore_ascii_case(name.as_bytes())
+                    && (name.len() > SHORT || !goes_on(before.last()) && !goes_on(after.first()))
             };
             SCANNERS.iter().any(is)
         })

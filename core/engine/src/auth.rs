@@ -182,11 +182,15 @@ impl Engine {
         account: &Account,
     ) -> Result<usize, Denial> {
         let refused = |stale, knows| Err(Denial::Challenge { stale, knows });
-        let nonce = self.nonces.open(credentials.nonce);
-        let theirs = nonce.is_some_and(|(_, salt)| self.nonces.went_to(salt, flow.peer.ip()));
-        // Nobody is banned for a nonce that went elsewhere, so nothing can be learned with it either: whatever the
-        // proof is worth, it is not looked at. A phone that has moved tries again with a nonce of its own.
-        if nonce.is_some() && !theirs && !flow.transport.reliable() {
+        // Without a nonce of ours nothing says to whom it went, and wherever it went elsewhere over UDP nobody is
+        // banned for it: nothing may be learned with such a one either, so what the proof is worth is not looked at. A
+        // phone that has moved, or whose switch was started anew, tries again with a nonce of its own.
+        let Some(nonce) = self.nonces.open(credentials.nonce) else {
+            self.wire.counts.reject("unknown_nonce");
+            return refused(true, false);
+        };
+        let theirs = self.nonces.went_to(nonce.1, flow.peer.ip());
+        if !theirs && !flow.transport.reliable() {
             self.wire.counts.reject("foreign_nonce");
             return refused(true, false);
         }
@@ -210,9 +214,6 @@ impl Engine {
         let (Some(place), Some(_), true, true) = (known, ha1, offered, proven) else {
             self.bad_proof(flow, theirs);
             return refused(false, false);
-        };
-        let Some(nonce) = nonce else {
-            return refused(false, true);
         };
         let now = self.wire.now;
         if !is_fresh(nonce, now) {
@@ -265,7 +266,7 @@ impl Engine {
 
     /// Answers a request that was not let in. No state is made: a challenge can be repeated at will.
     pub(crate) fn deny(&mut self, request: &Message, flow: Flow, account: &Account, denial: Denial) {
-        if self.limits.is_banned(flow.peer.ip(), self.wire.now) {
+        if self.is_banned(flow.peer.ip(), self.wire.now) {
             return; // since this very request
         }
         match denial {

@@ -213,6 +213,9 @@ pub struct Limits {
     pub transactions: usize,
     /// Calls (dialogs) alive at once.
     pub calls: usize,
+    /// Of these, at most so many that one user has made, by all his devices; 0 = no limit. Users who come from
+    /// [`Config::trusted`] have none.
+    pub user_calls: usize,
     /// Messages that wait in one dialog for the answers to earlier ones.
     pub dialog_queue: usize,
     /// Questions to plugins that are open at once.
@@ -229,6 +232,7 @@ impl Default for Limits {
         Self {
             transactions: 500_000,
             calls: 20_000,
+            user_calls: 100,
             dialog_queue: 256,
             asks: 10_000,
             subscriptions: 10_000,

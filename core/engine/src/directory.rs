@@ -187,6 +187,13 @@ impl Directory {
         self.trusted.iter().any(|network| network.contains(&address))
     }
 
+    /// Whether everybody there is trusted: at an IPv4 address, or in an IPv6 /64 by its first address.
+    pub(crate) fn trusts_all(&self, source: IpAddr) -> bool {
+        let prefix = if source.is_ipv4() { 32 } else { 64 };
+        IpNet::new(source, prefix)
+            .is_ok_and(|whole| self.trusted.iter().any(|network| network.contains(&whole)))
+    }
+
     /// The address of record of a credential: `user@realm`.
     pub(crate) fn address_of_record(&self, place: usize) -> &Arc<str> {
         &self.shared[place].address

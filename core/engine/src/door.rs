@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cordboard_model::Time;
 
 use crate::arena::Key;
+use crate::call::contact::{NOT_IN_CLEAR, warn_of_sips};
 use crate::call::description::DESCRIPTIONS;
 use crate::call::incoming::Caller;
 use crate::conference::seat::Stream;
@@ -71,14 +72,17 @@ impl Engine {
     fn on_request(&mut self, request: Message, identity: Option<u128>, flow: Flow, stamp: Time) {
         let method = request.method();
         *self.wire.counts.requests_in.entry(method).or_default() += 1;
-        if method == Method::Ack {
-            return self.on_ack(&request, flow);
-        }
         if let Err(refusal) = request.check_request() {
             self.wire.counts.reject(refusal.reason);
+            if method == Method::Ack {
+                return; // nothing answers an ACK
+            }
             return self.respond_stateless(&request, flow, refusal.status, refusal.phrase, |response| {
                 response
             });
+        }
+        if method == Method::Ack {
+            return self.on_ack(&request, flow);
         }
         let Some(identity) = identity else {
             return self.wire.counts.reject("bad_via");
@@ -133,17 +137,18 @@ impl Engine {
     }
 
     fn on_ack(&mut self, ack: &Message, flow: Flow) {
-        let transaction = self
-            .transactions
-            .identity(ack, Method::Invite)
-            .and_then(|identity| self.transactions.server(identity));
+        let invite = self.transactions.identity(ack, Method::Invite);
+        let transaction = invite.and_then(|identity| self.transactions.server(identity));
         if let Some(transaction) = transaction {
             self.transactions.acknowledged(transaction, &mut self.wire);
         }
         // The ACK of a 2xx has a branch of its own, except with peers of RFC 2543.
-        match self.call_of(ack) {
+        let awaited = match self.call_of(ack) {
             Some(call) => self.on_call_ack(call, ack),
             None => self.parting_confirmed(ack, flow),
+        };
+        if transaction.is_none() && !awaited && !invite.is_some_and(|invite| has_tag_of(ack, invite)) {
+            self.wire.counts.reject("stray_ack");
         }
     }
 
@@ -237,6 +242,16 @@ impl Engine {
             Method::Prack => self.on_prack(key, transaction, &request),
             Method::Info => self.on_info(key, transaction, &request),
             Method::Options => self.tell_abilities(transaction, &request),
+            // We take SUBSCRIBE there, but not in a dialog that is another's (RFC 6665 section 4.5.2).
+            Method::Subscribe => {
+                self.refuse_in(
+                    transaction,
+                    &request,
+                    403,
+                    "Subscribe Outside The Call",
+                    "subscribe_in_call",
+                );
+            }
             _ => {
                 self.wire.counts.reject("method_not_allowed");
                 self.respond_with(transaction, &request, 405, "Method Not Allowed", |response| {
@@ -251,6 +266,7 @@ impl Engine {
         self.respond_with(transaction, request, 200, "OK", |response| {
             response
                 .header("Allow", ALLOW)
+                .header("Allow-Events", EVENTS)
                 .header("Accept", format_args!("application/sdp, {ACCEPT}"))
                 .header("Supported", SUPPORTED.join(", "))
         });
@@ -275,6 +291,12 @@ impl Engine {
             self.respond_stateless(request, flow, 400, "Bad Request-URI", |response| response);
             return None;
         };
+        if uri.is_sips() && !flow.transport.encrypted() {
+            self.wire.counts.reject(NOT_IN_CLEAR.reason);
+            let (status, phrase) = (NOT_IN_CLEAR.status, NOT_IN_CLEAR.phrase);
+            self.respond_stateless(request, flow, status, phrase, warn_of_sips);
+            return None;
+        }
         let dialled = uri.user().unwrap_or_default().into_owned();
         let account = Arc::clone(self.directory.account(uri.host));
         let identity = match self.authenticate(request, flow, &account) {
@@ -290,7 +312,9 @@ impl Engine {
             account,
             lost: false,
         };
-        Some((self.open_server(request, flow)?, caller, dialled))
+        let transaction = self.open_server(request, flow)?;
+        self.transactions.answer_anew(transaction, request);
+        Some((transaction, caller, dialled))
     }
 
     /// Whether nothing new begins any more; then the request has its answer.
@@ -415,10 +439,17 @@ impl Engine {
         self.wire.counts.reject(reason);
         self.respond_with(transaction, request, status, phrase, |response| match status {
             415 => taken_instead(response, request, DESCRIPTIONS),
+            480 if reason == NOT_IN_CLEAR.reason => warn_of_sips(response),
             503 => response.header("Retry-After", FULL),
             _ => response,
         });
     }
+}
+
+/// Whether an ACK is for an answer that left no state behind: its tag is the name of its INVITE.
+fn has_tag_of(ack: &Message, invite: u128) -> bool {
+    let tag = Short::new().hexadecimal(invite as u64, 16);
+    ack.to().is_ok_and(|to| to.tag() == Some(tag.as_str()))
 }
 
 /// What a 415 says of the bodies that we take: their types, and that we undo no encoding where that was what is wrong

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cordboard_model::media::MediaCommand;
-use cordboard_model::{Ask, ConferenceId, LegId, OnFailure, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, LegId, OnFailure, ShardId, Ticket, Time, UserId, Verdict};
 
 use crate::arena::{Arena, Key};
 use crate::auth::NonceCounts;
@@ -72,6 +72,8 @@ pub struct Engine {
     pub(crate) legs: HashMap<LegId, Key>,
     /// The calls that peers made, by their INVITE transactions.
     pub(crate) invites: HashMap<Key, Key>,
+    /// How many calls each user has made who has any.
+    pub(crate) callers: Table<UserId, usize>,
     pub(crate) chat: Chat,
     /// Calls that are over and whose BYE waits.
     pub(crate) partings: Partings,
@@ -108,6 +110,7 @@ impl Engine {
             conferences: HashMap::new(),
             legs: HashMap::new(),
             invites: HashMap::new(),
+            callers: Table::default(),
             chat: Chat::default(),
             partings: Partings::default(),
             records: Records::default(),
@@ -153,7 +156,9 @@ impl Engine {
             }
         }
         self.reconfigure_chat();
-        self.limits.reconfigure(self.config.abuse);
+        let (directory, now) = (&self.directory, self.wire.now);
+        let trusted = |source| directory.trusts_all(source);
+        self.limits.reconfigure(self.config.abuse, now, trusted);
         self.unbind_strangers();
         self.forget_strangers_mail();
         self.end_lost_subscriptions();

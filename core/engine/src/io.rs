@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cordboard_model::hook::conference::Role;
 use cordboard_model::media::{MediaCommand, MediaEvent};
-use cordboard_model::{Ask, ConferenceId, ParticipantId, ShardId, Ticket, Time, Verdict};
+use cordboard_model::{Ask, ConferenceId, ParticipantId, ShardId, Ticket, Time, UserId, Verdict};
 
 use crate::chat::io::{ChatInput, ChatOutput, ChatWrite};
 use crate::limits::Ban;
@@ -268,8 +268,8 @@ pub enum Output {
     Answered(Box<CallRecord>),
     /// A call is over: what there is to say about it.
     Record(Box<CallRecord>),
-    /// A source gets no answer any more, for a time: for the log.
-    Banned(Ban),
+    /// Something for the log.
+    Notice(Notice),
     /// Somebody has proved himself over a connection, or needs no proof: it is no stranger's.
     Proven {
         /// The connection.
@@ -277,6 +277,27 @@ pub enum Output {
     },
     /// After [`Input::Drain`]: no call is left.
     Drained,
+}
+
+/// What operators should read in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A source gets no answer any more, for a time.
+    Banned(Ban),
+    /// A user has guessed PINs of a conference, and for a time none of them opens it for him.
+    PinsRefused {
+        /// The user.
+        user: UserId,
+        /// The conference.
+        conference: ConferenceId,
+        /// Until when.
+        until: Time,
+    },
+    /// A contact that was registered gave way to a newer one, as there is no room for more.
+    ContactDropped {
+        /// The address of record.
+        address: Arc<str>,
+    },
 }
 
 /// What the engine keeps on disk.

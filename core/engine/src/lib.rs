@@ -37,4 +37,5 @@ mod timer;
 mod unsettled;
 mod wire;
 
+pub use admission::SCANNERS;
 pub use engine::Engine;

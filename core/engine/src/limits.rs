@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use cordboard_model::Time;
+use cordboard_model::{ConferenceId, Time, UserId};
 
 use crate::config::AbuseLimits;
 
@@ -33,11 +33,13 @@ pub enum Offence {
     BadToken,
     /// A program known for searching networks for weak passwords.
     Scanner,
+    /// Wrong PINs of conferences.
+    WrongPin,
 }
 
 impl Offence {
     /// Every offence.
-    pub const ALL: [Self; 3] = [Self::BadProof, Self::BadToken, Self::Scanner];
+    pub const ALL: [Self; 4] = [Self::BadProof, Self::BadToken, Self::Scanner, Self::WrongPin];
 
     /// The word in logs, metrics and over HTTP.
     pub const fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Offence {
             Self::BadProof => "bad_credentials",
             Self::BadToken => "bad_token",
             Self::Scanner => "scanner",
+            Self::WrongPin => "wrong_pin",
         }
     }
 }
@@ -125,9 +128,24 @@ struct Line {
 }
 
 impl Line {
+    /// As if nothing had been counted against it, what it may ask left aside.
+    const fn clear(&mut self, now: Time) {
+        (self.offences, self.window, self.bans, self.ban) = (0, now, 0, None);
+    }
+
     fn ban_at(&self, now: Time) -> Option<Ban> {
         self.ban.filter(|ban| ban.until > now)
     }
+}
+
+/// The wrong PINs of a user for a conference.
+#[derive(Debug, Clone, Copy)]
+struct Tries {
+    /// Within the window that began then.
+    wrong: u32,
+    window: Time,
+    /// Until when its PINs open nothing for the user.
+    refused: Option<Time>,
 }
 
 /// A table that forgets its eldest lines when it is full.
@@ -170,6 +188,11 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
             Entry::Vacant(entry) => entry.insert(make()),
         }
     }
+
+    fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
+        self.lines.retain(|key, value| keep(key, value));
+        self.order.retain(|key| self.lines.contains_key(key));
+    }
 }
 
 /// What is known of sources and users.
@@ -180,6 +203,7 @@ pub(crate) struct Limits {
     /// When somebody proved himself there last.
     proven: Bounded<IpAddr, Time>,
     users: Bounded<usize, Bucket>,
+    pins: Bounded<(UserId, ConferenceId), Tries>,
     /// Where scanners seem to be, for whoever looks.
     scanners: Bounded<IpAddr, Ban>,
 }
@@ -190,17 +214,47 @@ impl Limits {
             sources: Bounded::new(config.sources),
             proven: Bounded::new(config.sources),
             users: Bounded::new(config.sources),
+            pins: Bounded::new(config.sources),
             scanners: Bounded::new(SCANNERS.min(config.sources)),
             config,
         }
     }
 
-    /// Other bounds hold from now on; what was counted stays.
-    pub(crate) const fn reconfigure(&mut self, config: AbuseLimits) {
+    /// Other bounds hold from now on. What was counted stays but where nobody is banned any more: bans of sources that
+    /// are trusted now, or of all where `ban_after` is 0, end, and nothing of them is left.
+    pub(crate) fn reconfigure(&mut self, config: AbuseLimits, now: Time, trusted: impl Fn(IpAddr) -> bool) {
         self.sources.most = config.sources;
         self.proven.most = config.sources;
         self.users.most = config.sources;
+        self.pins.most = config.sources;
+        if config.ban_after == 0 {
+            self.pins.retain(|_, _| false);
+        }
         self.config = config;
+        for (source, line) in &mut self.sources.lines {
+            if config.ban_after == 0 || trusted(*source) {
+                line.clear(now);
+            }
+        }
+        self.scanners
+            .retain(|source, _| !config.answer_scanners && !trusted(*source));
+    }
+
+    /// Ends what holds against a source, whoever had noted it, and forgets its earlier bans; false if there is nothing.
+    pub(crate) fn lift(&mut self, address: IpAddr, now: Time) -> bool {
+        let source = source(address);
+        let line = self.sources.lines.get_mut(&source);
+        let line = line.filter(|line| line.ban_at(now).is_some());
+        let banned = line.map(|line| line.clear(now)).is_some();
+        let listed = self
+            .scanners
+            .lines
+            .get(&source)
+            .is_some_and(|ban| ban.until > now);
+        if listed {
+            self.scanners.retain(|other, _| *other != source);
+        }
+        banned || listed
     }
 
     pub(crate) fn is_banned(&self, address: IpAddr, now: Time) -> bool {
@@ -329,6 +383,38 @@ impl Limits {
         line.ban
     }
 
+    /// Whether the PINs of a conference open nothing for a user, as he has guessed.
+    pub(crate) fn pins_are_refused(&self, user: UserId, conference: ConferenceId, now: Time) -> bool {
+        let tries = self.pins.lines.get(&(user, conference));
+        tries.is_some_and(|tries| tries.refused.is_some_and(|until| until > now))
+    }
+
+    /// Notes a wrong PIN; gives until when no other is looked at if it was one too many. A right one forgives nothing:
+    /// who knows that of the members may guess that of the moderators.
+    pub(crate) fn wrong_pin(&mut self, user: UserId, conference: ConferenceId, now: Time) -> Option<Time> {
+        let config = self.config;
+        if config.ban_after == 0 {
+            return None;
+        }
+        let refused = |tries: &Tries| tries.refused.is_some_and(|until| until > now);
+        let tries = self.pins.line((user, conference), refused, || Tries {
+            wrong: 0,
+            window: now,
+            refused: None,
+        });
+        if now.since(tries.window) > config.window {
+            (tries.window, tries.wrong) = (now, 0);
+        }
+        tries.wrong = tries.wrong.saturating_add(1);
+        if tries.wrong < config.ban_after {
+            return None;
+        }
+        let until = now + config.ban_time;
+        // After that it begins anew.
+        (tries.window, tries.wrong, tries.refused) = (until, 0, Some(until));
+        tries.refused
+    }
+
     fn line(&mut self, address: IpAddr, now: Time) -> &mut Line {
         let rate = self.config.requests_per_second;
         let banned = |line: &Line| line.ban_at(now).is_some();
@@ -450,6 +536,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lifted_counts_for_nothing_later() {
+        let (mut limits, now) = limits(|config| config.ban_after = 2);
+        let at = address("192.0.2.5");
+        limits.offence(at, Offence::BadProof, now);
+        assert!(limits.offence(at, Offence::BadProof, now).is_some());
+        assert!(limits.lift(at, now) && !limits.lift(at, now));
+        assert_eq!(limits.offence(at, Offence::BadProof, now), None);
+        let later = now + 301 * SECOND;
+        assert_eq!(
+            limits.offence(at, Offence::BadProof, later),
+            None,
+            "another window"
+        );
+        assert!(limits.offence(at, Offence::BadProof, later).is_some());
+    }
+
+    #[test]
     fn offences_are_counted_within_a_window() {
         let (mut limits, mut now) = limits(|config| config.ban_after = 2);
         for _ in 0..10 {
@@ -501,6 +604,36 @@ mod tests {
             limits.offence(IpAddr::from(number.to_be_bytes()), Offence::BadProof, now);
         }
         assert_eq!((limits.len(), limits.sources.order.len()), (10, 10));
+    }
+
+    #[test]
+    fn pins_that_are_guessed_are_refused_for_this_user_and_conference_for_a_time() {
+        let (mut limits, now) = limits(|config| (config.ban_after, config.sources) = (3, 10));
+        let (user, other, conference) = (UserId(1), UserId(2), ConferenceId(7));
+        let refused = |limits: &Limits, now| limits.pins_are_refused(user, conference, now);
+        for span in [0, 301] {
+            let now = now + span * SECOND;
+            assert_eq!(limits.wrong_pin(user, conference, now), None);
+            assert_eq!(limits.wrong_pin(user, conference, now), None);
+            assert!(!refused(&limits, now));
+        }
+        let now = now + 302 * SECOND;
+        let until = limits.wrong_pin(user, conference, now).unwrap();
+        assert_eq!(until.since(now), 600 * SECOND);
+        assert!(refused(&limits, until - SECOND) && !refused(&limits, until));
+        assert!(!limits.pins_are_refused(other, conference, now));
+        assert!(!limits.pins_are_refused(user, ConferenceId(8), now));
+        for number in 0..100 {
+            limits.wrong_pin(other, ConferenceId(number), now);
+        }
+        assert_eq!((limits.pins.lines.len(), limits.pins.order.len()), (10, 10));
+        assert!(refused(&limits, now), "no flood ends it");
+        let config = AbuseLimits {
+            ban_after: 0,
+            ..limits.config
+        };
+        limits.reconfigure(config, now, |_| false);
+        assert!(!refused(&limits, now));
     }
 
     #[test]

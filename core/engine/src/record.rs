@@ -136,6 +136,10 @@ pub const ENDS: &[(&str, &str)] = &[
         "no_answer_to_offer",
         "The peer did not answer an offer inside the call.",
     ),
+    (
+        "connection_lost",
+        "The peer's connection is gone, and no offer inside the call has found another way to it.",
+    ),
     ("bad_answer", "The peer's answer to an offer cannot be used."),
     ("gone", "The peer does not know the call any more (408, 481)."),
     ("media_lost", "The network path of a WebRTC peer was lost."),

@@ -10,7 +10,7 @@ use crate::arena::Key;
 use crate::call::ability::supports;
 use crate::date::short_sip_date;
 use crate::engine::{Engine, Subject};
-use crate::io::{Flow, Output, Packet, StoreWrite, StoredBinding};
+use crate::io::{Flow, Notice, Output, Packet, StoreWrite, StoredBinding};
 use crate::pager::Occasion;
 use crate::sip::grammar::List;
 use crate::sip::header::NameAddr;
@@ -77,6 +77,7 @@ impl Engine {
         let Some(transaction) = self.open_server(&request, flow) else {
             return;
         };
+        self.transactions.answer_anew(transaction, &request);
         let to = request.to().ok();
         let to = to.and_then(|to| Uri::parse(to.uri).ok());
         // Somebody of another account may have the same name.
@@ -135,7 +136,7 @@ impl Engine {
             }
             return Ok(changes);
         }
-        let wishes = self.wishes(request)?;
+        let wishes = self.wishes(request, flow)?;
         let path = joined(request, Name::Path);
         if path.len() > MAX_CONTACT {
             return Err(Refused::Status(400, "Path Too Long", "bad_path"));
@@ -184,7 +185,7 @@ impl Engine {
     }
 
     /// What the Contact headers ask for.
-    fn wishes<'a>(&self, request: &'a Message) -> Result<Vec<Wish<'a>>, Refused> {
+    fn wishes<'a>(&self, request: &'a Message, flow: Flow) -> Result<Vec<Wish<'a>>, Refused> {
         let bad = || Refused::Status(400, "Bad Contact", "bad_contact");
         let limits = self.config.registration;
         let general = match request.expires() {
@@ -205,6 +206,10 @@ impl Engine {
             let expires = asked.map_or(limits.default, |seconds| Duration::from_secs(seconds.into()));
             if !expires.is_zero() && expires < limits.min {
                 return Err(Refused::Brief);
+            }
+            // It would be called in clear.
+            if !expires.is_zero() && uri.is_sips() && !flow.transport.encrypted() {
+                return Err(Refused::Status(400, "A SIPS Contact Needs TLS", "sips_in_clear"));
             }
             let q = contact
                 .param("q")
@@ -254,6 +259,11 @@ impl Engine {
                 .map(|binding| binding.serial);
             if let Some(serial) = first {
                 self.unbind_by(address, serial, changes);
+                self.wire.counts.reject("contact_dropped");
+                let address = Arc::clone(address);
+                self.wire
+                    .out
+                    .push_back(Output::Notice(Notice::ContactDropped { address }));
             }
         }
         // A phone that renews its binding says nearly the same as before.

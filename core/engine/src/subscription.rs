@@ -10,17 +10,21 @@ use cordboard_model::{ConferenceId, Time, UserId};
 use self::reach::Lost;
 use crate::arena::Key;
 use crate::auth::Identity;
+use crate::call::description::is_required;
 use crate::call::incoming::accepted;
 use crate::conference::copies::accepts as covers;
 use crate::conference::info::{TYPE, Told};
 use crate::conference::seat::Stream;
 use crate::directory::Destination;
+use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
+use crate::sip::mime::parameter;
 use crate::sip::name::Name;
+use crate::sip::target::unusable;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::timer::{Alarm, Timer};
 
@@ -100,6 +104,9 @@ impl Engine {
         let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
             return;
         };
+        if self.refused_for_its_body(transaction, &request) {
+            return;
+        }
         let Some(Package::Conference) = package(&request) else {
             self.wire.counts.reject("bad_event");
             return self.respond_with(transaction, &request, 489, "Bad Event", |response| {
@@ -133,6 +140,10 @@ impl Engine {
             return self.respond_with(transaction, &request, 503, "Too Many Subscriptions", |response| {
                 response.header("Retry-After", 60)
             });
+        }
+        if let Some(refusal) = unusable(&request) {
+            let (status, phrase) = (refusal.status, refusal.phrase);
+            return self.refuse_in(transaction, &request, status, phrase, refusal.reason);
         }
         let Some(expires) = self.subscription_time(transaction, &request) else {
             return;
@@ -198,17 +209,39 @@ impl Engine {
         if flow.transport == subscription.dialog.flow.transport && flow.transport.reliable() {
             self.move_subscription(key, flow);
         }
-        if request.method() != Method::Subscribe {
-            self.wire.counts.reject("method_not_allowed");
-            return self.respond_with(transaction, request, 405, "Method Not Allowed", |response| {
-                response.header("Allow", "SUBSCRIBE")
-            });
+        match request.method() {
+            Method::Subscribe => {}
+            Method::Options => return self.tell_abilities(transaction, request),
+            _ => {
+                self.wire.counts.reject("method_not_allowed");
+                return self.respond_with(transaction, request, 405, "Method Not Allowed", |response| {
+                    response.header("Allow", "SUBSCRIBE, OPTIONS")
+                });
+            }
+        }
+        if self.refused_for_its_body(transaction, request) {
+            return;
         }
         if package(request).is_none() {
             self.wire.counts.reject("bad_event");
             return self.respond_with(transaction, request, 489, "Bad Event", |response| {
                 response.header("Allow-Events", EVENTS)
             });
+        }
+        // Another id is another subscription (RFC 6665 section 8.2.1); there is one to a dialog.
+        let id = event_id(request.header(Name::Event).unwrap_or_default());
+        if self
+            .subscriptions
+            .get(key)
+            .is_some_and(|s| event_id(&s.event) != id)
+        {
+            return self.refuse_in(
+                transaction,
+                request,
+                481,
+                "Subscription Does Not Exist",
+                "no_dialog",
+            );
         }
         let Some(expires) = self.subscription_time(transaction, request) else {
             return;
@@ -222,6 +255,19 @@ impl Engine {
             subscription.quiet_until = now;
         }
         self.subscribed(key, transaction, request, expires);
+    }
+
+    /// Refuses a SUBSCRIBE with a body that must be understood (RFC 3261 section 20.11), as none is; true if it was. What
+    /// else stands in one narrows down what is told, and whoever does not read it tells everything.
+    fn refused_for_its_body(&mut self, transaction: Key, request: &Message) -> bool {
+        let demanded = is_required(request);
+        if demanded {
+            self.wire.counts.reject("unsupported_body");
+            self.respond_with(transaction, request, 415, "Unsupported Media Type", |response| {
+                taken_instead(response, request, "")
+            });
+        }
+        demanded
     }
 
     /// How long the subscription is to hold; answers the request where it is for too short a time.
@@ -259,6 +305,7 @@ impl Engine {
         let response = response
             .header("Contact", contact)
             .header("Expires", expires.as_secs())
+            .header("Allow-Events", EVENTS)
             .header("Server", &self.product);
         self.transactions
             .respond(transaction, 200, Packet::whole(response.finish()), &mut self.wire);
@@ -502,6 +549,11 @@ fn package(request: &Message) -> Option<Package> {
         .iter()
         .find(|(known, _)| name.eq_ignore_ascii_case(known))
         .map(|(_, package)| *package)
+}
+
+/// What tells subscriptions to one package in one dialog apart.
+fn event_id(event: &str) -> Option<&str> {
+    parameter(event, "id")
 }
 
 /// Whether the subscriber takes the document: everybody who says nothing does (RFC 4575 section 3.5).

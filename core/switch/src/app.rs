@@ -25,7 +25,9 @@ use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
 use crate::control::{Answer, ControlHandle, ControlParts, Shell};
-use crate::http::{self, HttpSetup, NotReady, Reason, ShowToken, TakeBans, TakeQuality, TakeSnapshot};
+use crate::http::{
+    self, HttpSetup, LiftBan, NotReady, Reason, ShowToken, TakeBans, TakeQuality, TakeSnapshot,
+};
 use crate::log::Level;
 use crate::metric::Snapshot;
 use crate::net::bind::{Bound, Stream};
@@ -259,6 +261,7 @@ async fn serve(
         tokens: running.tokens.subscribe(),
         show_token: show_token(served),
         bans: take_bans(served),
+        lift_ban: lift_ban(served),
         chat: ChatDoor::new(served.control.clone()),
         quality: take_quality(served),
         keys: Arc::clone(&running.connections.keys),
@@ -339,6 +342,14 @@ fn take_bans(served: &Served) -> TakeBans {
     Arc::new(move || {
         let control = control.clone();
         Box::pin(async move { control.bans().await.unwrap_or_default() })
+    })
+}
+
+fn lift_ban(served: &Served) -> LiftBan {
+    let control = served.control.clone();
+    Arc::new(move |source| {
+        let control = control.clone();
+        Box::pin(async move { control.lift_ban(source).await })
     })
 }
 

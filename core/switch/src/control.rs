@@ -2,6 +2,8 @@
 //! sent goes out in a batch.
 
 mod handle;
+mod notice;
+mod outgoing;
 mod pace;
 mod report;
 
@@ -22,7 +24,6 @@ use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
 use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::{Framing, Message};
-use cordboard_model::measure::{FANOUT_BOUNDS, Histogram};
 use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
+use self::notice::Notices;
 use self::pace::Pace;
 pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
@@ -105,6 +107,13 @@ pub(crate) enum Answer {
     Reconfigure(Box<Config>),
     Report(oneshot::Sender<Report>),
     Bans(oneshot::Sender<Vec<Ban>>),
+    /// An operator ends the bans of a source: whether there was one.
+    LiftBan {
+        /// An address of it.
+        source: IpAddr,
+        /// Where the answer goes.
+        lifted: oneshot::Sender<bool>,
+    },
     Participants(ConferenceId, oneshot::Sender<Option<Vec<Participant>>>),
     /// Somebody has shown a token of an operator, right or wrong: is it heard, or is its source banned?
     Token {
@@ -153,6 +162,7 @@ pub(crate) struct Control {
     /// Flows that turned out to lead nowhere, for the engine.
     unreachable: Vec<Flow>,
     report: Report,
+    notices: Notices,
     shell: Box<dyn Shell>,
 }
 
@@ -233,6 +243,7 @@ impl ControlParts {
             fanned_out: Vec::new(),
             unreachable: Vec::new(),
             report: Report::default(),
+            notices: Notices::default(),
             shell,
         };
         thread::Builder::new()
@@ -401,8 +412,7 @@ impl Control {
                     Input::Unreachable { flow }
                 }
                 Answer::Reconfigure(config) => {
-                    self.engine.reconfigure(*config, self.clock.now());
-                    self.drain();
+                    self.reconfigure(*config);
                     continue;
                 }
                 Answer::Report(reply) => {
@@ -411,6 +421,10 @@ impl Control {
                 }
                 Answer::Bans(reply) => {
                     let _ = reply.send(self.engine.bans(self.clock.now())); // as above
+                    continue;
+                }
+                Answer::LiftBan { source, lifted } => {
+                    let _ = lifted.send(self.engine.lift_ban(source, self.clock.now())); // as above
                     continue;
                 }
                 Answer::Participants(id, reply) => {
@@ -431,6 +445,17 @@ impl Control {
             self.drain();
         }
         true
+    }
+
+    fn reconfigure(&mut self, config: Config) {
+        let now = self.clock.now();
+        let before = self.engine.bans(now).len();
+        self.engine.reconfigure(config, now);
+        let lifted = before - self.engine.bans(now).len();
+        if lifted > 0 {
+            self.notices.lifted(lifted);
+        }
+        self.drain();
     }
 
     fn arrived(&mut self, arrival: Arrival) {
@@ -511,7 +536,7 @@ impl Control {
                     }
                     Output::Answered(record) => self.shell.answered(record),
                     Output::Record(record) => self.shell.record(record),
-                    Output::Banned(ban) => log_ban(&ban, self.clock.now()),
+                    Output::Notice(notice) => self.notices.tell(&notice, self.clock.now()),
                     Output::Drained => self.shell.drained(),
                 }
             }
@@ -555,46 +580,4 @@ impl Control {
         self.dialling.insert(peer, (flow, vec![packet]));
         self.shell.dial(flow);
     }
-
-    /// Puts a datagram to those that go out at the end of this round.
-    fn post(&mut self, listener: u16, datagram: Outgoing) {
-        let listener = usize::from(listener);
-        if self.outgoing.len() <= listener {
-            self.outgoing.resize_with(listener + 1, Vec::new);
-        }
-        self.outgoing[listener].push(datagram);
-    }
-
-    /// Hands over the datagrams of this round, and knows then how long each relay took.
-    fn send(&mut self, batch: &mut Batch) {
-        for (listener, socket) in &self.sockets {
-            if let Some(packets) = self.outgoing.get_mut(usize::from(*listener)) {
-                self.report.sent.add(socket.send(batch, packets));
-                packets.clear();
-            }
-        }
-        if self.relayed.is_empty() && self.fanned_out.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for stamp in self.relayed.drain(..) {
-            self.report.relay.record_duration(now.since(stamp));
-        }
-        for (kind, accepted) in self.fanned_out.drain(..) {
-            let seconds = self.report.fanout.entry(kind);
-            let seconds = seconds.or_insert_with(|| Histogram::new(FANOUT_BOUNDS));
-            seconds.record_duration(now.since(accepted));
-        }
-    }
-}
-
-fn log_ban(ban: &Ban, now: Time) {
-    tracing::warn!(
-        source = %ban.source,
-        reason = ban.reason.name(),
-        offences = ban.offences,
-        seconds = ban.until.since(now).as_secs(),
-        until = ban.until.unix_seconds(),
-        "a source gets no answers for a time; `[sip.abuse]` sets when, `[sip] trusted` exempts"
-    );
 }

@@ -12,6 +12,7 @@ use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::transaction::{response_flow, response_flow_anew};
 use crate::sip::write::respond;
+use crate::subscription::EVENTS;
 use crate::timer::{PATIENCE, T1, T2, Timer};
 
 impl Unacknowledged {
@@ -130,6 +131,7 @@ impl Engine {
         let response = response
             .header("Contact", &call.dialog.contact)
             .header("Allow", ALLOW)
+            .header("Allow-Events", EVENTS)
             .header("Accept", format_args!("application/sdp, {ACCEPT}"))
             .header("Supported", SUPPORTED.join(", "))
             .header("Server", &self.product);
@@ -181,17 +183,18 @@ impl Engine {
         self.wire.send(flow, packet);
     }
 
-    pub(crate) fn on_call_ack(&mut self, key: Key, ack: &Message) {
+    /// An ACK in the dialog of a call; whether it is, or may be a repeat of, one that was waited for.
+    pub(crate) fn on_call_ack(&mut self, key: Key, ack: &Message) -> bool {
         let number = ack.cseq().map(|cseq| cseq.number).unwrap_or_default();
         let Some(call) = self.calls.get_mut(key) else {
-            return;
+            return false;
         };
         if call
             .unacknowledged
             .as_ref()
             .is_none_or(|waiting| waiting.cseq != number)
         {
-            return;
+            return call.dialog.remote_cseq.is_some_and(|last| number <= last);
         }
         call.unacknowledged = None;
         let arrives = call.stage == Stage::Answered;
@@ -201,7 +204,8 @@ impl Engine {
         if call.offered {
             if let Err(refusal) = self.take_answer(key, ack) {
                 self.wire.counts.reject(refusal.reason);
-                return self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
+                self.hang_up(key, "bad_answer", Some("SIP;cause=488;text=\"No usable answer\""));
+                return true;
             }
             self.direction_changed(key, ack, false);
         }
@@ -211,5 +215,6 @@ impl Engine {
             self.show_around(key);
         }
         self.advance_offer(key);
+        true
     }
 }

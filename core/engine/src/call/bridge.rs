@@ -10,7 +10,7 @@ use cordboard_model::{MixId, ShardId, Time, UserId};
 
 use crate::arena::Key;
 use crate::call::ability::Abilities;
-use crate::call::contact::{is_kept, reachable, routes};
+use crate::call::contact::{NOT_IN_CLEAR, is_kept, is_secure, is_sips, reachable, routes};
 use crate::call::description::is_described;
 use crate::call::failing::{Failure, at_the_other_side};
 use crate::call::incoming::{Caller, accepted};
@@ -28,6 +28,7 @@ use crate::sip::dialog::{Dialog, Target, hops_left};
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
+use crate::sip::target::unusable;
 use crate::sip::transaction::{Outcome, Owner};
 use crate::timer::{RINGING, RINGING_MOST, Timer};
 
@@ -85,15 +86,16 @@ impl Engine {
         place: usize,
         number: String,
     ) {
-        let contacts = self.contacts_of(place);
+        let contacts = self.contacts_for(place, request.request_uri());
         // Behind us the call goes on, so that a loop ends here at the latest.
         let hops = hops_left(&request);
         let privacy = Privacy::of(&request);
         let refusal = if contacts.is_empty() {
-            Some(NOT_REGISTERED)
+            let in_clear = !self.contacts_of(place).is_empty();
+            Some(if in_clear { NOT_IN_CLEAR } else { NOT_REGISTERED })
         } else {
             // Whether the other side takes video is not known yet.
-            let offer = self.unacceptable_offer(&request, caller.flow, false);
+            let offer = unusable(&request).or_else(|| self.unacceptable_offer(&request, caller.flow, false));
             let offer = offer.or_else(|| hops.is_none().then_some(TOO_MANY_HOPS));
             offer.or_else(|| privacy.refused())
         };
@@ -147,6 +149,18 @@ impl Engine {
 
     /// Where a user or device can be reached now: a user by all devices, a device by itself.
     pub(crate) fn contacts_of(&self, place: usize) -> Vec<Binding> {
+        self.contacts_where(place, reachable)
+    }
+
+    /// The same for what was sent to this URI: where that asks for TLS on each hop, only those that have it.
+    pub(crate) fn contacts_for(&self, place: usize, uri: &str) -> Vec<Binding> {
+        match is_sips(uri) {
+            true => self.contacts_where(place, |binding| reachable(binding) && is_secure(binding)),
+            false => self.contacts_of(place),
+        }
+    }
+
+    fn contacts_where(&self, place: usize, may_be_asked: impl Fn(&Binding) -> bool) -> Vec<Binding> {
         let credential = self.directory.credential(place);
         let devices = if credential.username == credential.owner {
             self.directory.devices(place)
@@ -161,7 +175,7 @@ impl Engine {
             for binding in self
                 .registrar
                 .contacts(address, now)
-                .filter(|binding| reachable(binding))
+                .filter(|binding| may_be_asked(binding))
             {
                 // A phone on several flows is asked by one, that which it renewed last (RFC 5626 section 7).
                 let same =
@@ -271,6 +285,7 @@ impl Engine {
             origin,
             offered: false,
             owner: Some(callee),
+            counted: None,
             user: None,
             name: String::new(),
             number,

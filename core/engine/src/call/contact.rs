@@ -5,8 +5,10 @@ use crate::engine::Engine;
 use crate::io::{Flow, Transport};
 use crate::sip::dialog::{address_in, may_lead};
 use crate::sip::grammar::List;
+use crate::sip::message::Refusal;
 use crate::sip::registrar::Binding;
 use crate::sip::uri::{Uri, contains};
+use crate::sip::write::Writer;
 
 impl Engine {
     /// The flow to a contact outside any dialog: that of its registration, or by TCP where a contact that was
@@ -18,7 +20,21 @@ impl Engine {
     /// The same for one whose [`registered_flow`] is known.
     pub(crate) fn flow_by(&self, binding: &Binding, registered: Flow) -> Flow {
         let by_tcp = asks_for_tcp(binding).then(|| self.by_tcp(registered));
-        by_tcp.flatten().unwrap_or(registered)
+        by_tcp
+            .flatten()
+            .unwrap_or_else(|| self.by_its_family(registered, binding.flow))
+    }
+
+    /// The same way from a socket of ours that is of its peer's IP family: a hop of the Path, or the Contact, may be of
+    /// another one than the REGISTER came by. Where we have none, connections are made all the same, and on UDP the
+    /// way that the REGISTER came by is the only one.
+    fn by_its_family(&self, flow: Flow, came: Flow) -> Flow {
+        let own = self.config.listeners[usize::from(flow.listener)].address;
+        if flow.connection != 0 || own.is_ipv4() == flow.peer.is_ipv4() {
+            return flow;
+        }
+        let other = if flow.transport.reliable() { flow } else { came };
+        self.by(flow.transport, flow).unwrap_or(other)
     }
 
     /// The same way by TCP.
@@ -26,12 +42,12 @@ impl Engine {
         self.by(Transport::Tcp, flow)
     }
 
-    /// The same way by another transport, on connections by one that is there or a new one; `None` where we do not
-    /// listen for it.
+    /// The same way by this transport, from our first socket of its peer's IP family, on connections by one that is
+    /// there or a new one; `None` where we have no such socket.
     pub(crate) fn by(&self, transport: Transport, flow: Flow) -> Option<Flow> {
         let is_it = |listener: &Listener| {
-            let family = listener.address.is_ipv4() == flow.peer.is_ipv4();
-            listener.transport == transport && (family || listener.address.ip().is_unspecified())
+            // Each socket is of one family, `[::]` too.
+            listener.transport == transport && listener.address.is_ipv4() == flow.peer.is_ipv4()
         };
         let place = self.config.listeners.iter().position(is_it)?;
         Some(Flow {
@@ -90,9 +106,39 @@ pub(crate) fn routes(path: &str) -> Vec<String> {
 }
 
 /// Whether there is a way to a contact: over TCP and TLS a connection can be made anew, a WebSocket's
-/// other end cannot be called.
+/// other end cannot be called. One that asks for TLS is not called in clear.
 pub(crate) fn reachable(binding: &Binding) -> bool {
-    binding.flow.connection != 0 || !matches!(binding.flow.transport, Transport::Ws | Transport::Wss)
+    let transport = binding.flow.transport;
+    let can_be_called = binding.flow.connection != 0 || !matches!(transport, Transport::Ws | Transport::Wss);
+    can_be_called && (transport.encrypted() || !is_sips(&binding.contact))
+}
+
+/// Whether what is sent to a contact goes by TLS on each hop: it has registered by that, and where a proxy stands
+/// before it, it asks that of the proxy too (RFC 5630 section 3.1.3).
+pub(crate) fn is_secure(binding: &Binding) -> bool {
+    binding.flow.transport.encrypted() && (binding.path.is_empty() || is_sips(&binding.contact))
+}
+
+/// Whether a URI asks for TLS on each hop.
+pub(crate) fn is_sips(uri: &str) -> bool {
+    let scheme = uri.as_bytes().get(..5);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
+}
+
+/// A request to a `sips:` URI that could only go on in clear (RFC 5630 section 5.3), or has come so. Its sender may ask
+/// again with `sip:`, knowing what that is.
+pub(crate) const NOT_IN_CLEAR: Refusal = Refusal {
+    status: 480,
+    phrase: "SIPS Not Allowed",
+    reason: "sips_not_allowed",
+};
+
+/// The warning that tells such a 480 from any other (RFC 5630 section 6.1).
+pub(crate) fn warn_of_sips(response: Writer) -> Writer {
+    response.header(
+        "Warning",
+        format_args!("380 cordboard \"{}\"", NOT_IN_CLEAR.phrase),
+    )
 }
 
 /// Whether a phone keeps the way open by which it has registered, and is to be reached by that: on UDP.

@@ -49,6 +49,12 @@ pub(crate) fn is_optional(message: &Message) -> bool {
     Handling::of(message.header(Name::ContentDisposition).unwrap_or_default()) == Handling::Optional
 }
 
+/// Whether a message has a body whose sender says that it must be understood.
+pub(crate) fn is_required(message: &Message) -> bool {
+    let disposition = message.header(Name::ContentDisposition).unwrap_or_default();
+    !message.body_slice().is_empty() && Handling::of(disposition) == Handling::Required
+}
+
 /// Whether a message says anything about the session, whether or not it can be read.
 pub(crate) fn is_described(message: &Message) -> bool {
     !matches!(description(message), Ok(None))
@@ -82,8 +88,13 @@ fn description(message: &Message) -> Result<Option<&[u8]>, Refusal> {
 fn find<'a>(kind: &str, disposition: &str, body: &'a [u8], depth: u8) -> Result<Option<&'a [u8]>, Refusal> {
     let essence_of_whole = essence(kind);
     if essence_of_whole == "application/sdp" {
-        // That of an early session (RFC 3959) says nothing about the one that is asked for.
-        let other = essence(disposition) == "early-session";
+        // That of an early session (RFC 3959) says nothing about the one that is asked for; what it is for otherwise is
+        // asked only where it must be understood (RFC 3261 section 20.11).
+        let other = match essence(disposition).as_ref() {
+            "" | "session" => false,
+            "early-session" => true,
+            _ => Handling::of(disposition) == Handling::Required,
+        };
         return if other { Err(UNSUPPORTED) } else { Ok(Some(body)) };
     }
     if depth == 0 || !essence_of_whole.starts_with("multipart/") {
@@ -153,6 +164,18 @@ mod tests {
             (
                 "Content-Type: application/sdp\r\nContent-Disposition: session;handling=optional",
                 sdp.clone(),
+            ),
+            (
+                "Content-Type: application/sdp\r\nContent-Disposition: foobar",
+                sdp.clone(),
+            ),
+            (
+                "Content-Type: application/sdp\r\nContent-Disposition: Session ; handling=required",
+                sdp.clone(),
+            ),
+            (
+                "Content-Type: application/sdp\r\nContent-Disposition: foobar;handling=required",
+                Err(415),
             ),
             ("Content-Type: application/sdp\r\nContent-Encoding: Identity", sdp),
             (

@@ -1,5 +1,7 @@
 //! How calls end: BYE from either side, CANCEL, refusal, the switch going down.
 
+use cordboard_model::UserId;
+
 use crate::arena::Key;
 use crate::call::{Call, Place, Stage};
 use crate::conference::event::Event;
@@ -102,6 +104,9 @@ impl Engine {
         );
         *self.wire.counts.calls_ended.entry(why).or_default() += 1;
         self.record_ended(key, &call, why);
+        if let Some(user) = call.counted {
+            self.made_one_less(user);
+        }
         self.drop_carried(key, &call);
         self.close_leg(&call.leg);
         if let Some(invite) = call.invite {
@@ -122,6 +127,16 @@ impl Engine {
             );
         }
         Some(call)
+    }
+
+    /// A call that this user had made is over.
+    fn made_one_less(&mut self, user: UserId) {
+        if let Some(made) = self.callers.get_mut(&user) {
+            *made -= 1;
+            if *made == 0 {
+                self.callers.remove(&user);
+            }
+        }
     }
 
     /// The final answer to an INVITE that is still open.

@@ -39,6 +39,7 @@ impl Failure {
             486 | 600 => "busy",
             603 | 607 | 608 => "declined",
             408 | 480 => "no_answer",
+            430 => UNREACHABLE,
             _ => "refused",
         };
         Self {
@@ -64,12 +65,13 @@ impl Failure {
 
     /// What a caller is told of it. What a phone does not take of an INVITE of ours is not what the caller has sent, and
     /// the headers that say so are not its business (RFC 3261 sections 8.2.2.3 and 8.2.3). A challenge is not its business: it could not answer it. Nor is where else the
-    /// phone would be called: calls are not redirected. A 503 would speak of the switch and have the caller keep
+    /// phone would be called: calls are not redirected. 430 is a word between the phone's proxy and its registrar (RFC
+    /// 5626 section 11.5). A 503 would speak of the switch and have the caller keep
     /// away from it: it becomes 500 where the phone has said it (RFC 3261 section 16.7 step 6).
     fn told(self) -> Self {
         match self.status {
             415 => Self::ours(488, "Not Acceptable Here", self.why),
-            300..=399 | 401 | 405 | 407 | 420 | 421 | 494 => {
+            300..=399 | 401 | 405 | 407 | 420 | 421 | 430 | 494 => {
                 Self::ours(480, "Temporarily Unavailable", self.why)
             }
             503 if self.why == UNREACHABLE => Self::ours(480, "Temporarily Unavailable", self.why),

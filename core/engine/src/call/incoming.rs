@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cordboard_model::ConferenceId;
 use cordboard_model::hook::conference::Role;
+use cordboard_model::{ConferenceId, UserId};
 
 use crate::arena::Key;
 use crate::auth::Identity;
@@ -25,18 +25,20 @@ use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::name::Name;
+use crate::sip::target::unusable;
 use crate::sip::write::respond;
 
 /// As many calls as may be.
-pub(crate) const TOO_MANY_CALLS: Refusal = Refusal {
+const TOO_MANY_CALLS: Refusal = Refusal {
     status: 503,
     phrase: "Too Many Calls",
     reason: "too_many_calls",
 };
-const WRONG_PIN: Refusal = Refusal {
-    status: 403,
-    phrase: "Dial The Number, An Asterisk And The PIN",
-    reason: "wrong_pin",
+/// As many calls as one user may have: nobody takes all the ports of the media.
+const TOO_MANY_OF_USER: Refusal = Refusal {
+    status: 503,
+    phrase: "Too Many Calls Of This User",
+    reason: "too_many_calls_of_user",
 };
 const CONFERENCE_FULL: Refusal = Refusal {
     status: 486,
@@ -70,8 +72,8 @@ impl Engine {
             Some((number, pin)) => (number.to_owned(), Some(pin.to_owned())),
             None => (dialled, None),
         };
-        if self.calls.len() >= self.config.limits.calls {
-            return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
+        if let Some(refusal) = self.has_no_room(&caller) {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
         }
         self.route_call(transaction, request, caller, number, pin);
     }
@@ -91,33 +93,33 @@ impl Engine {
             .directory
             .conference(id)
             .expect("a number leads to a conference that is configured");
+        let config = Arc::clone(config);
         let entrance = match role {
             Role::Member => &config.member,
             Role::Moderator => &config.moderator,
         };
-        let admitted =
-            entrance.pins.is_empty() || pin.is_some_and(|pin| entrance.pins.iter().any(|known| known == pin));
-        let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
-        let config = Arc::clone(config);
         if role == Role::Member && self.is_locked(id) {
             self.joined("locked", caller.flow);
             return self.refuse_in(transaction, &request, 403, LOCKED, "conference_locked");
         }
-        let full = self.is_full(id);
-        let refusal = if !admitted {
+        if let Some(refusal) = self.barred(&entrance.pins, pin, &caller, id) {
             self.joined("refused", caller.flow);
-            Some(WRONG_PIN)
-        } else if full {
+            self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
+            return self.pin_was_wrong(refusal, &caller);
+        }
+        let refusal = if self.is_full(id) {
             self.joined("full", caller.flow);
             Some(CONFERENCE_FULL)
         } else {
             let private = Privacy::of(&request).refused_among_many();
+            let private = private.or_else(|| unusable(&request));
             private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
             return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
         }
         self.trying(transaction, &request);
+        let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
         let (mix, shard) = self.conference_mix(config);
         let leg = self.new_leg(mix, shard, muted, deaf);
         let Some(call) = self.open_call(
@@ -135,6 +137,25 @@ impl Engine {
             call.role = role;
         }
         self.ask_to_join(call, id);
+    }
+
+    /// Why there is no room for one more call of this caller; `None` if there is.
+    pub(crate) fn has_no_room(&self, caller: &Caller) -> Option<Refusal> {
+        let limits = &self.config.limits;
+        if self.calls.len() >= limits.calls {
+            return Some(TOO_MANY_CALLS);
+        }
+        let made = self.counted(caller).and_then(|user| self.callers.get(&user));
+        let full = limits.user_calls > 0 && made.is_some_and(|made| *made >= limits.user_calls);
+        full.then_some(TOO_MANY_OF_USER)
+    }
+
+    /// The user whose calls a call of this caller is counted among.
+    fn counted(&self, caller: &Caller) -> Option<UserId> {
+        match caller.identity {
+            Identity::User(place) => Some(self.directory.credential(place).user),
+            Identity::Trusted(_) => None,
+        }
     }
 
     /// 100 Trying, so that the caller stops repeating while plugins and shards are asked.
@@ -190,6 +211,10 @@ impl Engine {
         peer.learn(&request);
         let origin = self.new_origin();
         let (trusted, now) = (caller.identity.trusted(), self.wire.now);
+        let counted = self.counted(caller);
+        if let Some(user) = counted {
+            *self.callers.entry(user).or_default() += 1;
+        }
         let allowance = (f64::from(self.config.message_rate) * 2.0, now);
         let call = self.calls.insert_with(|key| {
             dialog.local_tag = format!("{}.{secret}", key.text());
@@ -206,6 +231,7 @@ impl Engine {
                 origin,
                 offered: false,
                 owner,
+                counted,
                 user,
                 name,
                 number,

@@ -12,7 +12,7 @@ use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
-use crate::sip::mime::is_encoded;
+use crate::sip::mime::{essence, is_encoded};
 use crate::sip::name::Name;
 
 /// The bodies that tell of a key.
@@ -29,9 +29,9 @@ impl Engine {
             });
         }
         let kind = request.header(Name::ContentType).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        let relay = kind.eq_ignore_ascii_case("application/dtmf-relay");
-        let known = relay || kind.eq_ignore_ascii_case("application/dtmf");
+        let kind = &*essence(kind);
+        let relay = kind == "application/dtmf-relay";
+        let known = relay || kind == "application/dtmf";
         if known && !is_encoded(request) {
             let Some(digit) = digit(request.body_slice(), relay) else {
                 return self.refuse_in(transaction, request, 400, "No Such Key", "bad_dtmf");

@@ -139,6 +139,8 @@ pub(crate) struct Call {
     pub(crate) offered: bool,
     /// The user whose phone is at the other end, if it is one of ours.
     pub(crate) owner: Option<UserId>,
+    /// The user whose calls it is counted among: the caller, unless he is trusted.
+    pub(crate) counted: Option<UserId>,
     /// The user name that was proven, or that a trusted peer named.
     pub(crate) user: Option<String>,
     /// The name that the others see where a request carries none.

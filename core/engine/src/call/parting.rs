@@ -136,18 +136,18 @@ impl Engine {
         true
     }
 
-    /// An ACK that may be the one that the BYE of a call that is over waits for.
-    pub(crate) fn parting_confirmed(&mut self, ack: &Message, flow: Flow) {
+    /// An ACK that may be the one that the BYE of a call that is over waits for; whether it is.
+    pub(crate) fn parting_confirmed(&mut self, ack: &Message, flow: Flow) -> bool {
         let Some(awaited) = self.parting_of(ack) else {
-            return;
+            return false;
         };
         let number = ack.cseq().map(|cseq| cseq.number).ok();
         let awaits = |parting: &Parting| parting.unacknowledged.as_ref().map(|waiting| waiting.cseq);
         if self.partings.all.get(&awaited).and_then(awaits) != number {
-            return;
+            return false;
         }
         let Some(mut parting) = self.partings.take(awaited) else {
-            return;
+            return false;
         };
         if flow.transport == parting.dialog.flow.transport && flow.transport.reliable() {
             // The phone may be back on another connection.
@@ -155,6 +155,7 @@ impl Engine {
             parting.stranded = false;
         }
         self.last_word(parting);
+        true
     }
 
     /// A request in the dialog of a call that is over and whose BYE waits: the peer's own BYE ends it. True if that is

@@ -244,7 +244,7 @@ impl Engine {
     fn offer_cut_off(&mut self, key: Key) {
         let Some(call) = self.calls.get(key) else { return };
         if call.leg.bundle.is_none() && call.reoffer.tries >= TRIES {
-            return self.offer_unheard(key);
+            return self.end_over_offer(key, "connection_lost", LOST);
         }
         self.ask_again(key);
         self.flush(key);
@@ -252,11 +252,15 @@ impl Engine {
 
     /// Nobody has answered.
     fn offer_unheard(&mut self, key: Key) {
+        self.end_over_offer(key, "no_answer_to_offer", SILENT);
+    }
+
+    fn end_over_offer(&mut self, key: Key, why: &'static str, reason: &str) {
         let Some(call) = self.calls.get_mut(key) else {
             return;
         };
         call.reoffer.open = None; // no BYE waits for it
-        self.hang_up(key, "no_answer_to_offer", Some(SILENT));
+        self.hang_up(key, why, Some(reason));
     }
 
     /// The way that a re-INVITE or UPDATE of ours went is gone, and the dialog has another.
@@ -431,3 +435,5 @@ impl Engine {
 
 /// The Reason of the BYE to a peer that did not answer our offer.
 const SILENT: &str = "SIP;cause=408;text=\"No answer to an offer\"";
+/// The same of a call to whose peer no request finds a way.
+const LOST: &str = "SIP;cause=503;text=\"Connection lost\"";

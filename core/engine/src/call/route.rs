@@ -4,7 +4,7 @@ use cordboard_model::Ask;
 use cordboard_model::hook::route::{RouteAsk, RouteVerdict};
 
 use crate::arena::Key;
-use crate::call::incoming::{Caller, TOO_MANY_CALLS};
+use crate::call::incoming::Caller;
 use crate::directory::Destination;
 use crate::engine::{Engine, Subject};
 use crate::sip::dialog::Dialog;
@@ -110,8 +110,8 @@ impl Engine {
             number,
             pin,
         } = pending;
-        if self.calls.len() >= self.config.limits.calls {
-            return self.refuse_caller(transaction, &request, (&caller, &number), None, TOO_MANY_CALLS);
+        if let Some(refusal) = self.has_no_room(&caller) {
+            return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
         }
         let find = |number: &str| self.directory.destination(caller.account.id, number);
         let (number, destination) = match verdict {

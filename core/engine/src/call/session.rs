@@ -17,6 +17,8 @@ use crate::timer::{Alarm, PATIENCE, Timer};
 pub(crate) const MIN_SE: Duration = Duration::from_secs(90);
 /// The longest: a day. Longer ones are shortened.
 const MAX_SE: Duration = Duration::from_secs(86_400);
+/// What anything longer is read as.
+const BEYOND: Duration = Duration::from_secs(86_401);
 /// The Reason of the BYE when nobody has refreshed the session.
 const EXPIRED: &str = "SIP;cause=408;text=\"Session expired\"";
 
@@ -41,16 +43,23 @@ pub(crate) struct Session {
     terms: Option<Terms>,
     /// The shortest interval that the peer takes, where it has said so.
     peer_min: Duration,
+    /// The shortest interval that the peer takes is longer than any of ours: nothing is agreed, and we alone ask now and
+    /// then whether it is there.
+    alone: bool,
     /// When something is to be done.
     due: Option<Time>,
     alarm: Alarm,
 }
 
 impl Session {
-    /// A 422 has named the peer's shortest interval; false if that is nothing new.
+    /// A 422 has named the peer's shortest interval; false if that is nothing new. Where it is longer than we take, the
+    /// request is repeated without a session timer.
     pub(crate) fn too_brief(&mut self, response: &Message) -> bool {
         let wanted = seconds(response.header(Name::MinSe)).unwrap_or_default();
-        let news = wanted > self.peer_min && wanted <= MAX_SE;
+        if wanted > MAX_SE {
+            return !std::mem::replace(&mut self.alone, true);
+        }
+        let news = wanted > self.peer_min;
         self.peer_min = if news { wanted } else { self.peer_min };
         news
     }
@@ -63,7 +72,7 @@ impl Session {
             Some(terms) => (terms.interval, ";refresher=uas"),
             None => (wanted, ""),
         };
-        if interval.is_zero() {
+        if interval.is_zero() || self.alone {
             return writer;
         }
         let interval = interval.max(self.peer_min).max(MIN_SE).as_secs();
@@ -76,7 +85,9 @@ impl Session {
 
     /// The headers of our 2xx to a request that begins or refreshes the session.
     pub(crate) fn tell(&self, writer: Writer) -> Writer {
-        let Some(terms) = self.terms else { return writer };
+        let Some(terms) = self.terms.filter(|_| !self.alone) else {
+            return writer;
+        };
         let seconds = terms.interval.as_secs();
         match terms.refresher {
             Refresher::Us => writer.header("Session-Expires", format_args!("{seconds};refresher=uas")),
@@ -94,13 +105,13 @@ pub(crate) fn is_too_brief(request: &Message) -> bool {
         && seconds(request.header(Name::SessionExpires)).is_some_and(|asked| asked < MIN_SE)
 }
 
-/// The delta-seconds at the beginning of a Session-Expires or Min-SE.
+/// The delta-seconds at the beginning of a Session-Expires or Min-SE, of any length.
 fn seconds(value: Option<&str>) -> Option<Duration> {
     let digits = value?.split(';').next()?.trim();
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(digits.parse().map_or(MAX_SE, Duration::from_secs))
+    Some(digits.parse().map_or(BEYOND, Duration::from_secs).min(BEYOND))
 }
 
 /// Who a Session-Expires names as the refresher: true for `uac`.
@@ -140,21 +151,27 @@ impl Engine {
         let value = request.header(Name::SessionExpires);
         let knows = call.peer.timer;
         let before = call.session.terms;
-        let interval = match (seconds(value), before) {
+        // Longer than the least that everybody on the way takes, and than what we take (section 9).
+        let least = seconds(request.header(Name::MinSe)).unwrap_or_default();
+        let asked = seconds(value);
+        call.session.alone = least > MAX_SE;
+        let interval = match (asked, before) {
+            _ if call.session.alone => wanted,
             (Some(asked), _) => asked.clamp(MIN_SE, MAX_SE),
-            (None, Some(terms)) => terms.interval,
-            // Longer than the least that everybody on the way takes, and than what we take. For a peer that knows no
-            // session timers we refresh alone: what answers no re-INVITE is gone.
-            (None, None) if !wanted.is_zero() => wanted
-                .max(MIN_SE)
-                .max(seconds(request.header(Name::MinSe)).unwrap_or_default()),
-            (None, None) => return,
+            (None, Some(terms)) => terms.interval.max(least),
+            // For a peer that knows no session timers we refresh alone: what answers no re-INVITE is gone.
+            (None, None) if !wanted.is_zero() => wanted.max(least).max(MIN_SE),
+            (None, None) => Duration::ZERO,
         };
+        if interval.is_zero() {
+            (call.session.terms, call.session.due) = (None, None);
+            return;
+        }
         let named = value.and_then(refresher_is_uac).map(|uac| match uac {
             true => Refresher::Peer,
             false => Refresher::Us,
         });
-        let refresher = match (knows, named, before) {
+        let refresher = match (knows && !call.session.alone, named, before) {
             (false, ..) => Refresher::Us,
             (true, Some(named), _) => named,
             (true, None, Some(terms)) => terms.refresher,
@@ -256,7 +273,9 @@ mod tests {
             ("90;refresher=uac", Some(90), Some(true)),
             ("90 ; Refresher = UAS ;x", Some(90), Some(false)),
             ("90;refresher=me", Some(90), None),
-            ("99999999999999999999999", Some(86_400), None),
+            ("86400", Some(86_400), None),
+            ("4294967296", Some(86_401), None),
+            ("99999999999999999999999", Some(86_401), None),
             ("", None, None),
             ("-5", None, None),
             ("ninety", None, None),

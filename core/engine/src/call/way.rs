@@ -6,7 +6,7 @@ use crate::call::reach::is_same;
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
-use crate::sip::dialog::{Detour, Dialog};
+use crate::sip::dialog::{Detour, Dialog, may_lead};
 use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 
@@ -69,7 +69,7 @@ impl Engine {
     /// The way that the target of a dialog asks for, if that is not the dialog's own. Into a NAT no connection can be
     /// made, and what nobody has asked for must not reach strangers: only the address is called that the peer came
     /// from. A phone whose TCP connection is gone is called by UDP if its target says so, and it has not registered that
-    /// by TCP.
+    /// by TCP. A router of the other IP family is reached from our socket of that family.
     pub(crate) fn detour(&self, dialog: &Dialog, stream: Stream) -> Option<Detour> {
         let (peer, named) = dialog.next_hop()?;
         let to = Flow { peer, ..dialog.flow };
@@ -83,6 +83,13 @@ impl Engine {
             }
             (Transport::Tcp, Transport::Udp)
                 if dialog.lost == Some(peer.ip()) && !self.is_registered_by_tcp(dialog) =>
+            {
+                self.by(Transport::Udp, to)
+            }
+            (Transport::Udp, Transport::Udp)
+                if !dialog.route.is_empty()
+                    && peer.is_ipv4() != dialog.flow.peer.is_ipv4()
+                    && may_lead(dialog.flow.peer.ip(), peer) =>
             {
                 self.by(Transport::Udp, to)
             }

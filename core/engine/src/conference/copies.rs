@@ -161,15 +161,15 @@ pub(crate) fn accepts(list: Option<&str>, kind: &str) -> bool {
     let kind = essence(kind);
     let family = kind.split('/').next().unwrap_or_default();
     let ranges = List::new(list).filter_map(|range| {
-        let mut pieces = range.split(';').map(str::trim);
-        let named = pieces.next().unwrap_or_default();
+        let mut parameters = range.split(';').skip(1).map(str::trim);
+        let named = essence(range);
         let narrow = match named.strip_suffix("/*") {
             Some("*") => 0,
             Some(wanted) if wanted == family => 1,
             None if named == kind => 2,
             _ => return None,
         };
-        Some((narrow, !pieces.any(is_zero)))
+        Some((narrow, !parameters.any(is_zero)))
     });
     // Where two are as narrow, one that takes it is enough.
     ranges.max().is_some_and(|(_, takes)| takes)

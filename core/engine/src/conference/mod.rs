@@ -8,6 +8,7 @@ pub(crate) mod info;
 pub(crate) mod join;
 pub(crate) mod message;
 pub(crate) mod multipart;
+mod pin;
 pub(crate) mod seat;
 pub(crate) mod talking;
 pub(crate) mod video;

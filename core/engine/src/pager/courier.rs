@@ -15,6 +15,7 @@ use super::imdn::Fate;
 use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
+use crate::call::contact::NOT_IN_CLEAR;
 use crate::conference::copies::tail;
 use crate::conference::message::essential_headers;
 use crate::date::{read_sip_date, sip_date};
@@ -100,7 +101,11 @@ impl Engine {
     /// To the one contact that there is, after what is kept for it and can be delivered; otherwise the message is kept
     /// first.
     pub(super) fn page_to_user(&mut self, place: usize, page: Page) {
-        let contacts = self.contacts_of(place);
+        let contacts = self.contacts_for(place, page.message.request.request_uri());
+        if contacts.is_empty() && page.is_secure() && !self.contacts_of(place).is_empty() {
+            let (status, outcome) = (NOT_IN_CLEAR.status, NOT_IN_CLEAR.reason);
+            return self.pager_refused(page.message.transaction, &page.message.request, status, outcome);
+        }
         let passing = page.is_composing();
         if contacts.len() == 1 || passing && !contacts.is_empty() {
             let address = &**self.directory.address_of_record(place);
@@ -155,6 +160,8 @@ impl Engine {
         let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
         // He may have been taken out of the configuration while the plugins thought.
         let may = self.config.mail.count > 0 && self.directory.knows(&address);
+        // What is kept goes to whichever phones come, also those that are reached in clear.
+        let may = may && !page.is_secure();
         let expires = expires.filter(|_| may && !page.is_composing());
         let message = self.letter_of(page, address, expires.ok_or("not_registered")?);
         self.keep(message).map_err(|Full| "mailbox_full")

@@ -25,6 +25,7 @@ pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
+use crate::call::contact::{NOT_IN_CLEAR, is_sips, warn_of_sips};
 use crate::call::incoming::Caller;
 use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
@@ -116,6 +117,11 @@ impl Page {
     /// What its sender wants to be told of its delivery.
     fn wish(&self) -> Option<Wish> {
         wish(self.kind(), &self.own_body())
+    }
+
+    /// Whether it may only go by TLS.
+    fn is_secure(&self) -> bool {
+        is_sips(self.message.request.request_uri())
     }
 
     /// When it came, where its way to phones is still to be measured.
@@ -234,9 +240,11 @@ impl Engine {
             "mailbox_full" => "Mailbox Full",
             "rate_limited" => "Too Many Messages",
             "no_privacy" => NOT_PRIVATE.phrase,
+            "sips_not_allowed" => NOT_IN_CLEAR.phrase,
             _ => default_phrase(status),
         };
         self.respond_with(transaction, request, status, phrase, |response| match status {
+            480 if outcome == NOT_IN_CLEAR.reason => warn_of_sips(response),
             415 => taken_instead(response, request, ACCEPT),
             403 => response.header("Reason", format_args!("SIP;cause=403;text=\"{phrase}\"")),
             503 => response.header("Retry-After", 1),

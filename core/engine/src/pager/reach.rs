@@ -9,7 +9,7 @@ use super::delivery::Occasion;
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
-use crate::call::contact::registered_flow;
+use crate::call::contact::{is_secure, registered_flow};
 use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::registrar::{Binding, Registrar, same_contact};
@@ -138,6 +138,18 @@ impl Engine {
             return;
         };
         let now = self.wire.now;
+        let secure: Vec<Binding>;
+        let contacts = match sent.page.is_secure() {
+            true => {
+                secure = contacts
+                    .iter()
+                    .filter(|contact| is_secure(contact))
+                    .cloned()
+                    .collect();
+                &*secure
+            }
+            false => contacts,
+        };
         let gone = Attempt::take_gone(&mut sent.attempts, contacts, &self.registrar, now);
         let given_up = gone
             .into_iter()

@@ -40,6 +40,7 @@ const PARTICULAR: usize = 512;
 /// Stands for the status of a phone that is silent, or that there is no way to: worse than any that a phone could
 /// send. No sender is told of it: a 408 to a request other than INVITE says nothing in time (RFC 4320).
 pub(super) const SILENCE: u16 = 999;
+const FLOW_FAILED: u16 = 430;
 
 /// A message whose sender waits, or one that phones have.
 #[derive(Debug)]
@@ -115,6 +116,15 @@ pub(super) struct Sheet<'a> {
     /// The id of a message that was kept: its Call-ID, so that a repeat after a crash is known as one.
     pub(super) id: Option<u128>,
     pub(super) tail: &'a Bytes,
+}
+
+impl Sheet<'_> {
+    /// How long a copy is, in bytes: never less than it really is.
+    fn size(&self, (_, target, path): Way<'_>) -> usize {
+        let to: usize = self.to.iter().map(|piece| piece.len()).sum();
+        let texts = target.len() + path.len() + self.name.len() * 2 + self.from.len() + to;
+        HEAD + texts + self.tail.len()
+    }
 }
 
 /// The way to one phone: the flow, the Request-URI, the Path.
@@ -217,6 +227,8 @@ impl Engine {
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
+            let stream = self.stream_to(contact, sheet);
+            let contact = stream.as_ref().unwrap_or(contact);
             let registered = registered_flow(contact);
             let way = (
                 self.flow_by(contact, registered),
@@ -229,6 +241,17 @@ impl Engine {
         let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
         let too_large = too_large.count();
         (attempts, too_large)
+    }
+
+    /// The connection that a phone on UDP has beside that, for what should not go by UDP.
+    fn stream_to(&self, contact: &Binding, sheet: &Sheet<'_>) -> Option<Binding> {
+        let way = (contact.flow, &*contact.contact, &*contact.path);
+        if contact.flow.transport != Transport::Udp || sheet.size(way) <= UDP_SAFE {
+            return None;
+        }
+        let mut flows = self.registrar.flows(contact, self.wire.now);
+        let stream = flows.find(|other| other.flow.transport.reliable() && other.flow.connection != 0);
+        stream.cloned()
     }
 
     /// A message is not on its way any more, or somebody else waits for what becomes of it.
@@ -268,9 +291,7 @@ impl Engine {
         (flow, target, path): Way<'_>,
         sheet: &Sheet<'_>,
     ) -> Option<Key> {
-        let to: usize = sheet.to.iter().map(|piece| piece.len()).sum();
-        let texts = target.len() + path.len() + sheet.name.len() * 2 + sheet.from.len() + to;
-        let flow = self.way_for(flow, HEAD + texts + sheet.tail.len())?;
+        let flow = self.way_for(flow, sheet.size((flow, target, path)))?;
         let (tag, sent_by) = (self.wire.short_token(), self.sent_by(flow));
         let (tag, call_id) = match sheet.id {
             Some(id) => (
@@ -340,6 +361,9 @@ impl Engine {
     pub(super) fn page_status(&mut self, outcome: &Outcome<'_>, sent: Option<Time>) -> Option<u16> {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
+            // A word of the proxy that should hold the phone's flow, to us as its registrar (RFC 5626 section 11.5):
+            // there is no way to the phone until it registers again.
+            Outcome::Response(response) if response.status() == FLOW_FAILED => SILENCE,
             Outcome::Response(response) => response.status(),
             Outcome::Silence | Outcome::Unreachable => SILENCE,
         };

@@ -8,6 +8,7 @@ use crate::io::{Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
+use crate::sip::target::{contact_of, routes_of, target_of};
 use crate::sip::uri::Uri;
 use crate::sip::write::{Short, Writer, quote_display};
 
@@ -96,7 +97,8 @@ impl Deref for Target {
 }
 
 impl Dialog {
-    /// The dialog that an INVITE of the peer makes.
+    /// The dialog that an INVITE or SUBSCRIBE of the peer makes; `None` where it does not say where its sender is
+    /// reached.
     pub(crate) fn server(
         invite: &Message,
         flow: Flow,
@@ -111,8 +113,8 @@ impl Dialog {
             local_uri: to.uri.to_owned(),
             local_name: None,
             remote: invite.header(Name::From)?.to_owned(),
-            target: target_of(invite).unwrap_or_else(|| from.uri.to_owned().into()),
-            route: invite.values(Name::RecordRoute).map(str::to_owned).collect(),
+            target: target_of(invite)?.to_owned().into(),
+            route: routes_of(invite),
             local_cseq: 0,
             remote_cseq: Some(invite.cseq().ok()?.number),
             we_made_call_id: false,
@@ -165,14 +167,15 @@ impl Dialog {
             to.clone_into(&mut self.remote);
         }
         self.retarget(response);
-        self.route = response.values(Name::RecordRoute).map(str::to_owned).collect();
+        self.route = routes_of(response);
         self.route.reverse();
     }
 
-    /// A target refresh (RFC 3261 section 12.2): the peer's Contact may have changed.
+    /// A target refresh (RFC 3261 section 12.2): the peer's Contact may have changed. One that leads nowhere changes
+    /// nothing.
     pub(crate) fn retarget(&mut self, message: &Message) {
-        if let Some(target) = target_of(message) {
-            self.target = target;
+        if let Some(target) = contact_of(message) {
+            self.target = target.to_owned().into();
             self.detour = None; // whoever knows our listeners looks for it again
         }
     }
@@ -316,8 +319,10 @@ impl Dialog {
             return self.flow;
         }
         if let Some(route) = self.route.first() {
-            // A router that is named by a name is the one that the dialog came or went by.
+            // A router that is named by a name is the one that the dialog came or went by. So is one of the other
+            // IP family: no socket of ours that reaches it is known here (see `detour`).
             let named = address_in(bracketed(route)).filter(|peer| may_lead(self.flow.peer.ip(), *peer));
+            let named = named.filter(|peer| peer.is_ipv4() == self.flow.peer.is_ipv4());
             let peer = named.unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
         }
@@ -339,15 +344,6 @@ fn transport_in(uri: &str) -> Option<Transport> {
         None if uri.is_sips() => Some(Transport::Tls),
         None => Some(Transport::Udp),
     }
-}
-
-/// The URI of a message's first Contact.
-fn target_of(message: &Message) -> Option<Target> {
-    message
-        .contacts()
-        .next()?
-        .ok()
-        .map(|contact| contact.uri.to_owned().into())
 }
 
 /// The Max-Forwards of a request that goes on behind us; `None` where it may not.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::sip::grammar::{is_space, quoted_len, trim};
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 use crate::sip::transfer::Transfer;
@@ -24,11 +25,18 @@ pub(crate) struct Part<'a> {
 /// A type without its parameters, in lower case.
 pub(crate) fn essence(kind: &str) -> Cow<'_, str> {
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        kind.to_ascii_lowercase().into()
-    } else {
-        kind.into()
+    if !kind
+        .bytes()
+        .any(|byte| byte.is_ascii_uppercase() || is_space(byte))
+    {
+        return kind.into();
     }
+    // White space around the slash belongs to that (RFC 3261 section 25.1, SLASH).
+    let kind = match kind.split_once('/') {
+        Some((family, name)) => format!("{}/{}", trim(family), trim(name)),
+        None => kind.to_owned(),
+    };
+    kind.to_ascii_lowercase().into()
 }
 
 /// The form in which the body of a message stands, as far as nobody has compressed it.
@@ -61,13 +69,28 @@ pub(crate) fn cpim_contents(body: &[u8]) -> Option<Part<'_>> {
 
 /// The value of a parameter of a type or disposition, without its quotes.
 pub(crate) fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
-    let (_, parameters) = value.split_once(';')?;
-    parameters.split(';').find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case(wanted)
-            .then(|| value.trim().trim_matches('"'))
-    })
+    let (_, mut rest) = value.split_once(';')?;
+    loop {
+        let (parameter, after) = rest.split_at(parameter_len(rest));
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        if name.trim().eq_ignore_ascii_case(wanted) {
+            return Some(value.trim().trim_matches('"'));
+        }
+        rest = after.strip_prefix(';')?;
+    }
+}
+
+/// How far the first parameter reaches: to a semicolon that does not stand in quotes.
+fn parameter_len(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(b';', b'"', &text.as_bytes()[at..]) {
+        at += found;
+        match text[at..].starts_with(';') {
+            true => return at,
+            false => at += quoted_len(&text[at..]).unwrap_or(1),
+        }
+    }
+    text.len()
 }
 
 /// The boundary that a Content-Type names.
@@ -160,6 +183,42 @@ mod tests {
             (part.kind, part.disposition, !part.transfer.is_plain(), body)
         };
         parts(kind, body.as_bytes()).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn types_are_compared_without_case_and_white_space() {
+        for (kind, expected) in [
+            ("text/plain", "text/plain"),
+            (" Text/Plain ; charset=utf-8", "text/plain"),
+            ("application / sdp", "application/sdp"),
+            ("application/\tSDP;x=/", "application/sdp"),
+            ("text plain", "text plain"),
+            ("a / b / c", "a/b / c"),
+            ("", ""),
+        ] {
+            assert_eq!(essence(kind), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_end_at_semicolons_outside_quotes() {
+        for (value, expected) in [
+            ("multipart/mixed;boundary=b1", Some("b1")),
+            ("multipart/mixed;x=\";boundary=zz\";boundary=b1", Some("b1")),
+            (
+                "multipart/mixed;x=\"\\\";boundary=zz\" ; Boundary = \"b1\" ",
+                Some("b1"),
+            ),
+            ("multipart/mixed;boundary;boundary=b1", Some("b1")),
+            ("multipart/mixed;;boundary=b1;", Some("b1")),
+            ("multipart/mixed;x=\"open;boundary=b1", Some("b1")),
+            ("multipart/mixed;x=\"é\\é\";boundary=b1", Some("b1")),
+            ("multipart/mixed;x=boundary", None),
+            ("multipart/mixed;", None),
+            ("boundary=b1", None),
+        ] {
+            assert_eq!(parameter(value, "boundary"), expected, "{value:?}");
+        }
     }
 
     #[test]

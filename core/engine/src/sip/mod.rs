@@ -10,6 +10,7 @@ pub mod method;
 pub(crate) mod mime;
 pub mod name;
 pub(crate) mod registrar;
+pub(crate) mod target;
 pub(crate) mod transaction;
 pub(crate) mod transfer;
 pub mod uri;

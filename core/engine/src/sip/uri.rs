@@ -117,9 +117,28 @@ impl<'a> Uri<'a> {
         self.scheme.eq_ignore_ascii_case("sips")
     }
 
-    /// The user part with its escapes undone; the number of a tel URI.
+    /// The user part with its escapes undone; the number of a tel URI, or of a SIP URI with `user=phone`, without its
+    /// visual separators (RFC 3966 section 4).
     pub fn user(&self) -> Option<Cow<'a, str>> {
-        self.user.map(decoded)
+        let user = decoded(self.user?);
+        if user.bytes().any(is_separator) && self.is_number(&user) {
+            return Some(digits(&user).into());
+        }
+        Some(user)
+    }
+
+    /// Whether this user is a telephone number. Some phones say `user=phone` of every user.
+    fn is_number(&self, user: &str) -> bool {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'+' | b'*' | b'#');
+        let mut number = user.bytes().take_while(|byte| *byte != b';');
+        match self.is_sip() {
+            true => {
+                let phone = self.param("user");
+                phone.is_some_and(|kind| kind.eq_ignore_ascii_case("phone"))
+                    && number.all(|byte| is_digit(byte) || is_separator(byte))
+            }
+            false => true, // only tel URIs of all others have a user
+        }
     }
 
     /// The user part as written; the number of a tel URI.
@@ -315,6 +334,18 @@ fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     let (high, low) = (digit(bytes.get(at + 1)?)?, digit(bytes.get(at + 2)?)?);
     u8::try_from(high << 4 | low).ok()
+}
+
+/// What stands in a telephone number for the eye alone.
+const fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'-' | b'.' | b'(' | b')')
+}
+
+/// A telephone number without its visual separators; its parameters are as they were.
+fn digits(number: &str) -> String {
+    let (number, params) = number.split_at(number.find(';').unwrap_or(number.len()));
+    let dialled = number.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')'));
+    dialled.chain(params.chars()).collect()
 }
 
 /// The text with its escapes undone; bytes that are not UTF-8 become replacement characters.

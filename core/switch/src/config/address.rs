@@ -1,5 +1,5 @@
 //! Addresses that the file asks for twice: what cannot be bound beside each other is a mistake, what may turn out so a
-//! warning.
+//! warning. And sockets of a family of which peers are told no address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -145,6 +145,30 @@ fn spare(root: &Tree, taken: &[Claim], report: &mut Report<'_>) {
     report.warning(span, key, what);
 }
 
+/// A socket on every address of a family says in Via and Contact which one of them it is: without one of that family
+/// in `node.public_ip` a phone hears one of the other, and its ACK goes nowhere. Browsers answer by their connection.
+pub(super) fn check_families(root: &Tree, public: &[IpAddr], report: &mut Report<'_>) {
+    let sip = root.sure("sip").tree();
+    for key in ["udp", "tcp", "tls"] {
+        for item in sip.sure(key).items() {
+            let ip = item.socket().ip();
+            if !ip.is_unspecified() || public.iter().any(|public| public.is_ipv6() == ip.is_ipv6()) {
+                continue;
+            }
+            let (own, other) = if ip.is_ipv6() {
+                ("IPv6", "IPv4")
+            } else {
+                ("IPv4", "IPv6")
+            };
+            let what = format!(
+                "phones that come to {} would be told an {other} address, and could not answer it: give `node.public_ip` an {own} address, too, or take this one out",
+                item.socket()
+            );
+            report.warning(&item.span, sip.at(key), what);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{LISTEN, config, good, mistakes};
@@ -225,6 +249,34 @@ mod tests {
             found[0].starts_with("x.toml:2:21: media.webrtc_port:"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_socket_for_a_family_that_peers_are_told_no_address_of_is_a_warning() {
+        let warned = |sockets: &str, public: &str| -> Vec<String> {
+            let loaded = good(&format!("node.public_ip = [{public}]\nsip.{sockets}\n"));
+            loaded.warnings.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            warned("udp = [\"0.0.0.0:5060\", \"[::]:5060\"]", "\"192.0.2.1\""),
+            [
+                "x.toml:2:28: sip.udp: phones that come to [::]:5060 would be told an IPv4 address, and could not answer it: give `node.public_ip` an IPv6 address, too, or take this one out"
+            ]
+        );
+        assert_eq!(warned("tcp = [\"0.0.0.0:5060\"]", "\"2001:db8::1\"").len(), 1);
+        for (sockets, public) in [
+            (
+                "udp = [\"0.0.0.0:5060\", \"[::]:5060\"]",
+                "\"192.0.2.1\", \"2001:db8::1\"",
+            ),
+            (
+                "tcp = [\"192.0.2.1:5060\", \"[2001:db8::1]:5060\"]",
+                "\"192.0.2.1\"",
+            ),
+            ("ws = [\"[::]:5062\"]", "\"192.0.2.1\""),
+        ] {
+            assert_eq!(warned(sockets, public), [""; 0], "{sockets}");
+        }
     }
 
     #[test]

@@ -93,7 +93,7 @@ static SIP: Section = Section {
         key("wss", SOCKETS, NONE, "Addresses for SIP over secure WebSocket (path `/ws`, subprotocol `sip`); a browser that opens one sees a page, so that its user can accept the certificate."),
         key("trusted", NETWORKS, NONE, "Networks whose requests need no digest and have no rate limit: a proxy in front, a load test."),
         key("digest", Kind::List(&Kind::OneOf(&["MD5", "SHA-256"])), Toml("[\"MD5\", \"SHA-256\"]"), "Digest algorithms offered, in this order; phones take the first that they know."),
-        key("answer_scanners", Kind::Flag, Toml("false"), "Whether programs known for searching networks for weak passwords get answers."),
+        key("answer_scanners", Kind::Flag, Toml("false"), "Whether programs known for searching networks for weak passwords get answers: those whose User-Agent has `friendly-scanner`, `sipvicious`, `sundayddr`, `vaxsipuseragent`, `sip-scan`, `sipscan` or `siparmyknife`, or as a word of its own `sipcli`, `pplsip`, `iwar`, `sivus` or `gulp`."),
         key("session_expires", Kind::Duration(secs(0), secs(86_400)), Toml("\"30m\""), "The session interval asked of peers that know session timers (RFC 4028), at least 90 s; `\"0s\"` asks none and still grants what a peer asks."),
         key("abuse", Kind::Table(&ABUSE), Toml("{}"), "What one source may do before it is left without answers."),
         key("registration", Kind::Table(&REGISTRATION), Toml("{}"), "Bounds of a registration's life."),
@@ -108,7 +108,7 @@ static REGISTRATION: Section = Section {
         key("min", Kind::Duration(secs(1), secs(86_400)), Toml("\"60s\""), "Shorter ones are refused with 423."),
         key("max", Kind::Duration(secs(1), secs(604_800)), Toml("\"2h\""), "Longer ones are shortened."),
         key("default", Kind::Duration(secs(1), secs(604_800)), Toml("\"1h\""), "What holds where the phone does not say."),
-        key("contacts", Kind::Integer(1, 1000), Toml("10"), "The most contacts of one user or device."),
+        key("contacts", Kind::Integer(1, 1000), Toml("10"), "The most contacts of one user or device. A phone that comes with one more is taken, and the contact that would end first gives way: `contact_dropped` in `cordboard_sip_rejected_total`, and a line in the log, at most one a second."),
     ],
 };
 
@@ -118,6 +118,7 @@ static LIMITS: Section = Section {
     keys: &[
         key("transactions", Kind::Integer(100, 10_000_000), Toml("500_000"), "Transactions alive at once."),
         key("calls", Kind::Integer(1, 1_000_000), Toml("20_000"), "Calls alive at once."),
+        key("user_calls", Kind::Integer(0, 1_000_000), Toml("100"), "Of these, at most so many that one user has made, by all his devices, until they are over; more get 503. 0: no limit. `trusted` networks have none."),
         key("dialog_queue", Kind::Integer(1, 100_000), Toml("256"), "Messages that wait in one call for the answers to earlier ones."),
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
         key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
@@ -131,7 +132,7 @@ static ABUSE: Section = Section {
     name: "sip.abuse",
     help: "What one source (an IPv4 address, an IPv6 /64) may do before it is left without answers. Trusted networks are exempt.",
     keys: &[
-        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned."),
+        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted; PINs of conferences) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned. A ban ends early with `DELETE /v1/bans/{source}`, or with a reload (SIGHUP) that trusts the source or says 0 here; the source then begins anew."),
         key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together."),
         key("ban_time", Kind::Duration(secs(1), secs(604_800)), Toml("\"10m\""), "How long the first ban holds; each further one of the same source holds twice as long."),
         key("ban_time_max", Kind::Duration(secs(1), secs(2_592_000)), Toml("\"1d\""), "The longest ban."),
@@ -154,7 +155,7 @@ static TLS: Section = Section {
 
 static HTTP: Section = Section {
     name: "http",
-    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` (`DELETE /v1/bans/{source}` with a `network` of that list, its slash as `%2F`, lifts a ban) and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
         key("tls", SOCKETS, NONE, "Addresses for HTTPS."),
@@ -312,7 +313,7 @@ static MEMBER: Section = Section {
     help: "How members come in.",
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Further numbers that members dial."),
-        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough. After `[sip.abuse] ban_after` wrong ones of a user within the window no PIN of the conference is taken from that user for `ban_time`."),
         key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
@@ -323,7 +324,7 @@ static MODERATOR: Section = Section {
     help: "How moderators come in.",
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Numbers that moderators dial."),
-        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough. After `[sip.abuse] ban_after` wrong ones of a user within the window no PIN of the conference is taken from that user for `ban_time`."),
         key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],

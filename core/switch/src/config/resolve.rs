@@ -32,6 +32,7 @@ pub(crate) fn resolve(file: &Path, root: &Tree, report: &mut Report<'_>) -> Reso
     let media = media(root.sure("media").tree(), report);
     address::check(root, media.shards, report);
     check_reach(root, &node, report);
+    address::check_families(root, &node.public_ip, report);
     let people = people::resolve(root, report);
     let plugins = plugins(root, report);
     let chains = chains(root, report);
@@ -161,6 +162,7 @@ fn sip(tree: &Tree, report: &mut Report<'_>) -> Sip {
         limits: Limits {
             transactions: count(limits.sure("transactions")),
             calls: count(limits.sure("calls")),
+            user_calls: count(limits.sure("user_calls")),
             dialog_queue: count(limits.sure("dialog_queue")),
             asks: count(limits.sure("asks")),
             subscriptions: count(limits.sure("subscriptions")),

@@ -110,6 +110,17 @@ fn the_reference_page_is_what_the_declarations_say() {
 }
 
 #[test]
+fn the_reference_page_lists_all_that_is_taken_for_a_scanner() {
+    let line = REFERENCE
+        .lines()
+        .find(|line| line.starts_with("| `answer_scanners`"));
+    let line = line.expect("the key has a line");
+    for word in cordboard_engine::SCANNERS {
+        assert!(line.contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+#[test]
 fn every_example_is_right_and_needs_no_warning() {
     let folder = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the folder"))
         .join("../../config/example");

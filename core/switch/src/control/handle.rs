@@ -62,6 +62,13 @@ impl ControlHandle {
         receiver.await.ok()
     }
 
+    /// Ends the bans of a source; whether there was one. `None` if control has ended.
+    pub(crate) async fn lift_ban(&self, source: IpAddr) -> Option<bool> {
+        let (lifted, answer) = oneshot::channel();
+        self.answer(Answer::LiftBan { source, lifted });
+        answer.await.ok()
+    }
+
     /// Who is in a conference now; `None` if it is not alive, or control has ended.
     pub(crate) async fn participants(&self, id: ConferenceId) -> Option<Vec<Participant>> {
         let (sender, receiver) = oneshot::channel();

@@ -48,6 +48,10 @@ pub(crate) type TakeQuality = Arc<
 /// Lists the sources that are banned.
 pub(crate) type TakeBans = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Ban>> + Send>> + Send + Sync>;
 
+/// Ends the bans of a source; whether there was one. `None` if control has ended.
+pub(crate) type LiftBan =
+    Arc<dyn Fn(IpAddr) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>> + Send + Sync>;
+
 /// Tells that a token was shown by somebody there, and whether it is right. Gives whether it is heard: a source is
 /// banned that has guessed too often.
 pub(crate) type ShowToken =
@@ -107,6 +111,8 @@ pub(crate) struct HttpSetup {
     pub(crate) show_token: ShowToken,
     /// For `/v1/bans`.
     pub(crate) bans: TakeBans,
+    /// For `/v1/bans/{source}`.
+    pub(crate) lift_ban: LiftBan,
     /// For `/v1/rooms` and `/signaling`.
     pub(crate) chat: ChatDoor,
     /// For `/v1/conferences/{id}/stats`.

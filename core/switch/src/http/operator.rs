@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
+use cordboard_engine::limits::source;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
+use ipnet::IpNet;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -48,6 +50,50 @@ pub(super) async fn bans(
         })
         .collect();
     answer(StatusCode::OK, JSON, format!("{}\n", json!({ "bans": bans })))
+}
+
+/// `DELETE /v1/bans/{source}`: the bans of this source end before their time. A source is named as the list of bans
+/// names it, by its network (`192.0.2.5%2F32`, `2001:db8::%2F64`) or an address of it.
+pub(super) async fn lift_ban(
+    State(shared): State<Arc<Shared>>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refused) = admit(&shared, peer, &headers).await {
+        return refused;
+    }
+    let lifted = match named(&name) {
+        None => Some(false),
+        Some(source) => {
+            let lifted = (shared.setup.lift_ban)(source);
+            let lifted = tokio::time::timeout(shared.setup.limits.timeout, lifted).await;
+            let lifted = lifted.ok().flatten();
+            if lifted == Some(true) {
+                tracing::info!(%source, operator = %peer.address, "an operator has lifted a ban");
+            }
+            lifted
+        }
+    };
+    match lifted {
+        None => late(),
+        Some(true) => answer(StatusCode::NO_CONTENT, JSON, ""),
+        Some(false) => {
+            let message = "no ban of this source holds; GET /v1/bans lists those that do";
+            let body = json!({ "error": "not_found", "message": message });
+            answer(StatusCode::NOT_FOUND, JSON, format!("{body}\n"))
+        }
+    }
+}
+
+/// The source that a network or an address means; `None` for what is neither, or a network that is no source.
+fn named(name: &str) -> Option<IpAddr> {
+    if let Ok(address) = name.parse() {
+        return Some(source(address));
+    }
+    let network: IpNet = name.parse().ok()?;
+    let whole = if network.addr().is_ipv4() { 32 } else { 64 };
+    (network.prefix_len() == whole).then(|| source(network.addr()))
 }
 
 /// Whether a request may be answered: it must bear one of the tokens, from a source that has not guessed too often. A

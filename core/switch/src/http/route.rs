@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{StatusCode, Version};
@@ -21,6 +21,8 @@ use crate::metric::Exporter;
 
 /// What is known of the media of everybody in a conference.
 const STATS: &str = "/v1/conferences/{id}/stats";
+/// A source that is banned.
+const BAN: &str = "/v1/bans/{source}";
 /// Tickets for users, and for guests.
 const START: &str = "/v1/rooms/{room_id}/start";
 const START_INVITED: &str = "/v1/rooms/{room_id}/start_invited";
@@ -44,6 +46,7 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .route("/healthz", get(|| async { answer(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
         .route("/v1/bans", get(super::operator::bans))
+        .route(BAN, delete(super::operator::lift_ban))
         .route(START, post(rooms::start).options(rooms::preflight))
         .route(
             START_INVITED,
@@ -83,6 +86,7 @@ async fn measure(State(shared): State<Arc<Shared>>, request: Request, next: Next
         Some("/healthz") => "/healthz",
         Some("/readyz") => "/readyz",
         Some("/v1/bans") => "/v1/bans",
+        Some(BAN) => BAN,
         Some(START) => START,
         Some(START_INVITED) => START_INVITED,
         Some("/signaling") => "/signaling",
@@ -163,9 +167,12 @@ async fn not_found(request: Request) -> Response {
 
 async fn wrong_method(request: Request) -> Response {
     let path = request.uri().path();
-    let (allowed, message) = match rooms::is_room(path) {
-        true => (rooms::METHODS, "use POST"),
-        false => ("GET, HEAD", "use GET"),
+    let (allowed, message) = if rooms::is_room(path) {
+        (rooms::METHODS, "use POST")
+    } else if path.starts_with("/v1/bans/") {
+        ("DELETE", "use DELETE")
+    } else {
+        ("GET, HEAD", "use GET")
     };
     let mut response = refuse_at(path, 405, "method_not_allowed", message);
     response

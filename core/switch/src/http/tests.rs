@@ -64,6 +64,9 @@ async fn start(connections: usize, timeout: Duration) -> Server {
             };
             Box::pin(async move { vec![ban] })
         }),
+        lift_ban: Arc::new(|source| {
+            Box::pin(async move { Some(source == "2001:db8::".parse::<IpAddr>().unwrap()) })
+        }),
         chat: ChatDoor::new(ControlParts::new().unwrap().1),
         quality: Arc::new(|id| {
             Box::pin(async move { (id == ConferenceId(0xc0)).then(|| vec![participant()]) })
@@ -286,6 +289,41 @@ async fn bans_are_for_those_with_a_token() {
             })
         );
     }
+}
+
+#[tokio::test]
+async fn an_operator_lifts_a_ban_by_the_name_that_the_list_gives_it() {
+    let server = start(10, LONG).await;
+    let ask_with = async |method: &str, source: &str, header: &str| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request =
+            format!("{method} /v1/bans/{source} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        whole(stream).await
+    };
+    let token = "X-Auth-Token: lab-token\r\n";
+    for (source, header, status) in [
+        ("2001:db8::%2F64", "", "401"),
+        ("2001:db8::%2F64", "X-Auth-Token: guess\r\n", "401"),
+        ("2001:db8::%2F64", token, "204"),
+        ("2001%3Adb8%3A%3A%2f64", token, "204"),
+        ("2001:db8::", token, "204"),
+        ("2001:db8::7", token, "204"),
+        ("2001:db8::%2F63", token, "404"),
+        ("2001:db8:0:1::", token, "404"),
+        ("192.0.2.5%2F32", token, "404"),
+        ("192.0.2.0%2F24", token, "404"),
+        ("nobody", token, "404"),
+    ] {
+        let answer = ask_with("DELETE", source, header).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{source} {header}: {answer}"
+        );
+    }
+    let answer = ask_with("GET", "2001:db8::%2F64", token).await;
+    assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
+    assert!(answer.contains("\r\nallow: DELETE\r\n"), "{answer}");
 }
 
 #[tokio::test]

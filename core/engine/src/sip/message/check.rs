@@ -10,7 +10,7 @@ use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::uri::Uri;
 
-/// Headers that a message has at most one of.
+/// Headers that a request has at most one of.
 const SINGLE: &[Name] = &[
     Name::From,
     Name::To,
@@ -44,6 +44,19 @@ const SINGLE: &[Name] = &[
     Name::UserAgent,
 ];
 
+/// Those of them that are read in responses: of any other the sender may repeat what it likes.
+const SINGLE_IN_RESPONSES: &[Name] = &[
+    Name::From,
+    Name::To,
+    Name::CallId,
+    Name::CSeq,
+    Name::ContentLength,
+    Name::ContentType,
+    Name::ContentDisposition,
+    Name::RSeq,
+    Name::SessionExpires,
+];
+
 const fn set(names: &[Name]) -> u128 {
     let (mut bits, mut at) = (0, 0);
     while at < names.len() {
@@ -54,6 +67,7 @@ const fn set(names: &[Name]) -> u128 {
 }
 
 const SINGLE_BITS: u128 = set(SINGLE);
+const SINGLE_IN_RESPONSES_BITS: u128 = set(SINGLE_IN_RESPONSES);
 
 const fn refusal(status: u16, phrase: &'static str, reason: &'static str) -> Refusal {
     Refusal {
@@ -90,7 +104,7 @@ impl Message {
                 _ => refusal(513, "Message Too Large", "too_large"),
             });
         }
-        self.check_common()?;
+        self.check_common(SINGLE_BITS)?;
         let cseq = self.cseq()?;
         if cseq.method != method || self.cseq_method_text() != self.method_text() {
             return Err(bad("cseq_method"));
@@ -109,19 +123,19 @@ impl Message {
         if self.is_request() {
             return Err(Malformed::new("not_a_response"));
         }
-        self.check_common()?;
+        self.check_common(SINGLE_IN_RESPONSES_BITS)?;
         self.cseq().map(drop)
     }
 
-    /// What requests and responses have in common.
-    fn check_common(&self) -> Result<(), Malformed> {
+    /// What requests and responses have in common, and that none of these headers is there twice.
+    fn check_common(&self, single: u128) -> Result<(), Malformed> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         let mut seen = 0u128;
         for header in &self.headers {
             let bit = 1u128 << header.name as u32;
-            if seen & bit & SINGLE_BITS != 0 {
+            if seen & bit & single != 0 {
                 return Err(Malformed::new("duplicate_header"));
             }
             seen |= bit;

@@ -26,7 +26,9 @@ impl Message {
     /// # Errors
     /// There is no start line or no end of the head, it is over [`MAX_HEAD`] bytes, or on a stream the length is not
     /// the one that Content-Length says. A head that is not UTF-8 or over [`MAX_LINES`] lines is an error unless it
-    /// is that of a request with all that an answer copies.
+    /// is that of a request with all that an answer copies. Nobody can tell the sender of a response what is wrong with
+    /// it, and few headers of one are read at all (RFC 3261 section 8.2.2): lines that are no headers are passed over in
+    /// it, and what is not UTF-8 is taken for ISO 8859-1.
     pub fn parse(raw: Bytes, framing: Framing) -> Result<Self, Malformed> {
         let mut raw = skip_empty_lines(raw);
         let mut lines = Lines::new(&raw[..raw.len().min(MAX_HEAD)]);
@@ -56,6 +58,16 @@ impl Message {
         }
         let head = match ByteString::try_from(raw.slice(..body)) {
             Ok(head) => head,
+            Err(_) if is_status_line(&raw[first.start..first.end]) => {
+                let mut message = Self::parse(as_text(&raw, body), framing)?;
+                // The peer would not know its own tag any more.
+                let tag = message.to().ok().and_then(|to| to.tag());
+                if !tag.is_none_or(str::is_ascii) {
+                    return Err(Malformed::new(NOT_UTF8));
+                }
+                message.fault = message.fault.or(fault.filter(|_| stray));
+                return Ok(message);
+            }
             Err(_) => {
                 unread = Some(Malformed::new(NOT_UTF8));
                 raw = legible(&raw, body, first, &headers).ok_or(Malformed::new(NOT_UTF8))?;
@@ -63,6 +75,9 @@ impl Message {
             }
         };
         let start = start_line(&head, first)?;
+        if fault.is_some() && !stray && matches!(start, Start::Response { .. }) {
+            fault = None; // a line that is no header is none that anybody needs
+        }
         let core = Core::read(&head, &headers);
         let mut message = Self {
             raw,
@@ -201,6 +216,21 @@ fn legible(raw: &[u8], body: usize, first: Line, headers: &[Header]) -> Option<B
     Some(copy.into())
 }
 
+/// A copy of a message with what is not UTF-8 in its head read as ISO 8859-1. No byte of that can be taken for one that
+/// separates anything, and URIs and tokens that had one are none afterwards.
+#[cold]
+fn as_text(raw: &[u8], body: usize) -> Bytes {
+    let mut copy = Vec::with_capacity(raw.len() + 64);
+    for chunk in raw[..body].utf8_chunks() {
+        copy.extend_from_slice(chunk.valid().as_bytes());
+        for byte in chunk.invalid() {
+            copy.extend_from_slice(char::from(*byte).encode_utf8(&mut [0; 2]).as_bytes());
+        }
+    }
+    copy.extend_from_slice(&raw[body..]);
+    copy.into()
+}
+
 /// A copy of the message with spaces in place of the line breaks inside headers.
 fn unfold(raw: &[u8], folded: &[Line]) -> Bytes {
     let mut copy = raw.to_vec();
@@ -218,10 +248,15 @@ fn start_line(head: &str, line: Line) -> Result<Start, Malformed> {
     if line.folded {
         return Err(fault);
     }
-    if text.get(..4).is_some_and(|t| t.eq_ignore_ascii_case("SIP/")) {
+    if is_status_line(text.as_bytes()) {
         return status_line(text).ok_or(Malformed::new("status_line"));
     }
     request_line(text).ok_or(fault)
+}
+
+fn is_status_line(line: &[u8]) -> bool {
+    line.first_chunk::<4>()
+        .is_some_and(|start| start.eq_ignore_ascii_case(b"SIP/"))
 }
 
 /// White space in the wrong places is left in the URI, where the check finds it.

@@ -197,7 +197,6 @@ fn what_is_no_text_is_answered_where_the_answer_can_be_told() {
         ("7 OPTIONS", "7 OPTIONS\u{7f}", false),
         ("sip:c@d SIP", "sip:\u{7f}@d SIP", false),
         ("OPTIONS", "ACK", false),
-        ("OPTIONS sip:c@d SIP/2.0", "SIP/2.0 200 OK", false),
     ] {
         let text = good.replacen(before, after, 1).into_bytes();
         let raw: Vec<u8> = text
@@ -222,6 +221,53 @@ fn what_is_no_text_is_answered_where_the_answer_can_be_told() {
             );
         }
     }
+}
+
+/// What stands in the place of the byte, and what comes of it.
+#[test]
+fn a_response_that_is_no_text_is_read_as_iso_8859_1() {
+    for framing in [Framing::Datagram, Framing::Stream] {
+        for (before, after, found) in [
+            ("Server: s", "Server: \u{7f}", Ok(("OK", "\u{e4}"))),
+            ("200 OK", "200 \u{7f}\u{fc}", Ok(("\u{e4}\u{fc}", "s"))),
+            ("Server: s", "\u{7f}", Ok(("OK", ""))),
+            ("To: <", "To: \"J\u{7f}rg\" <", Ok(("OK", "s"))),
+            ("To: <", "To: J\u{7f}rg <", Ok(("OK", "s"))),
+            ("Server: s", "Server:\r\n s\u{7f}", Ok(("OK", "s\u{e4}"))),
+            ("Server: s", "Server: \u{7f}\n", Err("line_break")),
+            ("Server: s", "Server: \u{7f}\n\r\n s", Err("line_break")),
+            ("To: <sip:c@d>", "To: <sip:c@d>;tag=\u{7f}", Err("not_utf8")),
+            ("To: <sip:c@d>", "To: <sip:\u{7f}@d>", Err("to")),
+            ("From: <sip", "From: <\u{7f}", Err("from")),
+            ("z9hG4bKa", "z9hG4bK\u{7f}", Ok(("OK", "s"))),
+            ("7 OPTIONS", "7 OPTIONS\u{7f}", Err("cseq")),
+            ("l: 2", "l: \u{7f}", Err("content_length")),
+        ] {
+            let good = format!("SIP/2.0 200 OK\r\n{HEAD}Server: s\r\nX: y\r\nl: 2\r\n\r\n\u{e4}");
+            let text = good.replacen(before, after, 1).into_bytes();
+            let raw: Vec<u8> = text
+                .iter()
+                .map(|byte| if *byte == 0x7f { 0xe4 } else { *byte })
+                .collect();
+            let read = Message::parse(raw.into(), framing).and_then(|message| {
+                message.check_response()?;
+                Ok(message)
+            });
+            let told = read.as_ref().map(|message| {
+                assert_eq!(message.body_slice(), "\u{e4}".as_bytes(), "{after:?}");
+                let server = message.header(Name::Server).unwrap_or_default();
+                (message.reason(), server)
+            });
+            assert_eq!(told.map_err(|fault| fault.reason), found, "{after:?}");
+        }
+    }
+    let long = format!("SIP/2.0 200 OK\r\nX: {}\r\n\r\n", "\u{7f}".repeat(MAX_HEAD - 40));
+    let raw: Vec<u8> = long
+        .bytes()
+        .map(|byte| if byte == 0x7f { 0xe4 } else { byte })
+        .collect();
+    let read = Message::parse(raw.into(), Framing::Datagram);
+    assert_eq!(read.map_err(|fault| fault.reason), Err("head_too_large"));
 }
 
 #[test]

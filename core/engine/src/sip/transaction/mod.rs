@@ -96,6 +96,8 @@ struct Transaction {
     copies: Option<u128>,
     /// The tags of unwanted 2xx that have had their BYE.
     dismissed: Vec<String>,
+    /// The port at which the sender of a request takes the answer if its connection ends before that.
+    anew: Option<u16>,
 }
 
 impl Transaction {
@@ -115,7 +117,7 @@ pub(crate) struct Transactions {
     all: Arena<Transaction>,
     servers: Hashed<Key>,
     copies: Hashed<Key>,
-    /// Requests of ours, by what they are lost with.
+    /// Requests of ours, and those that [`Transactions::answer_anew`] says, by what they are lost with.
     by_way: HashMap<Way, HashSet<Key>>,
     hash_keys: (u64, u64),
 }
@@ -260,6 +262,7 @@ impl Transactions {
             owner: Owner::Farewell,
             copies,
             dismissed: Vec::new(),
+            anew: None,
         });
         self.servers.insert(identity, key);
         if let Some(copies) = copies {
@@ -375,6 +378,7 @@ impl Transactions {
             owner,
             copies: None,
             dismissed: Vec::new(),
+            anew: None,
         });
         if let Some(way) = Way::of(flow) {
             self.by_way.entry(way).or_default().insert(key);
@@ -509,17 +513,11 @@ impl Transactions {
                 {
                     self.copies.remove(&copies);
                 }
-            }
-            _ => {
-                if let Some(way) = Way::of(transaction.flow)
-                    && let Some(keys) = self.by_way.get_mut(&way)
-                {
-                    keys.remove(&key);
-                    if keys.is_empty() {
-                        self.by_way.remove(&way);
-                    }
+                if transaction.anew.is_some() {
+                    self.leave(key, transaction.flow);
                 }
             }
+            _ => self.leave(key, transaction.flow),
         }
     }
 

@@ -1,10 +1,12 @@
-//! What requests of ours are lost with: the connection that they went by, or one that could not be made.
+//! What requests of ours are lost with: the connection that they went by, or one that could not be made. And answers
+//! whose connection is gone.
 
 use std::net::SocketAddr;
 
-use super::{InviteClient, Machine, NonInviteClient, Owner, Transactions};
+use super::{InviteClient, Machine, NonInviteClient, Owner, Transactions, response_flow_anew};
 use crate::arena::Key;
 use crate::io::{Flow, Transport};
+use crate::sip::message::Message;
 
 /// The connection that a request of ours went by, or whom one is to be made to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,11 +59,44 @@ impl Transactions {
         }
     }
 
+    /// The sender of this request has proved who it is: if its connection ends before the answer, that goes by a new
+    /// one (RFC 3261 section 18.2.2). An INVITE is its call's affair.
+    pub(crate) fn answer_anew(&mut self, key: Key, request: &Message) {
+        let Some(transaction) = self.all.get_mut(key) else {
+            return;
+        };
+        let anew = response_flow_anew(request, transaction.flow);
+        let waits = matches!(transaction.machine, Machine::NonInviteServer(_));
+        if let (Some(anew), Some(way), true) = (anew, Way::of(transaction.flow), waits) {
+            transaction.anew = Some(anew.peer.port());
+            self.by_way.entry(way).or_default().insert(key);
+        }
+    }
+
+    /// A transaction is not lost with this way any more.
+    pub(super) fn leave(&mut self, key: Key, flow: Flow) {
+        if let Some(way) = Way::of(flow)
+            && let Some(keys) = self.by_way.get_mut(&way)
+        {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.by_way.remove(&way);
+            }
+        }
+    }
+
     fn lost(&mut self, way: Way) -> Vec<(Key, Owner, Flow)> {
         let mut keys: Vec<Key> = self.by_way.remove(&way).unwrap_or_default().into_iter().collect();
         keys.sort_unstable(); // the same inputs give the same outputs
         let mut owners = Vec::new();
         for key in &keys {
+            if let Some(waiting) = self.all.get_mut(*key)
+                && let Some(port) = waiting.anew.take()
+            {
+                waiting.flow.connection = 0;
+                waiting.flow.peer.set_port(port);
+                continue;
+            }
             let waiting = self.all.get(*key).and_then(|t| match t.machine {
                 Machine::InviteClient(
                     InviteClient::Calling | InviteClient::Proceeding | InviteClient::Cancelling,

@@ -1,0 +1,120 @@
+//! PINs of conferences, and those who guess them.
+
+use std::time::Duration;
+
+use cordboard_engine::config::Config;
+use cordboard_engine::io::Transport;
+use cordboard_engine::limits::Offence;
+use cordboard_engine::sip::message::Message;
+
+use crate::abuse::{shape, strict};
+use crate::phone::{Line, Phone};
+use crate::world::World;
+
+/// What comes of a call to a number.
+fn dial(world: &mut World, phone: &mut Phone, number: &str) -> (Line, Message) {
+    let (line, answer) = phone.invite(world, number);
+    (line, answer.expect("an answer at once"))
+}
+
+fn refused(world: &mut World, phone: &mut Phone, number: &str) -> Vec<String> {
+    let (_, answer) = dial(world, phone, number);
+    assert_eq!(answer.status(), 403, "{number}");
+    shape(&answer)
+}
+
+/// Calls with the right PIN and hangs up again.
+fn opens(world: &mut World, phone: &mut Phone) {
+    let mut line = phone.call(world, "3001*1234");
+    assert_eq!(phone.within(world, &mut line, "BYE", "", b"").status(), 200);
+}
+
+#[test]
+fn whoever_guesses_pins_has_none_taken_for_a_time_and_learns_nothing() {
+    let mut world = World::with(strict);
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    opens(&mut world, &mut alice);
+    let missing = refused(&mut world, &mut alice, "3001");
+    for guess in ["3001*1", "3001*12345"] {
+        assert_eq!(refused(&mut world, &mut alice, guess), missing);
+        // One that is right forgives nothing.
+        opens(&mut world, &mut alice);
+    }
+    assert!(world.pins_refused.is_empty());
+    refused(&mut world, &mut alice, "3001*2");
+    assert_eq!(world.pins_refused, [world.now + Duration::from_secs(600)]);
+    for guess in ["3001*3", "3001*1234", "3001", "3001*1234"] {
+        assert_eq!(refused(&mut world, &mut alice, guess), missing, "{guess}");
+    }
+    let rejected = &world.engine.counts().rejected;
+    let counted = ["missing_pin", "wrong_pin", "pin_refused"].map(|reason| rejected[reason]);
+    assert_eq!(counted, [2, 3, 3]);
+    assert_eq!(
+        world.records.last().map(|record| record.reason),
+        Some("pin_refused")
+    );
+    assert!(
+        world.bans.is_empty(),
+        "a source has more patience where somebody is known"
+    );
+    // Where none is asked for, nothing changes; nor for others.
+    alice.call(&mut world, "3000");
+    opens(&mut world, &mut bob);
+    world.advance(Duration::from_secs(601));
+    opens(&mut world, &mut alice);
+}
+
+#[test]
+fn the_devices_of_a_user_guess_together() {
+    let mut world = World::with(strict);
+    let (mut bob, mut desk) = (Phone::new("bob", 2), Phone::new("bob-desk", 3));
+    for guess in ["3001*1", "3001*2", "3001*3"] {
+        refused(&mut world, &mut bob, guess);
+    }
+    refused(&mut world, &mut desk, "3001*1234");
+}
+
+#[test]
+fn wrong_pins_are_offences_of_their_source_and_missing_ones_are_none() {
+    let never: fn(&mut Config) = |config| {
+        strict(config);
+        config.abuse.proven_for = Duration::ZERO;
+    };
+    let mut world = World::with(never);
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    for _ in 0..20 {
+        refused(&mut world, &mut alice, "3001");
+    }
+    assert!(world.bans.is_empty());
+    // Somebody is proven there at the moment of each guess: four times three are forgiven.
+    for (number, name) in ["alice", "bob", "carol", "frank"].into_iter().enumerate() {
+        let mut phone = Phone::new(name, 1).over(Transport::Tcp, 5);
+        for guess in ["3001*1", "3001*2", "3001*3"] {
+            assert!(world.bans.is_empty(), "{number}");
+            refused(&mut world, &mut phone, guess);
+        }
+    }
+    assert_eq!(
+        world.bans.iter().map(|ban| ban.reason).collect::<Vec<_>>(),
+        [Offence::WrongPin]
+    );
+    assert_eq!(world.engine.counts().bans["wrong_pin"], 1);
+    assert_eq!(world.closed, [5], "after the answer");
+}
+
+#[test]
+fn trusted_networks_and_switches_that_ban_nobody_take_every_pin() {
+    let trust: fn(&mut Config) = |config| {
+        strict(config);
+        config.trusted = vec!["198.51.100.1/32".parse().expect("a network")];
+    };
+    let nobody: fn(&mut Config) = |config| config.abuse.ban_after = 0;
+    for change in [trust, nobody] {
+        let (mut world, mut alice) = (World::with(change), Phone::new("alice", 1));
+        for number in 0..100 {
+            refused(&mut world, &mut alice, &format!("3001*{number}"));
+        }
+        opens(&mut world, &mut alice);
+        assert!(world.bans.is_empty() && world.pins_refused.is_empty());
+    }
+}
