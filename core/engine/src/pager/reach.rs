@@ -212,7 +212,7 @@ impl Engine {
             sent.attempts.extend(attempts);
         }
         for _ in 0..too_large {
-            self.page_answered(key, TOO_LARGE, Particulars::new());
+            self.page_answered(key, TOO_LARGE, Particulars::new(), None);
         }
     }
 }
