@@ -27,10 +27,14 @@ impl Engine {
         self.watch_page(key, accepted);
     }
 
-    /// Nothing is on its way to an address any more: what waited for that follows.
+    /// Nothing is on its way to an address any more: what waited for that follows, unless its time has passed.
     pub(super) fn release_held(&mut self, address: &str) {
         for key in self.courier.held.remove(address).unwrap_or_default() {
             if let Some(Pager::Held(mut page)) = self.pagers.remove(key) {
+                if page.expiry().is_some_and(|expiry| expiry <= self.wire.now) {
+                    self.pager_refused(page.message.transaction, &page.message.request, 480, "expired");
+                    continue;
+                }
                 page.held = true;
                 self.page(*page);
             }

@@ -9,7 +9,7 @@ use super::delivery::Occasion;
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
-use crate::call::contact::{is_secure, registered_flow};
+use crate::call::contact::registered_flow;
 use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::own::Own;
@@ -134,21 +134,20 @@ impl Engine {
     /// the phones, too, that have come since. Once: a phone that moves on and on gets it from the mailbox, where one
     /// message follows the other, and not all of them at each of its steps.
     fn follow_relay(&mut self, key: Key, contacts: &[Binding]) {
-        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+        let Some(Pager::Sent(sent)) = self.pagers.get(key) else {
             return;
         };
         let now = self.wire.now;
-        let secure: Vec<Binding>;
-        let contacts = match sent.page.is_secure() {
-            true => {
-                secure = contacts
-                    .iter()
-                    .filter(|contact| is_secure(contact))
-                    .cloned()
-                    .collect();
-                &*secure
+        // Of a phone on several flows that which has TLS, though another was renewed later.
+        let secure = match sent.page.message.addressee {
+            Addressee::User(place) if sent.page.is_secure() => {
+                Some(self.contacts_for(place, sent.page.message.request.request_uri()))
             }
-            false => contacts,
+            Addressee::User(_) | Addressee::Conference(_) => None,
+        };
+        let contacts = secure.as_deref().unwrap_or(contacts);
+        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+            return;
         };
         let gone = Attempt::take_gone(
             &mut sent.attempts,

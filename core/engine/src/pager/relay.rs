@@ -13,7 +13,7 @@ use super::reach::Attempt;
 use super::refusal::{Answers, asked_in};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
-use crate::call::contact::registered_flow;
+use crate::call::contact::{NOT_IN_CLEAR, registered_flow};
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::call::privacy::ANONYMOUS;
 use crate::conference::copies::{one_line, tail};
@@ -136,8 +136,14 @@ impl Engine {
         (self.contact_flow(contact), &contact.contact, &contact.path)
     }
 
-    /// Sends a message to contacts of its addressee, of which there is at least one.
+    /// Sends a message to contacts of its addressee, of which there is at least one; whoever chose them, one that asks
+    /// for TLS goes to those alone that have it.
     pub(super) fn relay_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
+        let contacts = &*page.allowed(contacts);
+        if contacts.is_empty() {
+            let (status, outcome) = (NOT_IN_CLEAR.status, NOT_IN_CLEAR.reason);
+            return self.pager_refused(page.message.transaction, &page.message.request, status, outcome);
+        }
         let id = self.relay_id(place, &page);
         let pager = self.pagers.next_key();
         let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
@@ -361,9 +367,6 @@ impl Engine {
     pub(super) fn page_status(&mut self, outcome: &Outcome<'_>, sent: Option<Time>) -> Option<u16> {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
-            // A word of the proxy that should hold the phone's flow, to us as its registrar (RFC 5626 section 11.5):
-            // there is no way to the phone until it registers again.
-            Outcome::Response(response) if response.status() == FLOW_FAILED => SILENCE,
             Outcome::Response(response) => response.status(),
             Outcome::Silence | Outcome::Unreachable => SILENCE,
         };
@@ -453,6 +456,9 @@ impl Engine {
         }
         let status = match status {
             SILENCE if sent.oversize => TOO_LARGE,
+            // A word of the proxy that should hold the phone's flow, to us as its registrar (RFC 5626 section 11.5): there
+            // is no way to the phone until it registers again, whatever the size.
+            FLOW_FAILED => SILENCE,
             // A challenge means nothing to the sender, a redirection is not followed, and 408 is none of ours. Nor is
             // 503: who hears it avoids the whole switch (RFC 3261 section 16.7, step 6).
             300..=399 | 401 | 407 | 408 | 503 => 480,
