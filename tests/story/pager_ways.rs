@@ -168,6 +168,105 @@ fn a_phone_on_udp_gets_what_is_large_by_the_connection_that_it_has_too() {
     }
 }
 
+/// Registers a flow of bob's one phone: by its number, for so many seconds.
+fn flow(phone: &mut Phone, world: &mut World, number: u8, expires: u32) {
+    let headers = format!(
+        "Supported: outbound\r\nExpires: {expires}\r\n\
+         Contact: {};reg-id={number};+sip.instance=\"<urn:uuid:1>\"\r\n",
+        phone.contact()
+    );
+    let answer = phone.request(world, "REGISTER", "sip:lab.test", &headers, b"");
+    assert_eq!(answer.status(), 200);
+}
+
+/// Bob's phone on UDP with two connections beside that, of which it renewed the second last.
+fn beside(world: &mut World) -> [Phone; 3] {
+    let mut ways = [
+        Phone::new("bob", 2).over(Transport::Tcp, 6),
+        Phone::new("bob", 2).over(Transport::Tcp, 7),
+        Phone::new("bob", 3),
+    ];
+    for (phone, number) in ways.iter_mut().zip(1..) {
+        flow(phone, world, number, 1000 * u32::from(number));
+    }
+    ways
+}
+
+fn takes(phone: &mut Phone, world: &mut World, body: &[u8]) {
+    let message = phone.gets(world, "MESSAGE", false);
+    assert_eq!(message.body_slice(), body);
+    phone.respond(world, &message, 200, "", "");
+}
+
+#[test]
+fn what_has_no_answer_by_a_connection_goes_by_udp_in_time_and_so_does_what_follows() {
+    let (mut world, mut alice, large) = (World::new(), Phone::new("alice", 1), [b'x'; 1300]);
+    let [mut first, mut last, mut udp] = beside(&mut world);
+    let writes = |alice: &mut Phone, world: &mut World| {
+        let answer = alice.request(world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+        assert!(answer.status() < 200);
+    };
+    writes(&mut alice, &mut world);
+    last.gets(&mut world, "MESSAGE", false);
+    udp.has_nothing(&mut world);
+    world.advance(Duration::from_secs(12));
+    takes(&mut udp, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    // The connection is left until the phone renews it.
+    writes(&mut alice, &mut world);
+    takes(&mut udp, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    flow(&mut last, &mut world, 2, 2000);
+    writes(&mut alice, &mut world);
+    takes(&mut last, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    udp.has_nothing(&mut world);
+    // Who is silent by either way is as one who is silent.
+    writes(&mut alice, &mut world);
+    last.gets(&mut world, "MESSAGE", false);
+    world.advance(Duration::from_secs(24));
+    udp.gets(&mut world, "MESSAGE", false);
+    assert_eq!(alice.final_response(&mut world).status(), 202);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.engine.gauges().kept_messages, 1);
+    for phone in [&mut first, &mut last] {
+        phone.has_nothing(&mut world);
+    }
+}
+
+#[test]
+fn what_is_kept_and_has_no_answer_by_a_connection_goes_by_udp_too() {
+    for closed in [false, true] {
+        let (mut world, mut alice, large) = (World::new(), Phone::new("alice", 1), [b'x'; 1300]);
+        let [mut first, mut last, mut udp] = beside(&mut world);
+        // With two phones it is kept first.
+        let mut desk = Phone::new("bob-desk", 5);
+        desk.register(&mut world, 600);
+        let answer = alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+        assert_eq!(answer.status(), 202);
+        let message = desk.gets(&mut world, "MESSAGE", false);
+        desk.respond(&mut world, &message, 486, "", "");
+        last.gets(&mut world, "MESSAGE", false);
+        udp.has_nothing(&mut world);
+        if closed {
+            world.handle(Input::FlowClosed { connection: 7 });
+            // The other connection is as good as the one that is gone; until that is gone too.
+            first.gets(&mut world, "MESSAGE", false);
+            udp.has_nothing(&mut world);
+            world.handle(Input::FlowClosed { connection: 6 });
+        } else {
+            world.advance(Duration::from_secs(33));
+        }
+        takes(&mut udp, &mut world, &large);
+        udp.inbox.clear(); // what UDP has repeated by then
+        assert_eq!(world.engine.gauges().kept_messages, 0, "{closed}");
+        world.advance(Duration::from_secs(40));
+        for phone in [&mut last, &mut udp, &mut desk] {
+            phone.has_nothing(&mut world);
+        }
+    }
+}
+
 #[test]
 fn what_fits_into_no_datagram_goes_by_a_new_connection() {
     let (mut world, mut alice, mut bob, body) = huge();

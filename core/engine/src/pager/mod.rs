@@ -9,6 +9,7 @@ mod overdue;
 mod reach;
 mod refusal;
 mod relay;
+mod stream;
 
 use std::borrow::Cow;
 use std::sync::Arc;

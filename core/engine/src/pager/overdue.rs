@@ -83,10 +83,16 @@ impl Engine {
         if self.wire.now >= end {
             return self.page_overdue(key);
         }
-        // RFC 4320 section 4.1: by now over UDP, too.
         let (transaction, request) = (message.transaction, message.request.clone());
+        let left = self.pagers.get(key).and_then(Pager::leaves_streams);
+        if left.is_some_and(|left| left <= self.wire.now) {
+            self.wire.timers.arm(end, Timer::Page(key));
+            return self.leave_streams(key);
+        }
+        // RFC 4320 section 4.1: by now over UDP, too.
         self.trying(transaction, &request);
-        self.wire.timers.arm(end, Timer::Page(key));
+        let next = left.map_or(end, |left| left.min(end));
+        self.wire.timers.arm(next, Timer::Page(key));
     }
 
     fn page_overdue(&mut self, key: Key) {
