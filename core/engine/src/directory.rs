@@ -9,6 +9,7 @@ use cordboard_model::{AccountId, ConferenceId};
 use ipnet::IpNet;
 
 use crate::config::{Account, ConferenceConfig, Config, Credential};
+use crate::sip::uri::Uri;
 use crate::table::Table;
 
 /// What a dialled user part means within an account.
@@ -160,6 +161,27 @@ impl Directory {
             return Some(Destination::Conference(*id, *role));
         }
         self.find(account, user).map(Destination::User)
+    }
+
+    /// What is dialled by this URI: numbers may be configured with the separators that others write for the eye alone, so
+    /// these are left out only where nobody has the number as it is written.
+    pub(crate) fn dialled(&self, account: AccountId, uri: &Uri<'_>) -> String {
+        let written = uri.user().unwrap_or_default();
+        let Some(bare) = uri.bare_number() else {
+            return written.into_owned();
+        };
+        let is_known = |number: &str| self.destination(account, number).is_some();
+        // A PIN may follow the number.
+        let before_pin = [written.split_once('*'), written.rsplit_once('*')];
+        match is_known(&written)
+            || before_pin
+                .into_iter()
+                .flatten()
+                .any(|(number, _)| is_known(number))
+        {
+            true => written.into_owned(),
+            false => bare,
+        }
     }
 
     pub(crate) fn conference(&self, id: ConferenceId) -> Option<&Arc<ConferenceConfig>> {
