@@ -143,7 +143,7 @@ fn hostile(act: &str, on_failure: &str) {
         eprintln!("{act}: a gap of {:?}, once more", ordeal.gap);
         ordeal = write_under(&switch);
     }
-    let wanted = if on_failure == "pass" { (202, 20) } else { (503, 0) };
+    let wanted = if on_failure == "pass" { (202, 20) } else { (500, 0) };
     assert!(
         ordeal.codes.iter().all(|c| *c == wanted.0),
         "{act}, {on_failure}: {ordeal:?}"
@@ -212,7 +212,7 @@ fn a_plugin_says_where_a_call_goes_and_one_that_hangs_does_not_keep_callers_out(
         ("conference 3000", "refuse", "4711", 200),
         ("refuse", "pass", "3000", 403),
         ("spin", "pass", "3000", 200),
-        ("trap", "refuse", "3000", 503),
+        ("trap", "refuse", "3000", 500),
     ] {
         let switch = routed(act, on_failure);
         assert_eq!(dialled(&switch, number), Some(code), "{act}, {on_failure}");

@@ -303,3 +303,36 @@ fn extensions_that_nobody_knows_are_all_named_and_hold_up_no_cancel() {
     assert_eq!((answer.status(), answer.method_text()), (200, "CANCEL"));
     assert_eq!(bob.gets(world, "CANCEL", true).call_id(), to_bob.call_id());
 }
+
+#[test]
+fn numbers_and_names_with_asterisks_are_called_as_they_are() {
+    let mut world = World::with(|config| {
+        config.credentials[1].username = "a*b".into();
+        config.conferences[0].member.numbers = vec!["*30".into(), "4*5".into()];
+        config.conferences[0].moderator.numbers = vec!["30*01".into()];
+    });
+    let mut alice = Phone::new("alice", 1);
+    for (dialled, status, number) in [
+        ("*30", 200, "*30"),
+        ("4*5", 200, "4*5"),
+        ("30*01*1234", 200, "30*01"),
+        ("30*01*9", 403, "30*01"),
+        ("a*b", 480, "a*b"),
+        ("*31", 404, "*31"),
+        ("5000*1234", 404, "5000"),
+    ] {
+        let (mut line, answer) = alice.invite(&mut world, dialled);
+        let answer = answer.unwrap_or_else(|| alice.final_response(&mut world));
+        assert_eq!(answer.status(), status, "{dialled}");
+        if status == 200 {
+            line.learn(&answer);
+            alice.ack(&mut world, &line);
+            alice.within(&mut world, &mut line, "BYE", "", b"");
+        }
+        let record = world.records.pop().expect("a record");
+        assert_eq!(
+            (record.number, record.to),
+            (number.to_owned(), format!("sip:{number}@lab.test"))
+        );
+    }
+}

@@ -233,7 +233,7 @@ fn a_plugin_refuses_with_its_code_and_its_reason() {
 
 #[test]
 fn a_plugin_that_is_too_slow_is_replaced_by_its_default_and_its_late_verdict_counted() {
-    for (rule, status) in [(OnFailure::Pass, 200), (OnFailure::Refuse, 503)] {
+    for (rule, status) in [(OnFailure::Pass, 200), (OnFailure::Refuse, 500)] {
         let mut world = World::with(|config| config.hooks.conference_policy = chain(rule));
         let mut alice = Phone::new("alice", 1);
         alice.invite(&mut world, "3000");
@@ -243,6 +243,8 @@ fn a_plugin_that_is_too_slow_is_replaced_by_its_default_and_its_late_verdict_cou
         world.answer(ticket, Verdict::Join(JoinVerdict::Admit(Admission::default())));
         assert_eq!(world.engine.counts().stale_verdicts, 1);
         assert_eq!(world.engine.counts().hook_timeouts["conference-policy"], 1);
+        let recorded = world.records.last().map(|record| (record.status, record.reason));
+        assert_eq!(recorded, (status == 500).then_some((500, "plugin_failed")));
     }
 }
 

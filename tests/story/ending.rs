@@ -372,6 +372,138 @@ fn a_phone_that_thinks_for_ever_about_an_offer_leaves_nothing_when_its_call_ends
     pair.is_gone();
 }
 
+/// A call by this transport whose other side holds it; and the offer that the caller, or the called phone, gets of that.
+fn held(caller: bool, transport: Transport) -> (Pair, Message) {
+    let by = |phone: Phone, connection| match transport {
+        Transport::Udp => phone,
+        _ => phone.over(transport, connection),
+    };
+    let (alice, bob) = (by(Phone::new("alice", 1), 5), by(Phone::new("bob", 2), 6));
+    let mut pair = crate::bridge::up_with(World::new(), alice, bob, "", "");
+    let held = crate::bridge::flowing("sendonly");
+    let Pair {
+        world,
+        alice,
+        bob,
+        from_alice,
+        from_bob,
+        ..
+    } = &mut pair;
+    let (holds, line, other) = match caller {
+        true => (bob, from_bob, alice),
+        false => (alice, from_alice, bob),
+    };
+    holds.within(world, line, "INVITE", SDP_TYPE, held.as_bytes());
+    holds.ack(world, line);
+    let offer = other.gets(world, "INVITE", false);
+    (pair, offer)
+}
+
+const BOTH_SIDES_AND_WAYS: [(bool, Transport); 4] = [
+    (true, Transport::Udp),
+    (false, Transport::Udp),
+    (true, Transport::Tcp),
+    (false, Transport::Tcp),
+];
+
+#[test]
+fn a_phone_that_hangs_up_instead_of_answering_an_offer_leaves_nothing() {
+    for (caller, transport) in BOTH_SIDES_AND_WAYS {
+        // It confirms that the offer is taken back, or has gone for good.
+        for answers in [true, false] {
+            let (mut pair, offer) = held(caller, transport);
+            let Pair {
+                world,
+                alice,
+                bob,
+                from_alice,
+                from_bob,
+                ..
+            } = &mut pair;
+            let (phone, line, other) = match caller {
+                true => (alice, from_alice, bob),
+                false => (bob, from_bob, alice),
+            };
+            phone.respond(world, &offer, 100, "", "");
+            assert_eq!(phone.within(world, line, "BYE", "", b"").status(), 200);
+            other.gets(world, "BYE", true);
+            phone.gets(world, "CANCEL", answers);
+            if answers {
+                phone.respond(world, &offer, 487, "", "");
+                phone.gets(world, "ACK", false);
+                phone.has_nothing(world);
+            }
+            pair.is_gone();
+        }
+    }
+}
+
+#[test]
+fn an_offer_that_is_first_heard_of_after_the_end_of_its_call_is_taken_back() {
+    for (caller, transport) in BOTH_SIDES_AND_WAYS {
+        // The phone hangs up itself, or the other side does.
+        for own in [true, false] {
+            let (mut pair, offer) = held(caller, transport);
+            let Pair {
+                world,
+                alice,
+                bob,
+                from_alice,
+                from_bob,
+                ..
+            } = &mut pair;
+            let (phone, line, other, of_other) = match caller {
+                true => (alice, from_alice, bob, from_bob),
+                false => (bob, from_bob, alice, from_alice),
+            };
+            if own {
+                assert_eq!(phone.within(world, line, "BYE", "", b"").status(), 200);
+                other.gets(world, "BYE", true);
+            } else {
+                other.within(world, of_other, "BYE", "", b"");
+            }
+            world.advance(Duration::from_secs(5));
+            phone.listen(world);
+            let byes = phone.inbox.drain(..).filter(|d| d.message.method_text() == "BYE");
+            assert_eq!(byes.count() > 0, !own);
+            phone.respond(world, &offer, 100, "", "");
+            phone.gets(world, "CANCEL", true);
+            phone.respond(world, &offer, 487, "", "");
+            phone.gets(world, "ACK", false);
+            pair.is_gone();
+        }
+    }
+}
+
+#[test]
+fn where_no_bye_can_wait_any_more_the_offer_is_taken_back_at_once() {
+    let mut world = World::with(|config| config.limits.calls = 2);
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.register(&mut world, 7200);
+    let held = crate::bridge::flowing("sendonly");
+    for place in [true, true, false] {
+        let (mut line, _) = alice.invite(&mut world, "bob");
+        let invite = bob.gets(&mut world, "INVITE", false);
+        bob.pick_up(&mut world, &invite);
+        bob.gets(&mut world, "ACK", false);
+        line.learn(&alice.final_response(&mut world));
+        alice.ack(&mut world, &line);
+        alice.within(&mut world, &mut line, "INVITE", SDP_TYPE, held.as_bytes());
+        alice.ack(&mut world, &line);
+        let offer = bob.gets(&mut world, "INVITE", false);
+        bob.respond(&mut world, &offer, 100, "", "");
+        alice.within(&mut world, &mut line, "BYE", "", b"");
+        if place {
+            bob.has_nothing(&mut world);
+        } else {
+            bob.gets(&mut world, "CANCEL", true);
+            bob.gets(&mut world, "BYE", true);
+        }
+    }
+    world.advance(Duration::from_secs(70));
+    world.is_clean();
+}
+
 #[test]
 fn a_phone_ends_no_call_that_it_has_not_answered() {
     let Ringing {

@@ -218,6 +218,69 @@ fn a_message_that_is_on_disk_stays_though_its_repeat_cannot_be_written() {
     assert_eq!(world.engine.gauges().kept_messages, 0);
 }
 
+/// A request of alice by TCP, whose transactions end with their answers: it may come again at once.
+fn by_tcp(world: &mut World, alice: &Phone, number: u8, headers: &str, body: &str) {
+    let request = format!(
+        "MESSAGE sip:carol@lab.test SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.1:5060;branch=z9hG4bKm{number}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:alice@lab.test>;tag=a\r\nTo: <sip:carol@lab.test>\r\nCall-ID: same\r\n\
+         CSeq: 1 MESSAGE\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    world.receive(alice.flow, &request, b"");
+}
+
+fn trusted() -> (World, Phone, Phone) {
+    let world = World::with(|config| config.trusted.push("198.51.100.1/32".parse().unwrap()));
+    let (alice, _, carol) = phones();
+    (world, alice.over(Transport::Tcp, 7), carol)
+}
+
+#[test]
+fn what_is_written_twice_at_once_is_delivered_if_it_was_written_once() {
+    for (first, second) in [(false, true), (true, false), (false, false)] {
+        let (mut world, mut alice, mut carol) = trusted();
+        alice.register(&mut world, 600);
+        carol.register(&mut world, 600);
+        world.disk_hangs = true;
+        for number in [1, 2] {
+            by_tcp(&mut world, &alice, number, CPIM, &cpim("m1", "positive-delivery"));
+            carol.gets(&mut world, "MESSAGE", true);
+            assert_eq!(alice.next(&mut world).status(), 200);
+        }
+        // The notification of both is the same one.
+        world.commit_first(1, first);
+        world.commit_first(1, second);
+        match first || second {
+            true => drop(alice.gets(&mut world, "MESSAGE", true)),
+            false => alice.has_nothing(&mut world),
+        }
+        assert_eq!(world.engine.gauges().kept_messages, 0);
+        let safe = u64::from(first) + u64::from(first || second);
+        assert_eq!(
+            (count(&world, "in", "stored"), count(&world, "in", "store_failed")),
+            (safe, 2 - safe)
+        );
+    }
+}
+
+#[test]
+fn a_message_that_was_delivered_is_accepted_though_its_repeat_cannot_be_written() {
+    let (mut world, mut alice, mut carol) = trusted();
+    by_tcp(&mut world, &alice, 1, TEXT, "x");
+    assert_eq!(alice.next(&mut world).status(), 202);
+    carol.register(&mut world, 600);
+    let copy = carol.gets(&mut world, "MESSAGE", false);
+    let mut desk = Phone::new("carol", 8);
+    desk.registering = "other".into();
+    desk.register(&mut world, 600);
+    world.disk_hangs = true;
+    by_tcp(&mut world, &alice, 2, TEXT, "x");
+    carol.respond(&mut world, &copy, 200, "", "");
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+    world.commit_first(1, false);
+    assert_eq!(alice.next(&mut world).status(), 202);
+}
+
 #[test]
 fn a_message_that_was_encoded_for_the_way_is_kept_with_its_encoding() {
     let mut world = World::new();
@@ -234,6 +297,62 @@ fn a_message_that_was_encoded_for_the_way_is_kept_with_its_encoding() {
         (kept.body_slice(), kept.header(Name::ContentTransferEncoding)),
         (&b"aGk="[..], Some("base64"))
     );
+}
+
+#[test]
+fn what_a_message_says_of_itself_is_read_in_a_body_that_was_encoded_for_the_way() {
+    let headers = format!("{CPIM}Content-Transfer-Encoding: quoted-printable\r\n");
+    let body = cpim("m1", "positive-delivery").replace("NS:", "=4ES:");
+    for is_there in [false, true] {
+        let mut world = World::new();
+        let (mut alice, _, mut carol) = phones();
+        alice.register(&mut world, 600);
+        if is_there {
+            carol.register(&mut world, 600);
+        }
+        send(&mut alice, &mut world, "carol", &headers, &body);
+        carol.register(&mut world, 600);
+        carol.gets(&mut world, "MESSAGE", true);
+        alice.listen(&mut world);
+        alice.inbox.retain(|delivery| delivery.message.is_request());
+        let told = alice.gets(&mut world, "MESSAGE", true);
+        assert!(String::from_utf8_lossy(told.body_slice()).contains("<delivered/>"));
+    }
+    // Nobody wants to read later that somebody was writing.
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let writing = "application/im-iscomposing=2Bxml";
+    let body = cpim("m1", "").replace("text/plain", writing);
+    assert_eq!(
+        send(&mut alice, &mut world, "carol", &headers, &body).status(),
+        480
+    );
+}
+
+#[test]
+fn what_plugins_were_asked_about_goes_to_users_as_they_saw_it() {
+    let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
+    let (mut alice, mut bob, mut carol) = phones();
+    bob.register(&mut world, 600);
+    let headers = format!("{TEXT}Content-Transfer-Encoding: base64\r\n");
+    for (to, body, shown) in [
+        ("bob", "ZGFybg==!", &b"darn"[..]),
+        ("carol", "Z!GFybg==", b"darn"),
+    ] {
+        send(&mut alice, &mut world, to, &headers, body);
+        let (ticket, Ask::Message(ask)) = world.question() else {
+            panic!("a question about a message")
+        };
+        assert_eq!(ask.body.as_ref(), shown);
+        world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
+    }
+    carol.register(&mut world, 600);
+    for phone in [&mut bob, &mut carol] {
+        let heard = phone.gets(&mut world, "MESSAGE", true);
+        assert_eq!(
+            (heard.body_slice(), heard.header(Name::ContentTransferEncoding)),
+            (&b"darn"[..], None)
+        );
+    }
 }
 
 #[test]

@@ -165,6 +165,22 @@ fn a_phone_that_comes_while_another_is_silent_gets_it_too() {
 }
 
 #[test]
+fn what_a_phone_asks_for_before_another_is_known_to_be_silent_is_heard() {
+    let (mut world, _, _) = silence(true);
+    world.advance(seconds(10.0));
+    let mut other = Phone::new("bob-desk", 7);
+    other.register(&mut world, 3600);
+    let message = other.gets(&mut world, "MESSAGE", false);
+    other.respond(&mut world, &message, 429, "Retry-After: 600\r\n", "");
+    world.advance(seconds(500.0));
+    assert_eq!(world.engine.gauges().kept_messages, 1);
+    other.has_nothing(&mut world);
+    world.advance(seconds(140.0));
+    assert_eq!(other.gets(&mut world, "MESSAGE", true).body_slice(), b"1");
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
 fn without_a_mailbox_the_sender_is_told_that_nobody_answers() {
     let (mut world, mut alice, mut bob) = silence(false);
     let message = bob.gets(&mut world, "MESSAGE", false);
@@ -206,6 +222,56 @@ fn one_that_waits_behind_another_is_kept_in_time_too() {
     for body in [b"1", b"2"] {
         assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), body);
     }
+}
+
+/// `kept` are kept for bob, whose phone has the first and says nothing; another message waits for ten seconds when a second
+/// phone comes. There is `room` for so many.
+fn behind(kept: &[&str], room: usize) -> (World, Phone, [Phone; 2], Message) {
+    let mut world = World::with(|config| config.mail.count = room);
+    let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+    for body in kept {
+        assert_eq!(send(&mut alice, &mut world, TEXT, body).status(), 202);
+    }
+    bob.register(&mut world, 3600);
+    let first = bob.gets(&mut world, "MESSAGE", false);
+    assert_eq!(send(&mut alice, &mut world, TEXT, "1").status(), 0);
+    world.advance(seconds(10.0));
+    let mut desk = Phone::new("bob-desk", 5);
+    desk.register(&mut world, 3600);
+    for phone in [&mut bob, &mut desk] {
+        phone.listen(&mut world);
+        phone.inbox.clear();
+    }
+    alice.listen(&mut world);
+    alice.inbox.clear();
+    (world, alice, [bob, desk], first)
+}
+
+#[test]
+fn one_that_waits_does_not_overtake_because_the_mailbox_is_full() {
+    let (mut world, mut alice, [mut bob, mut desk], first) = behind(&["k1", "k2"], 2);
+    assert_eq!(send(&mut alice, &mut world, TEXT, "2").status(), 0);
+    bob.has_nothing(&mut world);
+    desk.has_nothing(&mut world);
+    bob.respond(&mut world, &first, 200, "", "");
+    for body in [b"k2".as_slice(), b"1", b"2"] {
+        assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), body);
+        assert_eq!(desk.gets(&mut world, "MESSAGE", true).body_slice(), body);
+    }
+    assert_eq!(statuses(&mut alice, &mut world), [202, 202]);
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}
+
+#[test]
+fn one_that_waits_and_is_kept_then_is_no_relay_latency() {
+    let (mut world, mut alice, [mut bob, mut desk], first) = behind(&["k"], 3);
+    world.disk_hangs = true;
+    assert_eq!(send(&mut alice, &mut world, TEXT, "2").status(), 0);
+    bob.respond(&mut world, &first, 200, "", "");
+    world.commit(true);
+    assert_eq!(bob.gets(&mut world, "MESSAGE", false).body_slice(), b"1");
+    assert_eq!(desk.gets(&mut world, "MESSAGE", false).body_slice(), b"1");
+    assert!(world.relays.is_empty(), "{:?}", world.relays);
 }
 
 #[test]

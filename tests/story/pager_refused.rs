@@ -81,6 +81,33 @@ fn a_message_that_cannot_be_stored_is_no_refusal_of_the_one_that_is_kept() {
 }
 
 #[test]
+fn however_many_cannot_be_stored_nothing_is_given_up_that_sleeping_phones_are_to_get() {
+    let (mut world, mut alice, mut phones) = (
+        World::new(),
+        Phone::new("alice", 1),
+        [Phone::new("bob", 2), Phone::new("bob-desk", 5)],
+    );
+    for phone in &mut phones {
+        phone.register(&mut world, 7200);
+    }
+    assert_eq!(send(&mut alice, &mut world, TEXT, "kept"), 202);
+    world.disk_works = false;
+    for _ in 0..30 {
+        world.advance(Duration::from_secs(40));
+        assert_eq!(send(&mut alice, &mut world, TEXT, "lost"), 503);
+        assert_eq!(kept(&world), 1);
+    }
+    world.disk_works = true;
+    world.advance(Duration::from_secs(40));
+    let [bob, _] = &mut phones;
+    bob.listen(&mut world);
+    bob.inbox.clear();
+    bob.register(&mut world, 7200);
+    assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), b"kept");
+    assert_eq!(kept(&world), 0);
+}
+
+#[test]
 fn a_registration_that_is_not_stored_or_ends_one_is_no_refusal_either() {
     let (mut world, _, mut phones) = busy();
     let mut other = Phone::new("bob", 9);
@@ -105,12 +132,25 @@ fn a_registration_that_is_not_stored_or_ends_one_is_no_refusal_either() {
 #[test]
 fn phones_that_register_every_minute_while_their_user_has_no_time_lose_nothing() {
     // The other one may be of a kind that never takes any.
-    for (status, other) in [(480, 480), (486, 405), (503, 500), (600, 603), (408, 504)] {
+    for (status, other, hours) in [
+        (480, 480, 48),
+        (486, 405, 48),
+        (486, 502, 48),
+        (600, 603, 48),
+        (503, 500, 12),
+        (408, 504, 12),
+    ] {
         let (mut world, _, mut phones) = busy();
-        for _ in 0..30 {
-            world.advance(Duration::from_secs(30));
+        for round in 0..hours * 2 {
+            let pause = if round % 2 == 0 { 3540 } else { 60 };
+            let end = world.now + Duration::from_secs(pause);
+            while world.now < end {
+                world.advance(Duration::from_secs(60));
+                refuse(&mut phones[..1], &mut world, status);
+                refuse(&mut phones[1..], &mut world, other);
+            }
             for at in 0..phones.len() {
-                assert_eq!(phones[at].register(&mut world, 3600).status(), 200);
+                assert_eq!(phones[at].register(&mut world, 7200).status(), 200);
                 refuse(&mut phones[..1], &mut world, status);
                 refuse(&mut phones[1..], &mut world, other);
             }
@@ -128,6 +168,10 @@ fn one_that_is_silent_does_not_make_the_refusals_of_the_other_count() {
     let (mut world, _, mut phones) = busy();
     for _ in 0..8 {
         let [busy, silent] = &mut phones;
+        world.advance(Duration::from_secs(3600));
+        silent.listen(&mut world);
+        silent.inbox.clear();
+        refuse(std::slice::from_mut(busy), &mut world, 486);
         // The first registers while the second has said nothing yet.
         busy.register(&mut world, 3600);
         refuse(std::slice::from_mut(busy), &mut world, 486);
@@ -198,11 +242,18 @@ fn an_hour_later(phone: &mut Phone, world: &mut World) {
 
 #[test]
 fn what_fails_for_some_hours_is_not_lost_however_often_the_phone_registers() {
-    for status in [404, 408, 500, 502, 504, 600] {
+    for (status, minutes) in [
+        (404, 200),
+        (500, 200),
+        (408, 1400),
+        (502, 1400),
+        (504, 1400),
+        (600, 3000),
+    ] {
         let (mut world, mut alice, mut phones) =
             (World::new(), Phone::new("alice", 1), [Phone::new("bob", 2)]);
         assert_eq!(send(&mut alice, &mut world, TEXT, "kept"), 202);
-        for _ in 0..200 {
+        for _ in 0..minutes {
             phones[0].register(&mut world, 3600);
             refuse(&mut phones, &mut world, status);
             world.advance(Duration::from_secs(60));
@@ -212,6 +263,79 @@ fn what_fails_for_some_hours_is_not_lost_however_often_the_phone_registers() {
         phones[0].register(&mut world, 3600);
         assert_eq!(phones[0].gets(&mut world, "MESSAGE", true).body_slice(), b"kept");
         assert_eq!(kept(&world), 0, "{status}");
+    }
+}
+
+#[test]
+fn what_is_never_the_time_for_a_message_is_given_up_after_about_a_day() {
+    // Whether phones register every minute or seldom.
+    for every in [60, 7000] {
+        let (mut world, mut alice, mut phones) = busy();
+        refuse(&mut phones, &mut world, 502);
+        assert_eq!(send(&mut alice, &mut world, TEXT, "next"), 202);
+        let start = world.now;
+        while kept(&world) == 2 {
+            assert!(world.now.since(start) < Duration::from_secs(30 * 3600));
+            for phone in &mut phones {
+                phone.register(&mut world, 7200);
+            }
+            let end = world.now + Duration::from_secs(every);
+            while world.now < end && kept(&world) == 2 {
+                world.advance(Duration::from_secs(20));
+                let [bob, desk] = &mut phones;
+                refuse_first(bob, &mut world, 502);
+                refuse_first(desk, &mut world, 504);
+            }
+        }
+        assert!(world.now.since(start) > Duration::from_secs(15 * 3600));
+        assert_eq!(phones[0].gets(&mut world, "MESSAGE", true).body_slice(), b"next");
+    }
+}
+
+/// Refuses all that is there until something else comes than the first message.
+fn refuse_first(phone: &mut Phone, world: &mut World, status: u16) {
+    phone.listen(world);
+    while let Some(place) = phone
+        .inbox
+        .iter()
+        .position(|delivery| delivery.message.body_slice() == b"kept")
+    {
+        let message = phone.inbox.remove(place).message;
+        phone.respond(world, &message, status, "", "");
+        phone.listen(world);
+    }
+}
+
+#[test]
+fn a_phone_that_never_takes_any_does_not_make_the_sleep_of_another_count() {
+    for status in [405, 415, 501] {
+        let (mut world, mut alice, mut phones) = (
+            World::new(),
+            Phone::new("alice", 1),
+            [Phone::new("bob", 2), Phone::new("bob-desk", 5)],
+        );
+        for phone in &mut phones {
+            phone.register(&mut world, 7200);
+        }
+        assert_eq!(send(&mut alice, &mut world, TEXT, "kept"), 202);
+        let [mobile, desk] = &mut phones;
+        for minute in 0..16 * 60 {
+            refuse(std::slice::from_mut(desk), &mut world, status);
+            world.advance(Duration::from_secs(60));
+            if minute % 100 == 0 {
+                mobile.register(&mut world, 7200);
+            }
+            desk.register(&mut world, 7200);
+            assert_eq!(kept(&world), 1, "{status} {minute}");
+        }
+        mobile.listen(&mut world);
+        mobile.inbox.clear();
+        world.advance(Duration::from_secs(60));
+        mobile.listen(&mut world);
+        mobile.inbox.clear();
+        mobile.register(&mut world, 7200);
+        assert_eq!(mobile.gets(&mut world, "MESSAGE", true).body_slice(), b"kept");
+        assert_eq!(kept(&world), 0);
     }
 }
 

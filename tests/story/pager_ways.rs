@@ -1,11 +1,16 @@
 //! Messages between users that are delivered at once: who is told of it, and which way large ones go.
 
+use std::time::Duration;
+
 use cordboard_engine::io::{Input, Transport};
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::Verdict;
+use cordboard_model::hook::OnFailure;
+use cordboard_model::hook::message::MessageVerdict;
 
 use crate::phone::Phone;
-use crate::world::World;
+use crate::world::{World, chain};
 
 const CPIM: &str = "Content-Type: message/cpim\r\n";
 const TEXT: &str = "Content-Type: text/plain\r\n";
@@ -242,6 +247,92 @@ fn hops_are_counted_down_where_a_message_is_kept_too() {
             phones[0]
                 .inbox
                 .retain(|delivery| delivery.message.max_forwards() != Some(Ok(hops)));
+        }
+    }
+}
+
+/// While what the connection of a sender breaks: plugins are asked, or the phone is, or the message is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breaks {
+    Asked,
+    Relayed,
+    Kept,
+}
+
+/// Alice, behind a trusted proxy, sends bob a message by connection 5; this is what it says each time.
+fn sends(world: &mut World, alice: &Phone) {
+    let via = format!("SIP/2.0/{} {}", alice.flow.transport.via(), alice.flow.peer);
+    let text = format!(
+        "MESSAGE sip:bob@lab.test SIP/2.0\r\nVia: {via};branch=z9hG4bKonce\r\nMax-Forwards: 70\r\n\
+         From: <sip:alice@lab.test>;tag=1\r\nTo: <sip:bob@lab.test>\r\nCall-ID: once\r\nCSeq: 1 MESSAGE\r\n\
+         {TEXT}Content-Length: 5\r\n\r\n"
+    );
+    world.receive(alice.flow, &text, b"hello");
+}
+
+#[test]
+fn a_sender_whose_connection_breaks_hears_its_answer_and_is_delivered_once() {
+    use Breaks::{Asked, Kept, Relayed};
+    for breaks in [Asked, Relayed, Kept] {
+        for (transport, early) in [
+            (Transport::Tcp, true),
+            (Transport::Tcp, false),
+            (Transport::Ws, true),
+            (Transport::Ws, false),
+        ] {
+            let mut world = World::with(|config| {
+                config.trusted = vec!["198.51.100.1/32".parse().unwrap()];
+                config.hooks.message_filter = chain(OnFailure::Pass);
+            });
+            let mut alice = Phone::new("alice", 1).over(transport, 5);
+            let mut bob = Phone::new("bob", 2);
+            if breaks != Kept {
+                bob.register(&mut world, 600);
+            }
+            world.disk_hangs = true;
+            sends(&mut world, &alice);
+            let (ticket, _) = world.question();
+            // Repeats in time are absorbed, later ones hear the answer once more.
+            let breaks_now = |world: &mut World, alice: &mut Phone| {
+                world.handle(Input::FlowClosed { connection: 5 });
+                if early {
+                    alice.flow.connection = 17;
+                    sends(world, alice);
+                }
+            };
+            if breaks == Asked {
+                breaks_now(&mut world, &mut alice);
+            }
+            world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
+            if breaks != Asked {
+                breaks_now(&mut world, &mut alice);
+            }
+            let status = match breaks {
+                Kept => {
+                    world.commit(true);
+                    202
+                }
+                _ => {
+                    bob.gets(&mut world, "MESSAGE", true);
+                    200
+                }
+            };
+            let heard = |world: &mut World, alice: &mut Phone, by| {
+                alice.listen(world);
+                let answer = alice.inbox.remove(0);
+                let came = (answer.message.status(), answer.flow.connection);
+                assert_eq!(came, (status, by), "{breaks:?} {transport:?} {early}");
+            };
+            heard(&mut world, &mut alice, if early { 17 } else { 0 });
+            if !early {
+                alice.flow.connection = 18;
+                sends(&mut world, &alice);
+                heard(&mut world, &mut alice, 18);
+            }
+            bob.has_nothing(&mut world);
+            assert!(world.asked.is_empty());
+            world.advance(Duration::from_secs(40));
+            assert_eq!(world.engine.gauges().transactions, 0);
         }
     }
 }

@@ -9,6 +9,7 @@ use cordboard_engine::sip::message::Message;
 
 use crate::abuse::{shape, strict};
 use crate::phone::{Line, Phone};
+use crate::subscription::{CONFERENCE, subscribe};
 use crate::world::World;
 
 /// What comes of a call to a number.
@@ -62,6 +63,24 @@ fn whoever_guesses_pins_has_none_taken_for_a_time_and_learns_nothing() {
     opens(&mut world, &mut bob);
     world.advance(Duration::from_secs(601));
     opens(&mut world, &mut alice);
+}
+
+#[test]
+fn whoever_guesses_by_watching_has_guessed() {
+    let mut world = World::with(strict);
+    let mut alice = Phone::new("alice", 1);
+    for (number, reason) in [
+        ("3001*1", "wrong_pin"),
+        ("3001*2", "wrong_pin"),
+        ("3001*3", "wrong_pin"),
+        ("3001*1234", "pin_refused"),
+    ] {
+        let (_, answer) = subscribe(&mut alice, &mut world, number, CONFERENCE);
+        assert_eq!(answer.status(), 403, "{number}");
+        assert!(world.engine.counts().rejected.contains_key(reason), "{number}");
+    }
+    refused(&mut world, &mut alice, "3001*1234");
+    assert_eq!(world.pins_refused.len(), 1);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cordboard_engine::io::{ConferenceCommand, Input};
 use cordboard_engine::record::CallDirection;
 use cordboard_model::hook::OnFailure;
 use cordboard_model::{AccountId, ConferenceId};
@@ -226,6 +227,22 @@ fn an_invite_that_is_refused_at_once_leaves_a_record_with_the_reason() {
     let status = answer.map(|answer| answer.status());
     assert!(matches!(status, Some(486 | 488)), "{status:?}");
     assert_eq!(world.records.pop().map(|record| record.status), status);
+}
+
+#[test]
+fn who_is_kept_out_by_a_lock_leaves_a_record() {
+    let (mut world, mut alice, mut bob) = (World::new(), Phone::new("alice", 1), Phone::new("bob", 2));
+    bob.call(&mut world, "3000");
+    let id = ConferenceId(0xc0);
+    let command = ConferenceCommand::Lock(true);
+    world.handle(Input::Conference { id, command });
+    let (_, answer) = alice.invite(&mut world, "3000");
+    assert_eq!(answer.map(|answer| answer.status()), Some(403));
+    let record = world.records.pop().expect("a record");
+    assert_eq!(
+        (record.status, record.reason, record.conference),
+        (403, "conference_locked", Some(id))
+    );
 }
 
 #[test]

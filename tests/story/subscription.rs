@@ -130,6 +130,49 @@ fn only_known_events_and_conferences_can_be_watched() {
 }
 
 #[test]
+fn who_is_behind_a_pin_is_shown_to_those_who_know_it_and_to_those_who_take_part() {
+    let (mut world, mut alice, mut bob, mut carol) = (
+        World::with(|config| config.conferences[0].member.pins = vec!["99".into()]),
+        Phone::new("alice", 1),
+        Phone::new("bob", 2),
+        Phone::new("carol", 3),
+    );
+    let mut line = bob.call(&mut world, "3001*1234");
+    carol.call(&mut world, "3000*99");
+    for number in ["3001", "3001*9999", "3001*", "3001*99", "3000", "3000*1234"] {
+        let (_, response) = subscribe(&mut alice, &mut world, number, CONFERENCE);
+        assert_eq!(response.status(), 403, "{number}");
+    }
+    let rejected = &world.engine.counts().rejected;
+    assert_eq!((rejected["missing_pin"], rejected["wrong_pin"]), (2, 4));
+    for number in ["3001*1234", "3000*99"] {
+        let (_, response) = subscribe(&mut alice, &mut world, number, CONFERENCE);
+        assert_eq!(response.status(), 200, "{number}");
+        let whole = text(&alice.gets(&mut world, "NOTIFY", true));
+        let (number, pin) = number.split_once('*').unwrap();
+        assert!(
+            whole.contains(&format!("entity=\"sip:{number}@lab.test\"")),
+            "{whole}"
+        );
+        assert!(!whole.contains(&format!("*{pin}")), "{whole}");
+    }
+    // Where the focus is, a phone in the conference has heard from its Contact, which names no PIN.
+    let (_, response) = subscribe(&mut bob, &mut world, "3001", CONFERENCE);
+    assert_eq!(response.status(), 200);
+    bob.gets(&mut world, "NOTIFY", true);
+    let (_, response) = subscribe(&mut alice, &mut world, "3001", CONFERENCE);
+    assert_eq!(response.status(), 403, "who watches does not take part");
+    bob.within(&mut world, &mut line, "BYE", "", b"");
+    let last = bob.gets(&mut world, "NOTIFY", true);
+    assert_eq!(state(&last), "terminated;reason=rejected");
+    let (_, response) = subscribe(&mut bob, &mut world, "3001", CONFERENCE);
+    assert_eq!(response.status(), 403);
+    world.advance(Duration::from_secs(6));
+    let known = text(&alice.gets(&mut world, "NOTIFY", true));
+    assert!(known.contains("<user-count>1</user-count>"), "{known}");
+}
+
+#[test]
 fn a_subscription_is_renewed_and_ended_by_its_subscriber() {
     let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
     let (mut line, _) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);

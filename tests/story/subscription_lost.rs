@@ -163,6 +163,81 @@ fn a_phone_on_udp_that_asks_for_tcp_is_told_by_tcp_where_that_can_be() {
     }
 }
 
+/// The next NOTIFY for alice is the last one, and goes by this.
+fn told_the_end(world: &mut World, alice: &mut Phone, by: Transport) -> Flow {
+    alice.listen(world);
+    let flow = alice.inbox.first().expect("a NOTIFY").flow;
+    let notify = alice.gets(world, "NOTIFY", false);
+    let state = notify.header(Name::SubscriptionState);
+    assert_eq!((state, flow.transport), (Some("terminated;reason=timeout"), by));
+    let via = notify.header(Name::Via).unwrap();
+    assert!(via.starts_with(&format!("SIP/2.0/{} ", by.via())), "{via}");
+    assert!(text(&notify).contains("state=\"full\""));
+    if by == Transport::Udp {
+        alice.respond(world, &notify, 200, "", "");
+    }
+    flow
+}
+
+#[test]
+fn the_last_notify_goes_by_udp_where_the_phone_takes_no_tcp() {
+    // The connection is refused, or nothing is heard of it.
+    for refused in [true, false] {
+        // It asks but once, or leaves again while the first connection is still being made.
+        for once in [true, false] {
+            let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+            alice.named = ";transport=tcp";
+            let ends = CONFERENCE.replace("600", "0");
+            if once {
+                subscribe(&mut alice, &mut world, "3000", &ends);
+            } else {
+                let (mut line, _) = subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+                assert_eq!(told(&mut world, &mut alice, false).0.transport, Transport::Tcp);
+                alice.within(&mut world, &mut line, "SUBSCRIBE", &ends, b"");
+            }
+            let flow = told_the_end(&mut world, &mut alice, Transport::Tcp);
+            alice.has_nothing(&mut world);
+            if refused {
+                world.handle(Input::Unreachable { flow });
+            } else {
+                world.advance(Duration::from_secs(32));
+            }
+            told_the_end(&mut world, &mut alice, Transport::Udp);
+            alice.has_nothing(&mut world);
+            assert_eq!(world.engine.gauges().subscriptions, 0);
+            world.advance(Duration::from_secs(70));
+            world.is_clean();
+        }
+    }
+}
+
+#[test]
+fn a_drain_waits_until_the_last_notify_has_found_its_way() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    alice.named = ";transport=tcp";
+    subscribe(&mut alice, &mut world, "3000", CONFERENCE);
+    told(&mut world, &mut alice, true);
+    let deadline = world.now + Duration::from_secs(20);
+    world.handle(Input::Drain { deadline });
+    let (flow, _) = told(&mut world, &mut alice, false);
+    assert_eq!((flow.transport, world.drained), (Transport::Tcp, false));
+    world.advance(Duration::from_secs(20));
+    let (flow, _) = told(&mut world, &mut alice, true);
+    assert_eq!((flow.transport, world.drained), (Transport::Udp, true));
+}
+
+#[test]
+fn last_notifies_that_cannot_be_kept_go_the_way_that_the_phone_came() {
+    let mut world = World::with(|config| config.limits.calls = 4);
+    let mut alice = Phone::new("alice", 1);
+    alice.named = ";transport=tcp";
+    let ends = CONFERENCE.replace("600", "0");
+    for by in [Transport::Tcp, Transport::Tcp, Transport::Udp] {
+        subscribe(&mut alice, &mut world, "3000", &ends);
+        told_the_end(&mut world, &mut alice, by);
+    }
+}
+
 #[test]
 fn a_subscription_follows_a_phone_that_changes_to_udp() {
     let (mut world, mut alice, mut line) = watching(Transport::Tcp);

@@ -261,12 +261,22 @@ fn nobody_leads_us_to_programs_on_our_own_machine_or_to_many_at_once() {
         "127.0.0.1:6379",
         "0.0.0.0:6379",
         "[::ffff:127.0.0.1]:6379",
+        // Our own addresses, and what only our own link hears: clouds tell machines of themselves there.
+        "192.0.2.1:6379",
+        "203.0.113.80:6379",
+        "[2001:db8::80]:6379",
+        "169.254.169.254:80",
+        "[fe80::1]:80",
         "224.0.1.75",
         "255.255.255.255",
     ] {
         let recorded = format!("Record-Route: <sip:{hop};lr>\r\n");
         let bob = Phone::new("bob", 2);
-        let mut pair = up_with(World::new(), Phone::new("alice", 1), bob, &recorded, "");
+        let world = World::with(|config| {
+            let named = ["203.0.113.80", "2001:db8::80"];
+            config.public_ip = named.map(|ip| ip.parse().unwrap()).to_vec();
+        });
+        let mut pair = up_with(world, Phone::new("alice", 1), bob, &recorded, "");
         let crate::bridge::Pair {
             world,
             alice,
@@ -291,5 +301,26 @@ fn nobody_leads_us_to_programs_on_our_own_machine_or_to_many_at_once() {
             "{hop}: {:?}",
             world.wire
         );
+    }
+}
+
+#[test]
+fn a_trunk_on_our_own_machine_leads_to_its_other_ports() {
+    for hop in ["192.0.2.1:5070", "127.0.0.1:5070"] {
+        let recorded = format!("Record-Route: <sip:{hop};lr>\r\n");
+        let mut trunk = Phone::new("alice", 1);
+        trunk.flow.peer = "192.0.2.1:5099".parse().unwrap();
+        let mut pair = up_with(World::new(), trunk, Phone::new("bob", 2), &recorded, "");
+        let crate::bridge::Pair {
+            world,
+            alice,
+            bob,
+            from_bob,
+            ..
+        } = &mut pair;
+        bob.within(world, from_bob, "BYE", "", b"");
+        alice.flow.peer = hop.parse().unwrap();
+        alice.gets(world, "BYE", true);
+        pair.is_gone();
     }
 }

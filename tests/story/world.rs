@@ -241,7 +241,7 @@ impl World {
                 StoreWrite::PutRecord { .. }
                 | StoreWrite::PutCall(_)
                 | StoreWrite::DeleteCall { .. }
-                | StoreWrite::Alive(_)
+                | StoreWrite::Alive { .. }
                 | StoreWrite::All(_) => {}
                 StoreWrite::Chat(write) => disk.write(write),
                 StoreWrite::PutMessage(new) => {

@@ -67,11 +67,21 @@ impl Engine {
         self.limits.is_banned(address, now) && !self.directory.trusts(address)
     }
 
+    /// The ban of an address as a whole, if one holds at `now`.
+    pub fn ban_of(&self, address: IpAddr, now: Time) -> Option<Ban> {
+        self.limits.ban_of(address, now)
+    }
+
     /// Whether an operator's token from here is looked at. A right one is where the ban has another cause: who looks
     /// after a switch must be able to see why his address is banned.
     pub fn may_show_token(&self, address: IpAddr, right: bool, now: Time) -> bool {
         let ban = self.limits.ban_of(address, now);
         self.directory.trusts(address) || ban.is_none_or(|ban| right && ban.reason != Offence::BadToken)
+    }
+
+    /// Whether an address is in one of the networks whose senders need no proof.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.directory.trusts(address)
     }
 
     /// Whether somebody at an address has proved himself lately, or needs no proof: such sources are heard

@@ -9,8 +9,12 @@ use cordboard_model::{AccountId, ConferenceId};
 use ipnet::IpNet;
 
 use crate::config::{Account, ConferenceConfig, Config, Credential};
+use crate::sip::own::Own;
 use crate::sip::uri::Uri;
 use crate::table::Table;
+
+/// Asterisks before these, counted from the end, part no PIN from a number.
+const ASTERISKS: usize = 32;
 
 /// What a dialled user part means within an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub(crate) struct Directory {
     /// The rooms that invite codes lead to.
     by_invitation: HashMap<u128, ConferenceId>,
     trusted: Vec<IpNet>,
+    /// The addresses of our own machine.
+    pub(crate) own: Own,
 }
 
 impl Directory {
@@ -63,6 +69,8 @@ impl Directory {
     /// before it and even when it is gone: questions to plugins and limits that are open know it by that.
     pub(crate) fn configure(&mut self, config: &Config) {
         let known: HashMap<(AccountId, String), usize> = self.by_place();
+        let listening = config.listeners.iter().map(|listener| listener.address.ip());
+        self.own = listening.chain(config.public_ip.iter().copied()).collect();
         (self.by_name, self.by_owner, self.by_number) = Default::default();
         for credential in &config.credentials {
             let key = (credential.account, credential.username.clone());
@@ -164,23 +172,35 @@ impl Directory {
     }
 
     /// What is dialled by this URI: numbers may be configured with the separators that others write for the eye alone, so
-    /// these are left out only where nobody has the number as it is written.
+    /// these are left out only where nobody has the number as it is written, with a PIN behind it or none.
     pub(crate) fn dialled(&self, account: AccountId, uri: &Uri<'_>) -> String {
-        let written = uri.user().unwrap_or_default();
+        let written = uri.user().unwrap_or_default().into_owned();
         let Some(bare) = uri.bare_number() else {
-            return written.into_owned();
+            return written;
         };
-        let is_known = |number: &str| self.destination(account, number).is_some();
-        // A PIN may follow the number.
-        let before_pin = [written.split_once('*'), written.rsplit_once('*')];
-        match is_known(&written)
-            || before_pin
-                .into_iter()
-                .flatten()
-                .any(|(number, _)| is_known(number))
-        {
-            true => written.into_owned(),
+        let (number, _) = self.without_pin(account, written.clone());
+        match self.destination(account, &number).is_some() {
+            true => written,
             false => bare,
+        }
+    }
+
+    /// What was dialled without the PIN that may follow a number and an asterisk, and that PIN. What is somebody's as
+    /// it stands has none, nor have star codes: what begins with an asterisk, or goes on after a user's name with one.
+    /// A number that nobody has may have one (digits), for plugins may lead it to a conference.
+    pub(crate) fn without_pin(&self, account: AccountId, dialled: String) -> (String, Option<String>) {
+        let whole = self.destination(account, &dialled).is_some();
+        let is_pin = |number: &str, pin: &str| match self.destination(account, number) {
+            Some(Destination::Conference(..)) => true,
+            Some(Destination::User(_)) => false,
+            None => !number.contains('*') && pin.bytes().all(|c| c.is_ascii_digit() || c == b'*'),
+        };
+        // From the last one on, as numbers may have asterisks and PINs have none.
+        let mut asterisks = dialled.rmatch_indices('*').take(ASTERISKS).map(|(at, _)| at);
+        let at = asterisks.find(|at| !whole && *at > 0 && is_pin(&dialled[..*at], &dialled[at + 1..]));
+        match at {
+            Some(at) => (dialled[..at].to_owned(), Some(dialled[at + 1..].to_owned())),
+            None => (dialled, None),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -340,7 +341,12 @@ pub enum StoreWrite {
         forget_before: Time,
     },
     /// The switch runs. Nobody waits for it.
-    Alive(Time),
+    Alive {
+        /// Now.
+        at: Time,
+        /// The ids of the calls that are up: the time is not of others that have not been taken out.
+        up: HashSet<u128>,
+    },
 }
 
 /// A registration as it is kept on disk and loaded at start.

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use cordboard_model::{ConferenceId, Time, UserId};
+use ipnet::IpNet;
 
 use crate::config::AbuseLimits;
 
@@ -85,6 +86,14 @@ pub struct Ban {
     pub offences: u32,
     /// Until when.
     pub until: Time,
+}
+
+impl Ban {
+    /// Everything that is banned: one IPv4 address, or an IPv6 /64.
+    pub fn network(&self) -> IpNet {
+        let length = if self.source.is_ipv4() { 32 } else { 64 };
+        IpNet::new_assert(self.source, length)
+    }
 }
 
 /// So many in a second on average.

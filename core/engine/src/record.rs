@@ -61,7 +61,8 @@ pub struct CallRecord {
     pub from: String,
     /// The called URI.
     pub to: String,
-    /// What was dialled: the user part of the called URI, the same in all records of a session.
+    /// What was dialled, wherever plugins led it to: the user part of the called URI without a PIN, the same in all
+    /// records of a session.
     pub number: String,
     /// Where the peer is reached: the URI of its Contact; in the record of a called phone the contact that was
     /// called. Empty where it named none.
@@ -123,6 +124,10 @@ pub const ENDS: &[(&str, &str)] = &[
         "refused",
         "Refused with another status, or by the conference or its plugins.",
     ),
+    (
+        PLUGIN_FAILED,
+        "A plugin that was asked whether it may join failed, and is to refuse then (`on_failure`).",
+    ),
     ("answered_elsewhere", "Another phone of the called user answered."),
     (
         "refused_elsewhere",
@@ -155,6 +160,9 @@ pub const ENDS: &[(&str, &str)] = &[
         "The switch stopped before the end of the call (a crash, `kill -9`, a power cut), or could not write that it had ended; written at its next start.",
     ),
 ];
+
+/// Plugins had a say about a call, and failed.
+pub(crate) const PLUGIN_FAILED: &str = "plugin_failed";
 
 /// The end of calls whose end nobody has seen.
 const CUT_OFF: &str = "cut_off";

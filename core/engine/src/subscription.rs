@@ -1,6 +1,7 @@
 //! Subscriptions (RFC 6665): SUBSCRIBE makes or renews one, NOTIFY tells its state, at once and whenever
 //! it has changed. What can be subscribed to stands in [`PACKAGES`].
 
+mod guest;
 mod reach;
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::door::taken_instead;
 use crate::engine::Engine;
 use crate::io::{Flow, Packet};
 use crate::sip::dialog::Dialog;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Refusal};
 use crate::sip::method::Method;
 use crate::sip::mime::parameter;
 use crate::sip::name::Name;
@@ -53,6 +54,7 @@ pub(crate) const EVENTS: &str = "conference";
 /// Why a subscription ends, in the words of RFC 6665 section 4.1.3.
 const TIMEOUT: &str = "timeout";
 const NO_RESOURCE: &str = "noresource";
+const REJECTED: &str = "rejected";
 const PROBATION: &str = "probation;retry-after=30";
 
 /// A subscription to the state of one conference.
@@ -67,6 +69,8 @@ pub(crate) struct Subscription {
     subscriber: Subscriber,
     /// Whose phone it is, if it is a user's.
     owner: Option<UserId>,
+    /// Who has not dialled the PIN, and watches only while he takes part.
+    guest: Option<Identity>,
     /// Its connection is gone.
     lost: Option<Lost>,
     expires: Time,
@@ -88,6 +92,29 @@ pub(crate) struct Subscription {
     timed: bool,
 }
 
+/// What a NOTIFY says.
+#[derive(Debug)]
+pub(crate) struct Notify {
+    /// The values of its Event and Subscription-State.
+    event: String,
+    state: String,
+    body: Option<String>,
+}
+
+impl Notify {
+    /// The next request of this dialog.
+    pub(crate) fn write(&self, dialog: &mut Dialog, branch: &str) -> Packet {
+        let notify = dialog
+            .request(Method::Notify, branch, None)
+            .header("Event", &self.event)
+            .header("Subscription-State", &self.state);
+        Packet::whole(match &self.body {
+            Some(body) => notify.body(TYPE, body.as_bytes()),
+            None => notify.finish(),
+        })
+    }
+}
+
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subscriber {
@@ -101,7 +128,7 @@ impl Engine {
         if self.closing(&request, flow) {
             return;
         }
-        let Some((transaction, caller, number)) = self.let_in(&request, flow) else {
+        let Some((transaction, caller, dialled)) = self.let_in(&request, flow) else {
             return;
         };
         if self.refused_for_its_body(transaction, &request) {
@@ -113,10 +140,19 @@ impl Engine {
                 response.header("Allow-Events", EVENTS)
             });
         };
-        let Some(Destination::Conference(conference, _)) =
+        let (number, pin) = self.directory.without_pin(caller.account.id, dialled);
+        let Some(Destination::Conference(conference, role)) =
             self.directory.destination(caller.account.id, &number)
         else {
             return self.refuse_in(transaction, &request, 404, "Not Found", "unknown_destination");
+        };
+        let guest = match self.may_watch(conference, role, pin.as_deref(), &caller) {
+            Ok(guest) => guest,
+            Err(refusal) => {
+                let Refusal { status, phrase, .. } = refusal;
+                self.refuse_in(transaction, &request, status, phrase, refusal.reason);
+                return self.pin_was_wrong(refusal, &caller);
+            }
         };
         if !accepts(&request) {
             self.wire.counts.reject("unsupported_body");
@@ -151,7 +187,8 @@ impl Engine {
         let entity = format!("sip:{number}@{}", caller.account.realm);
         let secret = self.wire.token();
         let sent_by = self.sent_by(flow);
-        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by) else {
+        let Some(mut dialog) = Dialog::server(&request, flow, String::new(), sent_by, &self.directory.own)
+        else {
             return self.refuse_in(transaction, &request, 400, "Bad Dialog", "bad_dialog");
         };
         dialog.contact = self.contact(&number, flow, true);
@@ -167,6 +204,7 @@ impl Engine {
                 entity,
                 subscriber,
                 owner,
+                guest,
                 lost: None,
                 expires: now + expires,
                 alarm: Alarm::default(),
@@ -325,24 +363,6 @@ impl Engine {
         }
     }
 
-    /// Who is in a conference has changed, or whether it is configured.
-    pub(crate) fn roster_changed(&mut self, id: ConferenceId) {
-        let watching: Vec<Key> = self
-            .subscriptions
-            .keys()
-            .into_iter()
-            .filter(|key| self.subscriptions.get(*key).is_some_and(|s| s.conference == id))
-            .collect();
-        let exists = self.conference_config(id).is_some();
-        for key in watching {
-            if exists {
-                self.notify(key);
-            } else {
-                self.lose_subscription(key);
-            }
-        }
-    }
-
     /// The configuration is another: subscriptions to conferences that do not exist any more end.
     pub(crate) fn end_lost_subscriptions(&mut self) {
         let lost: Vec<Key> = self
@@ -356,14 +376,13 @@ impl Engine {
             })
             .collect();
         for key in lost {
-            self.lose_subscription(key);
+            self.lose_subscription(key, NO_RESOURCE);
         }
     }
 
-    fn lose_subscription(&mut self, key: Key) {
-        let ended = &mut self.wire.counts.subscriptions_ended;
-        *ended.entry(NO_RESOURCE).or_default() += 1;
-        self.end_subscription(key, NO_RESOURCE);
+    fn lose_subscription(&mut self, key: Key, why: &'static str) {
+        *self.wire.counts.subscriptions_ended.entry(why).or_default() += 1;
+        self.end_subscription(key, why);
     }
 
     /// Tells what is new, unless a NOTIFY is on its way or the last was a moment ago: then later.
@@ -389,7 +408,7 @@ impl Engine {
             return;
         }
         let left = subscription.expires.since(now).as_secs();
-        self.send_state(key, Owner::Notify(key), &format!("active;expires={left}"));
+        self.send_state(key, Owner::Notify(key), format!("active;expires={left}"));
     }
 
     /// Tells everything at once: what was told before may not have come.
@@ -410,15 +429,29 @@ impl Engine {
     }
 
     /// Sends a NOTIFY with the state as it is now.
-    fn send_state(&mut self, key: Key, owner: Owner, state: &str) {
-        let now = self.wire.now;
-        let Some(subscription) = self.subscriptions.get(key) else {
+    fn send_state(&mut self, key: Key, owner: Owner, state: String) {
+        let Some(notify) = self.state_of(key, state) else {
             return;
         };
-        let info = self.conference_info(subscription.conference, subscription.entity.clone());
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
+        subscription.waiting = true;
+        let dialog = &mut subscription.dialog;
+        let flow = dialog.next_flow();
+        subscription.sent = flow;
+        self.transactions
+            .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
+                notify.write(dialog, branch)
+            });
+    }
+
+    /// What a NOTIFY says of the state as it is now; the subscriber counts as told.
+    fn state_of(&mut self, key: Key, state: String) -> Option<Notify> {
+        let now = self.wire.now;
+        let subscription = self.subscriptions.get(key)?;
+        let info = self.conference_info(subscription.conference, subscription.entity.clone());
+        let subscription = self.subscriptions.get_mut(key)?;
         let version = subscription.version;
         let body = match &info {
             Some(info) if subscription.whole => {
@@ -431,31 +464,20 @@ impl Engine {
         };
         subscription.version += u32::from(body.is_some());
         subscription.whole = false;
-        subscription.waiting = true;
         // What did not fit into this document is not held back.
         if info.is_none_or(|info| !info.is_news(&subscription.told)) {
             subscription.quiet_until = now + PACE;
         }
-        let (event, dialog) = (subscription.event.clone(), &mut subscription.dialog);
-        let flow = dialog.next_flow();
-        subscription.sent = flow;
-        self.transactions
-            .open_client(Method::Notify, flow, owner, &mut self.wire, |branch| {
-                let notify = dialog
-                    .request(Method::Notify, branch, None)
-                    .header("Event", event)
-                    .header("Subscription-State", state);
-                Packet::whole(match body {
-                    Some(body) => notify.body(TYPE, body.as_bytes()),
-                    None => notify.finish(),
-                })
-            });
+        let event = subscription.event.clone();
+        Some(Notify { event, state, body })
     }
 
     /// Sends the last NOTIFY of a subscription and forgets it.
     fn end_subscription(&mut self, key: Key, why: &str) {
-        self.send_state(key, Owner::Farewell, &format!("terminated;reason={why}"));
-        self.drop_subscription(key);
+        let last = self.state_of(key, format!("terminated;reason={why}"));
+        if let (Some(subscription), Some(last)) = (self.drop_subscription(key), last) {
+            self.say_farewell(subscription.dialog, last);
+        }
     }
 
     /// A NOTIFY was answered, or not.
@@ -513,7 +535,7 @@ impl Engine {
     }
 
     fn notify_failed(&mut self, key: Key) {
-        if self.drop_subscription(key) {
+        if self.drop_subscription(key).is_some() {
             let ended = &mut self.wire.counts.subscriptions_ended;
             *ended.entry("notify_failed").or_default() += 1;
         }

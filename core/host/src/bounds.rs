@@ -43,6 +43,7 @@ pub(crate) fn join(verdict: JoinVerdict) -> Result<JoinVerdict, OutOfBounds> {
                 reason,
             })
         }
+        JoinVerdict::Failed => Ok(verdict),
     }
 }
 
@@ -77,7 +78,7 @@ pub(crate) fn message(verdict: MessageVerdict) -> Result<MessageVerdict, OutOfBo
 /// Checks the answer to a call.
 pub(crate) fn route(verdict: RouteVerdict) -> Result<RouteVerdict, OutOfBounds> {
     match &verdict {
-        RouteVerdict::Pass => {}
+        RouteVerdict::Pass | RouteVerdict::Failed => {}
         RouteVerdict::Conference(number) => line("conference", number)?,
         RouteVerdict::User(user) => line("user", user)?,
         RouteVerdict::Refuse { code, reason } => {

@@ -79,7 +79,7 @@ impl Chain {
                 |verdict| match verdict {
                     None => Outcome::Pass,
                     Some(JoinVerdict::Admit(_)) => Outcome::Admit,
-                    Some(JoinVerdict::Refuse { .. }) => Outcome::Refuse,
+                    Some(JoinVerdict::Refuse { .. } | JoinVerdict::Failed) => Outcome::Refuse,
                 },
             );
             match answer {
@@ -99,7 +99,7 @@ impl Chain {
                         greeting: admission.greeting.or(changes.greeting),
                     };
                 }
-                Some(Some(refusal @ JoinVerdict::Refuse { .. })) => return refusal,
+                Some(Some(refusal @ (JoinVerdict::Refuse { .. } | JoinVerdict::Failed))) => return refusal,
                 None if link.on_failure == OnFailure::Refuse => {
                     return JoinVerdict::failed(OnFailure::Refuse);
                 }
@@ -166,7 +166,7 @@ impl Chain {
                 |verdict| match verdict {
                     RouteVerdict::Pass => Outcome::Pass,
                     RouteVerdict::Conference(_) | RouteVerdict::User(_) => Outcome::Route,
-                    RouteVerdict::Refuse { .. } => Outcome::Refuse,
+                    RouteVerdict::Refuse { .. } | RouteVerdict::Failed => Outcome::Refuse,
                 },
             );
             match answer {

@@ -20,7 +20,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use crate::cdr::Cdr;
+use crate::cdr::{Cdr, Pace};
 use crate::chat::ChatDoor;
 use crate::clock::Clock;
 use crate::config::Resolved;
@@ -82,6 +82,7 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
         &config.node.data_dir,
         Arc::clone(&store),
         clock,
+        Pace::default(),
     )?);
     for call in cdr.cut_off()? {
         engine.load_call(call);
@@ -128,6 +129,9 @@ pub(crate) fn run(config: Resolved, level: Level) -> anyhow::Result<()> {
     if thread.join().is_err() {
         tracing::error!("the control thread panicked");
     }
+    // Connections say what waits, and goodbye; not all end in time, such as those in the middle of a handshake.
+    let parting = running.connections.places.empty();
+    let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, parting).await });
     end(runtime, &served);
     Ok(())
 }

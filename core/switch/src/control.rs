@@ -1,6 +1,7 @@
 //! The control thread: one engine. What has come is handed in, the outputs are drained, what is to be
 //! sent goes out in a batch.
 
+mod connection;
 mod handle;
 mod notice;
 mod outgoing;
@@ -28,7 +29,7 @@ use cordboard_model::media::{MediaCommand, MediaEvent};
 use cordboard_model::{Ask, ConferenceId, ShardId, Ticket, Time, Verdict};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use handle::ControlHandle;
 
@@ -37,7 +38,8 @@ use self::pace::Pace;
 pub(crate) use self::report::Report;
 use crate::chat::{ChatArrival, ChatDesk};
 use crate::clock::Clock;
-use crate::net::connection::Writer;
+use crate::net::backlog::Writer;
+use crate::net::connection::Waits;
 use crate::net::keep_alive::{KeepAlive, keep_alive};
 use crate::net::udp::{Batch, Outgoing, SipSocket};
 
@@ -62,6 +64,10 @@ pub(crate) enum Arrival {
         flow: Flow,
         writer: Writer,
     },
+    /// Nothing more comes from there; answers are still taken.
+    HalfClosed {
+        connection: u64,
+    },
     Closed {
         connection: u64,
     },
@@ -70,7 +76,7 @@ pub(crate) enum Arrival {
         message: Message,
         stamp: Time,
         /// What the message takes of the bytes that may wait.
-        room: OwnedSemaphorePermit,
+        waits: Waits,
     },
     Garbage {
         reason: &'static str,
@@ -119,7 +125,8 @@ pub(crate) enum Answer {
     Token {
         source: IpAddr,
         right: bool,
-        heard: oneshot::Sender<bool>,
+        /// What comes of it; in an error, how long its source is still banned.
+        heard: oneshot::Sender<Result<(), Duration>>,
     },
     Stop,
 }
@@ -141,6 +148,7 @@ pub(crate) struct Control {
     clock: Clock,
     poll: Poll,
     woken: Arc<AtomicBool>,
+    /// Before the writers of connections, so that whoever loses one at the end can see that this is the end.
     arrivals: mpsc::Receiver<Arrival>,
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The UDP sockets, by listener index.
@@ -152,6 +160,8 @@ pub(crate) struct Control {
     /// What goes out by each of them, by listener index.
     outgoing: Vec<Vec<Outgoing>>,
     connections: HashMap<u64, (Flow, Writer)>,
+    /// Those of them that take answers alone.
+    half_closed: HashSet<u64>,
     by_peer: HashMap<(Transport, SocketAddr), u64>,
     dialling: HashMap<(Transport, SocketAddr), (Flow, Vec<Packet>)>,
     chat: ChatDesk,
@@ -235,6 +245,7 @@ impl ControlParts {
             unread: 0,
             outgoing: Vec::new(),
             connections: HashMap::new(),
+            half_closed: HashSet::new(),
             by_peer: HashMap::new(),
             dialling: HashMap::new(),
             chat: ChatDesk::default(),
@@ -432,8 +443,13 @@ impl Control {
                     continue;
                 }
                 Answer::Token { source, right, heard } => {
-                    let admitted = self.engine.may_show_token(source, right, self.clock.now());
-                    let _ = heard.send(admitted); // as above
+                    let now = self.clock.now();
+                    let admitted = self.engine.may_show_token(source, right, now);
+                    let left = || {
+                        let ban = self.engine.ban_of(source, now);
+                        ban.map_or(Duration::ZERO, |ban| ban.until.since(now))
+                    };
+                    let _ = heard.send(if admitted { Ok(()) } else { Err(left()) }); // as above
                     if right || !admitted {
                         continue;
                     }
@@ -458,64 +474,6 @@ impl Control {
         self.drain();
     }
 
-    fn arrived(&mut self, arrival: Arrival) {
-        match arrival {
-            // Without its writer the connection ends. One that we have made ourselves is to somebody we wanted.
-            Arrival::Opened { flow, .. }
-                if self.engine.is_banned(flow.peer.ip(), self.clock.now())
-                    && !self.dialling.contains_key(&(flow.transport, flow.peer)) =>
-            {
-                *self.report.garbage.entry("banned").or_default() += 1;
-            }
-            Arrival::Opened { flow, writer } => {
-                self.by_peer.insert((flow.transport, flow.peer), flow.connection);
-                if let Some((_, packets)) = self.dialling.remove(&(flow.transport, flow.peer)) {
-                    for packet in packets {
-                        let _ = writer.packets.try_send(packet); // fewer than the queue holds
-                    }
-                }
-                self.connections.insert(flow.connection, (flow, writer));
-            }
-            Arrival::Closed { connection } => {
-                self.forget(connection);
-                self.engine
-                    .handle(Input::FlowClosed { connection }, self.clock.now());
-            }
-            Arrival::Message {
-                flow,
-                message,
-                stamp,
-                room,
-            } => {
-                drop(room); // it waits no longer
-                let (source, now) = (flow.peer.ip(), self.clock.now());
-                if self.engine.is_late(stamp, now) && !self.engine.is_known(source, now) {
-                    self.unread += 1;
-                    if !self.unread.is_multiple_of(SAMPLE) {
-                        // Its peer learns more from that than from silence.
-                        return self.forget(flow.connection);
-                    }
-                }
-                self.engine
-                    .handle(Input::Message { flow, message, stamp }, self.clock.now());
-            }
-            Arrival::Chat(arrival) => {
-                let input = Input::Chat(self.chat.arrived(arrival));
-                self.engine.handle(input, self.clock.now());
-            }
-            Arrival::Garbage { reason } => *self.report.garbage.entry(reason).or_default() += 1,
-        }
-    }
-
-    fn forget(&mut self, connection: u64) {
-        if let Some((flow, _)) = self.connections.remove(&connection) {
-            let peer = (flow.transport, flow.peer);
-            if self.by_peer.get(&peer) == Some(&connection) {
-                self.by_peer.remove(&peer);
-            }
-        }
-    }
-
     /// Does what the engine says, until it has nothing more to say.
     fn drain(&mut self) {
         loop {
@@ -531,7 +489,7 @@ impl Control {
                     Output::Chat(output) => self.chat.act(output),
                     Output::Proven { connection } => {
                         if let Some((_, writer)) = self.connections.get(&connection) {
-                            writer.seat.prove();
+                            writer.prove();
                         }
                     }
                     Output::Answered(record) => self.shell.answered(record),
@@ -547,37 +505,5 @@ impl Control {
             };
             self.engine.handle(input, self.clock.now());
         }
-    }
-
-    fn route(&mut self, flow: Flow, packet: Packet) {
-        if flow.transport == Transport::Udp {
-            return self.post(flow.listener, (packet.head, packet.tail, flow.peer));
-        }
-        let peer = (flow.transport, flow.peer);
-        let connection = match flow.connection {
-            0 => self.by_peer.get(&peer).copied().unwrap_or_default(),
-            connection => connection,
-        };
-        if let Some((_, writer)) = self.connections.get(&connection) {
-            if !writer.write(packet) {
-                // It reads too slowly, or is closing: cut it, its task will report the end.
-                self.report.slow_readers += 1;
-                self.forget(connection);
-            }
-            return;
-        }
-        if flow.connection != 0 || !matches!(flow.transport, Transport::Tcp | Transport::Tls) {
-            return self.unreachable.push(flow);
-        }
-        if let Some((_, waiting)) = self.dialling.get_mut(&peer) {
-            if waiting.len() < DIALLING {
-                waiting.push(packet);
-            } else {
-                *self.report.garbage.entry("dial_queue_full").or_default() += 1;
-            }
-            return;
-        }
-        self.dialling.insert(peer, (flow, vec![packet]));
-        self.shell.dial(flow);
     }
 }

@@ -106,6 +106,8 @@ fn a_ban_is_lifted_by_its_name_or_by_a_reload_that_trusts_its_source() {
         assert!(phone.ask(&switch).starts_with(heard), "{more}");
         config(&folder, LAB);
         switch.signal(Signal::SIGHUP);
-        switch.wait_for("the config is reloaded");
+        while !phone.ask(&switch).starts_with("SIP/2.0 401") {
+            std::thread::sleep(Duration::from_millis(10)); // it is still trusted
+        }
     }
 }

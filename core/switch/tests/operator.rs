@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::UdpSocket;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -50,6 +50,32 @@ fn check_says_ok_or_every_mistake() {
     assert_eq!(started.status.code(), Some(1), "it does not start either");
     assert_eq!(text(&started.stderr), told);
     assert!(!folder.path().join("data").exists(), "nothing was touched");
+}
+
+#[test]
+fn the_log_says_which_network_is_banned() {
+    let folder = TempDir::new().unwrap();
+    for (listen, banned) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::/64")] {
+        let file = config(&folder, "sip.abuse.ban_after = 1");
+        let one = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(
+            &file,
+            one.replace(
+                "http.listen = [\"127.0.0.1:0\"]",
+                &format!("http.listen = [\"{listen}\"]"),
+            ),
+        )
+        .unwrap();
+        let switch = Switch::start(&file);
+        let mut stream = TcpStream::connect(switch.address("HTTP")).unwrap();
+        stream
+            .write_all(
+                b"GET /v1/bans HTTP/1.1\r\nHost: x\r\nX-Auth-Token: guessed\r\nConnection: close\r\n\r\n",
+            )
+            .unwrap();
+        let line = switch.wait_for_line("a source gets no answers");
+        assert_eq!(line["source"], banned);
+    }
 }
 
 #[test]

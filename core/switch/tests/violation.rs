@@ -124,3 +124,54 @@ fn both_websockets_say_which_rule_was_broken() {
         "a close is answered"
     );
 }
+
+#[test]
+fn a_handshake_without_a_host_opens_nothing() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, "sip.ws = [\"127.0.0.1:0\"]"));
+    let begun = |host: &str| {
+        let mut stream = TcpStream::connect(switch.address("ws")).unwrap();
+        write!(
+            stream,
+            "GET /ws HTTP/1.1\r\n{host}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
+        )
+        .unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        String::from_utf8(status.into()).unwrap()
+    };
+    assert_eq!(begun("Host: lab.test\r\n"), "HTTP/1.1 101");
+    assert_eq!(begun(""), "HTTP/1.1 400");
+    assert_eq!(begun("Host: lab.test\r\nHost: other.test\r\n"), "HTTP/1.1 400");
+}
+
+#[test]
+fn what_comes_in_a_burst_is_answered_frame_by_frame() {
+    let folder = TempDir::new().unwrap();
+    let more = "sip.ws = [\"127.0.0.1:0\"]\nsip.abuse.requests_per_second = 0\nsip.limits.lag = \"0s\"";
+    let switch = Switch::start(&config(&folder, more));
+    let mut socket = open(switch.address("ws"), "/ws", "sip");
+    for number in 0..200 {
+        let request = format!(
+            "OPTIONS sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/WS client.invalid;branch=z9hG4bK{number}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:x@lab.test>;tag={number}\r\nTo: <sip:127.0.0.1>\r\nCall-ID: {number}\r\n\
+             CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        );
+        socket.write(Frame::text(request)).unwrap();
+    }
+    socket.flush().unwrap();
+    for number in 0..200 {
+        let answer = socket.read().unwrap().into_text().unwrap();
+        assert!(answer.starts_with("SIP/2.0 200 OK\r\n"), "{number}: {answer}");
+    }
+}
+
+#[test]
+fn a_switch_that_ends_goes_away() {
+    let folder = TempDir::new().unwrap();
+    let switch = Switch::start(&config(&folder, "sip.ws = [\"127.0.0.1:0\"]"));
+    let socket = open(switch.address("ws"), "/ws", "sip");
+    switch.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(ended(socket, b""), Some(1001));
+}

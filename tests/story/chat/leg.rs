@@ -2,12 +2,15 @@
 
 use cordboard_engine::chat::io::Departure;
 use cordboard_engine::sip::name::Name;
+use cordboard_model::hook::OnFailure;
+use cordboard_model::hook::message::MessageVerdict;
 use cordboard_model::media::MediaCommand;
+use cordboard_model::{Ask, Verdict};
 use serde_json::json;
 
 use crate::meeting::{Client, ROOM, start, token};
 use crate::phone::Phone;
-use crate::world::World;
+use crate::world::{World, chain};
 
 fn gates(world: &World) -> Vec<bool> {
     let muted = |command: &MediaCommand| match command {
@@ -161,6 +164,43 @@ fn what_a_caller_encodes_for_the_way_is_undone_for_chat_and_for_no_caller() {
     alice.write(&mut world, "hi");
     let to_bob = bob.next(&mut world);
     assert_eq!(to_bob.header(Name::ContentType), Some("application/x-chat+json"));
+}
+
+#[test]
+fn chat_shows_nothing_that_plugins_could_not_read() {
+    let mut world = World::with(|config| config.hooks.message_filter = chain(OnFailure::Pass));
+    let (mut bob, mut carol) = (Phone::new("bob", 2), Phone::new("carol", 3));
+    let mut alice = Client::joined(&mut world, "alice");
+    let line = bob.call(&mut world, "3000");
+    carol.call(&mut world, "3000");
+    alice.told(&world);
+    let part = |headers: &str, text: &str| format!("--b\r\n{headers}\r\n{text}\r\n--b--\r\n");
+    let base64 = "Content-Transfer-Encoding: base64\r\n";
+    let multipart = "Content-Type: multipart/mixed;boundary=b\r\n";
+    let plain = "Content-Type: text/plain\r\n";
+    for (cseq, headers, body, heard) in [
+        (9, multipart, part(base64, "ZGFybg=="), None),
+        (10, multipart, part("", "hi"), Some("hi")),
+        (11, &format!("{plain}{base64}"), "aGk=!".to_owned(), Some("hi")),
+        (
+            12,
+            &format!("{plain}{base64}"),
+            "ZGFybg==Z".to_owned(),
+            Some("ZGFybg==Z"),
+        ),
+    ] {
+        bob.send(&mut world, &line, "MESSAGE", cseq, headers, body.as_bytes());
+        let (ticket, Ask::Message(_)) = world.question() else {
+            panic!("a question about a message")
+        };
+        world.answer(ticket, Verdict::Message(MessageVerdict::Pass));
+        let copy = carol.gets(&mut world, "MESSAGE", true);
+        assert_eq!(copy.header(Name::ContentTransferEncoding), None);
+        match heard {
+            Some(text) => assert_eq!(alice.heard(&world), [text]),
+            None => alice.has_nothing(&world),
+        }
+    }
 }
 
 #[test]

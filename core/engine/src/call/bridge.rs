@@ -20,6 +20,7 @@ use crate::call::peer::peer_on;
 use crate::call::privacy::{ANONYMOUS, Privacy};
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
+use crate::call::route::Dialled;
 use crate::call::session::Session;
 use crate::call::{Call, Place, Stage};
 use crate::conference::seat::Seat;
@@ -84,7 +85,7 @@ impl Engine {
         request: Message,
         caller: Caller,
         place: usize,
-        number: String,
+        dialled: Dialled,
     ) {
         let contacts = self.contacts_for(place, request.request_uri());
         // Behind us the call goes on, so that a loop ends here at the latest.
@@ -100,7 +101,7 @@ impl Engine {
             offer.or_else(|| privacy.refused())
         };
         if let Some(refusal) = refusal {
-            return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
+            return self.refuse_caller(transaction, &request, (&caller, &dialled.number), None, refusal);
         }
         self.trying(transaction, &request);
         let realm = caller.account.realm.clone();
@@ -121,7 +122,7 @@ impl Engine {
                 from.clone()
             },
             real_uri: privacy.hides.then_some(from),
-            to_uri: format!("sip:{number}@{realm}"),
+            to_uri: format!("sip:{}@{realm}", dialled.leads_to),
             mix,
             shard,
             contacts,
@@ -136,7 +137,7 @@ impl Engine {
         let mut leg = self.new_leg(mix, shard, false, false);
         leg.will = direction_said(&request).unwrap_or(Direction::BOTH);
         let place = Place::Bridge(bridge);
-        let Some(call) = self.open_call(transaction, request, &caller, place, leg, number, false) else {
+        let Some(call) = self.open_call(transaction, request, &caller, place, leg, dialled, false) else {
             self.bridges.remove(bridge);
             return;
         };
@@ -263,6 +264,7 @@ impl Engine {
             sent_by,
             lost: None,
             detour: None,
+            own: self.directory.own.clone(),
         };
         let number = self
             .calls

@@ -3,9 +3,10 @@
 use crate::config::Listener;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
-use crate::sip::dialog::{address_in, may_lead};
+use crate::sip::dialog::address_in;
 use crate::sip::grammar::List;
 use crate::sip::message::Refusal;
+use crate::sip::own::Own;
 use crate::sip::registrar::Binding;
 use crate::sip::uri::{Uri, contains};
 use crate::sip::write::Writer;
@@ -14,7 +15,7 @@ impl Engine {
     /// The flow to a contact outside any dialog: that of its registration, or by TCP where a contact that was
     /// registered by UDP asks for that (RFC 3263 section 4.1), can be connected to, and we take TCP.
     pub(crate) fn contact_flow(&self, binding: &Binding) -> Flow {
-        self.flow_by(binding, registered_flow(binding))
+        self.flow_by(binding, registered_flow(binding, &self.directory.own))
     }
 
     /// The same for one whose [`registered_flow`] is known.
@@ -61,13 +62,13 @@ impl Engine {
 
 /// The flow of a registration: the connection that it came on while that lives, or on UDP the way that a phone keeps
 /// alive itself (RFC 5626); otherwise its first Path hop, or the address that its URI names, unless that is one behind a
-/// NAT.
-pub(crate) fn registered_flow(binding: &Binding) -> Flow {
+/// NAT, or on our own machine, which this phone may not lead us to.
+pub(crate) fn registered_flow(binding: &Binding, own: &Own) -> Flow {
     if binding.flow.connection != 0 || is_kept(binding) {
         return binding.flow;
     }
     let from = binding.flow.peer.ip();
-    let named = |uri: &str| address_in(uri).filter(|named| may_lead(from, *named));
+    let named = |uri: &str| address_in(uri).filter(|named| own.may_lead(from, *named));
     let first = List::new(&binding.path).next();
     if let Some(hop) = first.and_then(|first| named(first.trim_matches(['<', '>']))) {
         return Flow {

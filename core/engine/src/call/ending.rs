@@ -26,6 +26,7 @@ impl Engine {
         let unanswered = self.calls.get(key).is_some_and(|call| call.invite.is_some());
         let why = if unanswered { "cancelled" } else { "hung_up" };
         if let Some(call) = self.forget(key, why) {
+            self.take_offer_back(&call);
             self.refuse_invite(&call, 487, "Request Terminated", None);
             self.leave(key, &call, reason_of(request).as_deref());
         }

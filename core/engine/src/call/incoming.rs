@@ -15,6 +15,7 @@ use crate::call::peer::is_peer_request;
 use crate::call::privacy::Privacy;
 use crate::call::reliable::Progress;
 use crate::call::reoffer::Reoffer;
+use crate::call::route::Dialled;
 use crate::call::session::Session;
 use crate::call::{Call, Leg, Place, Stage};
 use crate::conference::join::LOCKED;
@@ -39,6 +40,11 @@ const TOO_MANY_OF_USER: Refusal = Refusal {
     status: 503,
     phrase: "Too Many Calls Of This User",
     reason: "too_many_calls_of_user",
+};
+const CONFERENCE_LOCKED: Refusal = Refusal {
+    status: 403,
+    phrase: LOCKED,
+    reason: "conference_locked",
 };
 const CONFERENCE_FULL: Refusal = Refusal {
     status: 486,
@@ -67,11 +73,7 @@ impl Engine {
         if self.refused_as_too_brief(transaction, &request) {
             return;
         }
-        // A PIN may follow the number: 3001*1234.
-        let (number, pin) = match dialled.split_once('*') {
-            Some((number, pin)) => (number.to_owned(), Some(pin.to_owned())),
-            None => (dialled, None),
-        };
+        let (number, pin) = self.directory.without_pin(caller.account.id, dialled);
         if let Some(refusal) = self.has_no_room(&caller) {
             return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
         }
@@ -86,7 +88,7 @@ impl Engine {
         caller: Caller,
         id: ConferenceId,
         role: Role,
-        number: String,
+        dialled: Dialled,
         pin: Option<&str>,
     ) {
         let config = self
@@ -98,13 +100,16 @@ impl Engine {
             Role::Member => &config.member,
             Role::Moderator => &config.moderator,
         };
-        if role == Role::Member && self.is_locked(id) {
-            self.joined("locked", caller.flow);
-            return self.refuse_in(transaction, &request, 403, LOCKED, "conference_locked");
-        }
-        if let Some(refusal) = self.barred(&entrance.pins, pin, &caller, id) {
-            self.joined("refused", caller.flow);
-            self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
+        let barred = match role == Role::Member && self.is_locked(id) {
+            true => Some(("locked", CONFERENCE_LOCKED)),
+            false => self
+                .barred(&entrance.pins, pin, &caller, id)
+                .map(|refusal| ("refused", refusal)),
+        };
+        if let Some((outcome, refusal)) = barred {
+            self.joined(outcome, caller.flow);
+            let who = (&caller, dialled.number.as_str());
+            self.refuse_caller(transaction, &request, who, Some(id), refusal);
             return self.pin_was_wrong(refusal, &caller);
         }
         let refusal = if self.is_full(id) {
@@ -116,7 +121,8 @@ impl Engine {
             private.or_else(|| self.unacceptable_offer(&request, caller.flow, config.video))
         };
         if let Some(refusal) = refusal {
-            return self.refuse_caller(transaction, &request, (&caller, &number), Some(id), refusal);
+            let who = (&caller, dialled.number.as_str());
+            return self.refuse_caller(transaction, &request, who, Some(id), refusal);
         }
         self.trying(transaction, &request);
         let (muted, deaf) = (entrance.join_muted, entrance.join_deaf);
@@ -128,7 +134,7 @@ impl Engine {
             &caller,
             Place::Conference(id),
             leg,
-            number,
+            dialled,
             true,
         ) else {
             return;
@@ -180,14 +186,15 @@ impl Engine {
         caller: &Caller,
         place: Place,
         mut leg: Leg,
-        number: String,
+        dialled: Dialled,
         focus: bool,
     ) -> Option<Key> {
         leg.bundle = is_peer_request(&request, caller.flow).then(Box::default);
         let secret = self.wire.token();
         let sent_by = self.sent_by(caller.flow);
-        let contact = self.contact(&number, caller.flow, focus);
-        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by)?;
+        let Dialled { number, leads_to } = dialled;
+        let contact = self.contact(&leads_to, caller.flow, focus);
+        let mut dialog = Dialog::server(&request, caller.flow, String::new(), sent_by, &self.directory.own)?;
         dialog.contact = contact;
         dialog.local_uri = format!("sip:{number}@{}", caller.account.realm);
         let credential = caller

@@ -6,7 +6,7 @@
 //! The call itself is over at once; only its BYE waits.
 //!
 //! A BYE by another transport than its dialog's is kept until it is answered: where that way leads nowhere, it is said
-//! once more by the dialog's own.
+//! once more by the dialog's own. So is the last NOTIFY of a subscription.
 
 use std::collections::HashMap;
 
@@ -23,6 +23,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::transaction::{Outcome, Owner};
+use crate::subscription::Notify;
 use crate::timer::{T2, Timer};
 
 /// What the BYE of a call that is over waits for.
@@ -36,11 +37,19 @@ pub(crate) enum Awaited {
     Way(Key),
 }
 
-/// What is left of a call whose BYE waits.
+/// The last request of a dialog.
+#[derive(Debug)]
+enum Word {
+    /// With its Reason.
+    Bye(Option<String>),
+    Notify(Notify),
+}
+
+/// What is left of a call whose BYE waits, or of a subscription.
 #[derive(Debug)]
 pub(crate) struct Parting {
     dialog: Dialog,
-    reason: Option<String>,
+    word: Word,
     /// The number of the INVITE whose ACK may have been lost with the BYE.
     ack: Option<u32>,
     /// The 200 that is repeated.
@@ -50,6 +59,16 @@ pub(crate) struct Parting {
 }
 
 impl Parting {
+    fn new(dialog: Dialog, word: Word) -> Self {
+        Self {
+            dialog,
+            word,
+            ack: None,
+            unacknowledged: None,
+            stranded: false,
+        }
+    }
+
     /// The connections that it goes by; 0 is none.
     fn connections(&self) -> [u64; 2] {
         let detour = self.dialog.detour.map_or(0, |way| way.flow.connection);
@@ -67,6 +86,11 @@ pub(crate) struct Partings {
 impl Partings {
     pub(crate) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Whether a BYE waits for what this offer comes to.
+    pub(crate) fn await_answer(&self, transaction: Key) -> bool {
+        self.all.contains_key(&Awaited::Answer(transaction))
     }
 
     fn keep(&mut self, awaited: Awaited, parting: Parting) {
@@ -101,18 +125,27 @@ impl Engine {
             (None, None) => None,
         };
         let parting = Parting {
-            dialog: call.dialog.clone(),
-            reason: reason.map(str::to_owned),
             ack: call.ack,
             unacknowledged,
-            stranded: false,
+            ..Parting::new(call.dialog.clone(), Word::Bye(reason.map(str::to_owned)))
         };
         match waits.filter(|_| self.has_place_for_parting()) {
             Some((awaited, at)) => {
                 self.partings.keep(awaited, parting);
                 self.wire.timers.arm(at, Timer::Parting(awaited));
             }
-            None => self.last_word(parting),
+            None => {
+                self.take_offer_back(call);
+                self.last_word(parting);
+            }
+        }
+    }
+
+    /// Takes back what is offered in a call that is over and that no BYE waits for: once it has been heard of, it would
+    /// wait for its answer for ever. What has not been is taken back when it is (`call/reoffer`), or ends by itself.
+    pub(crate) fn take_offer_back(&mut self, call: &Call) {
+        if let Some(transaction) = call.reoffer.open_invite() {
+            self.transactions.cancel(transaction, None, &mut self.wire);
         }
     }
 
@@ -266,7 +299,7 @@ impl Engine {
 
     fn last_word(&mut self, mut parting: Parting) {
         self.follow(&mut parting);
-        let transaction = self.say_bye(&mut parting);
+        let transaction = self.say(&mut parting);
         let dialog = &parting.dialog;
         let has_another_way = dialog.flow.transport == Transport::Udp && dialog.detour.is_some();
         if has_another_way && self.has_place_for_parting() {
@@ -274,7 +307,17 @@ impl Engine {
         }
     }
 
-    /// What the BYE of a call that is over came to: one that was to go beside its dialog's own way and found none goes
+    /// Tells a subscriber that it is told no more. What could not be kept takes the way that the subscriber came; of the
+    /// places for what is kept, calls have the last half to themselves.
+    pub(crate) fn say_farewell(&mut self, mut dialog: Dialog, last: Notify) {
+        if self.partings.all.len() >= self.config.limits.calls / 2 && dialog.flow.transport == Transport::Udp
+        {
+            dialog.detour = None;
+        }
+        self.last_word(Parting::new(dialog, Word::Notify(last)));
+    }
+
+    /// What the last word of a dialog that is over came to: one that was to go beside its dialog's own way and found none goes
     /// by that, after the ACK that may have been lost on the same way.
     pub(crate) fn bye_outcome(&mut self, transaction: Key, outcome: &Outcome<'_>) {
         if matches!(outcome, Outcome::Response(response) if response.status() < 200) {
@@ -293,19 +336,29 @@ impl Engine {
         if let Some(number) = parting.ack {
             acknowledge(&mut self.wire, &parting.dialog, number);
         }
-        self.say_bye(&mut parting);
+        self.say(&mut parting);
     }
 
-    fn say_bye(&mut self, parting: &mut Parting) -> Key {
-        let Parting { dialog, reason, .. } = parting;
+    fn say(&mut self, parting: &mut Parting) -> Key {
+        let Parting { dialog, word, .. } = parting;
         let flow = dialog.next_flow();
-        self.transactions
-            .open_client(Method::Bye, flow, Owner::Farewell, &mut self.wire, |branch| {
-                let writer = dialog.request(Method::Bye, branch, None);
-                Packet::whole(match reason {
-                    Some(reason) => writer.header("Reason", reason).finish(),
-                    None => writer.finish(),
-                })
-            })
+        let method = match word {
+            Word::Bye(_) => Method::Bye,
+            Word::Notify(_) => Method::Notify,
+        };
+        self.transactions.open_client(
+            method,
+            flow,
+            Owner::Farewell,
+            &mut self.wire,
+            |branch| match word {
+                Word::Bye(Some(reason)) => {
+                    let bye = dialog.request(Method::Bye, branch, None);
+                    Packet::whole(bye.header("Reason", reason).finish())
+                }
+                Word::Bye(None) => Packet::whole(dialog.request(Method::Bye, branch, None).finish()),
+                Word::Notify(last) => last.write(dialog, branch),
+            },
+        )
     }
 }

@@ -207,7 +207,7 @@ impl Engine {
         if let Outcome::Response(response) = outcome
             && response.status() < 200
         {
-            return;
+            return self.offer_heard_of(key, transaction);
         }
         if self.parted(transaction, &outcome) {
             return;
@@ -237,6 +237,13 @@ impl Engine {
         }
         self.flush(key);
         self.advance_offer(key);
+    }
+
+    /// An offer has been heard of. One whose call is over, and that no BYE waits for, is taken back.
+    fn offer_heard_of(&mut self, key: Key, transaction: Key) {
+        if self.calls.get(key).is_none() && !self.partings.await_answer(transaction) {
+            self.transactions.cancel(transaction, None, &mut self.wire);
+        }
     }
 
     /// The connection is gone, or there is none. The peer comes back on another, or takes one from us, and is asked

@@ -7,6 +7,7 @@ use crate::arena::Key;
 use crate::call::incoming::Caller;
 use crate::directory::Destination;
 use crate::engine::{Engine, Subject};
+use crate::record::PLUGIN_FAILED;
 use crate::sip::dialog::Dialog;
 use crate::sip::message::{Message, Refusal};
 use crate::sip::transaction::response_flow_anew;
@@ -17,6 +18,22 @@ const NOT_FOUND: Refusal = Refusal {
     phrase: "Not Found",
     reason: "unknown_destination",
 };
+
+/// A router plugin failed that keeps callers out then. No 503: who hears that avoids the whole switch.
+const UNROUTED: Refusal = Refusal {
+    status: 500,
+    phrase: "Routing Unavailable",
+    reason: PLUGIN_FAILED,
+};
+
+/// Whom a caller wants.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// What was dialled, without a PIN: what plugins and records are told.
+    pub(crate) number: String,
+    /// The number or user name that this leads to: the same, or what plugins say.
+    pub(crate) leads_to: String,
+}
 
 /// An INVITE that plugins are asked about.
 #[derive(Debug)]
@@ -91,7 +108,13 @@ impl Engine {
         if !caller.lost {
             return;
         }
-        let dialog = Dialog::server(request, caller.flow, String::new(), self.sent_by(caller.flow));
+        let dialog = Dialog::server(
+            request,
+            caller.flow,
+            String::new(),
+            self.sent_by(caller.flow),
+            &self.directory.own,
+        );
         if let Some(flow) = dialog.and_then(|dialog| self.way_back(&dialog)) {
             (caller.flow, caller.lost) = (flow, false);
             self.transactions.redirect(*transaction, flow);
@@ -114,15 +137,18 @@ impl Engine {
             return self.refuse_caller(transaction, &request, (&caller, &number), None, refusal);
         }
         let find = |number: &str| self.directory.destination(caller.account.id, number);
-        let (number, destination) = match verdict {
+        let (leads_to, destination) = match verdict {
             RouteVerdict::Pass => (number.clone(), find(&number)),
-            RouteVerdict::Conference(number) => {
-                let found = find(&number).filter(|to| matches!(to, Destination::Conference(..)));
-                (number, found)
+            RouteVerdict::Conference(conference) => {
+                let found = find(&conference).filter(|to| matches!(to, Destination::Conference(..)));
+                (conference, found)
             }
             RouteVerdict::User(user) => {
                 let found = self.directory.find(caller.account.id, &user);
                 (user, found.map(Destination::User))
+            }
+            RouteVerdict::Failed => {
+                return self.refuse_caller(transaction, &request, (&caller, &number), None, UNROUTED);
             }
             RouteVerdict::Refuse { code, reason } => {
                 let code = if (400..700).contains(&code) { code } else { 403 };
@@ -134,12 +160,13 @@ impl Engine {
                 });
             }
         };
+        let dialled = Dialled { number, leads_to };
         match destination {
             Some(Destination::Conference(id, role)) => {
-                self.call_conference(transaction, request, caller, id, role, number, pin.as_deref());
+                self.call_conference(transaction, request, caller, id, role, dialled, pin.as_deref());
             }
-            Some(Destination::User(place)) => self.call_user(transaction, request, caller, place, number),
-            None => self.refuse_caller(transaction, &request, (&caller, &number), None, NOT_FOUND),
+            Some(Destination::User(place)) => self.call_user(transaction, request, caller, place, dialled),
+            None => self.refuse_caller(transaction, &request, (&caller, &dialled.number), None, NOT_FOUND),
         }
     }
 

@@ -54,7 +54,7 @@ impl Engine {
             return;
         };
         let sent_by = self.sent_by(flow);
-        let Some(mut dialog) = Dialog::client(&invite, response, flow, sent_by) else {
+        let Some(mut dialog) = Dialog::client(&invite, response, flow, sent_by, &self.directory.own) else {
             return self.wire.counts.reject("stray_response");
         };
         let way = dialog.next_flow();

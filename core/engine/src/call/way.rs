@@ -6,7 +6,7 @@ use crate::call::reach::is_same;
 use crate::conference::seat::Stream;
 use crate::engine::Engine;
 use crate::io::{Flow, Transport};
-use crate::sip::dialog::{Detour, Dialog, may_lead};
+use crate::sip::dialog::{Detour, Dialog};
 use crate::sip::header::NameAddr;
 use crate::sip::message::Message;
 
@@ -89,7 +89,7 @@ impl Engine {
             (Transport::Udp, Transport::Udp)
                 if !dialog.route.is_empty()
                     && peer.is_ipv4() != dialog.flow.peer.is_ipv4()
-                    && may_lead(dialog.flow.peer.ip(), peer) =>
+                    && dialog.may_lead(peer) =>
             {
                 self.by(Transport::Udp, to)
             }

@@ -10,8 +10,8 @@ use super::text::chat_text;
 use super::uuid::Uuid;
 use crate::arena::Key;
 use crate::call::Place;
+use crate::conference::message::Form;
 use crate::engine::Engine;
-use crate::sip::transfer::Transfer;
 
 impl Engine {
     /// The participant behind a call: who waited by it, or somebody new.
@@ -83,7 +83,7 @@ impl Engine {
     }
 
     /// A caller's message was accepted and relayed to the other callers: as far as it is a text, it is chat.
-    pub(crate) fn chat_from_leg(&mut self, key: Key, kind: &str, transfer: Transfer, body: &[u8]) {
+    pub(crate) fn chat_from_leg(&mut self, key: Key, kind: &str, form: Form, body: &[u8]) {
         let Some(Place::Conference(id)) = self.calls.get(key).map(|call| call.place) else {
             return;
         };
@@ -91,7 +91,7 @@ impl Engine {
         let Some(who) = legs.and_then(|legs| legs.get(&key)).copied() else {
             return;
         };
-        let text = chat_text(kind, transfer, body);
+        let text = chat_text(kind, form, body);
         if !text.is_empty() {
             self.count_chat("accepted");
             self.post_chat(id, who, Scope::Global, text, true);

@@ -7,8 +7,8 @@ use super::config::Keep;
 use super::participant::{Kind, Participant};
 use super::text::chat_text;
 use super::uuid::Uuid;
+use crate::conference::message::Form;
 use crate::engine::Engine;
-use crate::sip::transfer::Transfer;
 
 /// Who sends from outside.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +43,10 @@ impl Engine {
         id: ConferenceId,
         outsider: Outsider<'_>,
         kind: &str,
-        transfer: Transfer,
+        form: Form,
         body: &[u8],
     ) {
-        let text = chat_text(kind, transfer, body);
+        let text = chat_text(kind, form, body);
         let nobody = self.config.chat.keep == Keep::WhileOccupied && !self.chat.rooms.contains_key(&id);
         if text.is_empty() || nobody {
             return;

@@ -69,6 +69,10 @@ impl Engine {
                     self.chat_joined("refused");
                     self.deny_join(number, &reason);
                 }
+                JoinVerdict::Failed => {
+                    self.chat_joined("refused");
+                    self.deny_join(number, "Policy unavailable");
+                }
             }
         }
         self.work_off(number);

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::message::cut;
 use super::page::plain;
 use crate::conference::copies::json_text;
-use crate::conference::multipart::readable_text_in;
+use crate::conference::message::Form;
+use crate::conference::multipart::{readable_text_in, text_in};
 use crate::sip::mime::{cpim_contents, essence, parameter};
 use crate::sip::transfer::Transfer;
 
@@ -18,26 +19,36 @@ const FROM_80: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// What chat takes of a message whose body stands in this form; empty if it is nothing for chat.
-pub(super) fn chat_text(kind: &str, transfer: Transfer, body: &[u8]) -> String {
-    cut(find(kind, transfer, body, DEPTH).unwrap_or_default())
+/// What chat takes of a message in this form; empty if it is nothing for chat. Plugins see a body whole: a part that is
+/// encoded within says nothing to them, and then nothing to chat.
+pub(super) fn chat_text(kind: &str, form: Form, body: &[u8]) -> String {
+    let seen = form == Form::Seen;
+    cut(find(kind, form.transfer(), body, (seen, DEPTH)).unwrap_or_default())
 }
 
-fn find(kind: &str, transfer: Transfer, body: &[u8], depth: u8) -> Option<String> {
+/// The text in one part; whether plugins have `seen` all of it as it stands, and how deep to look.
+fn find(kind: &str, transfer: Transfer, body: &[u8], (seen, depth): (bool, u8)) -> Option<String> {
+    if seen && !transfer.is_plain() {
+        return None;
+    }
     let body = &*transfer.undone(body)?;
+    let within = (seen, depth.saturating_sub(1));
     match essence(kind).as_ref() {
         _ if depth == 0 => None,
         "text/html" => Some(plain(&decoded(kind, body)?)),
         "message/cpim" => {
             let part = cpim_contents(body)?;
-            find(&part.kind, part.transfer, part.body, depth - 1)
+            find(&part.kind, part.transfer, part.body, within)
         }
         text if text.starts_with("text/") => Some(decoded(kind, body)?.into_owned()),
         whole if whole.starts_with("multipart/") => {
             // Plain text says the same as the page beside it, and loses less.
-            let plain = readable_text_in(kind, body, "text/plain");
-            let part = plain.or_else(|| readable_text_in(kind, body, "text/*"))?;
-            find(&part.kind, part.transfer, part.body, depth - 1)
+            let text = |list: &str| match seen {
+                true => text_in(kind, body, Some(list)),
+                false => readable_text_in(kind, body, list),
+            };
+            let part = text("text/plain").or_else(|| text("text/*"))?;
+            find(&part.kind, part.transfer, part.body, within)
         }
         _ => json_text(kind, body),
     }
@@ -83,6 +94,8 @@ fn western_with_euro(byte: u8) -> char {
 mod tests {
     use super::*;
 
+    const AS_IT_CAME: Form = Form::Sent(Transfer::Plain);
+
     #[test]
     fn a_text_is_read_in_its_own_characters_or_not_at_all() {
         for (kind, body, text) in [
@@ -99,7 +112,7 @@ mod tests {
             ("text/plain;charset=koi8-r", b"\xc1", ""),
             ("text/plain;charset=utf-16", b"\0h\0i", ""),
         ] {
-            assert_eq!(chat_text(kind, Transfer::Plain, body), text, "{kind}");
+            assert_eq!(chat_text(kind, AS_IT_CAME, body), text, "{kind}");
         }
     }
 
@@ -157,13 +170,17 @@ mod tests {
             ("message/cpim", "From: <a>".to_owned(), ""),
             ("message/cpim", cpim("x-unknown", ""), ""),
         ] {
-            let read = chat_text(kind, Transfer::Plain, body.as_bytes());
+            let read = chat_text(kind, AS_IT_CAME, body.as_bytes());
             assert_eq!(read, text, "{kind} {body}");
+            // What plugins could not read is not shown either.
+            let seen = chat_text(kind, Form::Seen, body.as_bytes());
+            let encoded = body.contains("Content-Transfer-Encoding");
+            assert_eq!(seen, if encoded { "" } else { text }, "{kind} {body}");
         }
         let mut deep = cpim("text/plain", "deep");
         for _ in 0..4 {
             deep = cpim("message/cpim", &deep);
         }
-        assert_eq!(chat_text("message/cpim", Transfer::Plain, deep.as_bytes()), "");
+        assert_eq!(chat_text("message/cpim", AS_IT_CAME, deep.as_bytes()), "");
     }
 }

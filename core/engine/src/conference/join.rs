@@ -8,6 +8,7 @@ use crate::call::{Call, Place, Stage};
 use crate::conference::event::Event;
 use crate::engine::{Engine, Subject};
 use crate::io::Flow;
+use crate::record::PLUGIN_FAILED;
 
 /// The phrase of the answer to who may not come in because of a lock.
 pub(crate) const LOCKED: &str = "Conference Is Locked";
@@ -77,6 +78,12 @@ impl Engine {
                     return self.refuse_call(key, "refused", 403, LOCKED, None);
                 }
                 self.open_leg(key);
+            }
+            JoinVerdict::Failed => {
+                let flow = call.dialog.flow;
+                self.joined("refused", flow);
+                // No 503: who hears that avoids the whole switch.
+                self.refuse_call(key, PLUGIN_FAILED, 500, "Policy Unavailable", None);
             }
             JoinVerdict::Refuse { code, reason } => {
                 let code = if (400..700).contains(&code) { code } else { 403 };

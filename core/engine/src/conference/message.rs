@@ -35,6 +35,27 @@ pub(crate) struct PendingMessage {
     pub(crate) request: Message,
     pub(crate) stamp: Time,
     pub(crate) accepted: Time,
+    /// Plugins are asked about it.
+    asked: bool,
+}
+
+/// The form in which a message goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As it came.
+    Sent(Transfer),
+    /// As plugins have seen or written it: whoever undid more would read what they have not.
+    Seen,
+}
+
+impl Form {
+    /// How its body is encoded.
+    pub(crate) const fn transfer(self) -> Transfer {
+        match self {
+            Self::Sent(transfer) => transfer,
+            Self::Seen => Transfer::Plain,
+        }
+    }
 }
 
 /// Why a message is refused at once.
@@ -62,6 +83,7 @@ impl Engine {
             request,
             stamp,
             accepted,
+            asked: ask.is_some(),
         };
         let ticket = self.ticket();
         if let Some(call) = self.calls.get_mut(key) {
@@ -122,7 +144,7 @@ impl Engine {
             })
         };
         let kind = request.header(Name::ContentType).unwrap_or_default();
-        if request.body_slice().is_empty() || !relayed_type(kind) || is_encoded(request) {
+        if request.body_slice().is_empty() || !relayed_type(kind) || self.cannot_be_read(request) {
             return refused(415, "Unsupported Media Type", "unsupported");
         }
         if request.body_slice().len() > self.config.max_message {
@@ -149,6 +171,12 @@ impl Engine {
             return refused(503, "Too Many Messages", "queue_full");
         }
         Ok(())
+    }
+
+    /// Whether a message stands in a form that nobody takes, or that hides from plugins what recipients may read.
+    pub(crate) fn cannot_be_read(&self, request: &Message) -> bool {
+        let asks = self.config.hooks.message_filter.is_some();
+        is_encoded(request) || asks && !transfer_of(request).is_known()
     }
 
     fn message_ask(&self, call: &Call, request: &Message) -> MessageAsk {
@@ -206,6 +234,7 @@ impl Engine {
         }
         let kind = request.header(Name::ContentType).unwrap_or_default();
         let name = sender_name(call, request);
+        let (body, form) = going_out(request, message.asked);
         let outcome = match verdict {
             MessageVerdict::Reject { code, reason } => {
                 let code = rejection(code);
@@ -226,18 +255,13 @@ impl Engine {
                 return;
             }
             MessageVerdict::Pass => {
-                self.relay(message, kind, &name, request.body_slice());
+                self.relay(message, kind, &name, &body, form);
                 "relayed"
             }
             MessageVerdict::Rewrite(new) => {
                 let kind = new.content_type.as_deref().unwrap_or(kind);
                 let name = new.display_name.as_deref().unwrap_or(&name);
-                self.relay(
-                    message,
-                    kind,
-                    name,
-                    new.body.as_deref().unwrap_or(request.body_slice()),
-                );
+                self.relay(message, kind, name, new.body.as_deref().unwrap_or(&body), form);
                 "rewritten"
             }
         };
@@ -258,10 +282,9 @@ impl Engine {
     }
 
     /// One copy for each of the others; the sender's answer waits for none of theirs.
-    fn relay(&mut self, message: &PendingMessage, kind: &str, name: &str, body: &[u8]) {
+    fn relay(&mut self, message: &PendingMessage, kind: &str, name: &str, body: &[u8], form: Form) {
         self.accept_message(message);
-        let transfer = transfer_now(&message.request, body);
-        let own = transfer.undone(body);
+        let own = form.transfer().undone(body);
         if own.is_some_and(|own| json_text(kind, &own).is_some())
             && let Some(call) = self.calls.get_mut(message.sender)
         {
@@ -269,14 +292,14 @@ impl Engine {
         }
         let letter = Letter {
             kind,
-            headers: &essential_headers(&message.request, body),
+            headers: &essential_headers(&message.request, form),
             body,
             name,
             of: "conference",
         };
         let times = (message.stamp, message.accepted);
         self.relay_copies(&self.others(message.sender), &letter, times);
-        self.chat_from_leg(message.sender, kind, transfer, body);
+        self.chat_from_leg(message.sender, kind, form, body);
     }
 
     /// Everybody who hears a call's messages, but the call itself.
@@ -313,10 +336,10 @@ fn sender_name(call: &Call, request: &Message) -> String {
         .unwrap_or_else(|| call.name.clone())
 }
 
-/// The headers of a message that its recipients get too, with this body.
-pub(crate) fn essential_headers<'r>(request: &'r Message, body: &[u8]) -> Vec<(Name, &'r str)> {
-    // How a body is encoded travels with it, and not with what a plugin has put in its place.
-    let encoding = match transfer_now(request, body).is_plain() {
+/// The headers of a message that its recipients get too, in this form.
+pub(crate) fn essential_headers(request: &Message, form: Form) -> Vec<(Name, &str)> {
+    // How a body is encoded travels with it, and not with what plugins have seen.
+    let encoding = match form.transfer().is_plain() {
         true => &[][..],
         false => &[Name::ContentTransferEncoding],
     };
@@ -326,13 +349,11 @@ pub(crate) fn essential_headers<'r>(request: &'r Message, body: &[u8]) -> Vec<(N
         .collect()
 }
 
-/// The form in which a body stands that goes out for this request: that of the request, unless a plugin has put another
-/// in its place.
-pub(crate) fn transfer_now(request: &Message, body: &[u8]) -> Transfer {
-    let transfer = transfer_of(request);
-    match transfer.is_plain() || body == request.body_slice() {
-        true => transfer,
-        false => Transfer::Plain,
+/// The body that goes out for a request, and its form: where plugins were asked, what they were shown.
+pub(crate) fn going_out(request: &Message, asked: bool) -> (Bytes, Form) {
+    match asked {
+        true => (own_body(request), Form::Seen),
+        false => (request.body(), Form::Sent(transfer_of(request))),
     }
 }
 

@@ -11,7 +11,7 @@ use cordboard_model::Time;
 use sha2::{Digest as _, Sha256};
 
 use super::delivery::{Delivery, Occasion};
-use super::imdn::{Fate, is_composing, wish};
+use super::imdn::Fate;
 use super::mailbox::{Ahead, Full, Mailboxes};
 use super::{Page, PendingPager};
 use crate::arena::{Arena, Key};
@@ -106,7 +106,7 @@ impl Engine {
             let (status, outcome) = (NOT_IN_CLEAR.status, NOT_IN_CLEAR.reason);
             return self.pager_refused(page.message.transaction, &page.message.request, status, outcome);
         }
-        let passing = is_composing(page.kind(), &page.body);
+        let passing = page.is_composing();
         if contacts.len() == 1 || passing && !contacts.is_empty() {
             let address = &**self.directory.address_of_record(place);
             let held = self.courier.held.get(address).map_or(0, Vec::len);
@@ -124,26 +124,34 @@ impl Engine {
             }
             return self.relay_page(place, page, &contacts);
         }
-        self.keep_held(place);
+        if self.keep_held(place, &contacts) && !contacts.is_empty() {
+            let address = self.directory.address_of_record(place).to_string();
+            if self.courier.held.get(&address).map_or(0, Vec::len) < HELD {
+                return self.hold_page(address, page);
+            }
+        }
         self.keep_page(place, page, &contacts);
     }
 
     /// Keeps a message; where that may not be, it goes to the contacts that there are.
     pub(super) fn keep_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
         let outcome = match self.put_aside(place, &page) {
-            Ok((address, number)) => {
-                let kept = self.courier.boxes.get_mut(&address, number);
-                if let Some(kept) = kept.filter(|kept| kept.delivery.is_none() && !contacts.is_empty()) {
-                    kept.came = page.came();
-                }
-                return self.store_kept(address, number, Some(page.message));
-            }
+            Ok(kept) => return self.store_page(kept, page, contacts),
             Err(outcome) => outcome,
         };
         if contacts.is_empty() {
             return self.pager_refused(page.message.transaction, &page.message.request, 480, outcome);
         }
         self.relay_page(place, page, contacts);
+    }
+
+    /// Writes a message to disk that has been put into the mailbox, while these contacts are there.
+    pub(super) fn store_page(&mut self, (address, number): (String, u64), page: Page, contacts: &[Binding]) {
+        let kept = self.courier.boxes.get_mut(&address, number);
+        if let Some(kept) = kept.filter(|kept| kept.delivery.is_none() && !contacts.is_empty()) {
+            kept.came = page.came();
+        }
+        self.store_kept(address, number, Some(page.message));
     }
 
     /// Puts a message into the mailbox of its addressee; what is counted where that may not be.
@@ -154,7 +162,7 @@ impl Engine {
         let may = self.config.mail.count > 0 && self.directory.knows(&address);
         // What is kept goes to whichever phones come, also those that are reached in clear.
         let may = may && !page.is_secure();
-        let expires = expires.filter(|_| may && !is_composing(page.kind(), &page.body));
+        let expires = expires.filter(|_| may && !page.is_composing());
         let message = self.letter_of(page, address, expires.ok_or("not_registered")?);
         self.keep(message).map_err(|Full| "mailbox_full")
     }
@@ -162,7 +170,7 @@ impl Engine {
     fn letter_of(&mut self, page: &Page, to: String, expires: Time) -> StoredMessage {
         let request = &page.message.request;
         let date = sip_date(self.wire.now);
-        let mut headers = essential_headers(request, &page.body);
+        let mut headers = essential_headers(request, page.form);
         if request.header(Name::Date).is_none() {
             headers.push((Name::Date, &date)); // it may be read much later
         }
@@ -170,9 +178,9 @@ impl Engine {
             id: id_of(&page.message, &to),
             number: self.courier.boxes.next_number(),
             to,
-            hidden: match page.message.uri != page.message.sender && wish(page.kind(), &page.body).is_some() {
-                true => page.message.sender.clone(),
-                false => String::new(),
+            hidden: match &page.message.hidden {
+                Some(hidden) if page.wish().is_some() => hidden.clone(),
+                Some(_) | None => String::new(),
             },
             from: page.message.uri.clone(),
             name: page.name().to_owned(),
@@ -200,6 +208,7 @@ impl Engine {
         let Some(kept) = self.courier.boxes.get_mut(&address, number) else {
             return;
         };
+        kept.writes += 1;
         let write = StoreWrite::PutMessage(Box::new(kept.message.clone()));
         let keeping = Keeping {
             address,
@@ -218,35 +227,36 @@ impl Engine {
             number,
             sender,
         } = keeping;
-        self.wire
-            .counts
-            .message("in", "pager", if ok { "stored" } else { "store_failed" });
-        // A request that came again: the message is on disk from the first time.
-        let was_safe = self
-            .courier
-            .boxes
-            .get_mut(&address, number)
-            .is_some_and(|kept| kept.safe);
-        if !ok && !was_safe {
-            self.courier.boxes.remove(&address, number);
+        // A request that came again: the message is on disk from another time, and perhaps delivered by now.
+        let kept = self.courier.boxes.get_mut(&address, number);
+        let (safe, last) = kept.map_or((true, false), |kept| {
+            kept.writes = kept.writes.saturating_sub(1);
+            kept.safe |= ok;
+            (kept.safe, kept.writes == 0)
+        });
+        let outcome = if safe { "stored" } else { "store_failed" };
+        self.wire.counts.message("in", "pager", outcome);
+        // That another one has come, or has not, says nothing of the first, which may have been in vain before.
+        let front = self.courier.boxes.front(&address);
+        let is_front = front.is_some_and(|front| front.message.number == number);
+        if !safe {
             if let Some(sender) = sender {
                 let phrase = "Store Unavailable";
                 self.respond_with(sender.transaction, &sender.request, 503, phrase, |response| {
                     response.header("Retry-After", 5)
                 });
             }
-            return self.deliver(&address); // what stands behind it
+            if !last {
+                return; // the same message may yet be written for the other request
+            }
+            self.courier.boxes.remove(&address, number);
+        } else {
+            self.arm_mail_timer();
+            if let Some(sender) = sender {
+                self.page_accepted(&sender);
+            }
         }
-        if let Some(kept) = self.courier.boxes.get_mut(&address, number) {
-            kept.safe = true;
-        }
-        self.arm_mail_timer();
-        if let Some(sender) = sender {
-            self.page_accepted(&sender);
-        }
-        // That another one has come says nothing of the first, which may have been in vain before.
-        let front = self.courier.boxes.front(&address);
-        match front.is_some_and(|front| front.message.number == number) {
+        match is_front {
             true => self.deliver(&address),
             false => self.deliver_on(&address, Occasion::Again),
         }

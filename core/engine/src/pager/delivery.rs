@@ -1,5 +1,6 @@
 //! Delivering kept messages: one after the other to an address, to all its phones, until one of them takes it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::sip::dialog::HOPS;
 use crate::sip::name::Name;
 use crate::sip::registrar::Binding;
 use crate::sip::transaction::{Outcome, Owner};
+use crate::sip::transfer::Transfer;
 use crate::sip::uri::Uri;
 use crate::timer::Timer;
 
@@ -27,17 +29,20 @@ use crate::timer::Timer;
 /// says nothing.
 const PATIENCE: u8 = 25;
 const REFUSAL: u8 = 5;
-/// Where phones have only registered, what is in vain counts so seldom for each of its weight (a refusal once an hour):
-/// phones register every minute, and what is wrong may take some hours to be mended.
-const BLAME: Duration = Duration::from_secs(720);
+/// Where phones have only registered, what is in vain counts so seldom: phones register every minute, and what is wrong may
+/// take some hours to be mended.
+const BLAME: Duration = Duration::from_secs(3600);
+/// The same where all are silent: the one that registers is, too.
+const BLAME_SILENCE: Duration = Duration::from_secs(720);
 
 /// Why the first message to an address goes out, the one that says least of it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Occasion {
-    /// Some time has passed, or another message has come: that the phones are still busy says nothing of this one.
+    /// Some time has passed, or another message has come: that the phones are still busy or silent says nothing of this
+    /// one.
     Again,
     /// A phone has registered, as phones do every minute also while their user has no time: as above where one says
-    /// that it is not the time, otherwise as below, but seldom.
+    /// that, otherwise as below, but seldom.
     Registered,
     /// It is its turn, or a phone has taken another message: who refuses it now may always do so.
     Turn,
@@ -102,13 +107,27 @@ impl Delivery {
 
     /// What counts against its message, now that no phone took it; `blamed`: how long ago something counted last.
     fn in_vain(&self, blamed: Option<Duration>) -> u8 {
-        let answers = &self.answers;
-        let weight = if answers.answered { REFUSAL } else { 1 };
-        match self.occasion {
-            Occasion::Again => 0,
-            Occasion::Registered if answers.later => 0,
-            Occasion::Registered if blamed.is_some_and(|ago| ago < BLAME * weight.into()) => 0,
-            Occasion::Registered | Occasion::Turn => weight,
+        let Answers {
+            refused,
+            busy,
+            later,
+            never,
+            ..
+        } = self.answers;
+        // What is not the time for hours upon hours may be so because of the message: the rest waits behind it.
+        let (weight, seldom) = match self.occasion {
+            Occasion::Turn => return if refused { REFUSAL } else { 1 },
+            _ if busy => return 0,
+            _ if later => (1, BLAME),
+            Occasion::Again => return 0,
+            Occasion::Registered if refused => (REFUSAL, BLAME),
+            // The one that registers may be the one that never takes any, and the other asleep.
+            Occasion::Registered if never => (1, BLAME),
+            Occasion::Registered => (1, BLAME_SILENCE),
+        };
+        match blamed.is_some_and(|ago| ago < seldom) {
+            true => 0,
+            false => weight,
         }
     }
 }
@@ -149,7 +168,8 @@ impl Engine {
             let contacts = self.place_of(address).map(|place| self.contacts_of(place));
             let mut contacts = contacts.unwrap_or_default();
             if let Some(delivery) = on_its_way.and_then(|key| self.courier.deliveries.get(key)) {
-                Attempt::leave_new(&mut contacts, &delivery.attempts, &self.registrar, now);
+                let known = (&self.registrar, &self.directory.own);
+                Attempt::leave_new(&mut contacts, &delivery.attempts, known, now);
                 if contacts.is_empty() {
                     return;
                 }
@@ -261,7 +281,7 @@ impl Engine {
             return self.deliver(address);
         }
         self.courier.boxes.nobody_is_there(address);
-        if !answers.answered {
+        if !answers.refused {
             self.courier.boxes.forget_pause(address);
         } else if let Some((key, ends)) = self.courier.boxes.pause(address, answers.pause(), now) {
             self.wire.timers.arm(ends, Timer::Redelivery(key));
@@ -296,7 +316,7 @@ impl Engine {
             },
             accepted: message.accepted,
         };
-        if let Some(wish) = wish(content_type(&message), &message.body) {
+        if let Some(wish) = wish(header(&message, "Content-Type"), &own_body(&message)) {
             self.notify_sender(&notice, &wish, fate);
         }
         let ticket = self.ticket();
@@ -381,10 +401,18 @@ fn notification_id(message: u128, fate: Fate) -> u128 {
     first_half(&hash.chain_update([u8::from(fate == Fate::Delivered)]).finalize())
 }
 
-/// The Content-Type of a kept message.
-fn content_type(message: &StoredMessage) -> &str {
-    let first = message.headers.lines().next().unwrap_or_default();
-    first.strip_prefix("Content-Type: ").unwrap_or_default()
+/// A header that is kept with a message; empty where it has none.
+fn header<'a>(message: &'a StoredMessage, name: &str) -> &'a str {
+    let mut lines = message.headers.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    value.unwrap_or_default()
+}
+
+/// The body of a kept message, before it was encoded for the way.
+fn own_body(message: &StoredMessage) -> Cow<'_, [u8]> {
+    let transfer = Transfer::of(Some(header(message, "Content-Transfer-Encoding")));
+    let own = transfer.undone(&message.body);
+    own.unwrap_or(Cow::Borrowed(&message.body))
 }
 
 fn tail_of(message: &StoredMessage) -> Bytes {

@@ -21,6 +21,8 @@ pub(crate) struct Kept {
     pub(crate) message: StoredMessage,
     /// It is on disk: its sender was told so, and it may be delivered.
     pub(crate) safe: bool,
+    /// How often it is being written to disk now: once for each request that brought it.
+    pub(crate) writes: u32,
     /// Its delivery, while phones have it and have not answered.
     pub(crate) delivery: Option<Key>,
     /// Phones have changed since it went out: on what occasion it goes to them.
@@ -129,6 +131,7 @@ impl Mailboxes {
             Kept {
                 message,
                 safe,
+                writes: 0,
                 delivery: None,
                 news: None,
                 vain: 0,

@@ -10,6 +10,7 @@ mod reach;
 mod refusal;
 mod relay;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use cordboard_model::{Ask, ConferenceId, Time};
 
 pub(crate) use self::courier::{Courier, Keeping};
 pub(crate) use self::delivery::Occasion;
+use self::imdn::{Wish, is_composing, wish};
 use self::relay::Came;
 pub(crate) use self::relay::Pager;
 use crate::arena::Key;
@@ -28,7 +30,7 @@ use crate::call::incoming::Caller;
 use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
 use crate::conference::copies::Letter;
-use crate::conference::message::{essential_headers, own_body, relayed_type, transfer_now};
+use crate::conference::message::{Form, essential_headers, going_out, own_body, relayed_type};
 use crate::config::Account;
 use crate::directory::Destination;
 use crate::door::{ACCEPT, taken_instead};
@@ -36,7 +38,6 @@ use crate::engine::{Engine, Subject};
 use crate::io::Flow;
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
-use crate::sip::mime::is_encoded;
 use crate::sip::name::Name;
 use crate::sip::write::{default_phrase, quote_display};
 
@@ -59,14 +60,16 @@ pub(crate) struct PendingPager {
     /// The sender as its addressee is told: display name and URI.
     name: String,
     uri: String,
-    /// The sender's URI.
-    sender: String,
+    /// The sender's URI, where its addressee is told another.
+    hidden: Option<String>,
     user: Option<Arc<str>>,
     addressee: Addressee,
     /// What was dialled.
     number: String,
     stamp: Time,
     accepted: Time,
+    /// Plugins are asked about it.
+    asked: bool,
 }
 
 /// A message that the plugins have seen, as it goes out.
@@ -80,16 +83,40 @@ pub(crate) struct Page {
     /// It had to wait for its addressee's phones: the time until it leaves says nothing of the switch.
     held: bool,
     body: Bytes,
+    form: Form,
     /// It was on its way before, and has been counted.
     again: bool,
     /// Its id, once it has been on its way.
     id: Option<u128>,
 }
 
+impl PendingPager {
+    /// The sender's URI.
+    fn sender(&self) -> &str {
+        self.hidden.as_deref().unwrap_or(&self.uri)
+    }
+}
+
 impl Page {
     fn kind(&self) -> &str {
         let kind = || self.message.request.header(Name::ContentType);
         self.new_kind.as_deref().or_else(kind).unwrap_or_default()
+    }
+
+    /// Its body as its sender wrote it, before it was encoded for the way.
+    fn own_body(&self) -> Cow<'_, [u8]> {
+        let own = self.form.transfer().undone(&self.body);
+        own.unwrap_or(Cow::Borrowed(&self.body))
+    }
+
+    /// Whether it only says that somebody is writing.
+    fn is_composing(&self) -> bool {
+        is_composing(self.kind(), &self.own_body())
+    }
+
+    /// What its sender wants to be told of its delivery.
+    fn wish(&self) -> Option<Wish> {
+        wish(self.kind(), &self.own_body())
     }
 
     /// Whether it may only go by TLS.
@@ -164,7 +191,7 @@ impl Engine {
             let sender = sender.map(|place| self.directory.credential(place));
             self.may_page_conference(id, sender.map(|sender| sender.owner.as_str()))?;
         }
-        if request.body_slice().is_empty() || !relayed_type(kind) || is_encoded(request) {
+        if request.body_slice().is_empty() || !relayed_type(kind) || self.cannot_be_read(request) {
             return Err((415, "unsupported"));
         }
         if request.body_slice().len() > self.config.max_message {
@@ -225,8 +252,8 @@ impl Engine {
         });
     }
 
-    /// The call by which the sender takes part in a conference, if there is one.
-    fn own_call(&self, id: ConferenceId, identity: Identity) -> Option<Key> {
+    /// The call by which somebody takes part in a conference, if there is one.
+    pub(crate) fn own_call(&self, id: ConferenceId, identity: Identity) -> Option<Key> {
         let user = &self.directory.credential(identity.credential()?).owner;
         let members = &self.conferences.get(&id)?.members;
         let is_own = |key: &Key| {
@@ -252,9 +279,7 @@ impl Engine {
         let place = identity.credential();
         let sender = place.map(|place| self.directory.credential(place));
         let from = request.from().ok();
-        let shown = from
-            .as_ref()
-            .and_then(|from| from.display().map(std::borrow::Cow::into_owned));
+        let shown = from.as_ref().and_then(|from| from.display().map(Cow::into_owned));
         let name = shown
             .filter(|name| !name.trim().is_empty())
             .or_else(|| sender.map(|sender| sender.display_name.clone()))
@@ -267,10 +292,9 @@ impl Engine {
                 |from| from.uri.to_owned(),
             ),
         };
-        let sender = uri.clone();
-        let (name, uri) = match addressee {
-            Addressee::User(_) if hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into()),
-            _ => (name, uri),
+        let (name, uri, hidden) = match addressee {
+            Addressee::User(_) if hides => (ANONYMOUS_NAME.into(), ANONYMOUS.into(), Some(uri)),
+            _ => (name, uri, None),
         };
         let user = place.map(|place| Arc::clone(self.directory.owner(place)));
         let accepted = self.wire.now;
@@ -281,19 +305,21 @@ impl Engine {
             account,
             name,
             uri,
-            sender,
+            hidden,
             user,
             addressee,
             number,
             stamp,
             accepted,
+            asked: false,
         }
     }
 
-    fn ask_about_pager(&mut self, message: PendingPager) {
+    fn ask_about_pager(&mut self, mut message: PendingPager) {
         let Some(rule) = self.config.hooks.message_filter else {
             return self.pager_decided(message, MessageVerdict::Pass);
         };
+        message.asked = true;
         let ask = Ask::Message(MessageAsk {
             conference: match message.addressee {
                 Addressee::Conference(id) => Some(self.view(id)),
@@ -326,11 +352,13 @@ impl Engine {
         {
             return self.pager_refused(message.transaction, &message.request, status, outcome);
         }
+        let (body, form) = going_out(&message.request, message.asked);
         let mut page = Page {
             new_kind: None,
             new_name: None,
             held: false,
-            body: message.request.body(),
+            body,
+            form,
             again: false,
             id: None,
             message,
@@ -391,7 +419,7 @@ impl Engine {
             .map(|conference| conference.members.clone());
         let letter = Letter {
             kind: page.kind(),
-            headers: &essential_headers(&message.request, &page.body),
+            headers: &essential_headers(&message.request, page.form),
             body: &page.body,
             name: page.name(),
             of: "conference",
@@ -403,8 +431,7 @@ impl Engine {
             user: message.user.as_deref(),
             name: page.name(),
         };
-        let transfer = transfer_now(&message.request, &page.body);
-        self.chat_from_outside(id, outsider, page.kind(), transfer, &page.body);
+        self.chat_from_outside(id, outsider, page.kind(), page.form, &page.body);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Messages whose sender waits long: it hears in time, and never a 408 (RFC 4320). What its addressee's phones have
 //! not answered by then goes into the mailbox; where that may not be, the sender is told that nobody answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Delivery, Occasion};
@@ -8,6 +9,7 @@ use super::relay::{Pager, SILENCE, registered, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::engine::Engine;
+use crate::sip::registrar::Binding;
 use crate::sip::transaction::Owner;
 use crate::sip::write::default_phrase;
 use crate::timer::{TRYING, Timer};
@@ -36,17 +38,29 @@ impl Engine {
     }
 
     /// A message goes into the mailbox at once: those that came before it and wait go there first, or it would overtake
-    /// them.
-    pub(super) fn keep_held(&mut self, place: usize) {
-        let address = &**self.directory.address_of_record(place);
-        for key in self.courier.held.remove(address).unwrap_or_default() {
-            if let Some(Pager::Held(page)) = self.pagers.remove(key)
-                && let Addressee::User(place) = page.message.addressee
-            {
-                let contacts = self.contacts_of(place);
-                self.keep_page(place, *page, &contacts);
-            }
+    /// them. What may not be kept goes on waiting, and so does what follows it: whether any does.
+    pub(super) fn keep_held(&mut self, place: usize, contacts: &[Binding]) -> bool {
+        let address = Arc::clone(self.directory.address_of_record(place));
+        let mut left = Vec::new();
+        for key in self.courier.held.remove(&*address).unwrap_or_default() {
+            let Some(Pager::Held(page)) = self.pagers.get_mut(key) else {
+                continue;
+            };
+            page.held = true;
+            let page = page.clone();
+            let kept = left.is_empty().then(|| self.put_aside(place, &page));
+            let Some(Ok(kept)) = kept else {
+                left.push(key);
+                continue;
+            };
+            self.pagers.remove(key);
+            self.store_page(kept, *page, contacts);
         }
+        let waits = !left.is_empty();
+        if waits {
+            self.courier.held.insert(address.to_string(), left);
+        }
+        waits
     }
 
     /// The sender of this message will not wait for ever.

@@ -12,8 +12,12 @@ use crate::arena::Key;
 use crate::call::contact::{is_secure, registered_flow};
 use crate::engine::Engine;
 use crate::io::Flow;
+use crate::sip::own::Own;
 use crate::sip::registrar::{Binding, Registrar, same_contact};
 use crate::sip::transaction::Outcome;
+
+/// Where phones are, and where they may not lead us.
+type Known<'a> = (&'a Registrar, &'a Own);
 
 /// A copy of a message that went to one contact.
 #[derive(Debug)]
@@ -35,39 +39,30 @@ impl Attempt {
     }
 
     /// Whether a copy to this contact would take the same way now: it was not renewed from somewhere else.
-    fn leads_to(&self, contact: &Binding) -> bool {
-        self.flow == registered_flow(contact) && same_contact(&self.contact, &contact.contact)
+    fn leads_to(&self, contact: &Binding, own: &Own) -> bool {
+        self.flow == registered_flow(contact, own) && same_contact(&self.contact, &contact.contact)
     }
 
     /// Whether it went to the phone of this contact, by whichever of its flows: who has it by one is not sent it by
     /// another.
-    fn is_to_phone_of(&self, contact: &Binding, registrar: &Registrar, now: Time) -> bool {
-        registrar.flows(contact, now).any(|flow| self.leads_to(flow))
+    fn is_to_phone_of(&self, contact: &Binding, (registrar, own): Known<'_>, now: Time) -> bool {
+        let mut flows = registrar.flows(contact, now);
+        flows.any(|flow| self.leads_to(flow, own))
     }
 
     /// Leaves the contacts of phones that no copy went to.
-    pub(super) fn leave_new(
-        contacts: &mut Vec<Binding>,
-        attempts: &[Self],
-        registrar: &Registrar,
-        now: Time,
-    ) {
+    pub(super) fn leave_new(contacts: &mut Vec<Binding>, attempts: &[Self], known: Known<'_>, now: Time) {
         contacts.retain(|contact| {
             let mut attempts = attempts.iter();
-            !attempts.any(|attempt| attempt.is_to_phone_of(contact, registrar, now))
+            !attempts.any(|attempt| attempt.is_to_phone_of(contact, known, now))
         });
     }
 
     /// Takes out the copies that went to contacts that are no more; their transactions.
-    fn take_gone(
-        attempts: &mut Vec<Self>,
-        contacts: &[Binding],
-        registrar: &Registrar,
-        now: Time,
-    ) -> Vec<Key> {
+    fn take_gone(attempts: &mut Vec<Self>, contacts: &[Binding], known: Known<'_>, now: Time) -> Vec<Key> {
         let is_gone = |attempt: &mut Self| {
             let mut contacts = contacts.iter();
-            !contacts.any(|contact| attempt.is_to_phone_of(contact, registrar, now))
+            !contacts.any(|contact| attempt.is_to_phone_of(contact, known, now))
         };
         attempts
             .extract_if(.., is_gone)
@@ -123,7 +118,12 @@ impl Engine {
             return;
         };
         let now = self.wire.now;
-        for transaction in Attempt::take_gone(&mut delivery.attempts, contacts, &self.registrar, now) {
+        for transaction in Attempt::take_gone(
+            &mut delivery.attempts,
+            contacts,
+            (&self.registrar, &self.directory.own),
+            now,
+        ) {
             if self.transactions.give_up(transaction) {
                 self.delivery_outcome(key, Outcome::Silence);
             }
@@ -150,7 +150,12 @@ impl Engine {
             }
             false => contacts,
         };
-        let gone = Attempt::take_gone(&mut sent.attempts, contacts, &self.registrar, now);
+        let gone = Attempt::take_gone(
+            &mut sent.attempts,
+            contacts,
+            (&self.registrar, &self.directory.own),
+            now,
+        );
         let given_up = gone
             .into_iter()
             .filter(|gone| self.transactions.give_up(*gone))
@@ -178,7 +183,12 @@ impl Engine {
         }
         if !sent.told && !sent.page.again {
             let mut new = contacts.to_vec();
-            Attempt::leave_new(&mut new, &sent.attempts, &self.registrar, now);
+            Attempt::leave_new(
+                &mut new,
+                &sent.attempts,
+                (&self.registrar, &self.directory.own),
+                now,
+            );
             if !new.is_empty() {
                 self.relay_to_new(key, &new, registered(contacts));
             }
@@ -202,7 +212,7 @@ impl Engine {
             sent.attempts.extend(attempts);
         }
         for _ in 0..too_large {
-            self.page_answered(key, TOO_LARGE, Particulars::new());
+            self.page_answered(key, TOO_LARGE, Particulars::new(), None);
         }
     }
 }

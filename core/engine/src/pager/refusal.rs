@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::relay::{Particulars, SILENCE};
+use super::relay::SILENCE;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
 
@@ -13,7 +13,9 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 /// What one refusal says of another attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Says {
-    /// Now is not the time, for its user, for the phone or for the way to it: nothing of the message.
+    /// Its user has no time now: nothing of the message.
+    Busy,
+    /// Now is not the time for the phone or the way to it, hardly because of the message.
     Later,
     /// Something else went wrong, perhaps for a while, perhaps because of the message.
     Unclear,
@@ -26,20 +28,20 @@ enum Says {
 const fn says(status: u16, asked: bool) -> Says {
     match status {
         // With Retry-After it is for now, and without it is not (RFC 3261 sections 21.4.11 and 21.6.2).
-        413 | 603 => match asked {
-            true => Says::Later,
-            false => Says::Never,
-        },
-        // Of the 6xx only 600 speaks of this time; a proxy or gateway says 408, 502 and 504 of what is behind it, and 430
-        // (RFC 5626) of a flow that has to be made anew.
-        408 | 430 | 480 | 486 | 491 | 502..=504 | 600 => Says::Later,
+        413 if asked => Says::Later,
+        603 if asked => Says::Busy,
+        // Of the 6xx only 600 speaks of this time.
+        480 | 486 | 600 => Says::Busy,
+        // A proxy or gateway says 408, 502 and 504 of what is behind it, and 430 (RFC 5626) of a flow that has to be made
+        // anew.
+        408 | 430 | 491 | 502..=504 => Says::Later,
         400
         | 402
         | 403
         | 405
         | 406
         | 410
-        | 414..=417
+        | 413..=417
         | 420
         | 421
         | 424
@@ -56,7 +58,7 @@ const fn says(status: u16, asked: bool) -> Says {
         | 505
         | 513
         | 555
-        | 601..=699 => Says::Never,
+        | 601..=699 => Says::Never, // also 603
         // Also 404: a phone that has just been switched on may not have loaded its accounts.
         _ => match asked {
             true => Says::Later,
@@ -68,10 +70,14 @@ const fn says(status: u16, asked: bool) -> Says {
 /// What the phones of one user have said of one message so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Answers {
-    /// One has answered at all.
-    pub(super) answered: bool,
-    /// One has said that now is not the time.
+    /// One has refused it that may take it later.
+    pub(super) refused: bool,
+    /// One has said that its user has no time.
+    pub(super) busy: bool,
+    /// One has said that now is not the time, for whatever reason.
     pub(super) later: bool,
+    /// One will never take it.
+    pub(super) never: bool,
     /// Another attempt may succeed.
     pub(super) hopeful: bool,
     /// The shortest of the pauses that they have asked for, once one has refused it that may take it later.
@@ -85,13 +91,14 @@ impl Answers {
             self.hopeful = true;
             return;
         }
-        self.answered = true;
         let says = says(status, asked.is_some());
         if says == Says::Never {
+            self.never = true;
             return;
         }
-        self.hopeful = true;
-        self.later |= says == Says::Later;
+        (self.refused, self.hopeful) = (true, true);
+        self.busy |= says == Says::Busy;
+        self.later |= matches!(says, Says::Busy | Says::Later);
         let asked = asked.unwrap_or_default();
         self.pause = Some(self.pause.map_or(asked, |pause| pause.min(asked)));
     }
@@ -106,12 +113,6 @@ impl Answers {
 /// The pause that a refusal asks for (RFC 3261 section 20.33), at most an hour; none where it asks for none.
 pub(super) fn asked_in(response: &Message) -> Option<Duration> {
     asked(response.header(Name::RetryAfter)?)
-}
-
-/// The same in what is kept of a refusal.
-pub(super) fn asked_among(particulars: &Particulars) -> Option<Duration> {
-    let (_, value) = particulars.iter().find(|(name, _)| *name == Name::RetryAfter)?;
-    asked(value)
 }
 
 /// The seconds that a value begins with; a comment and parameters may follow.
@@ -129,10 +130,12 @@ mod tests {
 
     #[test]
     fn a_refusal_is_for_now_for_ever_or_unclear() {
-        use Says::{Later, Never, Unclear};
+        use Says::{Busy, Later, Never, Unclear};
         for (statuses, without, with) in [
-            (&[408, 430, 480, 486, 491, 502, 503, 504, 600][..], Later, Later),
-            (&[413, 603], Never, Later),
+            (&[480, 486, 600][..], Busy, Busy),
+            (&[408, 430, 491, 502, 503, 504], Later, Later),
+            (&[413], Never, Later),
+            (&[603], Never, Busy),
             (
                 &[302, 401, 404, 407, 429, 481, 482, 487, 489, 500, 580],
                 Unclear,
@@ -161,22 +164,56 @@ mod tests {
     #[test]
     fn what_several_phones_say_is_taken_together() {
         let minutes = |count: u64| Some(Duration::from_secs(60 * count));
-        for (said, answered, later, hopeful, pause) in [
-            (&[(SILENCE, None)][..], false, false, true, 0),
-            (&[(415, None), (606, minutes(1))], true, false, false, 0),
-            (&[(415, None), (SILENCE, None)], true, false, true, 0),
-            (&[(486, minutes(9)), (405, None)], true, true, true, 9),
-            (&[(486, minutes(9)), (503, minutes(5))], true, true, true, 5),
-            (&[(486, minutes(9)), (404, None)], true, true, true, 0),
-            (&[(500, None), (SILENCE, None)], true, false, true, 0),
+        for (said, refused, [busy, later, never, hopeful], pause) in [
+            (&[(SILENCE, None)][..], false, [false, false, false, true], 0),
+            (
+                &[(415, None), (606, minutes(1))],
+                false,
+                [false, false, true, false],
+                0,
+            ),
+            (
+                &[(415, None), (SILENCE, None)],
+                false,
+                [false, false, true, true],
+                0,
+            ),
+            (
+                &[(486, minutes(9)), (405, None)],
+                true,
+                [true, true, true, true],
+                9,
+            ),
+            (
+                &[(486, minutes(9)), (503, minutes(5))],
+                true,
+                [true, true, false, true],
+                5,
+            ),
+            (
+                &[(502, minutes(9)), (404, None)],
+                true,
+                [false, true, false, true],
+                0,
+            ),
+            (
+                &[(500, None), (SILENCE, None)],
+                true,
+                [false, false, false, true],
+                0,
+            ),
         ] {
             let mut answers = Answers::default();
             for (status, asked) in said {
                 answers.add(*status, *asked);
             }
             assert_eq!(
-                (answers.answered, answers.later, answers.hopeful),
-                (answered, later, hopeful)
+                (
+                    answers.refused,
+                    [answers.busy, answers.later, answers.never, answers.hopeful]
+                ),
+                (refused, [busy, later, never, hopeful]),
+                "{said:?}"
             );
             assert_eq!(answers.pause(), Duration::from_secs(60 * pause), "{said:?}");
         }

@@ -1,15 +1,16 @@
 //! A message that goes to the phones of a user at once: the sender hears what they answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cordboard_model::Time;
 
 use super::courier::id_of;
 use super::delivery::{Notice, Occasion};
-use super::imdn::{Fate, is_composing, wish};
+use super::imdn::Fate;
 use super::reach::Attempt;
-use super::refusal::{Answers, asked_among};
+use super::refusal::{Answers, asked_in};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
@@ -164,7 +165,7 @@ impl Engine {
         });
         self.watch_page(pager, accepted);
         for _ in 0..too_large {
-            self.page_answered(pager, TOO_LARGE, Particulars::new());
+            self.page_answered(pager, TOO_LARGE, Particulars::new(), None);
         }
     }
 
@@ -202,7 +203,7 @@ impl Engine {
         let message = &page.message;
         let tail = tail(
             page.kind(),
-            &essential_headers(&message.request, &page.body),
+            &essential_headers(&message.request, page.form),
             &page.body,
         );
         let sheet = Sheet {
@@ -228,7 +229,7 @@ impl Engine {
         for contact in contacts {
             let stream = self.stream_to(contact, sheet);
             let contact = stream.as_ref().unwrap_or(contact);
-            let registered = registered_flow(contact);
+            let registered = registered_flow(contact, &self.directory.own);
             let way = (
                 self.flow_by(contact, registered),
                 &*contact.contact,
@@ -397,16 +398,16 @@ impl Engine {
         };
         let to = Arc::clone(self.directory.address_of_record(place));
         // Whoever has no time for messages may let notices of typing pass.
-        let occasion =
-            self.courier
-                .boxes
-                .front(&to)
-                .map(|_| match is_composing(sent.page.kind(), &sent.page.body) {
-                    true => Occasion::Again,
-                    false => Occasion::Turn,
-                });
-        if let Some(wish) = wish(sent.page.kind(), &sent.page.body) {
-            let (from, accepted) = (message.sender.clone(), message.accepted);
+        let occasion = self
+            .courier
+            .boxes
+            .front(&to)
+            .map(|_| match sent.page.is_composing() {
+                true => Occasion::Again,
+                false => Occasion::Turn,
+            });
+        if let Some(wish) = sent.page.wish() {
+            let (from, accepted) = (message.sender().to_owned(), message.accepted);
             let notice = Notice {
                 id: sent.id,
                 to: &to,
@@ -427,21 +428,28 @@ impl Engine {
             Some(Pager::Held(_)) | None => None,
         };
         if let Some(status) = self.page_status(&outcome, sent) {
-            let particulars = match outcome {
-                Outcome::Response(response) => particulars(response),
-                Outcome::Silence | Outcome::Unreachable => Particulars::new(),
+            let (particulars, asked) = match outcome {
+                Outcome::Response(response) => (particulars(response), asked_in(response)),
+                Outcome::Silence | Outcome::Unreachable => (Particulars::new(), None),
             };
-            self.page_answered(key, status, particulars);
+            self.page_answered(key, status, particulars, asked);
         }
     }
 
-    pub(super) fn page_answered(&mut self, key: Key, status: u16, particulars: Particulars) {
+    /// A phone has answered finally, or said nothing; `asked`: the pause that it asked for.
+    pub(super) fn page_answered(
+        &mut self,
+        key: Key,
+        status: u16,
+        particulars: Particulars,
+        asked: Option<Duration>,
+    ) {
         let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
             return;
         };
         sent.waiting = sent.waiting.saturating_sub(1);
         if status >= 300 {
-            sent.answers.add(status, asked_among(&particulars));
+            sent.answers.add(status, asked);
         }
         let status = match status {
             SILENCE if sent.oversize => TOO_LARGE,

@@ -1,13 +1,14 @@
 //! A dialog: RFC 3261 section 12, one side of a call.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 
 use crate::io::{Flow, Transport};
 use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
+use crate::sip::own::Own;
 use crate::sip::target::{contact_of, routes_of, routes_to, target_of};
 use crate::sip::uri::Uri;
 use crate::sip::write::{Short, Writer, quote_display};
@@ -47,6 +48,8 @@ pub(crate) struct Dialog {
     pub(crate) lost: Option<IpAddr>,
     /// The way of our requests, where the peer asks for another transport than it came by.
     pub(crate) detour: Option<Detour>,
+    /// Where its peer may not lead us.
+    pub(crate) own: Own,
 }
 
 /// A way to the peer of a dialog beside its own.
@@ -104,6 +107,7 @@ impl Dialog {
         flow: Flow,
         local_tag: String,
         sent_by: SocketAddr,
+        own: &Own,
     ) -> Option<Self> {
         let (from, to) = (invite.from().ok()?, invite.to().ok()?);
         Some(Self {
@@ -124,6 +128,7 @@ impl Dialog {
             sent_by,
             lost: None,
             detour: None,
+            own: own.clone(),
         })
     }
 
@@ -133,6 +138,7 @@ impl Dialog {
         response: &Message,
         flow: Flow,
         sent_by: SocketAddr,
+        own: &Own,
     ) -> Option<Self> {
         let from = invite.from().ok()?;
         let mut dialog = Self {
@@ -153,6 +159,7 @@ impl Dialog {
             sent_by,
             lost: None,
             detour: None,
+            own: own.clone(),
         };
         dialog.established_by(response);
         Some(dialog)
@@ -305,10 +312,15 @@ impl Dialog {
         self.lost.get_or_insert(self.flow.peer.ip());
         let router = self.route.first().and_then(|route| address_in(bracketed(route)));
         if let Some(peer) = router.or(self.target.address)
-            && may_lead(self.flow.peer.ip(), peer)
+            && self.may_lead(peer)
         {
             self.flow.peer = peer;
         }
+    }
+
+    /// Whether the peer may have us send to this address.
+    pub(crate) fn may_lead(&self, to: SocketAddr) -> bool {
+        self.own.may_lead(self.flow.peer.ip(), to)
     }
 
     /// Where our next request goes. A connection is used for as long as it lives; on UDP the first
@@ -324,7 +336,7 @@ impl Dialog {
         if let Some(route) = self.route.first() {
             // A router that is named by a name is the one that the dialog came or went by. So is one of the other
             // IP family: no socket of ours that reaches it is known here (see `detour`).
-            let named = address_in(bracketed(route)).filter(|peer| may_lead(self.flow.peer.ip(), *peer));
+            let named = address_in(bracketed(route)).filter(|peer| self.may_lead(*peer));
             let named = named.filter(|peer| peer.is_ipv4() == self.flow.peer.is_ipv4());
             let peer = named.unwrap_or(self.flow.peer);
             return Flow { peer, ..self.flow };
@@ -363,15 +375,6 @@ fn bracketed(value: &str) -> &str {
         (Some(open), Some(close)) if open < close => &value[open + 1..close],
         _ => value,
     }
-}
-
-/// Whether somebody who comes from `from` may have us send to this address: not to programs on our own machine, unless
-/// he is one himself, nor to many at once.
-pub(crate) fn may_lead(from: IpAddr, to: SocketAddr) -> bool {
-    let ip = to.ip().to_canonical();
-    let many = ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST);
-    let inside = ip.is_loopback() || ip.is_unspecified();
-    to.port() != 0 && !many && (!inside || from.to_canonical().is_loopback())
 }
 
 /// The address that a URI names by number, with the port that its scheme implies.

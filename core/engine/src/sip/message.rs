@@ -39,6 +39,8 @@ pub enum Framing {
     /// The head of a message whose body is too large to be taken in: good for a refusal, 413 for a MESSAGE and 513
     /// for any other request (RFC 3261 sections 21.4.11 and 21.5.7).
     Head,
+    /// The head of a message on a stream whose length is not known: good for a refusal, 400.
+    Unmeasured,
 }
 
 /// A SIP message. A clone shares the bytes.

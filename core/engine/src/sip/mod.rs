@@ -9,6 +9,7 @@ pub mod message;
 pub mod method;
 pub(crate) mod mime;
 pub mod name;
+pub(crate) mod own;
 pub(crate) mod registrar;
 pub(crate) mod target;
 pub(crate) mod transaction;

@@ -72,12 +72,20 @@ impl Transfer {
 }
 
 fn from_base64(body: &[u8]) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = body
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    BASE64.decode(digits).ok()
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    let whole = from_digits(body, |byte| !byte.is_ascii_whitespace());
+    // Any other character stands for nothing (RFC 2045 section 6.8), unless the whole is a text that was never encoded.
+    whole.or_else(|| from_digits(body, is_digit).filter(|own| std::str::from_utf8(own).is_ok()))
+}
+
+/// What the chosen bytes stand for. Padding ends a run of digits: another may follow.
+fn from_digits(body: &[u8], chosen: impl Fn(u8) -> bool) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = body.iter().copied().filter(|byte| chosen(*byte)).collect();
+    let mut own = Vec::with_capacity(digits.len());
+    for run in digits.split(|digit| *digit == b'=') {
+        BASE64.decode_vec(run, &mut own).ok()?;
+    }
+    Some(own)
 }
 
 /// A lone `=` stays (RFC 2045 section 6.7), as do line ends of any kind; blanks before one go, for they were put there on
@@ -151,8 +159,11 @@ mod tests {
         for (body, own) in [
             ("aGVs\r\nbG8=\r\n", "hello"),
             ("aGVs bG8", "hello"),
-            ("aGk=aGk=", "aGk=aGk="),
+            ("aGk=aGk=", "hihi"),
+            ("aGk=!", "hi"),
+            ("a!Gk=", "hi"),
             ("hi, Bob!", "hi, Bob!"),
+            ("no base64, that!", "no base64, that!"),
             ("a", "a"),
             ("", ""),
         ] {

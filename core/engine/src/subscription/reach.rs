@@ -200,14 +200,12 @@ impl Engine {
         first.is_some()
     }
 
-    /// Forgets a subscription; whether it was there.
-    pub(super) fn drop_subscription(&mut self, key: Key) -> bool {
-        let Some(subscription) = self.subscriptions.remove(key) else {
-            return false;
-        };
+    /// Forgets a subscription; what it was.
+    pub(super) fn drop_subscription(&mut self, key: Key) -> Option<Subscription> {
+        let subscription = self.subscriptions.remove(key)?;
         let connection = subscription.dialog.flow.connection;
         self.watchers.drop(connection, key);
         self.watchers.found(subscription.owner, key);
-        true
+        Some(subscription)
     }
 }

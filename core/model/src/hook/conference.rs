@@ -67,6 +67,8 @@ pub enum JoinVerdict {
         /// Shown to the caller.
         reason: String,
     },
+    /// Not let in, as a plugin failed that is to refuse then. None says so itself.
+    Failed,
 }
 
 impl JoinVerdict {
@@ -74,10 +76,7 @@ impl JoinVerdict {
     pub fn failed(rule: OnFailure) -> Self {
         match rule {
             OnFailure::Pass => Self::Admit(Admission::default()),
-            OnFailure::Refuse => Self::Refuse {
-                code: 503,
-                reason: "Policy unavailable".into(),
-            },
+            OnFailure::Refuse => Self::Failed,
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum RouteVerdict {
         /// Shown to the caller.
         reason: String,
     },
+    /// Nowhere, as a plugin failed that is to refuse then. None says so itself.
+    Failed,
 }
 
 impl RouteVerdict {
@@ -41,10 +43,7 @@ impl RouteVerdict {
     pub fn failed(rule: OnFailure) -> Self {
         match rule {
             OnFailure::Pass => Self::Pass,
-            OnFailure::Refuse => Self::Refuse {
-                code: 503,
-                reason: "Routing unavailable".into(),
-            },
+            OnFailure::Refuse => Self::Failed,
         }
     }
 }

@@ -205,7 +205,7 @@ static CDR: Section = Section {
     name: "cdr",
     help: "Call detail records: one for each call when it is over. Calls that were answered and that a crash or kill of the process cuts off have theirs after the next start, with the reason `cut_off`; those that only rang then have none.",
     keys: &[
-        key("file", Kind::Flag, Toml("true"), "Whether they are written to `cdr.jsonl` in `data_dir`, one JSON object a line."),
+        key("file", Kind::Flag, Toml("true"), "Whether they are written to `cdr.jsonl` in `data_dir`, one JSON object a line. Others may move or remove that file at any time: the next record makes it anew."),
         key("max_size", Kind::Size(4 << 10, 1 << 40), Toml("\"64MiB\""), "How large the file grows before it is renamed to `cdr.jsonl.1`, that to `.2` and so on."),
         key("keep_files", Kind::Integer(0, 1000), Toml("4"), "How many renamed files are kept."),
         key("database", Kind::Flag, Toml("true"), "Whether they are kept in the database, table `call_record`."),
@@ -313,7 +313,7 @@ static MEMBER: Section = Section {
     help: "How members come in.",
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Further numbers that members dial."),
-        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough. After `[sip.abuse] ban_after` wrong ones of a user within the window no PIN of the conference is taken from that user for `ban_time`."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`, also to watch who is there (SUBSCRIBE) without taking part; with none, the number is enough. After `[sip.abuse] ban_after` wrong ones of a user within the window no PIN of the conference is taken from that user for `ban_time`."),
         key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
@@ -324,7 +324,7 @@ static MODERATOR: Section = Section {
     help: "How moderators come in.",
     keys: &[
         key("numbers", Kind::List(&Kind::Number), NONE, "Numbers that moderators dial."),
-        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`; with none, the number is enough. After `[sip.abuse] ban_after` wrong ones of a user within the window no PIN of the conference is taken from that user for `ban_time`."),
+        key("pins", Kind::List(&Kind::Pin), NONE, "One of these must be dialled after the number and an asterisk, as in `3001*1234`, also to watch who is there (SUBSCRIBE) without taking part; with none, the number is enough. After `[sip.abuse] ban_after` wrong ones of a user within the window no PIN of the conference is taken from that user for `ban_time`."),
         key("join_muted", Kind::Flag, Toml("false"), "Whether one comes in with the microphone off; the camera is not affected."),
         key("join_deaf", Kind::Flag, Toml("false"), "Whether one comes in deaf."),
     ],
@@ -377,7 +377,7 @@ static CHAIN: Section = Section {
     keys: &[
         key("plugin", Kind::Name, Required, "The name of a plugin."),
         key("deadline", Kind::Duration(ms(1), secs(2)), Toml("\"20ms\""), "How long it may take, waiting included."),
-        key("on_failure", Kind::OneOf(&["pass", "refuse"]), Toml("\"pass\""), "What stands for its verdict when it is too slow, traps or is missing."),
+        key("on_failure", Kind::OneOf(&["pass", "refuse"]), Toml("\"pass\""), "What stands for its verdict when it is too slow, traps or is missing. `refuse`: callers and senders hear 500 (a 503 would have them avoid the whole switch), records and counters of calls say `plugin_failed`."),
     ],
 };
 

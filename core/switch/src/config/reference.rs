@@ -45,7 +45,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("from, to", "The URIs of both (columns `caller` and `callee`)."),
     (
         "number",
-        "What was dialled, the same in all records of a session.",
+        "What was dialled without a PIN, wherever plugins led it to; the same in all records of a session.",
     ),
     (
         "contact",
@@ -62,7 +62,7 @@ const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "last_alive",
-        "Only with `cut_off`: when the switch was last known to run, at most half a minute before it stopped. The call did not last much longer; how long, nobody knows.",
+        "Only with `cut_off`: when the switch was last known to run with this call, at most half a minute before it stopped, or before an end that it could not write (longer, if it could not write this either). How long the call really lasted, nobody knows.",
     ),
     (
         "codec",

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
@@ -76,12 +77,20 @@ impl ControlHandle {
         receiver.await.ok()?
     }
 
-    /// Somebody has shown a token of an operator, right or wrong; whether it is heard. It is not where its source is
-    /// banned, or control has ended.
-    pub(crate) async fn token(&self, source: IpAddr, right: bool) -> bool {
+    /// Somebody has shown a token of an operator, right or wrong; `None` if control has ended.
+    ///
+    /// # Errors
+    /// It is not heard, for its source is banned: how long that will last.
+    pub(crate) async fn token(&self, source: IpAddr, right: bool) -> Option<Result<(), Duration>> {
         let (heard, answer) = oneshot::channel();
         self.answer(Answer::Token { source, right, heard });
-        answer.await.unwrap_or(false)
+        answer.await.ok()
+    }
+
+    /// Whether the control thread has ended. Connections learn of that before they lose their writers, which it drops
+    /// last.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.arrivals.is_closed()
     }
 
     fn wake(&self) {

@@ -48,8 +48,13 @@ impl Notices {
 }
 
 fn banned(ban: &Ban, now: Time) {
+    // One address is no network to who reads the log, or to what bans by it in a firewall.
+    let source = match ban.source.is_ipv4() {
+        true => ban.source.to_string(),
+        false => ban.network().to_string(),
+    };
     tracing::warn!(
-        source = %ban.source,
+        source,
         reason = ban.reason.name(),
         offences = ban.offences,
         seconds = ban.until.since(now).as_secs(),

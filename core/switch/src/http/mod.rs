@@ -18,6 +18,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cordboard_engine::limits::Ban;
 use cordboard_engine::quality::Participant;
@@ -52,10 +53,11 @@ pub(crate) type TakeBans = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Ban>>
 pub(crate) type LiftBan =
     Arc<dyn Fn(IpAddr) -> Pin<Box<dyn Future<Output = Option<bool>> + Send>> + Send + Sync>;
 
-/// Tells that a token was shown by somebody there, and whether it is right. Gives whether it is heard: a source is
-/// banned that has guessed too often.
-pub(crate) type ShowToken =
-    Arc<dyn Fn(IpAddr, bool) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+/// Tells that a token was shown by somebody there, and whether it is right. Where it is not heard, for a source is
+/// banned that has guessed too often, gives how long that will last; nothing where the switch ends.
+pub(crate) type ShowToken = Arc<
+    dyn Fn(IpAddr, bool) -> Pin<Box<dyn Future<Output = Option<Result<(), Duration>>> + Send>> + Send + Sync,
+>;
 
 /// Says why the node is not ready; empty if it is.
 pub(crate) type NotReady = Arc<dyn Fn() -> Vec<Reason> + Send + Sync>;

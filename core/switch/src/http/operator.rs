@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use cordboard_engine::limits::source;
-use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
 use ipnet::IpNet;
 use serde_json::json;
@@ -38,10 +39,7 @@ pub(super) async fn bans(
         .map(|ban| {
             json!({
                 "source": ban.source.to_string(),
-                "network": match ban.source.is_ipv4() {
-                    true => format!("{}/32", ban.source),
-                    false => format!("{}/64", ban.source),
-                },
+                "network": ban.network().to_string(),
                 "scope": ban.scope.name(),
                 "reason": ban.reason.name(),
                 "offences": ban.offences,
@@ -110,15 +108,20 @@ pub(super) async fn admit(shared: &Shared, peer: Peer, headers: &HeaderMap) -> R
     }
     let shown = (shared.setup.show_token)(peer.address, right);
     match tokio::time::timeout(shared.setup.limits.timeout, shown).await {
-        Err(_) => Err(late()),
-        Ok(false) => {
-            let message = "too many wrong proofs have come from this address; try again later";
-            let body = json!({ "error": "too_many_requests", "message": message });
-            Err(answer(StatusCode::TOO_MANY_REQUESTS, JSON, format!("{body}\n")))
-        }
-        Ok(true) if right => Ok(()),
-        Ok(true) => Err(unauthorized()),
+        Err(_) | Ok(None) => Err(late()),
+        Ok(Some(Err(left))) => Err(banned(left)),
+        Ok(Some(Ok(()))) if right => Ok(()),
+        Ok(Some(Ok(()))) => Err(unauthorized()),
     }
+}
+
+fn banned(left: Duration) -> Response {
+    let message = "too many wrong proofs have come from this address; try again later";
+    let body = json!({ "error": "too_many_requests", "message": message });
+    let mut response = answer(StatusCode::TOO_MANY_REQUESTS, JSON, format!("{body}\n"));
+    let seconds = left.as_secs() + 1; // not a moment before its end
+    response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    response
 }
 
 /// The last wrong token of each source, as a hash: a dashboard whose token has been changed sends the same one again

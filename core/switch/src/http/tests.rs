@@ -51,7 +51,8 @@ async fn start(connections: usize, timeout: Duration) -> Server {
             let wrong = AtomicU32::new(0);
             move |_, right| {
                 let before = wrong.fetch_add(u32::from(!right), Ordering::Relaxed);
-                Box::pin(async move { before < GUESSES })
+                let left = Duration::from_millis(59_001);
+                Box::pin(async move { Some(if before < GUESSES { Ok(()) } else { Err(left) }) })
             }
         }),
         bans: Arc::new(|| {
@@ -330,12 +331,13 @@ async fn an_operator_lifts_a_ban_by_the_name_that_the_list_gives_it() {
 async fn whoever_guesses_tokens_is_heard_no_more_and_whoever_sends_none_guesses_nothing() {
     let server = start(10, LONG).await;
     let stats = "/v1/conferences/000000000000000000000000000000c0/stats";
-    let status = async |path: &str, header: &str| {
+    let answer = async |path: &str, header: &str| {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        whole(stream).await[9..12].to_owned()
+        whole(stream).await
     };
+    let status = async |path: &str, header: &str| answer(path, header).await[9..12].to_owned();
     for none in ["", "X-Auth-Token: \r\n", "Authorization: Basic bGFiOmxhYg==\r\n"] {
         for path in ["/v1/bans", stats] {
             assert_eq!(status(path, none).await, "401", "{none}");
@@ -355,7 +357,10 @@ async fn whoever_guesses_tokens_is_heard_no_more_and_whoever_sends_none_guesses_
     for (path, guess) in [("/v1/bans", "one"), (stats, "another")] {
         for token in [guess, "lab-token"] {
             let header = format!("X-Auth-Token: {token}\r\n");
-            assert_eq!(status(path, &header).await, "429", "{token}");
+            let answer = answer(path, &header).await;
+            assert_eq!(&answer[9..12], "429", "{token}");
+            // The ban ends in 59.001 s.
+            assert!(answer.contains("\r\nretry-after: 60\r\n"), "{answer}");
         }
     }
 }

@@ -1,25 +1,22 @@
-//! What TCP, TLS and WebSocket connections have in common: a number, a bounded queue of packets to write, and
-//! the way that their messages take to the control thread.
+//! What TCP, TLS and WebSocket connections have in common: a number, a queue of packets to write, and the way that
+//! their messages take to the control thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cordboard_engine::io::{Flow, Packet};
+use cordboard_engine::io::Flow;
 use cordboard_engine::sip::message::{Framing, Message};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::backlog::{Asked, Backlog, Backlogs, Queue, queue};
 use super::hoard::Hoard;
 use super::place::{Bounds, Places, Seat};
 use crate::clock::Clock;
 use crate::control::{Arrival, ControlHandle};
 use crate::tls::Keys;
 
-/// Packets that may wait for a slow reader; with more, the connection is closed.
-pub(crate) const WRITE_QUEUE: usize = 512;
-/// Packets that may wait for one that nobody has proved himself over.
-pub(crate) const STRANGERS_QUEUE: usize = 16;
 /// Messages that may wait for control, in bytes; whoever sends more is slowed down.
 const WAITING: usize = 16 << 20;
 /// How long a peer may take for a first message, or for the rest of one that it has begun.
@@ -38,19 +35,11 @@ const HEAD: usize = 64 << 10;
 /// ends.
 pub(crate) const SKIPPED: usize = 4 << 20;
 
-/// The end of a connection that the control thread holds.
+/// What a message takes while it waits for control; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Writer {
-    pub(crate) packets: mpsc::Sender<Packet>,
-    pub(crate) seat: Arc<Seat>,
-}
-
-impl Writer {
-    /// Hands over a packet; false if so many wait that the connection is to be cut.
-    pub(crate) fn write(&self, packet: Packet) -> bool {
-        let waiting = WRITE_QUEUE - self.packets.capacity();
-        (waiting < STRANGERS_QUEUE || self.seat.is_known()) && self.packets.try_send(packet).is_ok()
-    }
+pub(crate) struct Waits {
+    _room: OwnedSemaphorePermit,
+    _asked: Asked,
 }
 
 /// What every listener and dialler of connections needs.
@@ -61,6 +50,7 @@ pub(crate) struct Connections {
     pub(crate) keys: Arc<Keys>,
     pub(crate) places: Arc<Places>,
     pub(crate) hoard: Hoard,
+    backlogs: Backlogs,
     /// Bytes of messages that may wait for control.
     room: Arc<Semaphore>,
     max_message: Arc<AtomicUsize>,
@@ -81,6 +71,7 @@ impl Connections {
             keys,
             places: Arc::new(Places::new(bounds)),
             hoard: Hoard::default(),
+            backlogs: Backlogs::default(),
             room: Arc::new(Semaphore::new(WAITING)),
             max_message: Arc::new(AtomicUsize::new(max_body + HEAD)),
             numbers: Arc::new(AtomicU64::new(1)),
@@ -98,21 +89,19 @@ impl Connections {
         self.max_message.load(Ordering::Relaxed)
     }
 
-    /// Gives a new connection its number and announces it to control; the receiver is its write queue.
-    pub(crate) async fn open(&self, way: Flow, seat: &Arc<Seat>) -> (Flow, mpsc::Receiver<Packet>) {
+    /// Gives a new connection its number and announces it to control; the queue is what it is to write.
+    pub(crate) async fn open(&self, way: Flow, seat: &Arc<Seat>) -> (Flow, Queue) {
         let connection = self.numbers.fetch_add(1, Ordering::Relaxed);
         let flow = Flow { connection, ..way };
-        let (packets, queue) = mpsc::channel(WRITE_QUEUE);
-        self.control
-            .arrive(Arrival::Opened {
-                flow,
-                writer: Writer {
-                    packets,
-                    seat: Arc::clone(seat),
-                },
-            })
-            .await;
+        let (writer, queue) = queue(seat, &self.backlogs);
+        self.control.arrive(Arrival::Opened { flow, writer }).await;
         (flow, queue)
+    }
+
+    /// Tells control that a peer sends nothing more, and waits for answers alone.
+    pub(crate) async fn half_close(&self, flow: Flow) {
+        let connection = flow.connection;
+        self.control.arrive(Arrival::HalfClosed { connection }).await;
     }
 
     /// Tells control that a connection is gone.
@@ -124,19 +113,27 @@ impl Connections {
             .await;
     }
 
-    /// Hands a message to control, waiting while control is behind: the peer is slowed down by TCP.
-    pub(crate) async fn deliver(&self, flow: Flow, raw: Bytes, framing: Framing) {
-        let stamp = self.clock.now();
+    /// Hands a message to control, waiting while control is behind, and while the peer does not take what waits for
+    /// it: it is slowed down by TCP.
+    pub(crate) async fn deliver(&self, flow: Flow, raw: Bytes, framing: Framing, backlog: &Arc<Backlog>) {
+        backlog.shrinks().await;
+        let (stamp, asked) = (self.clock.now(), backlog.ask(raw.len()));
         let Some(room) = self.room(raw.len()).await else {
             return;
         };
         let arrival = match Message::parse(raw, framing) {
-            Ok(message) => Arrival::Message {
-                flow,
-                message,
-                stamp,
-                room,
-            },
+            Ok(message) => {
+                backlog.owe(&message);
+                Arrival::Message {
+                    flow,
+                    message,
+                    stamp,
+                    waits: Waits {
+                        _room: room,
+                        _asked: asked,
+                    },
+                }
+            }
             Err(malformed) => Arrival::Garbage {
                 reason: malformed.reason,
             },

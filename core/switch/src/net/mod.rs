@@ -1,5 +1,6 @@
 //! The network: sockets that carry SIP and media.
 
+pub(crate) mod backlog;
 pub(crate) mod bind;
 pub(crate) mod connection;
 pub(crate) mod hoard;

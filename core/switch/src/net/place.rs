@@ -75,6 +75,8 @@ impl Seat {
 #[derive(Debug)]
 pub(crate) struct Places {
     table: Mutex<Table>,
+    /// The last connection has ended.
+    empty: Notify,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,14 @@ impl Places {
                 sources: HashMap::new(),
                 strangers: VecDeque::new(),
             }),
+            empty: Notify::new(),
+        }
+    }
+
+    /// Waits until no place is taken.
+    pub(crate) async fn empty(&self) {
+        while !self.table().sources.is_empty() {
+            self.empty.notified().await;
         }
     }
 
@@ -178,6 +188,9 @@ impl Drop for Place {
             if *count == 0 {
                 table.sources.remove(&self.source);
             }
+        }
+        if table.sources.is_empty() {
+            self.places.empty.notify_one();
         }
     }
 }

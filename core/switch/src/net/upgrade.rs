@@ -66,6 +66,11 @@ where
         .await;
         return Err("websocket_handshake");
     }
+    // RFC 9112 section 3.2: one, no more.
+    if request.headers().get_all(header::HOST).iter().count() != 1 {
+        refuse(stream, "400 Bad Request", "", "the request must name one Host\n").await;
+        return Err("websocket_handshake");
+    }
     let Ok(mut response) = create_response(&request) else {
         let more = "Sec-WebSocket-Version: 13\r\n";
         refuse(

@@ -1,5 +1,6 @@
 //! SIP over WebSocket (RFC 7118): one message per frame, subprotocol `sip`, path `/ws`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,12 +9,13 @@ use cordboard_engine::sip::message::Framing;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
+use super::backlog::{Backlog, Queue, Receipt};
 use super::connection::{Connections, GAVE_WAY, PATIENCE, WRITE_PATIENCE};
 use super::meter::{Meter, Metered};
 use super::oversize::{Bounded, linger};
@@ -58,10 +60,11 @@ where
     let stream = Bounded::new(stream, rest, most);
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(limits)).await;
     let (flow, mut queue) = connections.open(way, &place.seat).await;
+    let backlog = queue.backlog();
     let (mut sink, mut source) = socket.split();
     let violation = tokio::select! {
-        violation = read(&mut source, &meter, flow, connections) => violation,
-        () = write(&mut sink, &mut queue) => None,
+        violation = read(&mut source, &meter, flow, &backlog, connections) => violation,
+        () = write(&mut sink, &mut queue, connections) => None,
         () = place.seat.given_away() => {
             connections.garbage(GAVE_WAY).await;
             None
@@ -78,7 +81,7 @@ where
 /// take a while: what it had to say until then would be heard by nobody, and it would believe that it was.
 async fn part<S>(
     socket: &mut WebSocketStream<Bounded<S>>,
-    queue: mpsc::Receiver<Packet>,
+    queue: Queue,
     violation: Option<Violation>,
     flow: Flow,
     place: &Place,
@@ -113,7 +116,7 @@ async fn part<S>(
 /// told.
 async fn refuse<S>(
     socket: &mut WebSocketStream<Bounded<S>>,
-    mut queue: mpsc::Receiver<Packet>,
+    mut queue: Queue,
     flow: Flow,
     connections: &Connections,
 ) -> Option<Violation>
@@ -121,9 +124,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     if let Some(head) = socket.get_mut().head(PATIENCE).await {
-        connections.deliver(flow, head, Framing::Head).await;
+        let backlog = queue.backlog();
+        let delivering = connections.deliver(flow, head, Framing::Head, &backlog);
+        // Who does not take what waits for it hears nothing of this either.
+        if timeout(WRITE_PATIENCE, delivering).await.is_err() {
+            return None;
+        }
         let end = Instant::now() + ANSWER;
-        while let Ok(Some(packet)) = timeout_at(end, queue.recv()).await {
+        while let Ok(Some(packet)) = timeout_at(end, queue.next()).await {
             if !matches!(
                 timeout(WRITE_PATIENCE, socket.send(frame(&packet))).await,
                 Ok(Ok(()))
@@ -153,6 +161,7 @@ async fn read<S>(
     source: &mut SplitStream<WebSocketStream<S>>,
     meter: &Meter,
     flow: Flow,
+    backlog: &Arc<Backlog>,
     connections: &Connections,
 ) -> Option<Violation>
 where
@@ -185,29 +194,45 @@ where
         if raw.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             continue;
         }
-        connections.deliver(flow, raw, Framing::Datagram).await;
+        connections.deliver(flow, raw, Framing::Datagram, backlog).await;
     }
 }
 
-async fn write<S>(sink: &mut SplitSink<WebSocketStream<S>, Frame>, queue: &mut mpsc::Receiver<Packet>)
-where
+async fn write<S>(
+    sink: &mut SplitSink<WebSocketStream<S>, Frame>,
+    queue: &mut Queue,
+    connections: &Connections,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut pings = interval_at(Instant::now() + PING, PING);
     loop {
-        let frame = tokio::select! {
-            packet = queue.recv() => match packet {
-                Some(packet) => frame(&packet),
+        let (frame, receipt) = tokio::select! {
+            packet = queue.next() => match packet {
+                Some(packet) => (frame(&packet), Some(Receipt::of(&packet))),
                 None => break, // control has let go of the connection
             },
-            _ = pings.tick() => Frame::Ping(Bytes::from_static(b"cordboard")),
+            _ = pings.tick() => (Frame::Ping(Bytes::from_static(b"cordboard")), None),
         };
-        if !matches!(timeout(WRITE_PATIENCE, sink.send(frame)).await, Ok(Ok(()))) {
+        let written = timeout(WRITE_PATIENCE, sink.send(frame)).await;
+        if let Some(receipt) = receipt {
+            queue.written(receipt);
+        }
+        if !matches!(written, Ok(Ok(()))) {
             return;
         }
     }
+    let (code, reason) = match connections.control.has_ended() {
+        true => (CloseCode::Away, "the switch ends"),
+        false => (
+            CloseCode::Policy,
+            "the switch does not listen to this connection any more",
+        ),
+    };
+    let reason = reason.into();
     // The peer may have gone first, or may not read.
-    let _ = timeout(WRITE_PATIENCE, sink.close()).await;
+    let close = sink.send(Frame::Close(Some(CloseFrame { code, reason })));
+    let _ = timeout(WRITE_PATIENCE, close).await;
 }
 
 /// Browsers want text; a body that is none travels in a binary frame (RFC 7118 section 4.2).

@@ -1,5 +1,7 @@
 //! Call records as rows, and the calls that are up.
 
+use std::collections::HashSet;
+
 use cordboard_engine::io::Transport;
 use cordboard_engine::record::{CallDirection, CallRecord, ENDS};
 use cordboard_model::Time;
@@ -68,7 +70,7 @@ pub(super) fn put_record(
         ])?;
     if connection.last_insert_rowid() % FORGET_EVERY == 0 {
         connection
-            .prepare_cached("DELETE FROM call_record WHERE ended < ?1 OR (ended IS NULL AND started < ?1)")?
+            .prepare_cached("DELETE FROM call_record WHERE ended < ?1 OR (ended IS NULL AND coalesce(last_alive, started) < ?1)")?
             .execute([nanos(forget_before)])?;
     }
     Ok(rows)
@@ -110,19 +112,36 @@ pub(super) fn delete(connection: &Connection, id: u128) -> rusqlite::Result<usiz
         .execute([format!("{id:032x}")])
 }
 
-/// The switch runs.
-pub(super) fn alive(connection: &Connection, at: Time) -> rusqlite::Result<usize> {
+/// The switch runs, and these calls are up. Others that are still kept are of before: what was known of them until now
+/// stays.
+pub(super) fn alive(connection: &Connection, at: Time, up: &HashSet<u128>) -> rusqlite::Result<usize> {
+    let left: Vec<String> = connection
+        .prepare_cached("SELECT id FROM call_up WHERE last_alive IS NULL")?
+        .query_map([], |row| row.get::<_, String>(0))?
+        .filter(|id| {
+            let id = id.as_ref().map(|id| u128::from_str_radix(id, 16));
+            !matches!(id, Ok(Ok(id)) if up.contains(&id))
+        })
+        .collect::<rusqlite::Result<_>>()?;
+    for id in left {
+        connection
+            .prepare_cached(
+                "UPDATE call_up SET last_alive = max(coalesce(answered, started), (SELECT at FROM alive)) WHERE id = ?1",
+            )?
+            .execute([id])?;
+    }
     connection
         .prepare_cached("UPDATE alive SET at = ?1")?
         .execute([nanos(at)])
 }
 
-/// The calls that were up, in the order in which they were answered, and until when the switch is known to have run.
+/// The calls that were up, in the order in which they were answered, and until when the switch is known to have run
+/// with them.
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Vec<CallRecord>> {
     let mut statement = connection.prepare(
         "SELECT id, session, call_id, account, direction, caller, callee, number, contact, user, transport, started, \
          answered, codec, reason, status, conference, \
-         max((SELECT at FROM alive), (SELECT max(coalesce(answered, started)) FROM call_up)) \
+         coalesce(last_alive, max(coalesce(answered, started), (SELECT at FROM alive))) \
          FROM call_up ORDER BY answered, id",
     )?;
     statement.query_map([], call)?.collect()

@@ -201,6 +201,9 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE message ADD COLUMN hidden TEXT NOT NULL DEFAULT ''; -- the sender, where it is told of the delivery and nobody of it
 ",
+    "
+    ALTER TABLE call_up ADD COLUMN last_alive INTEGER; -- of a call that is over, or of an earlier life: it is not up
+",
 ];
 
 /// The version of a database of today.

@@ -276,7 +276,7 @@ pub(super) fn apply(connection: &Connection, write: &StoreWrite) -> rusqlite::Re
         } => call::put_record(connection, record, *forget_before),
         StoreWrite::PutCall(record) => call::put(connection, record),
         StoreWrite::DeleteCall { id } => call::delete(connection, *id),
-        StoreWrite::Alive(at) => call::alive(connection, *at),
+        StoreWrite::Alive { at, up } => call::alive(connection, *at, up),
     }
     .map(drop)
 }

@@ -346,9 +346,7 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
             .query_row("SELECT count(*) FROM call_record", [], |row| row.get(0))
             .unwrap()
     };
-    let write = |id: u128, ended: u64, forget: u64| {
-        let mut record = crate::cdr::tests::record(id);
-        record.ended = Some(Time::from_unix_seconds(ended));
+    let put = |record: CallRecord, forget: u64| {
         let (record, forget_before) = (Box::new(record), Time::from_unix_seconds(forget));
         store.write(
             Ticket(0),
@@ -358,6 +356,11 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
             },
         );
         assert_eq!(reported.recv().unwrap(), (Ticket(0), true));
+    };
+    let write = |id: u128, ended: u64, forget: u64| {
+        let mut record = crate::cdr::tests::record(id);
+        record.ended = Some(Time::from_unix_seconds(ended));
+        put(record, forget);
     };
     for id in 1..=200 {
         write(id, 100, 50);
@@ -384,6 +387,20 @@ fn call_records_are_rows_and_old_ones_are_forgotten() {
         )
         .unwrap();
     assert_eq!(row, ("sip:alice@198.51.100.1:5060".into(), 3, 12.5));
+    // One of nobody knows which end counts by what is known of it, not by its beginning.
+    let begun = crate::cdr::tests::call(1).started;
+    for (id, known) in [
+        (257, None),
+        (258, Some(begun + std::time::Duration::from_secs(3600))),
+    ] {
+        let mut record = crate::cdr::tests::call(id);
+        record.last_alive = known;
+        put(record, begun.unix_seconds());
+    }
+    for id in 259..=512 {
+        write(id, begun.unix_seconds() + 60, begun.unix_seconds() + 60);
+    }
+    assert_eq!(count(), 512 - 257);
 }
 
 #[test]
@@ -409,19 +426,31 @@ fn calls_that_are_up_come_back_until_their_record_is_there() {
         last_alive,
         ..call(id)
     };
-    let newest = call(3).answered;
     assert_eq!(
         load(&store),
-        [1, 2, 3].map(|id| known(id, newest)),
+        [1, 2, 3].map(|id| known(id, call(id).answered)),
         "the answer of a call is a sign of life"
     );
-    let later = call(3).started + std::time::Duration::from_secs(90);
-    write(&store, &reported, StoreWrite::Alive(later));
+    let after = |seconds| call(3).started + std::time::Duration::from_secs(seconds);
+    let alive = |seconds, up: &[u128]| StoreWrite::Alive {
+        at: after(seconds),
+        up: up.iter().copied().collect(),
+    };
+    let later = after(90);
+    write(&store, &reported, alive(90, &[1, 2, 3]));
     write(&store, &reported, StoreWrite::DeleteCall { id: 2 });
     assert_eq!(load(&store), [1, 3].map(|id| known(id, Some(later))));
+    // Of calls that are not up any more no more is known, whatever comes after them.
+    write(&store, &reported, StoreWrite::PutCall(Box::new(call(120))));
+    write(&store, &reported, alive(150, &[120]));
+    write(&store, &reported, alive(180, &[1, 120]));
+    let left = [1, 3].map(|id| known(id, Some(later)));
+    assert_eq!(load(&store)[..2], left);
+    assert_eq!(load(&store)[2], known(120, Some(after(180))));
+    write(&store, &reported, StoreWrite::DeleteCall { id: 120 });
     let forget_before = Time(0);
     let mut record = crate::cdr::tests::record(3);
-    record.answered = newest;
+    record.answered = call(3).answered;
     let record = Box::new(record);
     write(
         &store,

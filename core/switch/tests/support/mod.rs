@@ -100,6 +100,17 @@ impl Switch {
         }
     }
 
+    /// Waits for a line of the log whose message holds this, and gives it as a whole.
+    pub(crate) fn wait_for_line(&self, part: &str) -> serde_json::Value {
+        loop {
+            let line = self.log.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("no `{part}`, or the switch ended"));
+            if line["message"].as_str().unwrap_or_default().contains(part) {
+                return line;
+            }
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> String {
         get(TcpStream::connect(self.address("HTTP")).unwrap(), path)
     }

@@ -24,13 +24,17 @@ pub enum Framed {
         /// The bytes of the body; more than there can be where the head names more.
         body: usize,
     },
+    /// The head, of so many bytes, of a message whose length is not known: it has no Content-Length that can be relied
+    /// on. It can be read as [`Framing::Unmeasured`](super::Framing::Unmeasured). The place of the next message is
+    /// unknown, so the connection must be closed behind the answer (RFC 4475 section 3.1.2.3).
+    Unmeasured(usize),
 }
 
 /// Measures the first message in the buffer; `max` is the most bytes that a whole message may have.
 ///
 /// # Errors
-/// What stands there is no message, its head is too large, or it has no Content-Length that can be relied on. The
-/// place of the next message is then unknown, so the connection must be closed.
+/// What stands there is no message, or its head is too large. The place of the next message is then unknown, so the
+/// connection must be closed.
 pub fn frame(buffer: &[u8], max: usize) -> Result<Framed, Malformed> {
     match buffer {
         [] | [b'\r'] | [b'\r', b'\n'] | [b'\r', b'\n', b'\r'] => return Ok(Framed::Incomplete),
@@ -52,7 +56,9 @@ pub fn frame(buffer: &[u8], max: usize) -> Result<Framed, Malformed> {
             Err(Malformed::new("head_too_large"))
         };
     };
-    let length = length?.ok_or(Malformed::new("no_content_length"))?;
+    let Ok(Some(length)) = length else {
+        return Ok(Framed::Unmeasured(body));
+    };
     match body.checked_add(length) {
         Some(whole) if whole <= max => Ok(if buffer.len() < whole {
             Framed::Incomplete
@@ -134,22 +140,29 @@ mod tests {
 
     #[test]
     fn what_cannot_be_framed_is_refused() {
-        let cases = [
-            ("OPTIONS sip:a SIP/2.0\r\n\r\n", "no_content_length"),
-            ("OPTIONS sip:a SIP/2.0\r\nX: l: 3\r\n\r\n", "no_content_length"),
-            (
-                "OPTIONS sip:a SIP/2.0\r\nl: 3\r\nl: 4\r\n\r\nabcd",
-                "content_length",
-            ),
-            ("OPTIONS sip:a SIP/2.0\r\nl: -3\r\n\r\nabcd", "content_length"),
-            ("\x16\x03\x01", "request_line"),
-            ("\nOPTIONS", "request_line"),
-        ];
+        let cases = [("\x16\x03\x01", "request_line"), ("\nOPTIONS", "request_line")];
         for (text, reason) in cases {
             assert_eq!(
                 frame(text.as_bytes(), 1000),
                 Err(Malformed::new(reason)),
                 "{text}"
+            );
+        }
+        for lines in [
+            "",
+            "X: l: 3\r\n",
+            "l: 3\r\nl: 4\r\n",
+            "l: -3\r\n",
+            "l: +3\r\n",
+            "l: three\r\n",
+            "l:\r\n",
+        ] {
+            let head = format!("OPTIONS sip:a SIP/2.0\r\n{lines}\r\n");
+            let text = format!("{head}abcd");
+            assert_eq!(
+                frame(text.as_bytes(), 1000),
+                Ok(Framed::Unmeasured(head.len())),
+                "{lines}"
             );
         }
         for (length, body) in [("1000", 1000), ("99999999999999999999999", usize::MAX)] {

@@ -124,6 +124,11 @@ impl Message {
                 self.raw.truncate(self.head.len());
                 self.fault = self.fault.or(Some(Malformed::TOO_LARGE));
             }
+            (Framing::Unmeasured, length) => {
+                self.raw.truncate(self.head.len());
+                let missing = Malformed::new("no_content_length");
+                self.fault = self.fault.or(Some(length.err().unwrap_or(missing)));
+            }
             (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
             (Framing::Stream, _) => return Err(Malformed::CONTENT_LENGTH),
         }

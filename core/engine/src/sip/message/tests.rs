@@ -137,6 +137,20 @@ fn on_a_stream_the_length_must_be_exact() {
 }
 
 #[test]
+fn a_head_without_a_length_is_good_for_a_refusal() {
+    for (line, reason) in [
+        ("", "no_content_length"),
+        ("l: five\r\n", "content_length"),
+        ("l: 5\r\nl: 6\r\n", "content_length"),
+    ] {
+        let text = format!("OPTIONS sip:c@d SIP/2.0\r\n{HEAD}{line}\r\n");
+        let message = Message::parse(text.into(), Framing::Unmeasured).unwrap();
+        let refusal = message.check_request().unwrap_err();
+        assert_eq!((refusal.status, refusal.reason), (400, reason));
+    }
+}
+
+#[test]
 fn what_is_no_message_is_an_error() {
     let long = format!("OPTIONS sip:c@d SIP/2.0\r\nX: {}\r\n\r\n", "a".repeat(MAX_HEAD));
     let many = format!(

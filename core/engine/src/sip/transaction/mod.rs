@@ -45,7 +45,7 @@ pub(crate) enum Owner {
     Reoffer(Key),
     /// A message in this call, and which of the call's outstanding ones.
     Message(Key, u64),
-    /// The BYE of a call that is gone: nobody acts on the answer, but it may go another way.
+    /// The BYE of a call that is gone, or the last NOTIFY of a subscription: nobody acts on the answer, but it may go another way.
     Farewell,
     /// The PRACK in an early dialog of this call, by its place, and the number that it confirms.
     Prack(Key, u8, u32),
@@ -100,6 +100,11 @@ struct Transaction {
 }
 
 impl Transaction {
+    /// Whether the connection is gone that the request of this server transaction came by.
+    const fn is_stranded(&self) -> bool {
+        self.flow.transport.reliable() && self.flow.connection == 0
+    }
+
     /// Starts the timer for the end, unless it runs.
     fn arm_end(&mut self, key: Key, wire: &mut Wire) {
         if let Some(at) = self.end_at
@@ -271,11 +276,14 @@ impl Transactions {
     }
 
     /// The same request came again.
-    pub(crate) fn repeated(&mut self, key: Key, wire: &mut Wire) {
+    pub(crate) fn repeated(&mut self, key: Key, flow: Flow, wire: &mut Wire) {
         wire.counts.retransmissions_in += 1;
-        let Some(transaction) = self.all.get(key) else {
+        let Some(transaction) = self.all.get_mut(key) else {
             return;
         };
+        if transaction.is_stranded() && transaction.flow.transport == flow.transport {
+            transaction.flow = flow; // its sender is back
+        }
         let step = match transaction.machine {
             Machine::InviteServer(machine) => machine.repeated(),
             Machine::NonInviteServer(machine) => machine.repeated(),
@@ -293,9 +301,10 @@ impl Transactions {
             return;
         };
         let reliable = transaction.flow.transport.reliable();
+        let arrives = reliable && !transaction.is_stranded();
         let step = match &mut transaction.machine {
             Machine::InviteServer(machine) => machine.respond(status, reliable),
-            Machine::NonInviteServer(machine) => machine.respond(status, reliable),
+            Machine::NonInviteServer(machine) => machine.respond(status, arrives),
             _ => return,
         };
         if !step.send {

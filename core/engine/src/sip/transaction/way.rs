@@ -140,15 +140,16 @@ impl Transactions {
     }
 
     /// The sender of this request has proved who it is: if its connection ends before the answer, that goes by a new
-    /// one (RFC 3261 section 18.2.2). An INVITE is its call's affair.
+    /// one (RFC 3261 section 18.2.2), or to a browser, which nobody can call, when it sends the request again. An INVITE is
+    /// its call's affair.
     pub(crate) fn answer_anew(&mut self, key: Key, request: &Message) {
         let Some(transaction) = self.all.get_mut(key) else {
             return;
         };
         if let Machine::NonInviteServer(_) = transaction.machine
             && let Some(way) = Way::of(transaction.flow)
-            && let Some(anew) = response_flow_anew(request, transaction.flow)
         {
+            let anew = response_flow_anew(request, transaction.flow).unwrap_or(transaction.flow);
             transaction.anew = Some(anew.peer.port());
             self.by_way.insert(way, key);
         }
