@@ -297,8 +297,8 @@ impl Engine {
             self.respond_stateless(request, flow, status, phrase, warn_of_sips);
             return None;
         }
-        let dialled = uri.user().unwrap_or_default().into_owned();
         let account = Arc::clone(self.directory.account(uri.host));
+        let dialled = self.directory.dialled(account.id, &uri);
         let identity = match self.authenticate(request, flow, &account) {
             Ok(identity) => identity,
             Err(denial) => {
