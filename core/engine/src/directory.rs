@@ -255,3 +255,28 @@ impl Directory {
         format!("{}@{realm}", credential.username).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole number looked through for each asterisk would take minutes.
+    #[test]
+    fn a_number_of_asterisks_is_not_looked_through_for_each() {
+        let mut directory = Directory::default();
+        let account = AccountId(1);
+        let numbers = directory.by_number.entry(account).or_default();
+        numbers.insert("3000".into(), (ConferenceId(1), Role::Member));
+        let number = format!("{}{}", "1".repeat(1 << 20), "*".repeat(1 << 20));
+        assert_eq!(
+            directory.without_pin(account, number.clone()),
+            (number.clone(), None)
+        );
+        let pin = format!("3000*{}", "*".repeat(ASTERISKS - 1));
+        let parted = directory.without_pin(account, pin);
+        assert_eq!(
+            (parted.0.as_str(), parted.1.map(|pin| pin.len())),
+            ("3000", Some(ASTERISKS - 1))
+        );
+    }
+}
