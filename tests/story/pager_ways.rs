@@ -10,6 +10,7 @@ use cordboard_model::hook::OnFailure;
 use cordboard_model::hook::message::MessageVerdict;
 
 use crate::phone::Phone;
+use crate::stranded::only;
 use crate::world::{World, chain};
 
 const CPIM: &str = "Content-Type: message/cpim\r\n";
@@ -431,6 +432,42 @@ fn a_sender_whose_connection_breaks_hears_its_answer_and_is_delivered_once() {
             bob.has_nothing(&mut world);
             assert!(world.asked.is_empty());
             world.advance(Duration::from_secs(40));
+            assert_eq!(world.engine.gauges().transactions, 0);
+        }
+    }
+}
+
+#[test]
+fn a_sender_whose_connections_break_one_after_the_other_is_delivered_once_and_hears_it_on_the_last() {
+    for transport in [Transport::Tcp, Transport::Ws] {
+        // The answer comes when so many connections have broken; the phone is back by another one each time.
+        for broken in 1..=3 {
+            let mut world = World::with(|config| {
+                config.trusted = vec!["198.51.100.1/32".parse().unwrap()];
+            });
+            let (mut alice, mut bob) = (Phone::new("alice", 1).over(transport, 5), Phone::new("bob", 2));
+            bob.register(&mut world, 600);
+            sends(&mut world, &alice);
+            let message = bob.gets(&mut world, "MESSAGE", false);
+            for round in 1..=3 {
+                let connection = alice.flow.connection;
+                world.handle(Input::FlowClosed { connection });
+                if round == broken {
+                    bob.respond(&mut world, &message, 200, "", "");
+                    let lost = only(&mut alice, &mut world);
+                    assert_eq!((lost.message.status(), lost.flow.connection), (200, 0));
+                }
+                alice.flow.connection += 10;
+                sends(&mut world, &alice);
+                if round >= broken {
+                    let heard = only(&mut alice, &mut world);
+                    let came = (heard.message.status(), heard.flow.connection);
+                    assert_eq!(came, (200, alice.flow.connection), "{transport:?} {broken}");
+                }
+                alice.has_nothing(&mut world);
+            }
+            bob.has_nothing(&mut world);
+            world.advance(Duration::from_secs(70));
             assert_eq!(world.engine.gauges().transactions, 0);
         }
     }

@@ -88,7 +88,9 @@ impl Engine {
             return self.wire.counts.reject("bad_via");
         };
         if let Some(transaction) = self.transactions.server(identity) {
-            return self.transactions.repeated(transaction, flow, &mut self.wire);
+            return self
+                .transactions
+                .repeated(transaction, &request, flow, &mut self.wire);
         }
         if method != Method::Cancel && self.transactions.is_own(&request) {
             // Forked to several such contacts it would come back as more and more (RFC 5393).

@@ -276,14 +276,12 @@ impl Transactions {
     }
 
     /// The same request came again.
-    pub(crate) fn repeated(&mut self, key: Key, flow: Flow, wire: &mut Wire) {
+    pub(crate) fn repeated(&mut self, key: Key, request: &Message, flow: Flow, wire: &mut Wire) {
         wire.counts.retransmissions_in += 1;
+        self.back(key, request, flow);
         let Some(transaction) = self.all.get_mut(key) else {
             return;
         };
-        if transaction.is_stranded() && transaction.flow.transport == flow.transport {
-            transaction.flow = flow; // its sender is back
-        }
         let step = match transaction.machine {
             Machine::InviteServer(machine) => machine.repeated(),
             Machine::NonInviteServer(machine) => machine.repeated(),

@@ -155,6 +155,18 @@ impl Transactions {
         }
     }
 
+    /// A request came again: if the connection of the first one is gone, its sender is back. This one may end before the
+    /// answer, too, or take it along.
+    pub(super) fn back(&mut self, key: Key, request: &Message, flow: Flow) {
+        if let Some(transaction) = self.all.get_mut(key)
+            && transaction.is_stranded()
+            && transaction.flow.transport == flow.transport
+        {
+            transaction.flow = flow;
+            self.answer_anew(key, request);
+        }
+    }
+
     /// A transaction is not lost with this way any more.
     pub(super) fn leave(&mut self, key: Key, flow: Flow) {
         if let Some(way) = Way::of(flow) {
