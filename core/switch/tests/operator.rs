@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -56,6 +56,9 @@ fn check_says_ok_or_every_mistake() {
 fn the_log_says_which_network_is_banned() {
     let folder = TempDir::new().unwrap();
     for (listen, banned) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::/64")] {
+        if TcpListener::bind(listen).is_err() {
+            continue; // a machine without IPv6
+        }
         let file = config(&folder, "sip.abuse.ban_after = 1");
         let one = std::fs::read_to_string(&file).unwrap();
         std::fs::write(
