@@ -198,8 +198,10 @@ impl Backlog {
         if self.seat.is_known() { KNOWN } else { STRANGER }
     }
 
+    /// In one order with what makes it less: of control and writer, who both do that and then look, the later one must
+    /// see what the other has done, or neither would tell the reader.
     fn held(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed) + self.asked.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::SeqCst) + self.asked.load(Ordering::SeqCst)
     }
 
     /// Whether there is room for so many bytes more; asked by the control thread alone, which alone adds some.
@@ -221,7 +223,7 @@ impl Backlog {
     }
 
     fn written(&self, receipt: Receipt) {
-        let before = self.waiting.fetch_sub(receipt.bytes, Ordering::Relaxed);
+        let before = self.waiting.fetch_sub(receipt.bytes, Ordering::SeqCst);
         let less = beyond(before) - beyond(before - receipt.bytes);
         self.all.0.fetch_sub(less, Ordering::Relaxed);
         if receipt.answers {
@@ -244,7 +246,7 @@ impl Backlog {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        self.backlog.asked.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.backlog.asked.fetch_sub(self.bytes, Ordering::SeqCst);
         self.backlog.tell();
     }
 }
