@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::backlog::{Backlog, Queue, Receipt};
+use super::backlog::{Backlog, Queue};
 use super::connection::{Connections, GAVE_WAY, IDLE, PATIENCE, SKIPPED, WRITE_PATIENCE};
 use super::oversize::linger;
 use super::place::Place;
@@ -184,8 +184,7 @@ where
     loop {
         let written = tokio::select! {
             packet = queue.next() => match packet {
-                Some(packet) => {
-                    let receipt = Receipt::of(&packet);
+                Some((packet, receipt)) => {
                     let sending = send(&mut writer, packet.head.chain(packet.tail));
                     let written = timeout(WRITE_PATIENCE, sending).await;
                     queue.written(receipt);

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 
-use super::backlog::{Backlog, Queue, Receipt};
+use super::backlog::{Backlog, Queue};
 use super::connection::{Connections, GAVE_WAY, PATIENCE, WRITE_PATIENCE};
 use super::meter::{Meter, Metered};
 use super::oversize::{Bounded, linger};
@@ -131,7 +131,7 @@ where
             return None;
         }
         let end = Instant::now() + ANSWER;
-        while let Ok(Some(packet)) = timeout_at(end, queue.next()).await {
+        while let Ok(Some((packet, _))) = timeout_at(end, queue.next()).await {
             if !matches!(
                 timeout(WRITE_PATIENCE, socket.send(frame(&packet))).await,
                 Ok(Ok(()))
@@ -209,7 +209,7 @@ async fn write<S>(
     loop {
         let (frame, receipt) = tokio::select! {
             packet = queue.next() => match packet {
-                Some(packet) => (frame(&packet), Some(Receipt::of(&packet))),
+                Some((packet, receipt)) => (frame(&packet), Some(receipt)),
                 None => break, // control has let go of the connection
             },
             _ = pings.tick() => (Frame::Ping(Bytes::from_static(b"cordboard")), None),
