@@ -227,13 +227,26 @@ impl ControlParts {
         sockets: Vec<(u16, SipSocket)>,
         shell: Box<dyn Shell>,
     ) -> io::Result<thread::JoinHandle<()>> {
+        let control = self.build(engine, clock, sockets, shell)?;
+        thread::Builder::new()
+            .name("control".into())
+            .spawn(move || control.run())
+    }
+
+    fn build(
+        self,
+        engine: Engine,
+        clock: Clock,
+        sockets: Vec<(u16, SipSocket)>,
+        shell: Box<dyn Shell>,
+    ) -> io::Result<Control> {
         for (index, socket) in &sockets {
             let token = Token(usize::from(*index));
             self.poll
                 .registry()
                 .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
         }
-        let control = Control {
+        Ok(Control {
             engine,
             clock,
             poll: self.poll,
@@ -256,10 +269,7 @@ impl ControlParts {
             report: Report::default(),
             notices: Notices::default(),
             shell,
-        };
-        thread::Builder::new()
-            .name("control".into())
-            .spawn(move || control.run())
+        })
     }
 }
 

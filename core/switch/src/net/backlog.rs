@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc};
 use super::place::Seat;
 
 /// What may wait for a peer that is known, in bytes: the answers to thousands of phones behind one proxy.
-const KNOWN: usize = 8 << 20;
+pub(crate) const KNOWN: usize = 8 << 20;
 /// What may wait for one that nobody has proved himself over, in bytes.
 const STRANGER: usize = 64 << 10;
 /// What may wait for all peers together, each connection's first [`FREE`] aside, in bytes.
