@@ -187,6 +187,9 @@ mod tests {
     fn a_burst_arrives_as_the_packets_that_it_was_made_of() {
         let (clock, mut room) = (Clock::start(), WebRtcRoom::new());
         for address in ["127.0.0.1:0", "[::1]:0"] {
+            if UdpSocket::bind(address).is_err() {
+                continue; // a machine without IPv6
+            }
             let one = WebRtcSocket::bind(address.parse().unwrap()).unwrap();
             let other = WebRtcSocket::bind(address.parse().unwrap()).unwrap();
             assert!(one.serves(other.local().ip()));
