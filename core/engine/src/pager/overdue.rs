@@ -31,7 +31,7 @@ impl Engine {
     pub(super) fn release_held(&mut self, address: &str) {
         for key in self.courier.held.remove(address).unwrap_or_default() {
             if let Some(Pager::Held(mut page)) = self.pagers.remove(key) {
-                if page.expiry().is_some_and(|expiry| expiry <= self.wire.now) {
+                if page.is_over(self.wire.now) {
                     self.pager_refused(page.message.transaction, &page.message.request, 480, "expired");
                     continue;
                 }

@@ -7,6 +7,7 @@ use cordboard_model::Time;
 
 use super::delivery::Occasion;
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
+use super::stream::By;
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
@@ -220,7 +221,7 @@ impl Engine {
             return;
         };
         let (page, id) = (sent.page.clone(), sent.id);
-        let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts);
+        let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts, By::Any);
         if let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) {
             sent.page.again = true;
             sent.registered = registered;

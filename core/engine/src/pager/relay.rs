@@ -11,7 +11,7 @@ use super::delivery::{Notice, Occasion};
 use super::imdn::Fate;
 use super::reach::Attempt;
 use super::refusal::{Answers, asked_in};
-use super::stream::STREAM_PATIENCE;
+use super::stream::{By, STREAM_PATIENCE};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::contact::{NOT_IN_CLEAR, registered_flow};
@@ -157,7 +157,7 @@ impl Engine {
         }
         let id = self.relay_id(place, &page);
         let pager = self.pagers.next_key();
-        let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
+        let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts, By::Any);
         let accepted = page.message.accepted;
         if let Some(came) = page.came() {
             self.wire.counts.message("in", "pager", "relayed");
@@ -216,6 +216,7 @@ impl Engine {
         page: &Page,
         id: u128,
         contacts: &[Binding],
+        by: By,
     ) -> (Vec<Attempt>, usize, bool) {
         let message = &page.message;
         let tail = tail(
@@ -231,7 +232,7 @@ impl Engine {
             id: Some(id),
             tail: &tail,
         };
-        let (attempts, too_large) = self.send_pages(Owner::Pager(pager), contacts, &sheet);
+        let (attempts, too_large) = self.send_pages(Owner::Pager(pager), contacts, &sheet, by);
         (attempts, too_large, tail.len() > DATAGRAM - HEAD)
     }
 
@@ -241,10 +242,14 @@ impl Engine {
         owner: Owner,
         contacts: &[Binding],
         sheet: &Sheet<'_>,
+        by: By,
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let stream = self.stream_to(contact, sheet);
+            let stream = match by {
+                By::Any => self.stream_to(contact, sheet),
+                By::Own => None,
+            };
             let instead_of = stream.as_ref().map_or(0, |_| contact.serial);
             let contact = stream.as_ref().unwrap_or(contact);
             let registered = registered_flow(contact, &self.directory.own);

@@ -17,6 +17,16 @@ use crate::sip::transaction::Outcome;
 /// as much is left for UDP.
 pub(super) const STREAM_PATIENCE: Duration = Duration::from_secs(12);
 
+/// What a copy for a phone on UDP may go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A connection beside UDP, where that is better.
+    Any,
+    /// The contact's own way alone: it went by a connection in vain, and who makes one after the other would be sent it
+    /// for ever.
+    Own,
+}
+
 impl Engine {
     /// The connection that a phone on UDP has beside that, for what should not go by UDP: the one that it renewed last,
     /// unless it has been silent there since.
@@ -36,8 +46,15 @@ impl Engine {
         let Some(Pager::Sent(sent)) = self.pagers.get(key) else {
             return;
         };
+        if sent.page.is_over(self.wire.now) {
+            return; // it goes nowhere else
+        }
         let by_stream = sent.attempts.iter().filter(|attempt| attempt.is_by_stream());
-        let transactions: Vec<Key> = by_stream.filter_map(|attempt| attempt.transaction).collect();
+        let transactions = by_stream.filter_map(|attempt| attempt.transaction);
+        // Where a phone has said that it works on it the connection lives.
+        let transactions: Vec<Key> = transactions
+            .filter(|transaction| self.transactions.is_unheard(*transaction))
+            .collect();
         for transaction in transactions {
             if self.transactions.give_up(transaction) {
                 self.pager_outcome(key, transaction, Outcome::Silence);
@@ -64,11 +81,14 @@ impl Engine {
             return false;
         };
         let (page, id) = (sent.page.clone(), sent.id);
-        let Some(own) = self.leave_silent(&stream) else {
+        let Some(own) = self
+            .leave_silent(&stream)
+            .filter(|_| !page.is_over(self.wire.now))
+        else {
             return false;
         };
         self.page_status(&Outcome::Silence, None);
-        let (attempts, too_large, _) = self.send_relay(key, &page, id, from_ref(&own));
+        let (attempts, too_large, _) = self.send_relay(key, &page, id, from_ref(&own), By::Own);
         if let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) {
             sent.attempts.extend(attempts);
         }
