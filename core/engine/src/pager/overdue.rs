@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Delivery, Occasion};
-use super::relay::{Pager, SILENCE, registered, with_particulars};
+use super::relay::{Pager, SILENCE, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::engine::Engine;
@@ -124,7 +124,7 @@ impl Engine {
         let Addressee::User(place) = page.message.addressee else {
             return;
         };
-        let news = registered(&self.contacts_of(place)) != before;
+        let news = self.registered(&self.contacts_of(place)) != before;
         let kept = self.put_aside(place, &page);
         let (address, number) = match kept {
             Ok(kept) => kept,

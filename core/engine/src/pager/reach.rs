@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cordboard_model::Time;
 
 use super::delivery::Occasion;
-use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
+use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE};
 use super::stream::By;
 use super::{Addressee, Page};
 use crate::arena::Key;
@@ -207,7 +207,8 @@ impl Engine {
                 now,
             );
             if !new.is_empty() {
-                self.relay_to_new(key, &new, registered(contacts));
+                let registered = self.registered(contacts);
+                self.relay_to_new(key, &new, registered);
             }
         }
         for _ in 0..given_up {

@@ -1,5 +1,5 @@
-//! Large messages to phones on UDP that have registered on a connection too: they go by that (RFC 3261 section 18.1.1),
-//! and by UDP where nobody answers there, as on one that a NAT between has forgotten.
+//! Messages to phones that have registered both on UDP and on a connection: what is large goes by that (RFC 3261 section
+//! 18.1.1), and by UDP where nobody answers there, as on one that a NAT between has forgotten.
 
 use std::slice::from_ref;
 use std::time::Duration;
@@ -39,6 +39,17 @@ impl Engine {
         let streams = flows.filter(|other| other.flow.transport.reliable() && other.flow.connection != 0);
         let last = streams.max_by_key(|stream| stream.expires);
         last.filter(|stream| !stream.silent).cloned()
+    }
+
+    /// The contact on UDP of a phone that is sent something by its own TCP connection, which it renewed later: it goes
+    /// there once nobody answers here. Whoever has TLS is not left for what is in clear.
+    pub(super) fn udp_beside(&self, contact: &Binding) -> Option<u64> {
+        if contact.flow.transport != Transport::Tcp || contact.flow.connection == 0 {
+            return None;
+        }
+        let flows = self.registrar.flows(contact, self.wire.now);
+        let on_udp = flows.filter(|other| other.flow.transport == Transport::Udp);
+        on_udp.max_by_key(|other| other.expires).map(|other| other.serial)
     }
 
     /// The phones that have a message by such connections have said nothing for long: their copies go by UDP.
