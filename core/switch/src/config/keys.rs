@@ -118,7 +118,7 @@ static LIMITS: Section = Section {
     keys: &[
         key("transactions", Kind::Integer(100, 10_000_000), Toml("500_000"), "Transactions alive at once."),
         key("calls", Kind::Integer(1, 1_000_000), Toml("20_000"), "Calls alive at once."),
-        key("user_calls", Kind::Integer(0, 1_000_000), Toml("100"), "Of these, at most so many that one user has made, by all his devices, until they are over; more get 503. 0: no limit. `trusted` networks have none."),
+        key("user_calls", Kind::Integer(0, 1_000_000), Toml("100"), "Of these, at most so many that one user has made, by all his devices, until they are over; more get 480 without `Retry-After`, as it is no overload of the switch (`too_many_calls_of_user` in `cordboard_sip_rejected_total`). The calls of the switch to the phones of whom he calls come beside it: a call to somebody with ten contacts holds up to eleven of `calls`. 0: no limit. `trusted` networks have none."),
         key("dialog_queue", Kind::Integer(1, 100_000), Toml("256"), "Messages that wait in one call for the answers to earlier ones."),
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
         key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
