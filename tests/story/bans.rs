@@ -64,7 +64,7 @@ fn who_is_trusted_is_heard_from_a_network_that_is_banned() {
 }
 
 #[test]
-fn an_operator_lifts_a_ban_and_the_source_begins_anew() {
+fn an_operator_lifts_a_ban_and_the_next_is_longer_all_the_same() {
     let (mut world, mut mallory) = (World::with(strict), Phone::new("alice", 66));
     let source = mallory.flow.peer.ip();
     assert!(!world.engine.lift_ban(source, world.now));
@@ -77,7 +77,7 @@ fn an_operator_lifts_a_ban_and_the_source_begins_anew() {
     assert!(!world.engine.is_banned(source, world.now) && world.engine.bans(world.now).is_empty());
     assert!(!world.engine.lift_ban(source, world.now));
     guess(&mut world, &mut mallory, 3);
-    assert_eq!(world.bans[2].until.since(world.now), Duration::from_secs(600));
+    assert_eq!(world.bans[2].until.since(world.now), Duration::from_secs(2400));
     let text = probe(&mallory, 1, "User-Agent: sipcli\r\n");
     let mut scanner = Phone::new("alice", 67);
     world.receive(scanner.flow, &text, b"");

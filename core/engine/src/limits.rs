@@ -139,7 +139,13 @@ struct Line {
 impl Line {
     /// As if nothing had been counted against it, what it may ask left aside.
     const fn clear(&mut self, now: Time) {
-        (self.offences, self.window, self.bans, self.ban) = (0, now, 0, None);
+        self.bans = 0;
+        self.lift(now);
+    }
+
+    /// Ends the ban; that there was one makes the next one longer.
+    const fn lift(&mut self, now: Time) {
+        (self.offences, self.window, self.ban) = (0, now, None);
     }
 
     fn ban_at(&self, now: Time) -> Option<Ban> {
@@ -249,12 +255,13 @@ impl Limits {
             .retain(|source, _| !config.answer_scanners && !trusted(*source));
     }
 
-    /// Ends what holds against a source, whoever had noted it, and forgets its earlier bans; false if there is nothing.
+    /// Ends what holds against a source, whoever had noted it; false if there is nothing. Its bans so far stay counted:
+    /// who has them lifted may not guess for ever at the price of a first one.
     pub(crate) fn lift(&mut self, address: IpAddr, now: Time) -> bool {
         let source = source(address);
         let line = self.sources.lines.get_mut(&source);
         let line = line.filter(|line| line.ban_at(now).is_some());
-        let banned = line.map(|line| line.clear(now)).is_some();
+        let banned = line.map(|line| line.lift(now)).is_some();
         let listed = self
             .scanners
             .lines
@@ -545,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lifted_counts_for_nothing_later() {
+    fn what_was_lifted_counts_for_nothing_later_but_for_the_length_of_the_next_ban() {
         let (mut limits, now) = limits(|config| config.ban_after = 2);
         let at = address("192.0.2.5");
         limits.offence(at, Offence::BadProof, now);
@@ -558,7 +565,8 @@ mod tests {
             None,
             "another window"
         );
-        assert!(limits.offence(at, Offence::BadProof, later).is_some());
+        let ban = limits.offence(at, Offence::BadProof, later).unwrap();
+        assert_eq!(ban.until.since(later), 1200 * SECOND);
     }
 
     #[test]

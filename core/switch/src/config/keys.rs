@@ -132,7 +132,7 @@ static ABUSE: Section = Section {
     name: "sip.abuse",
     help: "What one source (an IPv4 address, an IPv6 /64) may do before it is left without answers. Trusted networks are exempt.",
     keys: &[
-        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted; PINs of conferences) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned. A ban ends early with `DELETE /v1/bans/{source}`, or with a reload (SIGHUP) that trusts the source or says 0 here; the source then begins anew."),
+        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted; PINs of conferences) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned. A ban ends early with `DELETE /v1/bans/{source}`, asked from another source (the next ban is twice as long all the same), or with a reload (SIGHUP) that trusts the source or says 0 here (it then begins anew)."),
         key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together."),
         key("ban_time", Kind::Duration(secs(1), secs(604_800)), Toml("\"10m\""), "How long the first ban holds; each further one of the same source holds twice as long."),
         key("ban_time_max", Kind::Duration(secs(1), secs(2_592_000)), Toml("\"1d\""), "The longest ban."),
@@ -155,7 +155,7 @@ static TLS: Section = Section {
 
 static HTTP: Section = Section {
     name: "http",
-    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` (`DELETE /v1/bans/{source}` with a `network` of that list, its slash as `%2F`, lifts a ban) and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` (`DELETE /v1/bans/{source}` with a `network` of that list, its slash as `%2F`, lifts a ban, but not of the source that asks) and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
         key("tls", SOCKETS, NONE, "Addresses for HTTPS."),
