@@ -127,7 +127,11 @@ fn one_user_cannot_take_all_the_ports() {
         for phone in [&mut bob, &mut desk] {
             let answer = phone.invite(&mut world, "3000").1.expect("an answer");
             // It is the user who has too many, not the switch: nobody shall avoid that.
-            let expected = if bounded { (480, "Too Many Calls Of This User") } else { (200, "OK") };
+            let expected = if bounded {
+                (480, "Too Many Calls Of This User")
+            } else {
+                (200, "OK")
+            };
             assert_eq!((answer.status(), answer.reason()), expected);
             assert!(answer.header(Name::RetryAfter).is_none());
         }
