@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cordboard_engine::config::{Config, Credential};
 use cordboard_engine::io::Input;
+use cordboard_engine::sip::digest::ha1_md5;
 use cordboard_engine::sip::message::{Framing, Message};
 use cordboard_engine::sip::name::Name;
+use cordboard_model::UserId;
 
 use crate::bridge::{Pair, pair};
 use crate::phone::{Line, Phone, SDP, SDP_TYPE};
@@ -132,7 +135,6 @@ fn an_ack_that_is_not_one_ends_nothing() {
             "duplicate_header",
         ),
         (" ACK\r\n", " BYE\r\n", "cseq_method"),
-        ("Length: 0", "Length: 7", "content_length"),
     ] {
         let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
         let (line, answer) = alice.invite(&mut world, "3000");
@@ -154,6 +156,67 @@ fn an_ack_that_is_not_one_ends_nothing() {
         alice.has_nothing(&mut world);
         assert_eq!(world.engine.gauges().dialogs, 1);
     }
+}
+
+/// Its sender would hear the 200 again and again, and never why.
+#[test]
+fn an_ack_is_taken_whatever_is_wrong_where_nobody_reads() {
+    for (from, to) in [
+        ("Max-Forwards: 70\r\n", "Max-Forwards: 999\r\n"),
+        ("Max-Forwards: 70\r\n", "Max-Forwards: 70\r\nMax-Forwards: 70\r\n"),
+        ("Max-Forwards: 70\r\n", "no header\r\n"),
+        ("Max-Forwards: 70\r\n", "User-Agent: a\r\nUser-Agent: a\r\n"),
+        ("Length: 0", "Length: 7"),
+        ("Length: 0", "Length: none"),
+        ("ACK sip:", "ACK nobody:"),
+    ] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        let (line, answer) = alice.invite(&mut world, "3000");
+        assert_eq!(answer.unwrap().status(), 200);
+        alice.listen(&mut world);
+        alice.inbox.clear();
+        let ack = ack(&alice, &line, &line.theirs);
+        assert!(ack.contains(from));
+        send(&mut world, &alice, &ack.replacen(from, to, 1));
+        world.advance(Duration::from_secs(40));
+        alice.has_nothing(&mut world);
+        assert_eq!(world.engine.gauges().dialogs, 1, "{to}");
+        assert_eq!(world.engine.counts().rejected.get("stray_ack"), None, "{to}");
+    }
+}
+
+#[test]
+fn an_ack_that_lost_a_part_of_its_answer_is_waited_for_once_more() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let (uri, contact) = (format!("sip:3000@{REALM}"), alice.contact());
+    let headers = format!("Contact: {contact}\r\n");
+    let (cseq, answer) = alice.request_in(&mut world, "late", 1, "INVITE", &uri, &headers, b"");
+    assert_eq!(answer.status(), 200);
+    let line = Line {
+        call_id: "late".into(),
+        own: format!("<sip:alice@{REALM}>;tag=alice1"),
+        theirs: answer.header(Name::To).unwrap().into(),
+        target: uri,
+        cseq,
+    };
+    alice.listen(&mut world);
+    alice.inbox.clear();
+    let plain = ack(&alice, &line, &line.theirs);
+    let with = |length: usize| {
+        let length = format!("{SDP_TYPE}Content-Length: {length}\r\n\r\n{SDP}");
+        plain.replacen("Content-Length: 0\r\n\r\n", &length, 1)
+    };
+    send(&mut world, &alice, &with(SDP.len() + 9));
+    assert_eq!(
+        (rejected(&world, "content_length"), rejected(&world, "stray_ack")),
+        (1, 0)
+    );
+    world.advance(Duration::from_millis(600));
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    send(&mut world, &alice, &with(SDP.len()));
+    world.advance(Duration::from_secs(40));
+    alice.has_nothing(&mut world);
+    assert_eq!(world.engine.gauges().dialogs, 1);
 }
 
 fn ack(phone: &Phone, line: &Line, to: &str) -> String {
@@ -273,6 +336,62 @@ fn a_caller_that_names_no_contact_is_reached_where_it_called_from() {
     assert_eq!((refused.status(), refused.reason()), (400, "Missing Contact"));
 }
 
+/// A phone that names itself badly is called where it came from, as if it had said nothing.
+#[test]
+fn a_caller_whose_contact_cannot_be_read_is_reached_by_the_way_it_came() {
+    for (contact, status) in [
+        ("<sip:alice@198.51.100.1:0;transport=tcp>", 200),
+        ("<sip:alice@198.51.100.1;>", 200),
+        ("<SIPS:alice@[fe80::1%eth0]:5060>", 200),
+        ("<sip:alice@198.51.100.1;>, <sip:alice@198.51.100.1>", 400),
+        ("<sip:alice@198.51.100.1;>, <sip:alice@198.51.100.1;>", 400),
+        ("<sipp:alice@198.51.100.1;>", 400),
+    ] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        alice.flow.peer.set_port(7070);
+        let (from, uri) = ("sip:alice@198.51.100.1", format!("sip:3000@{REALM}"));
+        let headers = format!("From: <{from}>;tag=a\r\nContact: {contact}\r\n{SDP_TYPE}");
+        let answer = alice.request(&mut world, "INVITE", &uri, &headers, SDP.as_bytes());
+        assert_eq!(answer.status(), status, "{contact}");
+        if status == 400 {
+            assert_eq!(answer.reason(), "Bad Contact");
+            continue;
+        }
+        // Nobody acknowledges, so that it gets a BYE in the end: where it called from, not where a From leads.
+        world.advance(Duration::from_secs(33));
+        alice.listen(&mut world);
+        alice.inbox.retain(|sent| sent.message.is_request());
+        assert_eq!(
+            alice.gets(&mut world, "BYE", true).request_uri(),
+            from,
+            "{contact}"
+        );
+        let headers = format!("Contact: {contact}\r\n{CONFERENCE}");
+        let refused = alice.request(&mut world, "SUBSCRIBE", &uri, &headers, b"");
+        assert_eq!((refused.status(), refused.reason()), (400, "Bad Contact"));
+    }
+}
+
+/// What the others are called is for the nearest router to read.
+#[test]
+fn routers_that_only_the_nearest_has_to_understand_stay_in_the_route() {
+    for (recorded, routes, faults) in [
+        (
+            "<sip:far.test;lr;>, <sip:198.51.100.2:5060;lr>",
+            &["<sip:198.51.100.2:5060;lr>", "<sip:far.test;lr;>"][..],
+            0,
+        ),
+        ("<sip:far.test;lr>, <sip:198.51.100.2:0;lr>", &[], 1),
+    ] {
+        let headers = format!("Record-Route: {recorded}\r\nContact: <sip:bob@10.0.0.9>\r\n{SDP_TYPE}");
+        let (mut world, mut alice, mut bob, _) = answered("200 OK", &headers);
+        assert_eq!(alice.final_response(&mut world).status(), 200);
+        let ack = bob.gets(&mut world, "ACK", false);
+        assert_eq!(ack.values(Name::Route).collect::<Vec<_>>(), routes, "{recorded}");
+        assert_eq!(rejected(&world, "bad_record_route"), faults);
+    }
+}
+
 #[test]
 fn a_contact_that_leads_nowhere_changes_nothing_in_a_call() {
     let mut pair = pair();
@@ -335,4 +454,61 @@ fn a_number_is_dialled_without_what_is_for_the_eye() {
         let answer = alice.request(&mut world, "INVITE", &uri, &headers, SDP.as_bytes());
         assert_eq!(answer.status(), status, "{uri}");
     }
+}
+
+/// Numbers and names may be configured with what is for the eye alone elsewhere.
+#[test]
+fn what_is_configured_with_separators_is_found_as_it_is_written() {
+    let numbers = |config: &mut Config| {
+        let desk = |name: &str, from: &Credential| Credential {
+            username: name.into(),
+            owner: name.into(),
+            user: UserId(name.bytes().map(u128::from).sum()),
+            ha1_md5: Some(ha1_md5(name, REALM, "secret")),
+            ..from.clone()
+        };
+        let (one, other) = (
+            desk("1001-2", &config.credentials[0]),
+            desk("10012", &config.credentials[0]),
+        );
+        config.credentials.extend([one, other]);
+        config.conferences[0].member.numbers = vec!["300-1".into()];
+    };
+    for (uri, role) in [
+        ("tel:300-1".to_owned(), "member"),
+        (format!("sip:300-1@{REALM};user=phone"), "member"),
+        (format!("sip:300-1*12-34@{REALM};user=phone"), "member"),
+        // 3001 is the moderator's.
+        (format!("sip:30-01*1234@{REALM};user=phone"), "moderator"),
+    ] {
+        let mut world = World::with(numbers);
+        let mut desk = Phone::new("1001-2", 1);
+        let headers = format!(
+            "From: <sip:1001-2@{REALM};user=phone>;tag=a\r\nContact: {}\r\n{SDP_TYPE}",
+            desk.contact()
+        );
+        let answer = desk.request(&mut world, "INVITE", &uri, &headers, SDP.as_bytes());
+        assert_eq!(answer.status(), 200, "{uri}");
+        let number = if role == "member" { "300-1" } else { "3001" };
+        let contact = answer.header(Name::Contact).unwrap();
+        assert!(contact.contains(&format!("sip:{number}@")), "{uri}: {contact}");
+    }
+    let mut world = World::with(|config| {
+        numbers(config);
+        config.trusted = vec!["198.51.100.0/24".parse().unwrap()];
+    });
+    let mut desk = Phone::new("1001-2", 1);
+    let text = format!(
+        "REGISTER sip:{REALM} SIP/2.0\r\nVia: SIP/2.0/UDP {};rport;branch=z9hG4bKr\r\nFrom: \
+         <sip:1001-2@{REALM};user=phone>;tag=a\r\nTo: <sip:1001-2@{REALM};user=phone>\r\nCall-ID: r\r\n\
+         CSeq: 1 REGISTER\r\nContact: <sip:1001-2@198.51.100.1>\r\nExpires: 600\r\n\r\n",
+        desk.flow.peer
+    );
+    send(&mut world, &desk, &text);
+    assert_eq!(desk.final_response(&mut world).status(), 200);
+    let stored = world.writes.iter().any(|write| {
+        let write = format!("{write:?}");
+        write.contains(&format!("1001-2@{REALM}"))
+    });
+    assert!(stored, "{:?}", world.writes);
 }

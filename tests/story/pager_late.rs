@@ -224,6 +224,36 @@ fn one_that_waits_behind_another_is_kept_in_time_too() {
     }
 }
 
+#[test]
+fn one_whose_time_is_over_while_it_waits_is_not_delivered() {
+    // Whether the mailbox has room for it when a second phone comes, or it goes on waiting.
+    for second in [false, true] {
+        let (mut world, mut carol) = (World::new(), Phone::new("carol", 3));
+        let (mut alice, mut bob) = (Phone::new("alice", 1), Phone::new("bob", 2));
+        assert_eq!(send(&mut alice, &mut world, TEXT, "kept").status(), 202);
+        bob.register(&mut world, 3600);
+        let first = bob.gets(&mut world, "MESSAGE", false);
+        for (phone, expires) in [(&mut alice, 10), (&mut carol, 11)] {
+            let headers = format!("{TEXT}Expires: {expires}\r\n");
+            assert_eq!(send(phone, &mut world, &headers, "news").status(), 0);
+        }
+        world.advance(seconds(10.0));
+        if second {
+            Phone::new("bob-desk", 5).register(&mut world, 3600);
+            let answer = send(&mut Phone::new("grace", 6), &mut world, TEXT, "more");
+            assert_eq!(answer.status(), 0, "it waits");
+        }
+        bob.respond(&mut world, &first, 200, "", "");
+        assert_eq!(statuses(&mut alice, &mut world), [100, 480]);
+        let accepted = if second { 202 } else { 200 };
+        bob.listen(&mut world);
+        bob.inbox
+            .retain(|delivery| delivery.message.body_slice() != b"kept");
+        assert_eq!(bob.gets(&mut world, "MESSAGE", true).body_slice(), b"news");
+        assert_eq!(statuses(&mut carol, &mut world), [100, accepted]);
+    }
+}
+
 /// `kept` are kept for bob, whose phone has the first and says nothing; another message waits for ten seconds when a second
 /// phone comes. There is `room` for so many.
 fn behind(kept: &[&str], room: usize) -> (World, Phone, [Phone; 2], Message) {

@@ -10,6 +10,7 @@ use cordboard_model::hook::OnFailure;
 use cordboard_model::hook::message::MessageVerdict;
 
 use crate::phone::Phone;
+use crate::stranded::only;
 use crate::world::{World, chain};
 
 const CPIM: &str = "Content-Type: message/cpim\r\n";
@@ -164,6 +165,105 @@ fn a_phone_on_udp_gets_what_is_large_by_the_connection_that_it_has_too() {
         if body == b"small" {
             world.handle(Input::FlowClosed { connection: 6 });
             is_connected = false;
+        }
+    }
+}
+
+/// Registers a flow of bob's one phone: by its number, for so many seconds.
+fn flow(phone: &mut Phone, world: &mut World, number: u8, expires: u32) {
+    let headers = format!(
+        "Supported: outbound\r\nExpires: {expires}\r\n\
+         Contact: {};reg-id={number};+sip.instance=\"<urn:uuid:1>\"\r\n",
+        phone.contact()
+    );
+    let answer = phone.request(world, "REGISTER", "sip:lab.test", &headers, b"");
+    assert_eq!(answer.status(), 200);
+}
+
+/// Bob's phone on UDP with two connections beside that, of which it renewed the second last.
+fn beside(world: &mut World) -> [Phone; 3] {
+    let mut ways = [
+        Phone::new("bob", 2).over(Transport::Tcp, 6),
+        Phone::new("bob", 2).over(Transport::Tcp, 7),
+        Phone::new("bob", 3),
+    ];
+    for (phone, number) in ways.iter_mut().zip(1..) {
+        flow(phone, world, number, 1000 * u32::from(number));
+    }
+    ways
+}
+
+fn takes(phone: &mut Phone, world: &mut World, body: &[u8]) {
+    let message = phone.gets(world, "MESSAGE", false);
+    assert_eq!(message.body_slice(), body);
+    phone.respond(world, &message, 200, "", "");
+}
+
+#[test]
+fn what_has_no_answer_by_a_connection_goes_by_udp_in_time_and_so_does_what_follows() {
+    let (mut world, mut alice, large) = (World::new(), Phone::new("alice", 1), [b'x'; 1300]);
+    let [mut first, mut last, mut udp] = beside(&mut world);
+    let writes = |alice: &mut Phone, world: &mut World| {
+        let answer = alice.request(world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+        assert!(answer.status() < 200);
+    };
+    writes(&mut alice, &mut world);
+    last.gets(&mut world, "MESSAGE", false);
+    udp.has_nothing(&mut world);
+    world.advance(Duration::from_secs(12));
+    takes(&mut udp, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    // The connection is left until the phone renews it.
+    writes(&mut alice, &mut world);
+    takes(&mut udp, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    flow(&mut last, &mut world, 2, 2000);
+    writes(&mut alice, &mut world);
+    takes(&mut last, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    udp.has_nothing(&mut world);
+    // Who is silent by either way is as one who is silent.
+    writes(&mut alice, &mut world);
+    last.gets(&mut world, "MESSAGE", false);
+    world.advance(Duration::from_secs(24));
+    udp.gets(&mut world, "MESSAGE", false);
+    assert_eq!(alice.final_response(&mut world).status(), 202);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.engine.gauges().kept_messages, 1);
+    for phone in [&mut first, &mut last] {
+        phone.has_nothing(&mut world);
+    }
+}
+
+#[test]
+fn what_is_kept_and_has_no_answer_by_a_connection_goes_by_udp_too() {
+    for closed in [false, true] {
+        let (mut world, mut alice, large) = (World::new(), Phone::new("alice", 1), [b'x'; 1300]);
+        let [mut first, mut last, mut udp] = beside(&mut world);
+        // With two phones it is kept first.
+        let mut desk = Phone::new("bob-desk", 5);
+        desk.register(&mut world, 600);
+        let answer = alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+        assert_eq!(answer.status(), 202);
+        let message = desk.gets(&mut world, "MESSAGE", false);
+        desk.respond(&mut world, &message, 486, "", "");
+        last.gets(&mut world, "MESSAGE", false);
+        udp.has_nothing(&mut world);
+        if closed {
+            world.handle(Input::FlowClosed { connection: 7 });
+            // The other connection is as good as the one that is gone; until that is gone too.
+            first.gets(&mut world, "MESSAGE", false);
+            udp.has_nothing(&mut world);
+            world.handle(Input::FlowClosed { connection: 6 });
+        } else {
+            world.advance(Duration::from_secs(33));
+        }
+        takes(&mut udp, &mut world, &large);
+        udp.inbox.clear(); // what UDP has repeated by then
+        assert_eq!(world.engine.gauges().kept_messages, 0, "{closed}");
+        world.advance(Duration::from_secs(40));
+        for phone in [&mut last, &mut udp, &mut desk] {
+            phone.has_nothing(&mut world);
         }
     }
 }
@@ -332,6 +432,42 @@ fn a_sender_whose_connection_breaks_hears_its_answer_and_is_delivered_once() {
             bob.has_nothing(&mut world);
             assert!(world.asked.is_empty());
             world.advance(Duration::from_secs(40));
+            assert_eq!(world.engine.gauges().transactions, 0);
+        }
+    }
+}
+
+#[test]
+fn a_sender_whose_connections_break_one_after_the_other_is_delivered_once_and_hears_it_on_the_last() {
+    for transport in [Transport::Tcp, Transport::Ws] {
+        // The answer comes when so many connections have broken; the phone is back by another one each time.
+        for broken in 1..=3 {
+            let mut world = World::with(|config| {
+                config.trusted = vec!["198.51.100.1/32".parse().unwrap()];
+            });
+            let (mut alice, mut bob) = (Phone::new("alice", 1).over(transport, 5), Phone::new("bob", 2));
+            bob.register(&mut world, 600);
+            sends(&mut world, &alice);
+            let message = bob.gets(&mut world, "MESSAGE", false);
+            for round in 1..=3 {
+                let connection = alice.flow.connection;
+                world.handle(Input::FlowClosed { connection });
+                if round == broken {
+                    bob.respond(&mut world, &message, 200, "", "");
+                    let lost = only(&mut alice, &mut world);
+                    assert_eq!((lost.message.status(), lost.flow.connection), (200, 0));
+                }
+                alice.flow.connection += 10;
+                sends(&mut world, &alice);
+                if round >= broken {
+                    let heard = only(&mut alice, &mut world);
+                    let came = (heard.message.status(), heard.flow.connection);
+                    assert_eq!(came, (200, alice.flow.connection), "{transport:?} {broken}");
+                }
+                alice.has_nothing(&mut world);
+            }
+            bob.has_nothing(&mut world);
+            world.advance(Duration::from_secs(70));
             assert_eq!(world.engine.gauges().transactions, 0);
         }
     }

@@ -196,3 +196,38 @@ fn a_message_to_a_phone_whose_proxy_has_lost_it_is_kept_until_it_registers_again
     assert_eq!(pager::bodies(&pager::read(&mut edge, &mut world, 200)), ["hello"]);
     assert_eq!(world.engine.gauges().kept_messages, 0);
 }
+
+#[test]
+fn what_a_proxy_says_of_a_lost_flow_is_a_refusal_for_now_whatever_the_size() {
+    let mut world = World::with(|config| config.max_message = 1 << 20);
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    let mut edge = proxy("bob", 2);
+    edge.register(&mut world, 600);
+    let body = "x".repeat(65_600);
+    pager::send(
+        &mut alice,
+        &mut world,
+        "bob",
+        "Content-Type: text/plain\r\n",
+        &body,
+    );
+    // The message that no datagram holds went by a connection.
+    edge.listen(&mut world);
+    edge.flow = edge.inbox[0].flow;
+    let message = edge.gets(&mut world, "MESSAGE", false);
+    edge.respond(&mut world, &message, 430, "", "");
+    assert_eq!(alice.final_response(&mut world).status(), 202);
+    assert_eq!(pager::count(&world, "out", "timeout"), 0);
+    // It is kept; the proxy says of that when to come back.
+    let message = edge.gets(&mut world, "MESSAGE", false);
+    edge.respond(&mut world, &message, 430, "Retry-After: 90\r\n", "");
+    assert_eq!(pager::count(&world, "out", "refused"), 2);
+    world.advance(std::time::Duration::from_secs(89));
+    edge.has_nothing(&mut world);
+    world.advance(std::time::Duration::from_secs(1));
+    assert_eq!(
+        edge.gets(&mut world, "MESSAGE", true).body_slice().len(),
+        body.len()
+    );
+    assert_eq!(world.engine.gauges().kept_messages, 0);
+}

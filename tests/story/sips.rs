@@ -103,6 +103,57 @@ fn a_message_that_asks_for_tls_is_not_kept_for_phones_that_may_come_in_clear() {
 }
 
 #[test]
+fn one_that_waits_behind_a_kept_one_goes_to_no_phone_in_clear_that_comes_meanwhile() {
+    let (mut world, mut alice) = (world(), over_tls("alice", 1, 5));
+    let text = |phone: &mut Phone, world: &mut World, uri: &str, body: &str| {
+        let answer = phone.request(world, "MESSAGE", uri, TEXT, body.as_bytes());
+        answer.status()
+    };
+    let (mut desk, mut bob) = (over_tls("bob-desk", 3, 7), Phone::new("bob", 2));
+    assert_eq!(text(&mut alice, &mut world, "sip:bob@lab.test", "kept"), 202);
+    desk.register(&mut world, 600);
+    let kept = desk.gets(&mut world, "MESSAGE", false);
+    assert_eq!(text(&mut alice, &mut world, BOB, "secret"), 0);
+    bob.register(&mut world, 600);
+    let mut carol = Phone::new("carol", 4);
+    text(&mut carol, &mut world, "sip:bob@lab.test", "other");
+    let mut in_clear = bodies(&read(&mut bob, &mut world, 200));
+    desk.respond(&mut world, &kept, 200, "", "");
+    let by_tls = bodies(&read(&mut desk, &mut world, 200));
+    in_clear.extend(bodies(&read(&mut bob, &mut world, 200)));
+    world.advance(std::time::Duration::from_secs(40));
+    in_clear.extend(bodies(&read(&mut bob, &mut world, 200)));
+    assert!(by_tls.contains(&"secret".to_owned()), "{by_tls:?}");
+    assert!(in_clear.contains(&"other".to_owned()), "{in_clear:?}");
+    assert!(!in_clear.contains(&"secret".to_owned()), "{in_clear:?}");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+}
+
+#[test]
+fn what_a_phone_has_by_tls_is_left_there_when_it_renews_its_way_in_clear() {
+    let (mut world, mut alice) = (world(), over_tls("alice", 1, 5));
+    let (mut tls, mut udp) = (over_tls("bob", 3, 7), Phone::new("bob", 2));
+    let renew = |phone: &mut Phone, world: &mut World, number: u8| {
+        let headers = format!(
+            "Supported: outbound\r\nExpires: 600\r\n\
+             Contact: {};reg-id={number};+sip.instance=\"<urn:uuid:1>\"\r\n",
+            phone.contact()
+        );
+        world.advance(std::time::Duration::from_secs(1));
+        let answer = phone.request(world, "REGISTER", "sip:lab.test", &headers, b"");
+        assert_eq!(answer.status(), 200);
+    };
+    renew(&mut tls, &mut world, 1);
+    writes(&mut alice, &mut world, BOB);
+    let message = tls.gets(&mut world, "MESSAGE", false);
+    renew(&mut udp, &mut world, 2);
+    tls.has_nothing(&mut world);
+    udp.has_nothing(&mut world);
+    tls.respond(&mut world, &message, 200, "", "");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+}
+
+#[test]
 fn a_conference_is_reached_by_sips_over_tls_and_not_in_clear() {
     let mut world = world();
     let answer = calls(&mut over_tls("alice", 1, 5), &mut world, "sips:3000@lab.test");

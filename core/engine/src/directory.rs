@@ -10,7 +10,11 @@ use ipnet::IpNet;
 
 use crate::config::{Account, ConferenceConfig, Config, Credential};
 use crate::sip::own::Own;
+use crate::sip::uri::Uri;
 use crate::table::Table;
+
+/// Asterisks before these, counted from the end, part no PIN from a number.
+const ASTERISKS: usize = 32;
 
 /// What a dialled user part means within an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +171,20 @@ impl Directory {
         self.find(account, user).map(Destination::User)
     }
 
+    /// What is dialled by this URI: numbers may be configured with the separators that others write for the eye alone, so
+    /// these are left out only where nobody has the number as it is written, with a PIN behind it or none.
+    pub(crate) fn dialled(&self, account: AccountId, uri: &Uri<'_>) -> String {
+        let written = uri.user().unwrap_or_default().into_owned();
+        let Some(bare) = uri.bare_number() else {
+            return written;
+        };
+        let (number, _) = self.without_pin(account, written.clone());
+        match self.destination(account, &number).is_some() {
+            true => written,
+            false => bare,
+        }
+    }
+
     /// What was dialled without the PIN that may follow a number and an asterisk, and that PIN. What is somebody's as
     /// it stands has none, nor have star codes: what begins with an asterisk, or goes on after a user's name with one.
     /// A number that nobody has may have one (digits), for plugins may lead it to a conference.
@@ -178,7 +196,7 @@ impl Directory {
             None => !number.contains('*') && pin.bytes().all(|c| c.is_ascii_digit() || c == b'*'),
         };
         // From the last one on, as numbers may have asterisks and PINs have none.
-        let mut asterisks = dialled.rmatch_indices('*').map(|(at, _)| at);
+        let mut asterisks = dialled.rmatch_indices('*').take(ASTERISKS).map(|(at, _)| at);
         let at = asterisks.find(|at| !whole && *at > 0 && is_pin(&dialled[..*at], &dialled[at + 1..]));
         match at {
             Some(at) => (dialled[..at].to_owned(), Some(dialled[at + 1..].to_owned())),
@@ -235,5 +253,30 @@ impl Directory {
             .find(|a| a.id == credential.account)
             .map_or("", |a| a.realm.as_str());
         format!("{}@{realm}", credential.username).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole number looked through for each asterisk would take minutes.
+    #[test]
+    fn a_number_of_asterisks_is_not_looked_through_for_each() {
+        let mut directory = Directory::default();
+        let account = AccountId(1);
+        let numbers = directory.by_number.entry(account).or_default();
+        numbers.insert("3000".into(), (ConferenceId(1), Role::Member));
+        let number = format!("{}{}", "1".repeat(1 << 20), "*".repeat(1 << 20));
+        assert_eq!(
+            directory.without_pin(account, number.clone()),
+            (number.clone(), None)
+        );
+        let pin = format!("3000*{}", "*".repeat(ASTERISKS - 1));
+        let parted = directory.without_pin(account, pin);
+        assert_eq!(
+            (parted.0.as_str(), parted.1.map(|pin| pin.len())),
+            ("3000", Some(ASTERISKS - 1))
+        );
     }
 }

@@ -88,7 +88,9 @@ impl Engine {
             return self.wire.counts.reject("bad_via");
         };
         if let Some(transaction) = self.transactions.server(identity) {
-            return self.transactions.repeated(transaction, flow, &mut self.wire);
+            return self
+                .transactions
+                .repeated(transaction, &request, flow, &mut self.wire);
         }
         if method != Method::Cancel && self.transactions.is_own(&request) {
             // Forked to several such contacts it would come back as more and more (RFC 5393).
@@ -297,8 +299,8 @@ impl Engine {
             self.respond_stateless(request, flow, status, phrase, warn_of_sips);
             return None;
         }
-        let dialled = uri.user().unwrap_or_default().into_owned();
         let account = Arc::clone(self.directory.account(uri.host));
+        let dialled = self.directory.dialled(account.id, &uri);
         let identity = match self.authenticate(request, flow, &account) {
             Ok(identity) => identity,
             Err(denial) => {

@@ -397,8 +397,8 @@ impl Engine {
             Owner::Invite(call) => self.invite_outcome(call, transaction, outcome),
             Owner::Reoffer(call) => self.reoffer_outcome(call, transaction, outcome),
             Owner::Message(call, number) => self.message_outcome(call, number, outcome),
-            Owner::Pager(pager) => self.pager_outcome(pager, outcome),
-            Owner::Delivery(delivery) => self.delivery_outcome(delivery, outcome),
+            Owner::Pager(pager) => self.pager_outcome(pager, transaction, outcome),
+            Owner::Delivery(delivery) => self.delivery_outcome(delivery, transaction, outcome),
             Owner::Notify(subscription) => self.notify_outcome(subscription, outcome),
             Owner::Farewell => self.bye_outcome(transaction, &outcome),
             Owner::Prack(call, place, number) => {

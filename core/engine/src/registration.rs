@@ -287,6 +287,7 @@ impl Engine {
             instance: wish.instance,
             serial: 0,
             timer: expires,
+            silent: false,
         };
         let stored = self.stored(address, &binding);
         let (serial, replaced, arm) = self.registrar.put(address, binding);
@@ -521,6 +522,7 @@ impl Engine {
             instance: stored.instance,
             serial: 0,
             timer: stored.expires,
+            silent: false,
         };
         let (serial, _, arm) = self.registrar.put(&stored.aor, binding);
         if arm {

@@ -196,6 +196,11 @@ impl Engine {
         {
             return call.dialog.remote_cseq.is_some_and(|last| number <= last);
         }
+        if let Some(fault) = ack.body_fault().filter(|_| call.offered) {
+            // It may come again as it should be.
+            self.wire.counts.reject(fault.reason);
+            return true;
+        }
         call.unacknowledged = None;
         let arrives = call.stage == Stage::Answered;
         if arrives {

@@ -390,7 +390,9 @@ impl Engine {
             call.dialog = early.dialog;
             early.settled
         });
-        call.dialog.established_by(response);
+        if !call.dialog.established_by(response) {
+            self.wire.counts.reject("bad_record_route");
+        }
         call.accepts = accepted(response);
         call.peer.learn(response);
         call.stage = Stage::Up;

@@ -157,13 +157,17 @@ impl Engine {
     /// Puts a message into the mailbox of its addressee; what is counted where that may not be.
     pub(super) fn put_aside(&mut self, place: usize, page: &Page) -> Result<(String, u64), &'static str> {
         let address = self.directory.address_of_record(place).as_ref().to_owned();
-        let expires = ends(&page.message.request, self.wire.now, self.config.mail.age);
+        let now = self.wire.now;
+        let longest = now + self.config.mail.age;
+        let expires = page.expiry().map_or(longest, |expiry| expiry.min(longest));
         // He may have been taken out of the configuration while the plugins thought.
         let may = self.config.mail.count > 0 && self.directory.knows(&address);
         // What is kept goes to whichever phones come, also those that are reached in clear.
         let may = may && !page.is_secure();
-        let expires = expires.filter(|_| may && !page.is_composing());
-        let message = self.letter_of(page, address, expires.ok_or("not_registered")?);
+        if !may || page.is_composing() || expires <= now {
+            return Err("not_registered");
+        }
+        let message = self.letter_of(page, address, expires);
         self.keep(message).map_err(|Full| "mailbox_full")
     }
 
@@ -316,17 +320,13 @@ impl Engine {
     }
 }
 
-/// Until when a message is kept; `None` if it may not be kept at all. Its Expires counts from its Date
-/// (RFC 3428 section 4), unless that comes from a clock that is wrong.
-fn ends(request: &Message, now: Time, age: Duration) -> Option<Time> {
-    let longest = now + age;
-    let Some(Ok(seconds)) = request.expires() else {
-        return Some(longest);
-    };
+/// When the time of a message that came then is over: its Expires counts from its Date (RFC 3428 section 4), unless that
+/// comes from a clock that is wrong. `None`: it has no Expires.
+pub(super) fn expiry(request: &Message, came: Time) -> Option<Time> {
+    let seconds = request.expires()?.ok()?;
     let written = request.header(Name::Date).and_then(read_sip_date);
-    let from = written.filter(|written| *written <= now && now.since(*written) <= CLOCK);
-    let ends = from.unwrap_or(now) + Duration::from_secs(seconds.into());
-    (ends > now).then_some(ends.min(longest))
+    let from = written.filter(|written| *written <= came && came.since(*written) <= CLOCK);
+    Some(from.unwrap_or(came) + Duration::from_secs(seconds.into()))
 }
 
 /// The id of a message: the same for a request that comes again after a crash, another for any other.

@@ -216,8 +216,40 @@ impl Engine {
         }
     }
 
+    /// What one copy of a kept message came to.
+    pub(crate) fn delivery_outcome(&mut self, key: Key, transaction: Key, outcome: Outcome<'_>) {
+        let delivery = self.courier.deliveries.get_mut(key);
+        let stream = delivery
+            .filter(|_| !matches!(outcome, Outcome::Response(_)))
+            .and_then(|delivery| Attempt::take_stream(&mut delivery.attempts, transaction));
+        if !stream.is_some_and(|stream| self.deliver_by_udp(key, &stream)) {
+            self.kept_outcome(key, outcome);
+        }
+    }
+
+    /// One copy has had no answer by a connection: whether it goes out once more by its phone's own way.
+    pub(super) fn deliver_by_udp(&mut self, key: Key, stream: &Attempt) -> bool {
+        let Some(own) = self.leave_silent(stream) else {
+            return false;
+        };
+        let Some(delivery) = self.courier.deliveries.get(key) else {
+            return false;
+        };
+        let (address, number) = (delivery.address.clone(), delivery.number);
+        let kept = self.courier.boxes.get_mut(&address, number);
+        let Some(message) = kept.map(|kept| kept.message.clone()) else {
+            return false; // another phone has it
+        };
+        self.page_status(&Outcome::Silence, None);
+        if let Some(delivery) = self.courier.deliveries.get_mut(key) {
+            delivery.waiting = delivery.waiting.saturating_sub(1);
+        }
+        self.send_kept(key, &message, None, &[own]);
+        true
+    }
+
     /// A phone has answered a kept message, or not.
-    pub(crate) fn delivery_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
+    pub(super) fn kept_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
         let sent = self.courier.deliveries.get(key).map(|delivery| delivery.sent);
         if let Some(status) = self.page_status(&outcome, sent) {
             let asked = match outcome {

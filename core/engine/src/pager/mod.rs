@@ -9,6 +9,7 @@ mod overdue;
 mod reach;
 mod refusal;
 mod relay;
+mod stream;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use cordboard_model::hook::message::{Audience, MessageAsk, MessageVerdict};
 use cordboard_model::{Ask, ConferenceId, Time};
 
+use self::courier::expiry;
 pub(crate) use self::courier::{Courier, Keeping};
 pub(crate) use self::delivery::Occasion;
 use self::imdn::{Wish, is_composing, wish};
@@ -25,7 +27,7 @@ pub(crate) use self::relay::Pager;
 use crate::arena::Key;
 use crate::auth::Identity;
 use crate::call::Place;
-use crate::call::contact::{NOT_IN_CLEAR, is_sips, warn_of_sips};
+use crate::call::contact::{NOT_IN_CLEAR, is_secure, is_sips, warn_of_sips};
 use crate::call::incoming::Caller;
 use crate::call::privacy::{ANONYMOUS, ANONYMOUS_NAME, NOT_PRIVATE, Privacy};
 use crate::chat::Outsider;
@@ -39,6 +41,7 @@ use crate::io::Flow;
 use crate::sip::dialog::hops_left;
 use crate::sip::message::Message;
 use crate::sip::name::Name;
+use crate::sip::registrar::Binding;
 use crate::sip::write::{default_phrase, quote_display};
 
 /// Whom a message is for.
@@ -119,9 +122,26 @@ impl Page {
         wish(self.kind(), &self.own_body())
     }
 
+    /// When its time is over by its own Expires, if it has one.
+    fn expiry(&self) -> Option<Time> {
+        expiry(&self.message.request, self.message.accepted)
+    }
+
     /// Whether it may only go by TLS.
     fn is_secure(&self) -> bool {
         is_sips(self.message.request.request_uri())
+    }
+
+    /// Those of its addressee's contacts that it may go to: where it asks for TLS on each hop, only those that have it.
+    fn allowed<'a>(&self, contacts: &'a [Binding]) -> Cow<'a, [Binding]> {
+        match self.is_secure() {
+            true => contacts
+                .iter()
+                .filter(|contact| is_secure(contact))
+                .cloned()
+                .collect(),
+            false => Cow::Borrowed(contacts),
+        }
     }
 
     /// When it came, where its way to phones is still to be measured.

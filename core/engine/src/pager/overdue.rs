@@ -27,10 +27,14 @@ impl Engine {
         self.watch_page(key, accepted);
     }
 
-    /// Nothing is on its way to an address any more: what waited for that follows.
+    /// Nothing is on its way to an address any more: what waited for that follows, unless its time has passed.
     pub(super) fn release_held(&mut self, address: &str) {
         for key in self.courier.held.remove(address).unwrap_or_default() {
             if let Some(Pager::Held(mut page)) = self.pagers.remove(key) {
+                if page.expiry().is_some_and(|expiry| expiry <= self.wire.now) {
+                    self.pager_refused(page.message.transaction, &page.message.request, 480, "expired");
+                    continue;
+                }
                 page.held = true;
                 self.page(*page);
             }
@@ -79,10 +83,16 @@ impl Engine {
         if self.wire.now >= end {
             return self.page_overdue(key);
         }
-        // RFC 4320 section 4.1: by now over UDP, too.
         let (transaction, request) = (message.transaction, message.request.clone());
+        let left = self.pagers.get(key).and_then(Pager::leaves_streams);
+        if left.is_some_and(|left| left <= self.wire.now) {
+            self.wire.timers.arm(end, Timer::Page(key));
+            return self.leave_streams(key);
+        }
+        // RFC 4320 section 4.1: by now over UDP, too.
         self.trying(transaction, &request);
-        self.wire.timers.arm(end, Timer::Page(key));
+        let next = left.map_or(end, |left| left.min(end));
+        self.wire.timers.arm(next, Timer::Page(key));
     }
 
     fn page_overdue(&mut self, key: Key) {

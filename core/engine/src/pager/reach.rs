@@ -9,7 +9,7 @@ use super::delivery::Occasion;
 use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
 use super::{Addressee, Page};
 use crate::arena::Key;
-use crate::call::contact::{is_secure, registered_flow};
+use crate::call::contact::registered_flow;
 use crate::engine::Engine;
 use crate::io::Flow;
 use crate::sip::own::Own;
@@ -24,18 +24,33 @@ type Known<'a> = (&'a Registrar, &'a Own);
 pub(super) struct Attempt {
     /// `None`: it was too large for every way there.
     pub(super) transaction: Option<Key>,
-    flow: Flow,
+    pub(super) flow: Flow,
     contact: Arc<str>,
+    /// The serial of the contact on UDP whose phone was sent it by this connection; 0: it went by the contact's own way.
+    pub(super) instead_of: u64,
 }
 
 impl Attempt {
-    /// One by the flow of the contact's registration.
-    pub(super) fn new(transaction: Option<Key>, contact: &Binding, flow: Flow) -> Self {
+    /// One by the flow of the contact's registration, `instead_of` that of another of the same phone.
+    pub(super) fn new(transaction: Option<Key>, contact: &Binding, flow: Flow, instead_of: u64) -> Self {
         Self {
             transaction,
             flow,
             contact: Arc::clone(&contact.contact),
+            instead_of,
         }
+    }
+
+    /// Whether it went by a connection that its phone has beside its way on UDP.
+    pub(super) const fn is_by_stream(&self) -> bool {
+        self.instead_of != 0
+    }
+
+    /// Takes out the copy of this transaction, if it went so.
+    pub(super) fn take_stream(attempts: &mut Vec<Self>, transaction: Key) -> Option<Self> {
+        let is_it = |attempt: &Self| attempt.is_by_stream() && attempt.transaction == Some(transaction);
+        let place = attempts.iter().position(is_it)?;
+        Some(attempts.remove(place))
     }
 
     /// Whether a copy to this contact would take the same way now: it was not renewed from somewhere else.
@@ -58,16 +73,13 @@ impl Attempt {
         });
     }
 
-    /// Takes out the copies that went to contacts that are no more; their transactions.
-    fn take_gone(attempts: &mut Vec<Self>, contacts: &[Binding], known: Known<'_>, now: Time) -> Vec<Key> {
+    /// Takes out the copies that went to contacts that are no more.
+    fn take_gone(attempts: &mut Vec<Self>, contacts: &[Binding], known: Known<'_>, now: Time) -> Vec<Self> {
         let is_gone = |attempt: &mut Self| {
             let mut contacts = contacts.iter();
             !contacts.any(|contact| attempt.is_to_phone_of(contact, known, now))
         };
-        attempts
-            .extract_if(.., is_gone)
-            .filter_map(|gone| gone.transaction)
-            .collect()
+        attempts.extract_if(.., is_gone).collect()
     }
 }
 
@@ -118,14 +130,18 @@ impl Engine {
             return;
         };
         let now = self.wire.now;
-        for transaction in Attempt::take_gone(
+        for gone in Attempt::take_gone(
             &mut delivery.attempts,
             contacts,
             (&self.registrar, &self.directory.own),
             now,
         ) {
-            if self.transactions.give_up(transaction) {
-                self.delivery_outcome(key, Outcome::Silence);
+            let waited = gone
+                .transaction
+                .is_some_and(|gone| self.transactions.give_up(gone));
+            // The connection is gone, and the phone perhaps still there.
+            if waited && !(gone.is_by_stream() && self.deliver_by_udp(key, &gone)) {
+                self.kept_outcome(key, Outcome::Silence);
             }
         }
     }
@@ -134,21 +150,20 @@ impl Engine {
     /// the phones, too, that have come since. Once: a phone that moves on and on gets it from the mailbox, where one
     /// message follows the other, and not all of them at each of its steps.
     fn follow_relay(&mut self, key: Key, contacts: &[Binding]) {
-        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+        let Some(Pager::Sent(sent)) = self.pagers.get(key) else {
             return;
         };
         let now = self.wire.now;
-        let secure: Vec<Binding>;
-        let contacts = match sent.page.is_secure() {
-            true => {
-                secure = contacts
-                    .iter()
-                    .filter(|contact| is_secure(contact))
-                    .cloned()
-                    .collect();
-                &*secure
+        // Of a phone on several flows that which has TLS, though another was renewed later.
+        let secure = match sent.page.message.addressee {
+            Addressee::User(place) if sent.page.is_secure() => {
+                Some(self.contacts_for(place, sent.page.message.request.request_uri()))
             }
-            false => contacts,
+            Addressee::User(_) | Addressee::Conference(_) => None,
+        };
+        let contacts = secure.as_deref().unwrap_or(contacts);
+        let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) else {
+            return;
         };
         let gone = Attempt::take_gone(
             &mut sent.attempts,
@@ -158,6 +173,7 @@ impl Engine {
         );
         let given_up = gone
             .into_iter()
+            .filter_map(|gone| gone.transaction)
             .filter(|gone| self.transactions.give_up(*gone))
             .count();
         let nobody = sent.waiting <= given_up && matches!(sent.best, 0 | SILENCE);
@@ -194,7 +210,7 @@ impl Engine {
             }
         }
         for _ in 0..given_up {
-            self.pager_outcome(key, Outcome::Silence);
+            self.relay_outcome(key, Outcome::Silence);
         }
     }
 

@@ -11,9 +11,10 @@ use super::delivery::{Notice, Occasion};
 use super::imdn::Fate;
 use super::reach::Attempt;
 use super::refusal::{Answers, asked_in};
+use super::stream::STREAM_PATIENCE;
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
-use crate::call::contact::registered_flow;
+use crate::call::contact::{NOT_IN_CLEAR, registered_flow};
 use crate::call::outbox::{DATAGRAM, UDP_SAFE};
 use crate::call::privacy::ANONYMOUS;
 use crate::conference::copies::{one_line, tail};
@@ -95,6 +96,16 @@ impl Pager {
             Self::Sent(_) => None,
         }
     }
+
+    /// When it goes by UDP to phones on UDP that have it by a connection, if there are any.
+    pub(super) fn leaves_streams(&self) -> Option<Time> {
+        match self {
+            Self::Sent(sent) if sent.attempts.iter().any(Attempt::is_by_stream) => {
+                Some(sent.sent + STREAM_PATIENCE)
+            }
+            Self::Sent(_) | Self::Held(_) => None,
+        }
+    }
 }
 
 /// When a message came whose way to its addressee's phones is measured.
@@ -120,7 +131,7 @@ pub(super) struct Sheet<'a> {
 
 impl Sheet<'_> {
     /// How long a copy is, in bytes: never less than it really is.
-    fn size(&self, (_, target, path): Way<'_>) -> usize {
+    pub(super) fn size(&self, (_, target, path): Way<'_>) -> usize {
         let to: usize = self.to.iter().map(|piece| piece.len()).sum();
         let texts = target.len() + path.len() + self.name.len() * 2 + self.from.len() + to;
         HEAD + texts + self.tail.len()
@@ -136,8 +147,14 @@ impl Engine {
         (self.contact_flow(contact), &contact.contact, &contact.path)
     }
 
-    /// Sends a message to contacts of its addressee, of which there is at least one.
+    /// Sends a message to contacts of its addressee, of which there is at least one; whoever chose them, one that asks
+    /// for TLS goes to those alone that have it.
     pub(super) fn relay_page(&mut self, place: usize, page: Page, contacts: &[Binding]) {
+        let contacts = &*page.allowed(contacts);
+        if contacts.is_empty() {
+            let (status, outcome) = (NOT_IN_CLEAR.status, NOT_IN_CLEAR.reason);
+            return self.pager_refused(page.message.transaction, &page.message.request, status, outcome);
+        }
         let id = self.relay_id(place, &page);
         let pager = self.pagers.next_key();
         let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
@@ -228,6 +245,7 @@ impl Engine {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
             let stream = self.stream_to(contact, sheet);
+            let instead_of = stream.as_ref().map_or(0, |_| contact.serial);
             let contact = stream.as_ref().unwrap_or(contact);
             let registered = registered_flow(contact, &self.directory.own);
             let way = (
@@ -236,22 +254,11 @@ impl Engine {
                 &*contact.path,
             );
             let transaction = self.send_page(owner, way, sheet);
-            attempts.push(Attempt::new(transaction, contact, registered));
+            attempts.push(Attempt::new(transaction, contact, registered, instead_of));
         }
         let too_large = attempts.iter().filter(|attempt| attempt.transaction.is_none());
         let too_large = too_large.count();
         (attempts, too_large)
-    }
-
-    /// The connection that a phone on UDP has beside that, for what should not go by UDP.
-    fn stream_to(&self, contact: &Binding, sheet: &Sheet<'_>) -> Option<Binding> {
-        let way = (contact.flow, &*contact.contact, &*contact.path);
-        if contact.flow.transport != Transport::Udp || sheet.size(way) <= UDP_SAFE {
-            return None;
-        }
-        let mut flows = self.registrar.flows(contact, self.wire.now);
-        let stream = flows.find(|other| other.flow.transport.reliable() && other.flow.connection != 0);
-        stream.cloned()
     }
 
     /// A message is not on its way any more, or somebody else waits for what becomes of it.
@@ -361,9 +368,6 @@ impl Engine {
     pub(super) fn page_status(&mut self, outcome: &Outcome<'_>, sent: Option<Time>) -> Option<u16> {
         let status = match outcome {
             Outcome::Response(response) if response.status() < 200 => return None,
-            // A word of the proxy that should hold the phone's flow, to us as its registrar (RFC 5626 section 11.5):
-            // there is no way to the phone until it registers again.
-            Outcome::Response(response) if response.status() == FLOW_FAILED => SILENCE,
             Outcome::Response(response) => response.status(),
             Outcome::Silence | Outcome::Unreachable => SILENCE,
         };
@@ -421,8 +425,16 @@ impl Engine {
         }
     }
 
+    /// What one copy of a message came to, whose sender waits.
+    pub(crate) fn pager_outcome(&mut self, key: Key, transaction: Key, outcome: Outcome<'_>) {
+        let answered = matches!(outcome, Outcome::Response(_));
+        if answered || !self.relay_by_udp(key, transaction) {
+            self.relay_outcome(key, outcome);
+        }
+    }
+
     /// The sender hears the first acceptance, or the best of the refusals when all are in.
-    pub(crate) fn pager_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
+    pub(super) fn relay_outcome(&mut self, key: Key, outcome: Outcome<'_>) {
         let sent = match self.pagers.get(key) {
             Some(Pager::Sent(sent)) => Some(sent.sent),
             Some(Pager::Held(_)) | None => None,
@@ -453,6 +465,9 @@ impl Engine {
         }
         let status = match status {
             SILENCE if sent.oversize => TOO_LARGE,
+            // A word of the proxy that should hold the phone's flow, to us as its registrar (RFC 5626 section 11.5): there
+            // is no way to the phone until it registers again, whatever the size.
+            FLOW_FAILED => SILENCE,
             // A challenge means nothing to the sender, a redirection is not followed, and 408 is none of ours. Nor is
             // 503: who hears it avoids the whole switch (RFC 3261 section 16.7, step 6).
             300..=399 | 401 | 407 | 408 | 503 => 480,

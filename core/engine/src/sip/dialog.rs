@@ -9,7 +9,7 @@ use crate::sip::message::Message;
 use crate::sip::method::Method;
 use crate::sip::name::Name;
 use crate::sip::own::Own;
-use crate::sip::target::{contact_of, routes_of, target_of};
+use crate::sip::target::{contact_of, routes_of, routes_to, target_of};
 use crate::sip::uri::Uri;
 use crate::sip::write::{Short, Writer, quote_display};
 
@@ -71,7 +71,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Where a phone is reached that has registered such a flow.
+    /// Where a phone is reached that has registered such a flow, or that does not say where else.
     pub(crate) fn on_its_flow(uri: String) -> Self {
         Self {
             kept: true,
@@ -117,7 +117,7 @@ impl Dialog {
             local_uri: to.uri.to_owned(),
             local_name: None,
             remote: invite.header(Name::From)?.to_owned(),
-            target: target_of(invite)?.to_owned().into(),
+            target: target_of(invite)?,
             route: routes_of(invite),
             local_cseq: 0,
             remote_cseq: Some(invite.cseq().ok()?.number),
@@ -165,8 +165,9 @@ impl Dialog {
         Some(dialog)
     }
 
-    /// What a response to our INVITE tells about the peer.
-    pub(crate) fn established_by(&mut self, response: &Message) {
+    /// What a response to our INVITE tells about the peer; false if the router nearest to us cannot be read: then we
+    /// know of none.
+    pub(crate) fn established_by(&mut self, response: &Message) -> bool {
         if let Ok(to) = response.to() {
             self.remote_tag = to.tag().unwrap_or_default().to_owned();
         }
@@ -174,8 +175,10 @@ impl Dialog {
             to.clone_into(&mut self.remote);
         }
         self.retarget(response);
-        self.route = routes_of(response);
-        self.route.reverse();
+        let routes = routes_to(response);
+        let is_known = routes.is_some();
+        self.route = routes.unwrap_or_default();
+        is_known
     }
 
     /// A target refresh (RFC 3261 section 12.2): the peer's Contact may have changed. One that leads nowhere changes

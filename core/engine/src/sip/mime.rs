@@ -70,8 +70,9 @@ pub(crate) fn cpim_contents(body: &[u8]) -> Option<Part<'_>> {
 /// The value of a parameter of a type or disposition, without its quotes.
 pub(crate) fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
     let (_, mut rest) = value.split_once(';')?;
+    let mut quotes_end = true;
     loop {
-        let (parameter, after) = rest.split_at(parameter_len(rest));
+        let (parameter, after) = rest.split_at(parameter_len(rest, &mut quotes_end));
         let (name, value) = parameter.split_once('=').unwrap_or_default();
         if name.trim().eq_ignore_ascii_case(wanted) {
             return Some(value.trim().trim_matches('"'));
@@ -80,17 +81,21 @@ pub(crate) fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
     }
 }
 
-/// How far the first parameter reaches: to a semicolon that does not stand in quotes.
-fn parameter_len(text: &str) -> usize {
+/// How far the first parameter reaches: to a semicolon that does not stand in quotes. Behind a quote that never ends
+/// there is none that does (each is escaped from the first on), so no further one is measured.
+fn parameter_len(text: &str, quotes_end: &mut bool) -> usize {
+    let bytes = text.as_bytes();
     let mut at = 0;
-    while let Some(found) = memchr::memchr2(b';', b'"', &text.as_bytes()[at..]) {
+    while *quotes_end && let Some(found) = memchr::memchr2(b';', b'"', &bytes[at..]) {
         at += found;
-        match text[at..].starts_with(';') {
-            true => return at,
-            false => at += quoted_len(&text[at..]).unwrap_or(1),
+        if bytes[at] == b';' {
+            return at;
         }
+        let quoted = quoted_len(&text[at..]);
+        *quotes_end = quoted.is_some();
+        at += quoted.unwrap_or(1);
     }
-    text.len()
+    memchr::memchr(b';', &bytes[at..]).map_or(text.len(), |found| at + found)
 }
 
 /// The boundary that a Content-Type names.
@@ -218,6 +223,16 @@ mod tests {
             ("boundary=b1", None),
         ] {
             assert_eq!(parameter(value, "boundary"), expected, "{value:?}");
+        }
+    }
+
+    /// Each quote measured to the end of the text would take hours.
+    #[test]
+    fn quotes_that_never_end_are_measured_once() {
+        for (start, again) in [(";a=\"", "\\\""), (";a=\"", "\\\";"), (";a=\"", "\\\";a=")] {
+            let value = format!("x/y{start}{};b=1", again.repeat(1 << 20));
+            assert_eq!(parameter(&value, "b"), Some("1"), "{again}");
+            assert_eq!(parameter(&value, "c"), None, "{again}");
         }
     }
 

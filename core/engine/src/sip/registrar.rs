@@ -32,6 +32,8 @@ pub(crate) struct Binding {
     pub(crate) serial: u64,
     /// When its timer runs: at its end, or before, where it was renewed since.
     pub(crate) timer: Time,
+    /// What was sent by it had no answer since it was registered so; told of connections that phones on UDP have too.
+    pub(crate) silent: bool,
 }
 
 impl Binding {
@@ -113,6 +115,24 @@ impl Registrar {
             let same = |phone| flow.phone() == Some(phone);
             flow.serial == contact.serial || contact.phone().is_some_and(same)
         })
+    }
+
+    /// The binding of this serial, if it holds at `now`.
+    pub(crate) fn binding(&self, serial: u64, now: Time) -> Option<&Binding> {
+        let address = self.by_serial.get(&serial)?;
+        self.contacts(address, now)
+            .find(|binding| binding.serial == serial)
+    }
+
+    /// The phone of this serial says nothing on this connection of its own.
+    pub(crate) fn mark_silent(&mut self, serial: u64, connection: u64) {
+        let bindings = self
+            .by_serial
+            .get(&serial)
+            .and_then(|address| self.by_address.get_mut(address));
+        for binding in bindings.into_iter().flatten() {
+            binding.silent |= connection != 0 && binding.flow.connection == connection;
+        }
     }
 
     pub(crate) fn find(&self, address: &str, contact: &str) -> Option<&Binding> {

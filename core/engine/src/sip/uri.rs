@@ -117,14 +117,16 @@ impl<'a> Uri<'a> {
         self.scheme.eq_ignore_ascii_case("sips")
     }
 
-    /// The user part with its escapes undone; the number of a tel URI, or of a SIP URI with `user=phone`, without its
-    /// visual separators (RFC 3966 section 4).
+    /// The user part with its escapes undone; the number of a tel URI.
     pub fn user(&self) -> Option<Cow<'a, str>> {
-        let user = decoded(self.user?);
-        if user.bytes().any(is_separator) && self.is_number(&user) {
-            return Some(digits(&user).into());
-        }
-        Some(user)
+        self.user.map(decoded)
+    }
+
+    /// The number of a tel URI, or of a SIP URI with `user=phone`, without its visual separators (RFC 3966 section 4);
+    /// `None` where it has none, or there is no number.
+    pub fn bare_number(&self) -> Option<String> {
+        let user = self.user()?;
+        (user.bytes().any(is_separator) && self.is_number(&user)).then(|| digits(&user))
     }
 
     /// Whether this user is a telephone number. Some phones say `user=phone` of every user.

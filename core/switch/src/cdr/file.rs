@@ -18,6 +18,9 @@ pub(super) struct Rotating {
     size: u64,
     max_size: u64,
     keep: u32,
+    /// A sync went wrong of which [`Rotating::sync`] has not told yet. The system tells it once: the next one goes
+    /// well, whatever became of the lines.
+    sync_failed: bool,
 }
 
 impl Rotating {
@@ -30,6 +33,7 @@ impl Rotating {
             size,
             max_size,
             keep,
+            sync_failed: false,
         })
     }
 
@@ -50,8 +54,22 @@ impl Rotating {
     }
 
     /// Has the disk take what was written.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    ///
+    /// # Errors
+    /// The disk did not take it, now or when another file took this one's place since the last call: any line since
+    /// then may be lost.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let synced = self.sync_open();
+        match std::mem::take(&mut self.sync_failed) {
+            true => synced.and_then(|()| Err(io::Error::other("a sync before this one failed"))),
+            false => synced,
+        }
+    }
+
+    fn sync_open(&mut self) -> io::Result<()> {
+        let synced = self.file.sync_data();
+        self.sync_failed |= synced.is_err();
+        synced
     }
 
     /// Others may move, remove or empty the file, as programs that rotate logs do: what is there under its name is what
@@ -66,14 +84,14 @@ impl Rotating {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(_) | Err(_) => {}
         }
-        self.sync()?;
+        self.sync_open()?;
         (self.file, self.size) = whole_lines(&self.path)?;
         tracing::info!(path = %self.path.display(), "the file of call records was moved or removed; they go to a new one");
         Ok(())
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        self.sync()?;
+        self.sync_open()?;
         let numbered = |number| older(&self.path, number);
         // Only as far as room is needed: what is tried again after a failure must not move them once more.
         let free = (1..self.keep).find(|number| !numbered(*number).exists());
@@ -264,6 +282,30 @@ mod tests {
         fs::create_dir(folder.path()).unwrap();
         file.write("dddddd\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "dddddd\n");
+    }
+
+    #[test]
+    fn a_sync_that_fails_before_another_file_takes_the_place_is_told_of_by_the_next_one() {
+        for moved_by_others in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("cdr.jsonl");
+            // It takes what is written, and cannot be synced.
+            std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+            let mut file = Rotating::open(path.clone(), 10, 2).unwrap();
+            file.write("aaaaaa\n").unwrap();
+            if moved_by_others {
+                fs::remove_file(&path).unwrap();
+                file.write("bbbbbb\n").unwrap_err();
+            } else {
+                file.rotate().unwrap_err();
+                fs::remove_file(&path).unwrap();
+            }
+            // A disk that has told of its failure: from now on all goes well.
+            file.file = append(&path).unwrap();
+            file.write("cccccc\n").unwrap();
+            file.sync().unwrap_err();
+            file.sync().unwrap();
+        }
     }
 
     #[test]

@@ -247,6 +247,9 @@ fn a_line_that_cannot_be_synced_takes_no_row_away() {
     let life = Life::begin(folder.path(), true, false);
     life.cdr.answered(Box::new(call(1)));
     life.cdr.keep(Box::new(record(1)));
+    life.cdr.keep(Box::new(record(2))); // one that was never up
+    life.cdr.close();
+    assert_eq!(life.cdr.counts(), (2, 2));
     life.end();
     fs::remove_file(path).unwrap();
     let cut = vec![(1, "cut_off".to_owned())];

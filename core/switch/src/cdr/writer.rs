@@ -23,6 +23,8 @@ pub(super) struct Writer {
     /// Of calls with a row: their lines are written and not synced.
     #[expect(clippy::vec_box, reason = "they come in their boxes, and go on in them")]
     unsynced: Vec<Box<CallRecord>>,
+    /// Lines that are written and not synced, of calls with and without a row.
+    lines: u64,
     /// When lines are to be synced, if any are not.
     sync_at: Option<Time>,
     /// The last line could not be written, or the last lines not synced: that was said.
@@ -42,6 +44,7 @@ impl Writer {
             counts,
             pace,
             unsynced: Vec::new(),
+            lines: 0,
             sync_at: None,
             failing: false,
         }
@@ -74,6 +77,7 @@ impl Writer {
         match file.write(&line::line(&record)) {
             Ok(()) => {
                 self.counts.written.fetch_add(1, Ordering::Relaxed);
+                self.lines += 1;
                 self.sync_at.get_or_insert(now + self.pace.sync);
                 // Without a row there is nothing to go by after a kill: the record does not wait.
                 if self.rows.has(&record) {
@@ -95,10 +99,14 @@ impl Writer {
 
     /// Only a line that is on the disk itself takes the place of a row.
     fn sync(&mut self) {
-        let (Some(_), Some(file)) = (self.sync_at.take(), &self.file) else {
+        let (Some(_), Some(file)) = (self.sync_at.take(), &mut self.file) else {
             return;
         };
         let synced = file.sync();
+        let lines = std::mem::take(&mut self.lines);
+        if synced.is_err() {
+            self.counts.lost.fetch_add(lines, Ordering::Relaxed);
+        }
         if let Err(error) = &synced
             && !self.failing
         {

@@ -118,7 +118,7 @@ catalogue! {
     SIP_BANNED = Gauge "cordboard_sip_banned_sources" [] "Sources that get no answer now.";
     SIP_SLIMMED = Counter "cordboard_sip_slimmed_replies_total" [] "Answers to strangers over UDP that were made shorter so that nobody can use them against others.";
 
-    RECORDS = Counter "cordboard_call_records_total" ["outcome"] "Call detail records written to the file, or lost.";
+    RECORDS = Counter "cordboard_call_records_total" ["outcome"] "Call detail records written to the file, or lost; one that was written and that the disk then did not take is both.";
 
     HOOK_SECONDS = Histogram "cordboard_hook_seconds" ["hook", "plugin"] "Time of one plugin call.";
     HOOK_VERDICTS = Counter "cordboard_hook_verdicts_total" ["hook", "plugin", "verdict"] "Verdicts of plugins, failures included.";

@@ -58,23 +58,30 @@ pub(super) fn first() -> Vec<Format> {
 /// The codecs of the peer's line that we forward: the best variant of each, those first that the most peers
 /// decode.
 pub(super) fn usable(media: &Media<'_>) -> Vec<Format> {
+    let repeats = repeats(media);
+    let read = |text: &&str| read(media, text, &repeats);
+    // Of two that are worth the same the first.
+    let all: Vec<Format> = media.formats.iter().rev().filter_map(read).collect();
     let best = VideoCodec::ALL.into_iter().filter_map(|codec| {
-        let mut best: Option<(u8, Format)> = None;
-        for text in &media.formats {
-            let Some(format) = read(media, text).filter(|format| format.known.codec == codec) else {
-                continue;
-            };
-            let rank = rank(&format);
-            if best.as_ref().is_none_or(|(known, _)| rank > *known) {
-                best = Some((rank, format));
-            }
-        }
-        best.map(|(_, format)| format)
+        let variants = all.iter().filter(|format| format.known.codec == codec);
+        variants.max_by_key(|format| rank(format)).cloned()
     });
     best.collect()
 }
 
-fn read(media: &Media<'_>, text: &str) -> Option<Format> {
+/// The payload types that repeat others (RFC 4588), and which: looked for once, as a line may have many formats and
+/// attributes.
+fn repeats<'a>(media: &Media<'a>) -> Vec<(&'a str, Option<u8>)> {
+    let repeated = |text: &&'a str| {
+        let map = media.rtpmap(text)?;
+        let is_rtx = map.encoding.eq_ignore_ascii_case("rtx");
+        let written = media.fmtp(text).filter(|_| is_rtx)?;
+        Some((parameter(written, "apt")?, number(text)))
+    };
+    media.formats.iter().filter_map(repeated).collect()
+}
+
+fn read(media: &Media<'_>, text: &str, repeats: &[(&str, Option<u8>)]) -> Option<Format> {
     let payload_type = number(text)?;
     let map = media.rtpmap(text).filter(|map| map.clock == CLOCK)?;
     let codec = VideoCodec::ALL
@@ -84,19 +91,13 @@ fn read(media: &Media<'_>, text: &str) -> Option<Format> {
     if written.len() > MAX_PARAMETERS || written.chars().any(char::is_control) {
         return None;
     }
-    let is_rtx_of = |other: &&&str| {
-        let is_rtx = media
-            .rtpmap(other)
-            .is_some_and(|map| map.encoding.eq_ignore_ascii_case("rtx"));
-        is_rtx && parameter(media.fmtp(other).unwrap_or_default(), "apt") == Some(text)
-    };
-    let rtx = media.formats.iter().find(is_rtx_of);
+    let rtx = repeats.iter().find(|(repeated, _)| *repeated == text);
     Some(Format {
         known: VideoFormat {
             codec,
             parameters: telling(codec, written),
             payload_type,
-            rtx: rtx.and_then(|text| number(text)),
+            rtx: rtx.and_then(|(_, rtx)| *rtx),
             feedback: feedback(media, text),
         },
         written: written.to_owned(),
@@ -159,9 +160,10 @@ fn feedback(media: &Media<'_>, text: &str) -> Feedback {
 
 /// What is left of what we offered after the peer's answer: our numbers and parameters hold.
 pub(super) fn agreed(ours: &[Format], answer: &Media<'_>) -> Vec<Format> {
+    let repeats = repeats(answer);
     let left = ours.iter().filter_map(|format| {
         let text = format.known.payload_type.to_string();
-        let theirs = read(answer, &text).filter(|_| answer.formats.contains(&text.as_str()))?;
+        let theirs = read(answer, &text, &repeats).filter(|_| answer.formats.contains(&text.as_str()))?;
         if theirs.known.codec != format.known.codec {
             return None;
         }

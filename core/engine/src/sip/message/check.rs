@@ -44,7 +44,7 @@ const SINGLE: &[Name] = &[
     Name::UserAgent,
 ];
 
-/// Those of them that are read in responses: of any other the sender may repeat what it likes.
+/// Those of them that are read in responses and ACKs: of any other the sender may repeat what it likes.
 const SINGLE_IN_RESPONSES: &[Name] = &[
     Name::From,
     Name::To,
@@ -98,21 +98,48 @@ impl Message {
             // First, because nothing is known of what another version's headers look like.
             Version::Unknown => return Err(refusal(505, "Version Not Supported", "version")),
         }
+        if method == Method::Ack {
+            return Ok(self.check_ack()?);
+        }
         if self.fault == Some(Malformed::TOO_LARGE) {
             return Err(match method {
                 Method::Message => refusal(413, "Request Entity Too Large", "too_large"),
                 _ => refusal(513, "Message Too Large", "too_large"),
             });
         }
+        self.check_fault()?;
         self.check_common(SINGLE_BITS)?;
-        let cseq = self.cseq()?;
-        if cseq.method != method || self.cseq_method_text() != self.method_text() {
-            return Err(bad("cseq_method"));
-        }
+        self.check_cseq_method()?;
         if let Some(hops) = self.max_forwards() {
             hops?;
         }
         self.check_request_uri()
+    }
+
+    /// Nothing answers an ACK, so its sender can mend nothing: like a response it has to be clear where it is read. Its
+    /// body is read by few, see [`Message::body_fault`].
+    fn check_ack(&self) -> Result<(), Malformed> {
+        if self.body_fault().is_none() {
+            self.check_fault()?;
+        }
+        self.check_common(SINGLE_IN_RESPONSES_BITS)?;
+        self.check_cseq_method()
+    }
+
+    /// Why the body is not the whole body of the message.
+    pub(crate) fn body_fault(&self) -> Option<Malformed> {
+        let is_of_body =
+            |fault: &Malformed| [Malformed::TOO_LARGE, Malformed::CONTENT_LENGTH].contains(fault);
+        self.fault.filter(is_of_body)
+    }
+
+    fn check_fault(&self) -> Result<(), Malformed> {
+        self.fault.map_or(Ok(()), Err)
+    }
+
+    fn check_cseq_method(&self) -> Result<(), Malformed> {
+        let same = self.cseq()?.method == self.method() && self.cseq_method_text() == self.method_text();
+        same.then_some(()).ok_or(Malformed::new("cseq_method"))
     }
 
     /// Whether a response may be acted on.
@@ -123,15 +150,13 @@ impl Message {
         if self.is_request() {
             return Err(Malformed::new("not_a_response"));
         }
+        self.check_fault()?;
         self.check_common(SINGLE_IN_RESPONSES_BITS)?;
         self.cseq().map(drop)
     }
 
     /// What requests and responses have in common, and that none of these headers is there twice.
     fn check_common(&self, single: u128) -> Result<(), Malformed> {
-        if let Some(fault) = self.fault {
-            return Err(fault);
-        }
         let mut seen = 0u128;
         for header in &self.headers {
             let bit = 1u128 << header.name as u32;

@@ -23,6 +23,9 @@ impl Malformed {
 
     /// That of a message whose body was left out, because it was too large to be taken in.
     pub(crate) const TOO_LARGE: Self = Self::new("too_large");
+
+    /// That of a message whose Content-Length is none, or more than came.
+    pub(super) const CONTENT_LENGTH: Self = Self::new("content_length");
 }
 
 /// Why a request is refused: the answer that it gets.

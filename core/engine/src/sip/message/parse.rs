@@ -75,7 +75,7 @@ impl Message {
             }
         };
         let start = start_line(&head, first)?;
-        if fault.is_some() && !stray && matches!(start, Start::Response { .. }) {
+        if fault.is_some() && !stray && is_never_answered(start) {
             fault = None; // a line that is no header is none that anybody needs
         }
         let core = Core::read(&head, &headers);
@@ -119,7 +119,7 @@ impl Message {
             (Framing::Datagram, Ok(Some(length))) if length <= rest => {
                 self.raw.truncate(self.head.len() + length);
             }
-            (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::new("content_length"))),
+            (Framing::Datagram, _) => self.fault = self.fault.or(Some(Malformed::CONTENT_LENGTH)),
             (Framing::Head, _) => {
                 self.raw.truncate(self.head.len());
                 self.fault = self.fault.or(Some(Malformed::TOO_LARGE));
@@ -130,7 +130,7 @@ impl Message {
                 self.fault = self.fault.or(Some(length.err().unwrap_or(missing)));
             }
             (Framing::Stream, Ok(length)) if length.unwrap_or(0) == rest => {}
-            (Framing::Stream, _) => return Err(Malformed::new("content_length")),
+            (Framing::Stream, _) => return Err(Malformed::CONTENT_LENGTH),
         }
         Ok(())
     }
@@ -141,9 +141,9 @@ pub(super) fn content_length<'a>(values: impl Iterator<Item = &'a str>) -> Resul
     let mut length = None;
     for text in values {
         let number = clamped_number(text).and_then(|n| usize::try_from(n).ok());
-        let number = number.ok_or(Malformed::new("content_length"))?;
+        let number = number.ok_or(Malformed::CONTENT_LENGTH)?;
         if length.is_some_and(|length| length != number) {
-            return Err(Malformed::new("content_length"));
+            return Err(Malformed::CONTENT_LENGTH);
         }
         length = Some(number);
     }
@@ -257,6 +257,18 @@ fn start_line(head: &str, line: Line) -> Result<Start, Malformed> {
         return status_line(text).ok_or(Malformed::new("status_line"));
     }
     request_line(text).ok_or(fault)
+}
+
+/// Whether its sender hears of nothing that is wrong in it.
+const fn is_never_answered(start: Start) -> bool {
+    matches!(
+        start,
+        Start::Response { .. }
+            | Start::Request {
+                method: Method::Ack,
+                ..
+            }
+    )
 }
 
 fn is_status_line(line: &[u8]) -> bool {

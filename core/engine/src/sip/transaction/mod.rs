@@ -9,7 +9,6 @@ mod non_invite_server;
 mod step;
 mod way;
 
-use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use self::invite_server::InviteServer;
 use self::non_invite_client::NonInviteClient;
 use self::non_invite_server::NonInviteServer;
 pub(crate) use self::step::{End, Repeat, Step};
-use self::way::Way;
+use self::way::{Way, Ways};
 use crate::arena::{Arena, Key};
 use crate::io::{Flow, Packet};
 use crate::sip::message::{Framing, Message};
@@ -123,7 +122,7 @@ pub(crate) struct Transactions {
     servers: Hashed<Key>,
     copies: Hashed<Key>,
     /// Requests of ours, and those that [`Transactions::answer_anew`] says, by what they are lost with.
-    by_way: HashMap<Way, HashSet<Key>>,
+    by_way: Ways,
     hash_keys: (u64, u64),
 }
 
@@ -133,7 +132,7 @@ impl Transactions {
             all: Arena::default(),
             servers: Hashed::default(),
             copies: Hashed::default(),
-            by_way: HashMap::new(),
+            by_way: Ways::default(),
             hash_keys: (wire.random(), wire.random()),
         }
     }
@@ -277,14 +276,12 @@ impl Transactions {
     }
 
     /// The same request came again.
-    pub(crate) fn repeated(&mut self, key: Key, flow: Flow, wire: &mut Wire) {
+    pub(crate) fn repeated(&mut self, key: Key, request: &Message, flow: Flow, wire: &mut Wire) {
         wire.counts.retransmissions_in += 1;
+        self.back(key, request, flow);
         let Some(transaction) = self.all.get_mut(key) else {
             return;
         };
-        if transaction.is_stranded() && transaction.flow.transport == flow.transport {
-            transaction.flow = flow; // its sender is back
-        }
         let step = match transaction.machine {
             Machine::InviteServer(machine) => machine.repeated(),
             Machine::NonInviteServer(machine) => machine.repeated(),
@@ -390,7 +387,7 @@ impl Transactions {
             anew: None,
         });
         if let Some(way) = Way::of(flow) {
-            self.by_way.entry(way).or_default().insert(key);
+            self.by_way.insert(way, key);
         }
         *wire.counts.requests_out.entry(method).or_default() += 1;
         let repeat = if flow.transport.reliable() {

@@ -60,19 +60,24 @@ fn odd_but_valid_uris_are_read() {
 
 #[test]
 fn visual_separators_of_telephone_numbers_are_none_of_their_digits() {
-    for (text, user) in [
-        ("tel:3-0(0).0", "3000"),
-        ("tel:+49-30-1.2(3);ext=4-5", "+4930123"),
-        ("sip:3-0(0).0@lab.test;user=phone", "3000"),
-        ("sip:+49-30;ext=1-2@lab.test;User=Phone", "+4930;ext=1-2"),
-        ("sip:3-0(0).0@lab.test", "3-0(0).0"),
-        ("sip:3-0@lab.test;user=ip", "3-0"),
-        ("sip:anna-maria@lab.test;user=phone", "anna-maria"),
-        ("sip:3%2d0@lab.test;user=phone", "30"),
-        ("sip:3000@lab.test;user=phone", "3000"),
+    for (text, user, bare) in [
+        ("tel:3-0(0).0", "3-0(0).0", Some("3000")),
+        ("tel:+49-30-1.2(3);ext=4-5", "+49-30-1.2(3)", Some("+4930123")),
+        ("sip:3-0(0).0@lab.test;user=phone", "3-0(0).0", Some("3000")),
+        (
+            "sip:+49-30;ext=1-2@lab.test;User=Phone",
+            "+49-30;ext=1-2",
+            Some("+4930;ext=1-2"),
+        ),
+        ("sip:3-0(0).0@lab.test", "3-0(0).0", None),
+        ("sip:3-0@lab.test;user=ip", "3-0", None),
+        ("sip:anna-maria@lab.test;user=phone", "anna-maria", None),
+        ("sip:3%2d0@lab.test;user=phone", "3-0", Some("30")),
+        ("sip:3000@lab.test;user=phone", "3000", None),
     ] {
         let uri = Uri::parse(text).unwrap();
         assert_eq!(uri.user().as_deref(), Some(user), "{text}");
+        assert_eq!(uri.bare_number().as_deref(), bare, "{text}");
     }
 }
 
