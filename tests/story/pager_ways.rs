@@ -251,10 +251,8 @@ fn what_is_kept_and_has_no_answer_by_a_connection_goes_by_udp_too() {
         udp.has_nothing(&mut world);
         if closed {
             world.handle(Input::FlowClosed { connection: 7 });
-            // The other connection is as good as the one that is gone; until that is gone too.
-            first.gets(&mut world, "MESSAGE", false);
-            udp.has_nothing(&mut world);
-            world.handle(Input::FlowClosed { connection: 6 });
+            // Not by the other connection: who makes one after the other would be sent it for ever.
+            first.has_nothing(&mut world);
         } else {
             world.advance(Duration::from_secs(33));
         }
@@ -266,6 +264,102 @@ fn what_is_kept_and_has_no_answer_by_a_connection_goes_by_udp_too() {
             phone.has_nothing(&mut world);
         }
     }
+}
+
+#[test]
+fn a_phone_that_renewed_its_connection_last_and_is_silent_there_gets_it_by_udp_too() {
+    for body in [&[b'x'; 1300][..], b"small"] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        let mut udp = Phone::new("bob", 3);
+        let mut tcp = Phone::new("bob", 2).over(Transport::Tcp, 6);
+        flow(&mut tcp, &mut world, 2, 2000);
+        flow(&mut udp, &mut world, 1, 1000);
+        let writes = |alice: &mut Phone, world: &mut World| {
+            let answer = alice.request(world, "MESSAGE", "sip:bob@lab.test", TEXT, body);
+            assert!(answer.status() < 200);
+        };
+        writes(&mut alice, &mut world);
+        tcp.gets(&mut world, "MESSAGE", false);
+        world.advance(Duration::from_secs(12));
+        takes(&mut udp, &mut world, body);
+        assert_eq!(alice.final_response(&mut world).status(), 200);
+        // Whatever follows goes by UDP at once, until the phone renews the connection.
+        writes(&mut alice, &mut world);
+        takes(&mut udp, &mut world, body);
+        assert_eq!(alice.final_response(&mut world).status(), 200);
+        tcp.has_nothing(&mut world);
+        flow(&mut tcp, &mut world, 2, 2000);
+        // Silent by either way it is as any: tried by each once, and then kept.
+        writes(&mut alice, &mut world);
+        tcp.gets(&mut world, "MESSAGE", false);
+        udp.has_nothing(&mut world);
+        world.advance(Duration::from_secs(90));
+        assert_eq!(alice.final_response(&mut world).status(), 202);
+        assert_eq!(world.engine.gauges().kept_messages, 1);
+        let first = udp.gets(&mut world, "MESSAGE", false);
+        for repeat in &udp.inbox {
+            assert_eq!(repeat.message.header(Name::Via), first.header(Name::Via));
+        }
+        tcp.has_nothing(&mut world);
+    }
+}
+
+#[test]
+fn a_phone_with_tls_is_not_left_for_udp() {
+    let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+    let mut udp = Phone::new("bob", 3);
+    let mut tls = Phone::new("bob", 2).over(Transport::Tls, 6);
+    flow(&mut tls, &mut world, 2, 2000);
+    flow(&mut udp, &mut world, 1, 1000);
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, b"x");
+    tls.gets(&mut world, "MESSAGE", false);
+    world.advance(Duration::from_secs(90));
+    udp.has_nothing(&mut world);
+}
+
+#[test]
+fn what_is_over_is_not_sent_by_udp_instead() {
+    let large = [b'x'; 1300];
+    // Alone its sender waits; with two phones it is kept first.
+    for kept in [false, true] {
+        let (mut world, mut alice) = (World::new(), Phone::new("alice", 1));
+        let [_, mut last, mut udp] = beside(&mut world);
+        let mut desk = Phone::new("bob-desk", 5);
+        if kept {
+            desk.register(&mut world, 600);
+        }
+        let headers = format!("{TEXT}Expires: 10\r\n");
+        let mut answer = alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", &headers, &large);
+        if kept {
+            let message = desk.gets(&mut world, "MESSAGE", false);
+            desk.respond(&mut world, &message, 486, "", "");
+        }
+        last.gets(&mut world, "MESSAGE", false);
+        world.advance(Duration::from_secs(70));
+        udp.has_nothing(&mut world);
+        if !kept {
+            answer = alice.final_response(&mut world);
+        }
+        assert_eq!(answer.status(), if kept { 202 } else { 480 });
+        assert_eq!(world.engine.gauges().kept_messages, 0, "{kept}");
+    }
+}
+
+#[test]
+fn a_phone_that_has_said_100_on_a_connection_is_not_sent_it_by_udp_while_it_works() {
+    let (mut world, mut alice, large) = (World::new(), Phone::new("alice", 1), [b'x'; 1300]);
+    let [_, mut last, mut udp] = beside(&mut world);
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+    let message = last.gets(&mut world, "MESSAGE", false);
+    last.respond(&mut world, &message, 100, "", "");
+    world.advance(Duration::from_secs(15));
+    udp.has_nothing(&mut world);
+    last.respond(&mut world, &message, 200, "", "");
+    assert_eq!(alice.final_response(&mut world).status(), 200);
+    // Nor is the connection left.
+    alice.request(&mut world, "MESSAGE", "sip:bob@lab.test", TEXT, &large);
+    takes(&mut last, &mut world, &large);
+    assert_eq!(alice.final_response(&mut world).status(), 200);
 }
 
 #[test]

@@ -84,13 +84,57 @@ fn whoever_guesses_by_watching_has_guessed() {
 }
 
 #[test]
-fn the_devices_of_a_user_guess_together() {
+fn one_guest_does_not_lock_out_the_others_who_share_his_user_but_many_guess_together() {
     let mut world = World::with(strict);
-    let (mut bob, mut desk) = (Phone::new("bob", 2), Phone::new("bob-desk", 3));
-    for guess in ["3001*1", "3001*2", "3001*3"] {
-        refused(&mut world, &mut bob, guess);
+    let (mut guest, mut desk) = (Phone::new("bob", 2), Phone::new("bob-desk", 3));
+    for pause in [600, 1200, 2400, 4800] {
+        for guess in ["3001*1", "3001*2", "3001*3"] {
+            refused(&mut world, &mut guest, guess);
+        }
+        refused(&mut world, &mut guest, "3001*1234");
+        opens(&mut world, &mut desk);
+        let until = world.now + Duration::from_secs(pause);
+        assert_eq!(world.pins_refused.last(), Some(&until), "each time for longer");
+        world.advance(Duration::from_secs(pause));
+    }
+    for last in [4, 5, 6] {
+        opens(&mut world, &mut desk);
+        guest.flow.peer = ([198, 51, 100, last], 5060).into();
+        for guess in ["3001*1", "3001*2", "3001*3"] {
+            refused(&mut world, &mut guest, guess);
+        }
     }
     refused(&mut world, &mut desk, "3001*1234");
+    opens(&mut world, &mut Phone::new("alice", 2));
+}
+
+#[test]
+fn who_guesses_slowly_has_guessed() {
+    let mut world = World::with(strict);
+    let mut alice = Phone::new("alice", 1);
+    for guess in ["3001*1", "3001*2", "3001*3"] {
+        refused(&mut world, &mut alice, guess);
+        world.advance(Duration::from_secs(301));
+    }
+    refused(&mut world, &mut alice, "3001*1234");
+}
+
+#[test]
+fn who_lifts_a_ban_for_wrong_pins_has_them_looked_at_again() {
+    let mut world = World::with(strict);
+    let mut phones = ["alice", "bob", "carol", "frank"].map(|name| Phone::new(name, 1));
+    for phone in &mut phones {
+        for guess in ["3001*1", "3001*2", "3001*3"] {
+            refused(&mut world, phone, guess);
+        }
+    }
+    let [ban] = world.bans[..] else {
+        panic!("one ban, not {:?}", world.bans)
+    };
+    assert!(world.engine.lift_ban(ban.source, world.now));
+    for phone in &mut phones {
+        opens(&mut world, phone);
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cordboard_engine::io::{Flow, Input, Transport};
-use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 
@@ -602,41 +601,4 @@ fn a_phone_whose_connection_ends_while_its_registration_is_written_hears_of_it_b
     );
     world.receive(stranger.flow, &ask, b"");
     assert_eq!(only(&mut stranger, &mut world).flow.connection, 6);
-}
-
-#[test]
-fn records_tell_a_connection_that_is_gone_from_a_phone_that_is_silent() {
-    for (lost, reason) in [(true, "connection_lost"), (false, "no_answer_to_offer")] {
-        let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Ws, 5));
-        let Pair {
-            world,
-            alice,
-            bob,
-            from_bob,
-            ..
-        } = &mut pair;
-        world.take(alice.flow.peer);
-        if lost {
-            world.handle(Input::FlowClosed { connection: 5 });
-        }
-        let held = crate::bridge::flowing("sendonly");
-        let answer = bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
-        assert_eq!(answer.status(), 200);
-        bob.ack(world, from_bob);
-        for _ in 0..20 {
-            for Delivery { flow, .. } in world.take(alice.flow.peer) {
-                if lost {
-                    world.handle(Input::Unreachable { flow });
-                }
-            }
-            world.advance(Duration::from_secs(4));
-        }
-        let ended = |user: &str| {
-            let is_his = |record: &&CallRecord| record.user.as_deref() == Some(user);
-            world.records.iter().find(is_his).map(|record| record.reason)
-        };
-        assert_eq!(ended("alice"), Some(reason));
-        let others: Vec<_> = world.records.iter().map(|record| record.reason).collect();
-        assert!(others.contains(&"other_side_lost"), "{others:?}");
-    }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use cordboard_engine::io::{Input, Transport};
+use cordboard_engine::record::CallRecord;
 use cordboard_engine::sip::message::Message;
 use cordboard_engine::sip::name::Name;
 use cordboard_model::Verdict;
@@ -11,10 +12,10 @@ use cordboard_model::hook::OnFailure;
 use cordboard_model::hook::conference::{Admission, JoinVerdict};
 use cordboard_model::hook::route::RouteVerdict;
 
-use crate::bridge::up_with;
-use crate::phone::{Phone, SDP};
+use crate::bridge::{Pair, up_with};
+use crate::phone::{Phone, SDP, SDP_TYPE};
 use crate::stranded::{bye_comes_by, called_by, held, only, tcp, unreachable};
-use crate::world::{World, chain};
+use crate::world::{Delivery, World, chain};
 
 #[test]
 fn a_phone_that_asks_for_tcp_before_its_answer_is_confirmed_to_by_tcp() {
@@ -161,7 +162,7 @@ fn an_offer_that_is_lost_with_the_only_connection_of_its_phone_is_made_again() {
         alice.register(&mut world, 600);
         let mut pair = called_by(world, alice);
         assert_eq!(held(&mut pair).flow.connection, 5);
-        let crate::bridge::Pair { world, alice, .. } = &mut pair;
+        let Pair { world, alice, .. } = &mut pair;
         world.handle(Input::FlowClosed { connection: 5 });
         assert_eq!(world.engine.gauges().dialogs, 2);
         if back {
@@ -187,7 +188,7 @@ fn a_refresh_that_is_lost_with_the_only_connection_of_its_phone_is_asked_for_aga
     alice.register(&mut world, 7200);
     let allow = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE\r\n";
     let mut pair = up_with(world, alice, Phone::new("bob", 2), allow, allow);
-    let crate::bridge::Pair {
+    let Pair {
         world, alice, bob, ..
     } = &mut pair;
     world.advance(Duration::from_secs(901));
@@ -213,7 +214,7 @@ fn a_phone_that_does_not_come_back_to_an_offer_loses_its_call() {
     alice.register(&mut world, 600);
     let mut pair = called_by(world, alice);
     held(&mut pair);
-    let crate::bridge::Pair {
+    let Pair {
         world, alice, bob, ..
     } = &mut pair;
     world.handle(Input::FlowClosed { connection: 5 });
@@ -277,7 +278,7 @@ fn nobody_leads_us_to_programs_on_our_own_machine_or_to_many_at_once() {
             config.public_ip = named.map(|ip| ip.parse().unwrap()).to_vec();
         });
         let mut pair = up_with(world, Phone::new("alice", 1), bob, &recorded, "");
-        let crate::bridge::Pair {
+        let Pair {
             world,
             alice,
             bob,
@@ -311,7 +312,7 @@ fn a_trunk_on_our_own_machine_leads_to_its_other_ports() {
         let mut trunk = Phone::new("alice", 1);
         trunk.flow.peer = "192.0.2.1:5099".parse().unwrap();
         let mut pair = up_with(World::new(), trunk, Phone::new("bob", 2), &recorded, "");
-        let crate::bridge::Pair {
+        let Pair {
             world,
             alice,
             bob,
@@ -322,5 +323,42 @@ fn a_trunk_on_our_own_machine_leads_to_its_other_ports() {
         alice.flow.peer = hop.parse().unwrap();
         alice.gets(world, "BYE", true);
         pair.is_gone();
+    }
+}
+
+#[test]
+fn records_tell_a_connection_that_is_gone_from_a_phone_that_is_silent() {
+    for (lost, reason) in [(true, "connection_lost"), (false, "no_answer_to_offer")] {
+        let mut pair = called_by(World::new(), Phone::new("alice", 1).over(Transport::Ws, 5));
+        let Pair {
+            world,
+            alice,
+            bob,
+            from_bob,
+            ..
+        } = &mut pair;
+        world.take(alice.flow.peer);
+        if lost {
+            world.handle(Input::FlowClosed { connection: 5 });
+        }
+        let held = crate::bridge::flowing("sendonly");
+        let answer = bob.within(world, from_bob, "INVITE", SDP_TYPE, held.as_bytes());
+        assert_eq!(answer.status(), 200);
+        bob.ack(world, from_bob);
+        for _ in 0..20 {
+            for Delivery { flow, .. } in world.take(alice.flow.peer) {
+                if lost {
+                    world.handle(Input::Unreachable { flow });
+                }
+            }
+            world.advance(Duration::from_secs(4));
+        }
+        let ended = |user: &str| {
+            let is_his = |record: &&CallRecord| record.user.as_deref() == Some(user);
+            world.records.iter().find(is_his).map(|record| record.reason)
+        };
+        assert_eq!(ended("alice"), Some(reason));
+        let others: Vec<_> = world.records.iter().map(|record| record.reason).collect();
+        assert!(others.contains(&"other_side_lost"), "{others:?}");
     }
 }

@@ -103,7 +103,7 @@ impl Engine {
     }
 
     /// Ends the bans of a source before their time, and what calls itself a scanner there is listed no more until it
-    /// is heard of again. The source begins anew: its next ban is as long as a first one. False if none holds.
+    /// is heard of again. The source's next ban is twice as long all the same. False if none holds.
     pub fn lift_ban(&mut self, address: IpAddr, now: Time) -> bool {
         self.limits.lift(address, now)
     }

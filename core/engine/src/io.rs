@@ -291,6 +291,8 @@ pub enum Notice {
         user: UserId,
         /// The conference.
         conference: ConferenceId,
+        /// Where he guessed, as a ban names it; `None`: it is so from wherever he calls.
+        source: Option<IpAddr>,
         /// Until when.
         until: Time,
     },

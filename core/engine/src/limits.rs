@@ -13,7 +13,11 @@ use std::time::Duration;
 use cordboard_model::{ConferenceId, Time, UserId};
 use ipnet::IpNet;
 
+use self::guess::Guesses;
+pub(crate) use self::guess::PinsRefused;
 use crate::config::AbuseLimits;
+
+mod guess;
 
 /// A bucket holds this many seconds' worth: phones behind one address come back together after an outage.
 const BURST: f64 = 4.0;
@@ -139,22 +143,18 @@ struct Line {
 impl Line {
     /// As if nothing had been counted against it, what it may ask left aside.
     const fn clear(&mut self, now: Time) {
-        (self.offences, self.window, self.bans, self.ban) = (0, now, 0, None);
+        self.bans = 0;
+        self.lift(now);
+    }
+
+    /// Ends the ban; that there was one makes the next one longer.
+    const fn lift(&mut self, now: Time) {
+        (self.offences, self.window, self.ban) = (0, now, None);
     }
 
     fn ban_at(&self, now: Time) -> Option<Ban> {
         self.ban.filter(|ban| ban.until > now)
     }
-}
-
-/// The wrong PINs of a user for a conference.
-#[derive(Debug, Clone, Copy)]
-struct Tries {
-    /// Within the window that began then.
-    wrong: u32,
-    window: Time,
-    /// Until when its PINs open nothing for the user.
-    refused: Option<Time>,
 }
 
 /// A table that forgets its eldest lines when it is full.
@@ -212,7 +212,7 @@ pub(crate) struct Limits {
     /// When somebody proved himself there last.
     proven: Bounded<IpAddr, Time>,
     users: Bounded<usize, Bucket>,
-    pins: Bounded<(UserId, ConferenceId), Tries>,
+    pins: Guesses,
     /// Where scanners seem to be, for whoever looks.
     scanners: Bounded<IpAddr, Ban>,
 }
@@ -223,7 +223,7 @@ impl Limits {
             sources: Bounded::new(config.sources),
             proven: Bounded::new(config.sources),
             users: Bounded::new(config.sources),
-            pins: Bounded::new(config.sources),
+            pins: Guesses::new(config.sources),
             scanners: Bounded::new(SCANNERS.min(config.sources)),
             config,
         }
@@ -235,10 +235,7 @@ impl Limits {
         self.sources.most = config.sources;
         self.proven.most = config.sources;
         self.users.most = config.sources;
-        self.pins.most = config.sources;
-        if config.ban_after == 0 {
-            self.pins.retain(|_, _| false);
-        }
+        self.pins.reconfigure(&config, &trusted);
         self.config = config;
         for (source, line) in &mut self.sources.lines {
             if config.ban_after == 0 || trusted(*source) {
@@ -249,12 +246,16 @@ impl Limits {
             .retain(|source, _| !config.answer_scanners && !trusted(*source));
     }
 
-    /// Ends what holds against a source, whoever had noted it, and forgets its earlier bans; false if there is nothing.
+    /// Ends what holds against a source, whoever had noted it; false if there is nothing. Its bans so far stay counted:
+    /// who has them lifted may not guess for ever at the price of a first one. PINs are looked at again from there.
     pub(crate) fn lift(&mut self, address: IpAddr, now: Time) -> bool {
         let source = source(address);
         let line = self.sources.lines.get_mut(&source);
         let line = line.filter(|line| line.ban_at(now).is_some());
-        let banned = line.map(|line| line.clear(now)).is_some();
+        let banned = line.map(|line| line.lift(now)).is_some();
+        if banned {
+            self.pins.lift(source, now);
+        }
         let listed = self
             .scanners
             .lines
@@ -376,9 +377,7 @@ impl Limits {
         if line.offences < forgiven {
             return None;
         }
-        let doubled = 2u32.saturating_pow(u32::from(line.bans));
-        let span = config.ban_time.saturating_mul(doubled).min(config.ban_time_max);
-        let until = now + span;
+        let until = now + span(&config, line.bans);
         line.bans = line.bans.saturating_add(1);
         line.ban = Some(Ban {
             source: source(address),
@@ -392,36 +391,30 @@ impl Limits {
         line.ban
     }
 
-    /// Whether the PINs of a conference open nothing for a user, as he has guessed.
-    pub(crate) fn pins_are_refused(&self, user: UserId, conference: ConferenceId, now: Time) -> bool {
-        let tries = self.pins.lines.get(&(user, conference));
-        tries.is_some_and(|tries| tries.refused.is_some_and(|until| until > now))
+    /// Whether the PINs of a conference open nothing for a user at this address, as he has guessed.
+    pub(crate) fn pins_are_refused(
+        &self,
+        user: UserId,
+        conference: ConferenceId,
+        address: IpAddr,
+        now: Time,
+    ) -> bool {
+        self.pins.are_refused(user, conference, address, now)
     }
 
-    /// Notes a wrong PIN; gives until when no other is looked at if it was one too many. A right one forgives nothing:
-    /// who knows that of the members may guess that of the moderators.
-    pub(crate) fn wrong_pin(&mut self, user: UserId, conference: ConferenceId, now: Time) -> Option<Time> {
-        let config = self.config;
-        if config.ban_after == 0 {
+    /// Notes a wrong PIN; tells whether it was one too many. A right one forgives nothing: who knows that of the members
+    /// may guess that of the moderators.
+    pub(crate) fn wrong_pin(
+        &mut self,
+        user: UserId,
+        conference: ConferenceId,
+        address: IpAddr,
+        now: Time,
+    ) -> Option<PinsRefused> {
+        if self.config.ban_after == 0 {
             return None;
         }
-        let refused = |tries: &Tries| tries.refused.is_some_and(|until| until > now);
-        let tries = self.pins.line((user, conference), refused, || Tries {
-            wrong: 0,
-            window: now,
-            refused: None,
-        });
-        if now.since(tries.window) > config.window {
-            (tries.window, tries.wrong) = (now, 0);
-        }
-        tries.wrong = tries.wrong.saturating_add(1);
-        if tries.wrong < config.ban_after {
-            return None;
-        }
-        let until = now + config.ban_time;
-        // After that it begins anew.
-        (tries.window, tries.wrong, tries.refused) = (until, 0, Some(until));
-        tries.refused
+        self.pins.wrong(user, conference, address, &self.config, now)
     }
 
     fn line(&mut self, address: IpAddr, now: Time) -> &mut Line {
@@ -457,6 +450,12 @@ impl Default for AbuseLimits {
             answer_scanners: false,
         }
     }
+}
+
+/// How long a ban or a refusal lasts after so many others.
+fn span(config: &AbuseLimits, before: u8) -> Duration {
+    let doubled = 2u32.saturating_pow(u32::from(before));
+    config.ban_time.saturating_mul(doubled).min(config.ban_time_max)
 }
 
 /// What an address counts as: whoever has one address of an IPv6 /64 has them all.
@@ -545,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lifted_counts_for_nothing_later() {
+    fn what_was_lifted_counts_for_nothing_later_but_for_the_length_of_the_next_ban() {
         let (mut limits, now) = limits(|config| config.ban_after = 2);
         let at = address("192.0.2.5");
         limits.offence(at, Offence::BadProof, now);
@@ -558,7 +557,8 @@ mod tests {
             None,
             "another window"
         );
-        assert!(limits.offence(at, Offence::BadProof, later).is_some());
+        let ban = limits.offence(at, Offence::BadProof, later).unwrap();
+        assert_eq!(ban.until.since(later), 1200 * SECOND);
     }
 
     #[test]
@@ -613,36 +613,6 @@ mod tests {
             limits.offence(IpAddr::from(number.to_be_bytes()), Offence::BadProof, now);
         }
         assert_eq!((limits.len(), limits.sources.order.len()), (10, 10));
-    }
-
-    #[test]
-    fn pins_that_are_guessed_are_refused_for_this_user_and_conference_for_a_time() {
-        let (mut limits, now) = limits(|config| (config.ban_after, config.sources) = (3, 10));
-        let (user, other, conference) = (UserId(1), UserId(2), ConferenceId(7));
-        let refused = |limits: &Limits, now| limits.pins_are_refused(user, conference, now);
-        for span in [0, 301] {
-            let now = now + span * SECOND;
-            assert_eq!(limits.wrong_pin(user, conference, now), None);
-            assert_eq!(limits.wrong_pin(user, conference, now), None);
-            assert!(!refused(&limits, now));
-        }
-        let now = now + 302 * SECOND;
-        let until = limits.wrong_pin(user, conference, now).unwrap();
-        assert_eq!(until.since(now), 600 * SECOND);
-        assert!(refused(&limits, until - SECOND) && !refused(&limits, until));
-        assert!(!limits.pins_are_refused(other, conference, now));
-        assert!(!limits.pins_are_refused(user, ConferenceId(8), now));
-        for number in 0..100 {
-            limits.wrong_pin(other, ConferenceId(number), now);
-        }
-        assert_eq!((limits.pins.lines.len(), limits.pins.order.len()), (10, 10));
-        assert!(refused(&limits, now), "no flood ends it");
-        let config = AbuseLimits {
-            ban_after: 0,
-            ..limits.config
-        };
-        limits.reconfigure(config, now, |_| false);
-        assert!(!refused(&limits, now));
     }
 
     #[test]

@@ -178,13 +178,15 @@ impl Engine {
                 .contacts(address, now)
                 .filter(|binding| may_be_asked(binding))
             {
-                // A phone on several flows is asked by one, that which it renewed last (RFC 5626 section 7).
+                // A phone on several flows is asked by one, that which it renewed last (RFC 5626 section 7), unless it has
+                // been silent there since.
                 let same =
                     |other: &Binding| binding.phone().is_some_and(|phone| other.phone() == Some(phone));
                 let rank = |binding: &Binding| {
                     let flow = binding.flow;
                     (
                         !flow.transport.reliable() || flow.connection != 0,
+                        !binding.silent,
                         binding.expires,
                     )
                 };

@@ -35,9 +35,10 @@ const TOO_MANY_CALLS: Refusal = Refusal {
     phrase: "Too Many Calls",
     reason: "too_many_calls",
 };
-/// As many calls as one user may have: nobody takes all the ports of the media.
+/// As many calls as one user may have: nobody takes all the ports of the media. No 503: a gateway that calls as one
+/// user, or a proxy before it, would avoid the whole switch (RFC 3261 section 21.5.4).
 const TOO_MANY_OF_USER: Refusal = Refusal {
-    status: 503,
+    status: 480,
     phrase: "Too Many Calls Of This User",
     reason: "too_many_calls_of_user",
 };

@@ -46,24 +46,25 @@ impl Engine {
         let Some(pin) = dialled else {
             return Some(MISSING);
         };
-        let now = self.wire.now;
+        let (now, address) = (self.wire.now, caller.flow.peer.ip());
         let user = match caller.identity {
             Identity::User(place) => Some(self.directory.credential(place).user),
             Identity::Trusted(_) => None,
         };
-        if user.is_some_and(|user| self.limits.pins_are_refused(user, conference, now)) {
+        if user.is_some_and(|user| self.limits.pins_are_refused(user, conference, address, now)) {
             return Some(REFUSED);
         }
         if pins.iter().any(|known| known == pin) {
             return None;
         }
         if let Some(user) = user
-            && let Some(until) = self.limits.wrong_pin(user, conference, now)
+            && let Some(refused) = self.limits.wrong_pin(user, conference, address, now)
         {
             self.wire.out.push_back(Output::Notice(Notice::PinsRefused {
                 user,
                 conference,
-                until,
+                source: refused.source,
+                until: refused.until,
             }));
         }
         Some(WRONG)

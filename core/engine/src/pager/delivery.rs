@@ -13,6 +13,7 @@ use super::mailbox::{Full, PauseTimer};
 use super::reach::Attempt;
 use super::refusal::{Answers, asked_in};
 use super::relay::{Came, Sheet, TOO_LARGE};
+use super::stream::By;
 use crate::arena::Key;
 use crate::date::sip_date;
 use crate::engine::Engine;
@@ -187,14 +188,20 @@ impl Engine {
             };
             (kept.delivery, kept.news) = (Some(delivery), None);
             let (message, came) = (kept.message.clone(), kept.came.take());
-            return self.send_kept(delivery, &message, came, &contacts);
+            return self.send_kept(delivery, &message, came, (&contacts, By::Any));
         }
         // Nothing is on its way any more: what waited for that follows.
         self.release_held(address);
     }
 
     /// Sends a kept message to contacts of its addressee, as a part of one delivery.
-    fn send_kept(&mut self, key: Key, message: &StoredMessage, came: Option<Came>, contacts: &[Binding]) {
+    fn send_kept(
+        &mut self,
+        key: Key,
+        message: &StoredMessage,
+        came: Option<Came>,
+        (contacts, by): (&[Binding], By),
+    ) {
         let sheet = Sheet {
             name: &message.name,
             from: &message.from,
@@ -203,7 +210,7 @@ impl Engine {
             id: Some(message.id),
             tail: &tail_of(message),
         };
-        let (attempts, too_large) = self.send_pages(Owner::Delivery(key), contacts, &sheet);
+        let (attempts, too_large) = self.send_pages(Owner::Delivery(key), contacts, &sheet, by);
         if let Some(delivery) = self.courier.deliveries.get_mut(key) {
             delivery.waiting += contacts.len();
             delivery.attempts.extend(attempts);
@@ -240,11 +247,14 @@ impl Engine {
         let Some(message) = kept.map(|kept| kept.message.clone()) else {
             return false; // another phone has it
         };
+        if message.expires <= self.wire.now {
+            return false;
+        }
         self.page_status(&Outcome::Silence, None);
         if let Some(delivery) = self.courier.deliveries.get_mut(key) {
             delivery.waiting = delivery.waiting.saturating_sub(1);
         }
-        self.send_kept(key, &message, None, &[own]);
+        self.send_kept(key, &message, None, (&[own], By::Own));
         true
     }
 

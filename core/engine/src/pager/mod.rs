@@ -127,6 +127,11 @@ impl Page {
         expiry(&self.message.request, self.message.accepted)
     }
 
+    /// Whether its time is over.
+    fn is_over(&self, now: Time) -> bool {
+        self.expiry().is_some_and(|expiry| expiry <= now)
+    }
+
     /// Whether it may only go by TLS.
     fn is_secure(&self) -> bool {
         is_sips(self.message.request.request_uri())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::delivery::{Delivery, Occasion};
-use super::relay::{Pager, SILENCE, registered, with_particulars};
+use super::relay::{Pager, SILENCE, with_particulars};
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::engine::Engine;
@@ -31,7 +31,7 @@ impl Engine {
     pub(super) fn release_held(&mut self, address: &str) {
         for key in self.courier.held.remove(address).unwrap_or_default() {
             if let Some(Pager::Held(mut page)) = self.pagers.remove(key) {
-                if page.expiry().is_some_and(|expiry| expiry <= self.wire.now) {
+                if page.is_over(self.wire.now) {
                     self.pager_refused(page.message.transaction, &page.message.request, 480, "expired");
                     continue;
                 }
@@ -124,7 +124,7 @@ impl Engine {
         let Addressee::User(place) = page.message.addressee else {
             return;
         };
-        let news = registered(&self.contacts_of(place)) != before;
+        let news = self.registered(&self.contacts_of(place)) != before;
         let kept = self.put_aside(place, &page);
         let (address, number) = match kept {
             Ok(kept) => kept,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use cordboard_model::Time;
 
 use super::delivery::Occasion;
-use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE, registered};
+use super::relay::{Pager, Particulars, SILENCE, TOO_LARGE};
+use super::stream::By;
 use super::{Addressee, Page};
 use crate::arena::Key;
 use crate::call::contact::registered_flow;
@@ -206,7 +207,8 @@ impl Engine {
                 now,
             );
             if !new.is_empty() {
-                self.relay_to_new(key, &new, registered(contacts));
+                let registered = self.registered(contacts);
+                self.relay_to_new(key, &new, registered);
             }
         }
         for _ in 0..given_up {
@@ -220,7 +222,7 @@ impl Engine {
             return;
         };
         let (page, id) = (sent.page.clone(), sent.id);
-        let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts);
+        let (attempts, too_large, _) = self.send_relay(key, &page, id, contacts, By::Any);
         if let Some(Pager::Sent(sent)) = self.pagers.get_mut(key) {
             sent.page.again = true;
             sent.registered = registered;

@@ -11,7 +11,7 @@ use super::delivery::{Notice, Occasion};
 use super::imdn::Fate;
 use super::reach::Attempt;
 use super::refusal::{Answers, asked_in};
-use super::stream::STREAM_PATIENCE;
+use super::stream::{By, STREAM_PATIENCE};
 use super::{Addressee, Page, PendingPager};
 use crate::arena::Key;
 use crate::call::contact::{NOT_IN_CLEAR, registered_flow};
@@ -81,12 +81,6 @@ pub(crate) struct Sent {
     pub(super) told: bool,
 }
 
-/// Another number than before once a phone has registered, or has gone.
-pub(super) fn registered(contacts: &[Binding]) -> u64 {
-    let sum = |sum: u64, contact: &Binding| sum.wrapping_add(contact.serial).wrapping_add(contact.expires.0);
-    contacts.iter().fold(0, sum)
-}
-
 impl Pager {
     /// The message, where its sender waits for an answer.
     pub(super) fn awaited(&self) -> Option<&PendingPager> {
@@ -142,6 +136,17 @@ impl Sheet<'_> {
 pub(super) type Way<'a> = (Flow, &'a str, &'a str);
 
 impl Engine {
+    /// Another number than before once a phone of these contacts has registered, or has gone; the same whichever of its
+    /// flows is taken.
+    pub(super) fn registered(&self, contacts: &[Binding]) -> u64 {
+        let flows = contacts
+            .iter()
+            .flat_map(|contact| self.registrar.flows(contact, self.wire.now));
+        flows.fold(0, |sum: u64, flow| {
+            sum.wrapping_add(flow.serial).wrapping_add(flow.expires.0)
+        })
+    }
+
     /// The way to a contact.
     pub(super) fn way<'a>(&self, contact: &'a Binding) -> Way<'a> {
         (self.contact_flow(contact), &contact.contact, &contact.path)
@@ -157,13 +162,14 @@ impl Engine {
         }
         let id = self.relay_id(place, &page);
         let pager = self.pagers.next_key();
-        let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts);
+        let (attempts, too_large, oversize) = self.send_relay(pager, &page, id, contacts, By::Any);
         let accepted = page.message.accepted;
         if let Some(came) = page.came() {
             self.wire.counts.message("in", "pager", "relayed");
             self.page_left(&came, contacts.len());
         }
         let place = self.courier.add_relay(place, pager);
+        let registered = self.registered(contacts);
         self.pagers.insert_with(|_| {
             Pager::Sent(Sent {
                 page,
@@ -172,7 +178,7 @@ impl Engine {
                 told_with: Particulars::new(),
                 answers: Answers::default(),
                 sent: self.wire.now,
-                registered: registered(contacts),
+                registered,
                 id,
                 oversize,
                 attempts,
@@ -216,6 +222,7 @@ impl Engine {
         page: &Page,
         id: u128,
         contacts: &[Binding],
+        by: By,
     ) -> (Vec<Attempt>, usize, bool) {
         let message = &page.message;
         let tail = tail(
@@ -231,7 +238,7 @@ impl Engine {
             id: Some(id),
             tail: &tail,
         };
-        let (attempts, too_large) = self.send_pages(Owner::Pager(pager), contacts, &sheet);
+        let (attempts, too_large) = self.send_pages(Owner::Pager(pager), contacts, &sheet, by);
         (attempts, too_large, tail.len() > DATAGRAM - HEAD)
     }
 
@@ -241,11 +248,18 @@ impl Engine {
         owner: Owner,
         contacts: &[Binding],
         sheet: &Sheet<'_>,
+        by: By,
     ) -> (Vec<Attempt>, usize) {
         let mut attempts = Vec::with_capacity(contacts.len());
         for contact in contacts {
-            let stream = self.stream_to(contact, sheet);
-            let instead_of = stream.as_ref().map_or(0, |_| contact.serial);
+            let stream = match by {
+                By::Any => self.stream_to(contact, sheet),
+                By::Own => None,
+            };
+            let instead_of = match stream {
+                Some(_) => contact.serial,
+                None => self.udp_beside(contact).unwrap_or(0),
+            };
             let contact = stream.as_ref().unwrap_or(contact);
             let registered = registered_flow(contact, &self.directory.own);
             let way = (

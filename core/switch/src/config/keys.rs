@@ -118,7 +118,7 @@ static LIMITS: Section = Section {
     keys: &[
         key("transactions", Kind::Integer(100, 10_000_000), Toml("500_000"), "Transactions alive at once."),
         key("calls", Kind::Integer(1, 1_000_000), Toml("20_000"), "Calls alive at once."),
-        key("user_calls", Kind::Integer(0, 1_000_000), Toml("100"), "Of these, at most so many that one user has made, by all his devices, until they are over; more get 503. 0: no limit. `trusted` networks have none."),
+        key("user_calls", Kind::Integer(0, 1_000_000), Toml("100"), "Of these, at most so many that one user has made, by all his devices, until they are over; more get 480 without `Retry-After`, as it is no overload of the switch (`too_many_calls_of_user` in `cordboard_sip_rejected_total`). The calls of the switch to the phones of whom he calls come beside it: a call to somebody with ten contacts holds up to eleven of `calls`. 0: no limit. `trusted` networks have none."),
         key("dialog_queue", Kind::Integer(1, 100_000), Toml("256"), "Messages that wait in one call for the answers to earlier ones."),
         key("asks", Kind::Integer(1, 1_000_000), Toml("10_000"), "Questions to plugins that are open at once."),
         key("subscriptions", Kind::Integer(1, 1_000_000), Toml("10_000"), "Subscriptions to conferences alive at once."),
@@ -132,8 +132,8 @@ static ABUSE: Section = Section {
     name: "sip.abuse",
     help: "What one source (an IPv4 address, an IPv6 /64) may do before it is left without answers. Trusted networks are exempt.",
     keys: &[
-        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted; PINs of conferences) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned. A ban ends early with `DELETE /v1/bans/{source}`, or with a reload (SIGHUP) that trusts the source or says 0 here; the source then begins anew."),
-        key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together."),
+        key("ban_after", Kind::Integer(0, 1_000_000), Toml("20"), "So many wrong proofs (digests; tokens and room passwords of the chat; tokens of operators, the same one again not counted; PINs of conferences) within the window are a ban; four times as many where somebody has proved himself lately; 0: nobody is banned. A ban ends early with `DELETE /v1/bans/{source}`, asked from another source (the next ban is twice as long all the same), or with a reload (SIGHUP) that trusts the source or says 0 here (it then begins anew). Wrong PINs are counted for a day as well: after so many of one user for a conference from one source none of its PINs opens it for him there for `ban_time`, twice as long each further time; after four times as many from all sources together (each counts for so many at most), nowhere."),
+        key("window", Kind::Duration(secs(1), secs(86_400)), Toml("\"5m\""), "In which wrong proofs are counted together; PINs of one user for a conference also for a day, see `ban_after`."),
         key("ban_time", Kind::Duration(secs(1), secs(604_800)), Toml("\"10m\""), "How long the first ban holds; each further one of the same source holds twice as long."),
         key("ban_time_max", Kind::Duration(secs(1), secs(2_592_000)), Toml("\"1d\""), "The longest ban."),
         key("proven_for", Kind::Duration(secs(0), secs(604_800)), Toml("\"2h\""), "How long a source is treated with more patience after somebody proved himself there."),
@@ -155,7 +155,7 @@ static TLS: Section = Section {
 
 static HTTP: Section = Section {
     name: "http",
-    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` (`DELETE /v1/bans/{source}` with a `network` of that list, its slash as `%2F`, lifts a ban) and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
+    help: "HTTP: `/metrics`, `/healthz`, `/readyz`, with a token of an account `/v1/bans` (`DELETE /v1/bans/{source}` with a `network` of that list, its slash as `%2F`, lifts a ban, but not of the source that asks) and `/v1/conferences/{id}/stats`, and chat (`/v1/rooms/...`, `/signaling`); the same on every address.",
     keys: &[
         key("listen", SOCKETS, NONE, "Addresses for HTTP."),
         key("tls", SOCKETS, NONE, "Addresses for HTTPS."),

@@ -1,5 +1,6 @@
 //! What operators read in the log of what the engine has decided about sources and users.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cordboard_engine::io::Notice;
@@ -22,8 +23,9 @@ impl Notices {
             Notice::PinsRefused {
                 user,
                 conference,
+                source,
                 until,
-            } => pins_refused(*user, *conference, *until),
+            } => pins_refused(*user, *conference, *source, *until),
             Notice::ContactDropped { address } => self.contact_dropped(address, now),
         }
     }
@@ -48,13 +50,8 @@ impl Notices {
 }
 
 fn banned(ban: &Ban, now: Time) {
-    // One address is no network to who reads the log, or to what bans by it in a firewall.
-    let source = match ban.source.is_ipv4() {
-        true => ban.source.to_string(),
-        false => ban.network().to_string(),
-    };
     tracing::warn!(
-        source,
+        source = named(ban.source),
         reason = ban.reason.name(),
         offences = ban.offences,
         seconds = ban.until.since(now).as_secs(),
@@ -63,10 +60,19 @@ fn banned(ban: &Ban, now: Time) {
     );
 }
 
-fn pins_refused(user: UserId, conference: ConferenceId, until: Time) {
+/// One address is no network to who reads the log, or to what bans by it in a firewall.
+fn named(source: IpAddr) -> String {
+    match source {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(first) => format!("{first}/64"),
+    }
+}
+
+fn pins_refused(user: UserId, conference: ConferenceId, source: Option<IpAddr>, until: Time) {
     tracing::warn!(
         %user,
         %conference,
+        source = source.map_or_else(|| "any".into(), named),
         until = until.unix_seconds(),
         "a user has dialled too many wrong PINs; those of this conference are not taken from him for a time"
     );

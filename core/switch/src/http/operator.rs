@@ -51,7 +51,8 @@ pub(super) async fn bans(
 }
 
 /// `DELETE /v1/bans/{source}`: the bans of this source end before their time. A source is named as the list of bans
-/// names it, by its network (`192.0.2.5%2F32`, `2001:db8::%2F64`) or an address of it.
+/// names it, by its network (`192.0.2.5%2F32`, `2001:db8::%2F64`) or an address of it. Nobody lifts the ban of where he
+/// is himself: with a token of any account, one could guess passwords and PINs without end.
 pub(super) async fn lift_ban(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
@@ -63,6 +64,7 @@ pub(super) async fn lift_ban(
     }
     let lifted = match named(&name) {
         None => Some(false),
+        Some(banned) if banned == source(peer.address) => return own_ban(),
         Some(source) => {
             let lifted = (shared.setup.lift_ban)(source);
             let lifted = tokio::time::timeout(shared.setup.limits.timeout, lifted).await;
@@ -82,6 +84,13 @@ pub(super) async fn lift_ban(
             answer(StatusCode::NOT_FOUND, JSON, format!("{body}\n"))
         }
     }
+}
+
+fn own_ban() -> Response {
+    let message = "this is the source that you ask from, whose ban is for others to lift: ask from another address, or \
+                   end it with a reload (SIGHUP) that has the source in `[sip] trusted`";
+    let body = json!({ "error": "forbidden", "message": message });
+    answer(StatusCode::FORBIDDEN, JSON, format!("{body}\n"))
 }
 
 /// The source that a network or an address means; `None` for what is neither, or a network that is no source.

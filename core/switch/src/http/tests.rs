@@ -315,6 +315,11 @@ async fn an_operator_lifts_a_ban_by_the_name_that_the_list_gives_it() {
         ("192.0.2.5%2F32", token, "404"),
         ("192.0.2.0%2F24", token, "404"),
         ("nobody", token, "404"),
+        // Where the request comes from.
+        ("127.0.0.1%2F32", token, "403"),
+        ("127.0.0.1", token, "403"),
+        ("::ffff:127.0.0.1", token, "403"),
+        ("127.0.0.1", "", "401"),
     ] {
         let answer = ask_with("DELETE", source, header).await;
         assert!(

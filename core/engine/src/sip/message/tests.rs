@@ -410,6 +410,31 @@ fn what_can_be_answered_gets_its_status() {
 }
 
 #[test]
+fn no_route_of_an_answer_holds_a_byte_that_would_end_a_line_of_ours() {
+    for framing in [Framing::Datagram, Framing::Stream] {
+        for value in [
+            "<sip:p;lr>",
+            "no route at all",
+            "a\rb",
+            "a\nb",
+            "a\0b",
+            "\"a\r\", <\n",
+            "\"\0",
+        ] {
+            for also in ["", "X: \u{fc}\r\n"] {
+                let text = format!(
+                    "SIP/2.0 200 OK\r\n{HEAD}{also}Record-Route: {value}, <sip:q;lr>\r\nContent-Length: 0\r\n\r\n"
+                );
+                let bytes: Vec<u8> = text.chars().map(|byte| byte as u8).collect(); // Latin-1
+                let read = Message::parse(bytes.into(), framing);
+                let passes = read.is_ok_and(|message| message.check_response().is_ok());
+                assert_eq!(passes, !value.contains(['\r', '\n', '\0']), "{value:?} {also:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_topmost_via_is_the_first_element_of_all() {
     for (first, branch) in [
         ("", Some("z9hG4bKa")),

@@ -132,6 +132,12 @@ impl Transactions {
         waits
     }
 
+    /// Whether a request of ours, no INVITE, has had no answer at all, not even a provisional one.
+    pub(crate) fn is_unheard(&self, key: Key) -> bool {
+        let machine = self.all.get(key).map(|transaction| &transaction.machine);
+        matches!(machine, Some(Machine::NonInviteClient(NonInviteClient::Trying)))
+    }
+
     /// Somebody else waits for what becomes of a request of ours from now on.
     pub(crate) fn hand_over(&mut self, key: Key, owner: Owner) {
         if let Some(transaction) = self.all.get_mut(key) {
