@@ -131,6 +131,14 @@ pub(crate) fn called_by(world: World, alice: Phone) -> Pair {
     up_with(world, alice, Phone::new("bob", 2), "", "")
 }
 
+/// The same with one that is registered by a connection.
+pub(crate) fn called_by_tcp() -> Pair {
+    let mut world = World::new();
+    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
+    alice.register(&mut world, 600);
+    called_by(world, alice)
+}
+
 fn udp() -> (Transport, u16, u64, String) {
     (Transport::Udp, 0, 0, "SIP/2.0/UDP 192.0.2.1:5060".into())
 }
@@ -483,10 +491,7 @@ fn a_bye_that_waits_leaves_a_connection_beside_the_dialog_that_is_gone() {
 
 #[test]
 fn a_bye_that_waits_for_an_offer_goes_by_the_new_connection_of_its_phone() {
-    let mut world = World::new();
-    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
-    alice.register(&mut world, 600);
-    let mut pair = called_by(world, alice);
+    let mut pair = called_by_tcp();
     assert_eq!(held(&mut pair).flow.connection, 5);
     let Pair {
         world,
@@ -529,10 +534,7 @@ fn the_end_of_a_connection_is_noticed_also_where_the_dialog_has_left_it() {
 
 #[test]
 fn the_end_of_a_connection_beside_the_dialog_moves_no_call() {
-    let mut world = World::new();
-    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
-    alice.register(&mut world, 600);
-    let mut pair = called_by(world, alice);
+    let mut pair = called_by_tcp();
     let Pair {
         world,
         alice,

@@ -14,7 +14,7 @@ use cordboard_model::hook::route::RouteVerdict;
 
 use crate::bridge::{Pair, up_with};
 use crate::phone::{Phone, SDP, SDP_TYPE};
-use crate::stranded::{bye_comes_by, called_by, held, only, tcp, unreachable};
+use crate::stranded::{bye_comes_by, called_by, called_by_tcp, held, only, tcp, unreachable};
 use crate::world::{Delivery, World, chain};
 
 #[test]
@@ -157,10 +157,7 @@ fn a_caller_whose_connection_breaks_while_it_waits_to_be_admitted_is_answered_wh
 fn an_offer_that_is_lost_with_the_only_connection_of_its_phone_is_made_again() {
     // The phone comes back, or takes a connection from us.
     for (back, by) in [(true, 17), (false, 0)] {
-        let mut world = World::new();
-        let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
-        alice.register(&mut world, 600);
-        let mut pair = called_by(world, alice);
+        let mut pair = called_by_tcp();
         assert_eq!(held(&mut pair).flow.connection, 5);
         let Pair { world, alice, .. } = &mut pair;
         world.handle(Input::FlowClosed { connection: 5 });
@@ -209,10 +206,7 @@ fn a_refresh_that_is_lost_with_the_only_connection_of_its_phone_is_asked_for_aga
 
 #[test]
 fn a_phone_that_does_not_come_back_to_an_offer_loses_its_call() {
-    let mut world = World::new();
-    let mut alice = Phone::new("alice", 1).over(Transport::Tcp, 5);
-    alice.register(&mut world, 600);
-    let mut pair = called_by(world, alice);
+    let mut pair = called_by_tcp();
     held(&mut pair);
     let Pair {
         world, alice, bob, ..
